@@ -1,0 +1,64 @@
+/* The host's network for containers: one bridge, one nftables table, a network namespace per
+ * container in bridge mode; host ports.
+ *
+ * Everything is named by the installation's tag ("fl1a2b3c"): the bridge is the tag itself, the
+ * table is "ip <tag>". The table is rebuilt from what the agent knows at start and belongs to us
+ * alone; Docker's and the user's rules are not touched. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/str.h"
+#include "wire/task_spec.h"
+
+struct fl_network;
+
+struct fl_network_config {
+    struct fl_str tag;
+    struct fl_str libexec_dir; /* where fairlead-nft lies */
+    struct fl_str data_dir;    /* keeps the chosen subnet */
+    uint16_t dynamic_low;      /* range of dynamic host ports; 0, 0: the kernel's local range */
+    uint16_t dynamic_high;
+};
+
+/* Chooses a free private subnet (the one of last time, if it still is), makes the bridge, forwards,
+ * starts the nft helper and empties our table. */
+int fl_network_open(const struct fl_network_config *config, struct fl_network **ret_network,
+                    struct fl_err *err);
+void fl_network_close(struct fl_network *network);
+/* Removes bridge and table of an installation: for `uninstall`. */
+int fl_network_destroy(const struct fl_network_config *config, struct fl_err *err);
+
+struct fl_binding {
+    uint16_t container_port;
+    uint16_t host_port;
+    bool udp;
+};
+
+struct fl_endpoint {
+    uint8_t address[4]; /* IPv4; 0.0.0.0 for none and host mode */
+    struct fl_binding *bindings;
+    size_t binding_count;
+    int netns_fd; /* -1 in host mode; the caller closes it once the shim has it */
+};
+
+/* Gives a container its network. FL_NET_BRIDGE: a namespace with eth0, address, routes, and its
+ * ports published (dynamic ones chosen; -EADDRINUSE with a sentence when a static one is taken).
+ * FL_NET_NONE: a namespace with only lo. FL_NET_HOST: nothing but bindings that repeat the
+ * container ports. Bindings are in the arena. */
+int fl_network_attach(struct fl_network *network, struct fl_str container_id,
+                      enum fl_network_mode mode, const struct fl_port_mapping *ports,
+                      size_t port_count, struct fl_arena *arena, struct fl_endpoint *ret_endpoint,
+                      struct fl_err *err);
+/* Takes over a running container's endpoint after the agent's restart. Calls between begin and end
+ * become one transaction. */
+void fl_network_restore_begin(struct fl_network *network);
+int fl_network_restore(struct fl_network *network, struct fl_str container_id,
+                       const struct fl_endpoint *endpoint, struct fl_err *err);
+int fl_network_restore_end(struct fl_network *network, struct fl_err *err);
+/* Unpublishes the ports and frees the address; the namespace dies with its last process. */
+void fl_network_detach(struct fl_network *network, struct fl_str container_id);
+/* "10.x.y.1": the bridge's address. */
+struct fl_str fl_network_gateway(const struct fl_network *network);

@@ -1,0 +1,179 @@
+/* Files: whole reads, atomic replacement, removal of trees beneath a directory. */
+#include "base/fs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "base/id.h"
+
+int fl_fs_write_all(int fd, const void *bytes, size_t n)
+{
+    const char *p = bytes;
+    while (n > 0) {
+        ssize_t written = write(fd, p, n);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return -errno;
+        p += written;
+        n -= (size_t)written;
+    }
+    return 0;
+}
+
+int fl_fs_read(int dir_fd, const char *path, size_t max, struct fl_buf *buf)
+{
+    FL_CLEANUP_FD int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    char chunk[16384];
+    size_t total = 0;
+    if (fd < 0)
+        return -errno;
+    for (;;) {
+        ssize_t got = read(fd, chunk, sizeof(chunk));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -errno;
+        if (got == 0)
+            return buf->overflow ? -EFBIG : 0;
+        total += (size_t)got;
+        if (total > max)
+            return -EFBIG;
+        fl_buf_add(buf, chunk, (size_t)got);
+    }
+}
+
+static int sync_parent(int dir_fd, const char *path)
+{
+    char parent[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - path) : 0;
+    if (n >= sizeof(parent))
+        return -ENAMETOOLONG;
+    memcpy(parent, path, n);
+    parent[n] = '\0';
+    FL_CLEANUP_FD int fd =
+        openat(dir_fd, n ? parent : (slash ? "/" : "."), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) < 0)
+        return -errno;
+    return 0;
+}
+
+static int write_replace(int dir_fd, const char *path, struct fl_str bytes, mode_t mode, bool sync)
+{
+    char temporary[PATH_MAX];
+    uint8_t salt[6];
+    char hex[13];
+    fl_random_bytes(salt, sizeof(salt));
+    fl_hex(salt, sizeof(salt), hex);
+    int n = snprintf(temporary, sizeof(temporary), "%s.%s.tmp", path, hex);
+    if (n < 0 || (size_t)n >= sizeof(temporary))
+        return -ENAMETOOLONG;
+    FL_CLEANUP_FD int fd =
+        openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+    if (fd < 0)
+        return -errno;
+    int rc = fl_fs_write_all(fd, bytes.p, bytes.n);
+    if (rc == 0 && sync && fsync(fd) < 0)
+        rc = -errno;
+    if (rc == 0 && renameat(dir_fd, temporary, dir_fd, path) < 0)
+        rc = -errno;
+    if (rc < 0) {
+        (void)unlinkat(dir_fd, temporary, 0);
+        return rc;
+    }
+    return sync ? sync_parent(dir_fd, path) : 0;
+}
+
+int fl_fs_write_atomic(int dir_fd, const char *path, struct fl_str bytes, mode_t mode)
+{
+    return write_replace(dir_fd, path, bytes, mode, true);
+}
+
+int fl_fs_write_fast(int dir_fd, const char *path, struct fl_str bytes, mode_t mode)
+{
+    return write_replace(dir_fd, path, bytes, mode, false);
+}
+
+int fl_fs_mkdirs(const char *path, mode_t mode)
+{
+    char partial[PATH_MAX];
+    size_t n = strlen(path);
+    if (n == 0 || n >= sizeof(partial))
+        return n ? -ENAMETOOLONG : -EINVAL;
+    memcpy(partial, path, n + 1);
+    for (size_t i = 1; i <= n; i++) {
+        if (partial[i] != '/' && partial[i] != '\0')
+            continue;
+        char saved = partial[i];
+        partial[i] = '\0';
+        if (mkdir(partial, mode) < 0 && errno != EEXIST)
+            return -errno;
+        partial[i] = saved;
+    }
+    return 0;
+}
+
+static int remove_entry(int dir_fd, const char *name, dev_t device);
+
+static int remove_children(int fd, dev_t device)
+{
+    int dup_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    DIR *dir = dup_fd < 0 ? NULL : fdopendir(dup_fd);
+    struct dirent *entry;
+    int rc = 0;
+    if (!dir)
+        return -errno;
+    while (rc == 0 && (entry = readdir(dir)) != NULL) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        rc = remove_entry(fd, entry->d_name, device);
+    }
+    (void)closedir(dir);
+    return rc;
+}
+
+static int remove_entry(int dir_fd, const char *name, dev_t device)
+{
+    if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
+        return 0;
+    if (errno != EISDIR && errno != EPERM)
+        return -errno;
+    FL_CLEANUP_FD int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    if (st.st_dev != device)
+        return -EXDEV;
+    int rc = remove_children(fd, device);
+    if (rc == 0 && unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+        rc = -errno;
+    return rc;
+}
+
+int fl_fs_remove_tree(int dir_fd, const char *name)
+{
+    struct stat st;
+    if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    /* The tree must lie in its parent's file system: a mount point is refused. */
+    FL_CLEANUP_FD int parent = -1;
+    const char *slash = strrchr(name, '/');
+    char path[PATH_MAX];
+    size_t n = slash ? (size_t)(slash - name) : 0;
+    if (n >= sizeof(path))
+        return -ENAMETOOLONG;
+    memcpy(path, name, n);
+    path[n] = '\0';
+    parent = openat(dir_fd, n ? path : (slash ? "/" : "."), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct stat parent_st;
+    if (parent < 0 || fstat(parent, &parent_st) < 0)
+        return -errno;
+    if (parent_st.st_dev != st.st_dev)
+        return -EXDEV;
+    return remove_entry(dir_fd, name, st.st_dev);
+}

@@ -1,0 +1,56 @@
+/* HTTP/1.1 server: libmicrohttpd driven by our loop, requests delivered whole.
+ *
+ * Bounds: header block 32 KiB, body `max_body` (413 beyond, the rest is not read), 10 s for the
+ * headers and 30 s for the body from the first byte on, 60 s idle, max_connections. A handler may
+ * answer at once or later: the connection waits suspended. */
+#pragma once
+
+#include <uv.h>
+
+#include "base/err.h"
+#include "base/str.h"
+#include "net/ws.h"
+#include "wire/sigv4.h"
+
+struct fl_http_server;
+
+/* A request and its answer-to-be. Valid from the handler's call until it is answered (or upgraded);
+ * the pointers live as long. If the client goes away first, the answer goes nowhere, harmlessly. */
+struct fl_http_exchange {
+    struct fl_str method;
+    struct fl_str path;  /* raw, before '?' */
+    struct fl_str query; /* raw, after '?' */
+    const struct fl_header *headers;
+    size_t header_count;
+    struct fl_str body;
+    struct fl_str peer; /* address of the client, text */
+    bool peer_is_loopback;
+    struct fl_arena *arena; /* dies with the exchange: the handler may use it */
+};
+
+typedef void (*fl_http_handler)(void *context, struct fl_http_exchange *exchange);
+
+struct fl_http_server_config {
+    struct fl_str listen; /* "127.0.0.1:4566", "[::1]:80"; port 0 picks one */
+    size_t max_body;
+    unsigned max_connections;
+    fl_http_handler handler;
+    void *context;
+};
+
+int fl_http_server_start(uv_loop_t *loop, const struct fl_http_server_config *config,
+                         struct fl_http_server **ret_server, struct fl_err *err);
+uint16_t fl_http_server_port(const struct fl_http_server *server);
+void fl_http_server_stop(struct fl_http_server *server);
+
+/* First header of that name (any case), or an empty string with p = NULL. */
+struct fl_str fl_http_header(const struct fl_http_exchange *exchange, const char *name);
+
+/* Answers; body and headers are copied. Exactly once per exchange, which is gone afterwards. */
+void fl_http_reply(struct fl_http_exchange *exchange, unsigned status,
+                   const struct fl_header *headers, size_t header_count, struct fl_str body);
+
+/* Turns the exchange into a websocket (RFC 6455); answers 400 and returns NULL if it is no valid
+ * upgrade request. */
+struct fl_ws *fl_http_upgrade(struct fl_http_exchange *exchange,
+                              const struct fl_ws_callbacks *callbacks, void *context);
