@@ -33,5 +33,6 @@ struct fl_ws *fl_ws_connect(uv_loop_t *loop, struct fl_str url, const struct fl_
 
 /* Queues one text message (copied). */
 void fl_ws_send(struct fl_ws *ws, struct fl_str text);
-/* Starts closing with a code and a reason (≤ 123 bytes); `closed` follows, at the latest after 2 s. */
+/* Starts closing with a code and a reason (≤ 123 bytes), after what is queued; `closed` follows, at
+ * the latest after 2 s. */
 void fl_ws_close(struct fl_ws *ws, uint16_t code, struct fl_str reason);

@@ -1,13 +1,16 @@
-/* Shapes: tables generated from api/*.api and the one walker that decodes, validates, encodes and
- * copies any of them.
+/* Shapes: tables generated from the .api files of api/ and the one walker that decodes, validates,
+ * encodes and copies any of them.
  *
- * For a structure Foo of api/ecs.api the generator makes (in ecs_shapes.h) struct ecs_Foo, whose
- * first member is `uint64_t has` (presence bits), an enum of bit numbers ecs_Foo_<member>, and the
- * table ecs_shape_Foo. C types: string → struct fl_str; integer → int32_t; long → int64_t;
- * double → double; boolean → bool; timestamp → int64_t (ms since 1970); enum E → enum ecs_E
- * (constants ECS_E_VALUE, characters that C refuses become '_'); structure → pointer;
- * list → struct { size_t n; T *items; } (structures inline); map → the same with
- * struct { struct fl_str key; T value; } items. Lists and maps of primitives are the types below. */
+ * For a structure Foo of api/ecs.api the generator makes (in shapes/ecs_shapes.h) struct ecs_Foo,
+ * whose first member is `uint64_t has` (presence bits), an enum of bit numbers ecs_Foo_<member>,
+ * and the table ecs_shape_Foo. C types: string → struct fl_str; integer → int32_t; long → int64_t;
+ * double → double; boolean → bool; timestamp → int64_t (ms since 1970); json (any value) → struct
+ * fl_str, its text; enum E → enum ecs_E (constants ECS_E_<value>: ECS_LogDriver_json_file, with
+ * '_' for what C refuses); structure → pointer; list → struct ecs_Foo_list { size_t n; T *items; }
+ * (structures inline); map → struct ecs_Foo_map, the same with items struct { struct fl_str key;
+ * T value; }. Lists and maps of primitives are the types below. A member named like a word of C has
+ * an underscore behind its name, in its bit too. Errors are structures as well, and
+ * ecs_error_<Name> is the name as text. */
 #pragma once
 
 #include <jansson.h>

@@ -1,0 +1,11 @@
+/* Where the running program lies, and the helper programs beside it. Not for core or task. */
+#pragma once
+
+#include "base/err.h"
+#include "base/str.h"
+
+/* Absolute path of the running executable, in the arena. */
+int fl_program_path(struct fl_arena *arena, struct fl_str *ret_path, struct fl_err *err);
+/* Absolute path of the directory that holds fairlead-shim, fairlead-unpack and fairlead-nft, in
+ * the arena: libexec/ beside the executable, or ../libexec/fairlead when installed. */
+int fl_program_libexec_dir(struct fl_arena *arena, struct fl_str *ret_dir, struct fl_err *err);

@@ -1,0 +1,300 @@
+/* The table of options and its reading by argp. */
+#include "cli/options.h"
+
+#include <argp.h>
+#include <ctype.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "wire/json.h"
+
+#define EVERY                                                                                      \
+    (FL_COMMAND_UP | FL_COMMAND_DOWN | FL_COMMAND_ENV | FL_COMMAND_STATUS | FL_COMMAND_DOCTOR |    \
+     FL_COMMAND_UNINSTALL | FL_COMMAND_SERVER | FL_COMMAND_AGENT)
+#define ROLES (FL_COMMAND_UP | FL_COMMAND_SERVER | FL_COMMAND_AGENT)
+#define LISTENERS (ROLES | FL_COMMAND_ENV | FL_COMMAND_STATUS | FL_COMMAND_DOCTOR)
+
+enum kind { KIND_TEXT, KIND_NUMBER, KIND_SWITCH, KIND_LIST };
+
+struct row {
+    const char *name;
+    const char *argument;
+    enum kind kind;
+    unsigned commands;
+    bool environment; /* also FAIRLEAD_<NAME> */
+    bool remembered;  /* kept in the data directory by `up` */
+    const char *standard;
+    const char *doc;
+};
+
+static const char default_data_dir[] = "/var/lib/fairlead";
+
+static const struct row rows[FL_OPTION_COUNT] = {
+    [FL_OPTION_DATA_DIR] = {"data-dir", "DIR", KIND_TEXT, EVERY, true, false, default_data_dir,
+                            "where everything is kept (/var/lib/fairlead)"},
+    [FL_OPTION_LISTEN] = {"listen", "ADDR:PORT", KIND_TEXT, LISTENERS, true, true, "127.0.0.1:4566",
+                          "where the API answers (127.0.0.1:4566)"},
+    [FL_OPTION_REGION] = {"region", "REGION", KIND_TEXT, LISTENERS, true, true, "us-east-1",
+                          "the installation's region (us-east-1)"},
+    [FL_OPTION_ACCOUNT] = {"account", "ID", KIND_TEXT, ROLES, true, true, "000000000000",
+                           "12 digits (000000000000)"},
+    [FL_OPTION_CPU_UNITS] = {"cpu-units", "N", KIND_NUMBER, FL_COMMAND_UP | FL_COMMAND_AGENT, true,
+                             true, "", "CPU units this host offers (1024 per CPU)"},
+    [FL_OPTION_MEMORY_MIB] = {"memory-mib", "N", KIND_NUMBER, FL_COMMAND_UP | FL_COMMAND_AGENT,
+                              true, true, "", "MiB this host offers (what it has)"},
+    [FL_OPTION_STRICT] = {"strict", NULL, KIND_SWITCH, FL_COMMAND_UP | FL_COMMAND_SERVER, true,
+                          true, "", "behave as ECS does and no better"},
+    [FL_OPTION_ADVERTISE] = {"advertise", "URL", KIND_TEXT, FL_COMMAND_SERVER, true, false, "",
+                             "the URL that agents are told"},
+    [FL_OPTION_SERVER] = {"server", "URL", KIND_TEXT, FL_COMMAND_AGENT, true, false, "",
+                          "the server to join"},
+    [FL_OPTION_TOKEN] = {"token", "T", KIND_TEXT, FL_COMMAND_AGENT, true, false, "",
+                         "ID:SECRET, the key to join with (the data directory's)"},
+    [FL_OPTION_CLUSTER] = {"cluster", "NAME", KIND_TEXT, FL_COMMAND_AGENT, true, false, "",
+                           "the cluster to join (default)"},
+    [FL_OPTION_NAME] = {"name", "NAME", KIND_TEXT, FL_COMMAND_AGENT, true, false, "",
+                        "this host's name"},
+    [FL_OPTION_ZONE] = {"zone", "ZONE", KIND_TEXT, FL_COMMAND_AGENT, true, false, "",
+                        "its availability zone"},
+    [FL_OPTION_INSTANCE_TYPE] = {"instance-type", "TYPE", KIND_TEXT, FL_COMMAND_AGENT, true, false,
+                                 "", "its instance type"},
+    [FL_OPTION_ATTRIBUTE] = {"attribute", "NAME=VALUE", KIND_LIST, FL_COMMAND_AGENT, false, false,
+                             "", "an attribute of this host; may be repeated"},
+    [FL_OPTION_TASKS] = {"tasks", NULL, KIND_SWITCH, FL_COMMAND_DOWN, false, false, "",
+                         "stop the tasks too"},
+    [FL_OPTION_JSON] = {"json", NULL, KIND_SWITCH, FL_COMMAND_STATUS, false, false, "",
+                        "answer in JSON"},
+    [FL_OPTION_YES] = {"yes", NULL, KIND_SWITCH, FL_COMMAND_UNINSTALL, false, false, "",
+                       "do not ask"},
+};
+
+/* argp's keys start above the characters, so that no option has a short form by accident. */
+enum { KEY_BASE = 0x1000 };
+
+static _Noreturn void refuse(const char *fmt, ...) FL_PRINTF(1, 2);
+
+static void refuse(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    (void)fputs("fairlead: ", stderr);
+    (void)vfprintf(stderr, fmt, args);
+    (void)fputc('\n', stderr);
+    va_end(args);
+    exit(2);
+}
+
+static error_t take(int key, char *arg, struct argp_state *state)
+{
+    struct fl_options *options = state->input;
+    if (key == ARGP_KEY_ARG)
+        argp_error(state, "unexpected argument \"%s\"", arg);
+    if (key < KEY_BASE || key >= KEY_BASE + FL_OPTION_COUNT)
+        return ARGP_ERR_UNKNOWN;
+    enum fl_option which = (enum fl_option)(key - KEY_BASE);
+    options->given[which] = true;
+    if (rows[which].kind == KIND_LIST) {
+        if (options->attribute_count == FL_OPTIONS_MAX_ATTRIBUTES)
+            argp_error(state, "more than %d attributes", FL_OPTIONS_MAX_ATTRIBUTES);
+        options->attributes[options->attribute_count++] = fl_str_of(arg);
+    } else {
+        options->value[which] = arg ? fl_str_of(arg) : FL_STR("1");
+    }
+    return 0;
+}
+
+static void read_flags(enum fl_command command, const char *summary, int argc, char **argv,
+                       struct fl_options *options)
+{
+    struct argp_option accepted[FL_OPTION_COUNT + 1] = {0};
+    size_t n = 0;
+    for (int i = 0; i < FL_OPTION_COUNT; i++) {
+        if (rows[i].commands & command)
+            accepted[n++] = (struct argp_option){.name = rows[i].name,
+                                                 .key = KEY_BASE + i,
+                                                 .arg = rows[i].argument,
+                                                 .doc = rows[i].doc};
+    }
+    const struct argp argp = {.options = accepted, .parser = take, .doc = summary};
+    char name[64];
+    (void)snprintf(name, sizeof(name), "fairlead %s", argv[0]);
+    argv[0] = name;
+    (void)argp_parse(&argp, argc, argv, 0, NULL, options);
+}
+
+static void read_environment(struct fl_options *options)
+{
+    for (int i = 0; i < FL_OPTION_COUNT; i++) {
+        if (options->given[i] || !rows[i].environment)
+            continue;
+        char name[64];
+        (void)snprintf(name, sizeof(name), "FAIRLEAD_%s", rows[i].name);
+        for (char *p = name; *p; p++)
+            *p = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
+        const char *value = getenv(name);
+        if (!value || !*value || (rows[i].kind == KIND_SWITCH && strcmp(value, "0") == 0))
+            continue;
+        options->value[i] = fl_str_dup(options->arena, fl_str_of(value));
+        options->given[i] = true;
+    }
+}
+
+/* What does not exist yet keeps the name it was given; the part that exists is made canonical, so
+ * that one directory has one name. */
+static void make_data_dir_absolute(struct fl_options *options)
+{
+    struct fl_str *dir = &options->value[FL_OPTION_DATA_DIR];
+    char real[PATH_MAX];
+    const char *text = fl_str_z(options->arena, *dir);
+    if (realpath(text, real)) {
+        *dir = fl_str_dup(options->arena, fl_str_of(real));
+    } else {
+        if (text[0] != '/') {
+            if (!getcwd(real, sizeof(real)))
+                refuse("the current directory has no path; give --data-dir an absolute one");
+            *dir = fl_str_printf(options->arena, "%s/%s", real, text);
+        }
+        while (dir->n > 1 && dir->p[dir->n - 1] == '/')
+            *dir = fl_str_dup(options->arena, fl_str_sub(*dir, 0, dir->n - 1));
+        ptrdiff_t slash = fl_str_rindex(*dir, '/');
+        struct fl_str name = fl_str_from(*dir, (size_t)slash + 1);
+        const char *parent = fl_str_z(options->arena, fl_str_sub(*dir, 0, (size_t)slash + 1));
+        if (realpath(parent, real))
+            *dir = fl_str_printf(options->arena, "%s/%.*s", strcmp(real, "/") == 0 ? "" : real,
+                                 FL_STR_ARG(name));
+    }
+    if (fl_str_is(*dir, "/") || dir->n > 200)
+        refuse("--data-dir must name a directory of its own, with a path of at most 200 bytes");
+}
+
+/* An unreadable file says nothing: ordinary users may ask for help without root's directory. */
+static void read_remembered(struct fl_options *options)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(64 * 1024);
+    struct fl_str path =
+        fl_str_printf(options->arena, "%s/options.json", options->value[FL_OPTION_DATA_DIR].p);
+    if (fl_fs_read(AT_FDCWD, path.p, text.max, &text) < 0)
+        return;
+    FL_CLEANUP_JSON json_t *root = fl_json_parse(fl_buf_str(&text), NULL);
+    for (int i = 0; i < FL_OPTION_COUNT; i++) {
+        struct fl_str value = fl_json_str(json_object_get(root, rows[i].name));
+        if (rows[i].remembered && !options->given[i] && value.n > 0)
+            options->value[i] = fl_str_dup(options->arena, value);
+    }
+}
+
+static bool is_made_of(struct fl_str s, const char *extra)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        if (!isalnum((unsigned char)s.p[i]) && !strchr(extra, s.p[i]))
+            return false;
+    }
+    return s.n > 0;
+}
+
+static void validate(const struct fl_options *options)
+{
+    struct fl_str host;
+    uint16_t port;
+    struct fl_str account = options->value[FL_OPTION_ACCOUNT];
+    uint64_t digits;
+    if (!fl_options_split_listen(options->value[FL_OPTION_LISTEN], &host, &port))
+        refuse("--listen wants ADDR:PORT, as in 127.0.0.1:4566");
+    if (account.n != 12 || !fl_str_to_u64(account, &digits))
+        refuse("--account wants 12 digits");
+    if (!is_made_of(options->value[FL_OPTION_REGION], "-") ||
+        options->value[FL_OPTION_REGION].n > 32)
+        refuse("--region wants letters, digits and dashes");
+    for (int i = 0; i < FL_OPTION_COUNT; i++) {
+        uint64_t number;
+        if (rows[i].kind == KIND_NUMBER && options->value[i].n > 0 &&
+            (!fl_str_to_u64(options->value[i], &number) || number == 0 || number > INT32_MAX))
+            refuse("--%s wants a number from 1 to %d", rows[i].name, INT32_MAX);
+    }
+}
+
+void fl_options_parse(enum fl_command command, const char *summary, int argc, char **argv,
+                      struct fl_arena *arena, struct fl_options *ret_options)
+{
+    *ret_options = (struct fl_options){.arena = arena};
+    read_flags(command, summary, argc, argv, ret_options);
+    read_environment(ret_options);
+    if (!ret_options->given[FL_OPTION_DATA_DIR])
+        ret_options->value[FL_OPTION_DATA_DIR] = fl_str_of(default_data_dir);
+    make_data_dir_absolute(ret_options);
+    read_remembered(ret_options);
+    for (int i = 0; i < FL_OPTION_COUNT; i++) {
+        if (ret_options->value[i].n == 0)
+            ret_options->value[i] = fl_str_of(rows[i].standard);
+    }
+    validate(ret_options);
+}
+
+uint64_t fl_options_number(const struct fl_options *options, enum fl_option which)
+{
+    uint64_t number = 0;
+    (void)fl_str_to_u64(options->value[which], &number);
+    return number;
+}
+
+bool fl_options_on(const struct fl_options *options, enum fl_option which)
+{
+    return options->value[which].n > 0;
+}
+
+const char *fl_options_name(enum fl_option which)
+{
+    return rows[which].name;
+}
+
+bool fl_options_is_remembered(enum fl_option which)
+{
+    return rows[which].remembered;
+}
+
+bool fl_options_split_listen(struct fl_str listen, struct fl_str *ret_host, uint16_t *ret_port)
+{
+    ptrdiff_t colon = fl_str_rindex(listen, ':');
+    if (colon <= 0)
+        return false;
+    struct fl_str host = fl_str_sub(listen, 0, (size_t)colon);
+    uint64_t port;
+    if (!fl_str_to_u64(fl_str_from(listen, (size_t)colon + 1), &port) || port == 0 || port > 65535)
+        return false;
+    if (host.p[0] == '[') {
+        if (host.n < 3 || host.p[host.n - 1] != ']')
+            return false;
+        host = fl_str_sub(host, 1, host.n - 2);
+    }
+    if (!is_made_of(host, ".:-"))
+        return false;
+    *ret_host = host;
+    *ret_port = (uint16_t)port;
+    return true;
+}
+
+struct fl_str fl_options_endpoint(const struct fl_options *options)
+{
+    struct fl_str host = {0};
+    uint16_t port = 0;
+    bool ok = fl_options_split_listen(options->value[FL_OPTION_LISTEN], &host, &port);
+    FL_ASSERT(ok);
+    if (fl_str_is(host, "0.0.0.0"))
+        host = FL_STR("127.0.0.1");
+    if (fl_str_is(host, "::"))
+        host = FL_STR("::1");
+    bool six = fl_str_index(host, ':') >= 0;
+    return fl_str_printf(options->arena, "http://%s%.*s%s:%u", six ? "[" : "", FL_STR_ARG(host),
+                         six ? "]" : "", port);
+}
+
+struct fl_str fl_options_data_dir_flag(const struct fl_options *options)
+{
+    struct fl_str dir = options->value[FL_OPTION_DATA_DIR];
+    if (fl_str_is(dir, default_data_dir))
+        return FL_STR("");
+    return fl_str_printf(options->arena, " --data-dir %s", dir.p);
+}

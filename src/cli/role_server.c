@@ -1,0 +1,29 @@
+/* `fairlead server`: the control plane in the foreground. */
+#include <stdio.h>
+
+#include "cli/cli.h"
+#include "cli/install.h"
+#include "server/server.h"
+
+int fl_cli_server(int argc, char **argv)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct fl_options options;
+    fl_options_parse(FL_COMMAND_SERVER, "The control plane, in the foreground.", argc, argv, arena,
+                     &options);
+    struct fl_err err = {0};
+    if (fl_install_prepare(&options, &err) < 0 ||
+        fl_install_make_keys(options.value[FL_OPTION_DATA_DIR], &err) < 0) {
+        (void)fprintf(stderr, "fairlead: %s\n", err.text);
+        return 1;
+    }
+    const struct fl_server_config config = {
+        .data_dir = options.value[FL_OPTION_DATA_DIR],
+        .listen = options.value[FL_OPTION_LISTEN],
+        .advertise = options.value[FL_OPTION_ADVERTISE],
+        .region = options.value[FL_OPTION_REGION],
+        .account = options.value[FL_OPTION_ACCOUNT],
+        .strict = fl_options_on(&options, FL_OPTION_STRICT),
+    };
+    return fl_server_run(&config);
+}

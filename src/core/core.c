@@ -1,0 +1,334 @@
+/* One step of the control plane: find the handler, decide, answer. */
+#include "core/core.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "core/decide.h"
+#include "wire/arn.h"
+
+enum { MAX_RECORD = 8 << 20, MAX_REPLY = 64 << 20 };
+
+struct fl_core *fl_core_new(const struct fl_core_config *config)
+{
+    struct fl_core *core = fl_calloc(1, sizeof(*core));
+    core->region = fl_str_of(fl_strndup(config->region.p, config->region.n));
+    core->account = fl_str_of(fl_strndup(config->account.p, config->account.n));
+    core->endpoint = fl_str_of(fl_strndup(config->endpoint.p, config->endpoint.n));
+    core->strict = config->strict;
+    RB_INIT(&core->clusters);
+    RB_INIT(&core->definitions);
+    RB_INIT(&core->stopped);
+    RB_INIT(&core->tokens);
+    return core;
+}
+
+void fl_core_free(struct fl_core *core)
+{
+    if (!core)
+        return;
+    fl_state_free(core);
+    free((char *)core->region.p);
+    free((char *)core->account.p);
+    free((char *)core->endpoint.p);
+    free(core);
+}
+
+static int kind_of_key(struct fl_str key)
+{
+    static const char first[FL_RECORD_KINDS] = {
+        [FL_RECORD_CLUSTER] = 'c',
+        [FL_RECORD_INSTANCE] = 'i',
+        [FL_RECORD_DEFINITION] = 'd',
+        [FL_RECORD_TASK] = 't',
+    };
+    for (int kind = 0; kind < FL_RECORD_KINDS; kind++)
+        if (key.n > 2 && key.p[0] == first[kind] && key.p[1] == '/')
+            return kind;
+    return -1;
+}
+
+int fl_core_load(struct fl_core *core, struct fl_str key, struct fl_str value, struct fl_err *err)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    FL_CLEANUP_JSON json_t *json = fl_json_parse(value, err);
+    struct fl_shape_error shape_error;
+    int kind = kind_of_key(key);
+    if (kind < 0)
+        return fl_err_set(err, -EINVAL, "record %.*s is of an unknown kind", FL_STR_ARG(key));
+    if (!json)
+        return -EINVAL;
+    if (json_integer_value(json_object_get(json, "v")) != FL_RECORD_VERSION)
+        return fl_err_set(err, -EINVAL, "record %.*s has a version that this release cannot read",
+                          FL_STR_ARG(key));
+    void *rec = fl_arena_alloc(arena, fl_shape_size(fl_record_shape((enum fl_record_kind)kind)));
+    if (fl_shape_decode(fl_record_shape((enum fl_record_kind)kind), json, arena, rec,
+                        &shape_error) < 0)
+        return fl_err_set(err, -EINVAL, "record %.*s: %s", FL_STR_ARG(key), shape_error.text);
+    fl_state_apply(core, (enum fl_record_kind)kind, rec);
+    return 0;
+}
+
+void fl_turn_init(struct fl_turn *turn)
+{
+    *turn = (struct fl_turn){.arena = fl_arena_new()};
+}
+
+void fl_turn_free(struct fl_turn *turn)
+{
+    fl_arena_free(turn->arena);
+    free(turn->records);
+    free(turn->effects);
+    *turn = (struct fl_turn){0};
+}
+
+static struct fl_record *add_record(struct fl_turn *turn)
+{
+    if (turn->record_count == turn->record_cap) {
+        turn->record_cap = FL_MAX(turn->record_cap * 2, (size_t)8);
+        turn->records = fl_realloc(turn->records, turn->record_cap * sizeof(*turn->records));
+    }
+    return &turn->records[turn->record_count++];
+}
+
+static struct fl_effect *add_effect(struct fl_turn *turn, enum fl_effect_kind kind)
+{
+    if (turn->effect_count == turn->effect_cap) {
+        turn->effect_cap = FL_MAX(turn->effect_cap * 2, (size_t)8);
+        turn->effects = fl_realloc(turn->effects, turn->effect_cap * sizeof(*turn->effects));
+    }
+    struct fl_effect *effect = &turn->effects[turn->effect_count++];
+    *effect = (struct fl_effect){.kind = kind};
+    return effect;
+}
+
+int fl_refuse(struct fl_decision *d, const char *code, const char *fmt, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    FL_ASSERT(n >= 0);
+    d->error_code = code;
+    d->error_text =
+        fl_str_dup(d->arena, (struct fl_str){text, FL_MIN((size_t)n, sizeof(text) - 1)});
+    return -1;
+}
+
+static struct fl_str encode(struct fl_decision *d, const struct fl_shape *shape, const void *object,
+                            size_t max)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(max);
+    fl_shape_encode(shape, object, &buf);
+    FL_ASSERT(!buf.overflow);
+    return fl_str_dup(d->arena, fl_buf_str(&buf));
+}
+
+void fl_put(struct fl_decision *d, enum fl_record_kind kind, const void *rec)
+{
+    struct fl_record *record = add_record(d->turn);
+    record->key = fl_record_key(d->arena, kind, rec);
+    record->value = encode(d, fl_record_shape(kind), rec, MAX_RECORD);
+    fl_state_apply(d->core, kind, rec);
+}
+
+void fl_drop_task(struct fl_decision *d, struct fl_task *task)
+{
+    struct fl_record *record = add_record(d->turn);
+    record->key = fl_record_key(d->arena, FL_RECORD_TASK, task->rec);
+    record->value = (struct fl_str){0};
+    fl_state_forget_task(d->core, task);
+}
+
+void fl_send_task(struct fl_decision *d, const struct fl_task *task)
+{
+    if (!task->instance || !task->instance->connected)
+        return;
+    struct fl_effect *effect = add_effect(d->turn, FL_EFFECT_AGENT_TASK);
+    effect->cluster = fl_str_dup(d->arena, task->cluster->rec->name);
+    effect->instance = fl_str_dup(d->arena, task->instance->rec->id);
+    effect->task = fl_task_object(d, task);
+}
+
+struct fl_str fl_new_id(struct fl_decision *d)
+{
+    uint64_t words[2] = {fl_rand_u64(&d->rand), fl_rand_u64(&d->rand)};
+    char *text = fl_arena_alloc(d->arena, 33);
+    fl_hex(words, sizeof(words), text);
+    return fl_str_of(text);
+}
+
+struct fl_str fl_new_uuid(struct fl_decision *d)
+{
+    struct fl_str hex = fl_new_id(d);
+    char *h = (char *)hex.p;
+    h[12] = '4';
+    h[16] = "89ab"[(h[16] - '0') & 3];
+    return fl_str_printf(d->arena, "%.8s-%.4s-%.4s-%.4s-%.12s", h, h + 8, h + 12, h + 16, h + 20);
+}
+
+struct fl_str fl_id_of(struct fl_str text)
+{
+    return fl_arn_last(text);
+}
+
+struct fl_cluster *fl_find_cluster(struct fl_decision *d, struct fl_str name)
+{
+    struct fl_str id = name.n ? fl_id_of(name) : FL_STR("default");
+    struct fl_cluster *cluster = fl_state_cluster(d->core, id);
+    if (!cluster || fl_str_is(cluster->rec->status, "INACTIVE")) {
+        (void)fl_refuse(d, "ClusterNotFoundException", "Cluster not found.");
+        return NULL;
+    }
+    return cluster;
+}
+
+struct fl_str fl_cluster_arn(struct fl_decision *d, struct fl_str name)
+{
+    return fl_arn_ecs(d->arena, d->core->region, d->core->account, "cluster", name);
+}
+
+static struct fl_str arn_below(struct fl_decision *d, const char *type, struct fl_str cluster,
+                               struct fl_str id)
+{
+    struct fl_str rest = fl_str_printf(d->arena, "%.*s/%.*s", FL_STR_ARG(cluster), FL_STR_ARG(id));
+    return fl_arn_ecs(d->arena, d->core->region, d->core->account, type, rest);
+}
+
+struct fl_str fl_instance_arn(struct fl_decision *d, const struct rec_Instance *rec)
+{
+    return arn_below(d, "container-instance", rec->cluster, rec->id);
+}
+
+struct fl_str fl_task_arn(struct fl_decision *d, const struct rec_Task *rec)
+{
+    return arn_below(d, "task", rec->cluster, rec->id);
+}
+
+struct fl_str fl_container_arn(struct fl_decision *d, const struct rec_Task *task,
+                               const struct rec_TaskContainer *container)
+{
+    struct fl_str id =
+        fl_str_printf(d->arena, "%.*s/%.*s", FL_STR_ARG(task->id), FL_STR_ARG(container->id));
+    return arn_below(d, "container", task->cluster, id);
+}
+
+static fl_handler handler_of(int operation)
+{
+    static const struct {
+        int operation;
+        fl_handler handler;
+    } handlers[] = {
+        {ECS_OP_CreateCluster, fl_create_cluster},
+        {ECS_OP_DescribeClusters, fl_describe_clusters},
+        {ECS_OP_ListClusters, fl_list_clusters},
+        {ECS_OP_RegisterTaskDefinition, fl_register_definition},
+        {ECS_OP_DescribeTaskDefinition, fl_describe_definition},
+        {ECS_OP_ListTaskDefinitions, fl_list_definitions},
+        {ECS_OP_DeregisterTaskDefinition, fl_deregister_definition},
+        {ECS_OP_RunTask, fl_run_task},
+        {ECS_OP_StopTask, fl_stop_task},
+        {ECS_OP_DescribeTasks, fl_describe_tasks},
+        {ECS_OP_ListTasks, fl_list_tasks},
+        {ECS_OP_RegisterContainerInstance, fl_register_instance},
+        {ECS_OP_DescribeContainerInstances, fl_describe_instances},
+        {ECS_OP_ListContainerInstances, fl_list_instances},
+        {ECS_OP_DiscoverPollEndpoint, fl_discover_poll_endpoint},
+        {ECS_OP_SubmitTaskStateChange, fl_submit_task_state},
+        {ECS_OP_SubmitContainerStateChange, fl_submit_container_state},
+        {ECS_OP_SubmitAttachmentStateChanges, fl_submit_attachment_states},
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(handlers); i++)
+        if (handlers[i].operation == operation)
+            return handlers[i].handler;
+    return NULL;
+}
+
+/* {"__type":"<code>","message":"<text>"}, AWS JSON's error body. */
+static struct fl_str error_body(struct fl_decision *d)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(MAX_REPLY);
+    struct fl_json_writer jw = {.buf = &buf};
+    fl_jw_object_begin(&jw);
+    fl_jw_member_str(&jw, "__type", fl_str_of(d->error_code));
+    fl_jw_member_str(&jw, "message", d->error_text);
+    fl_jw_object_end(&jw);
+    return fl_str_dup(d->arena, fl_buf_str(&buf));
+}
+
+static void command(struct fl_decision *d, const struct fl_event *event)
+{
+    const struct fl_operation *operation = &ecs_service.operations[event->operation];
+    fl_handler handler = handler_of(event->operation);
+    struct fl_str body = FL_STR("{}");
+    int rc;
+    if (!handler) {
+        rc = fl_refuse(d, "ClientException", "%s is not implemented yet.", operation->name);
+    } else {
+        size_t records_before = d->turn->record_count;
+        void *output = fl_arena_alloc(d->arena, fl_shape_size(operation->output));
+        rc = handler(d, event->input, output);
+        FL_ASSERT(rc == 0 || d->turn->record_count == records_before);
+        if (rc == 0)
+            body = encode(d, operation->output, output, MAX_REPLY);
+    }
+    struct fl_effect *reply = add_effect(d->turn, FL_EFFECT_REPLY);
+    reply->request_id = event->request_id;
+    reply->status = rc == 0 ? 200 : 400;
+    reply->body = rc == 0 ? body : error_body(d);
+}
+
+static void expire_stopped(struct fl_decision *d)
+{
+    enum { AT_ONCE = 1000 };
+    for (int i = 0; i < AT_ONCE && fl_core_next_due(d->core) <= d->now_ms; i++)
+        fl_drop_task(d, RB_MIN(fl_stopped_tree, &d->core->stopped));
+}
+
+void fl_core_step(struct fl_core *core, const struct fl_event *event, struct fl_turn *turn)
+{
+    struct fl_decision d = {
+        .core = core,
+        .turn = turn,
+        .arena = turn->arena,
+        .now_ms = event->now_ms,
+        .input_size = event->input_size,
+    };
+    fl_rand_seed(&d.rand, event->seed);
+    switch (event->kind) {
+    case FL_EVENT_COMMAND:
+        command(&d, event);
+        return;
+    case FL_EVENT_AGENT_CONNECTED:
+        fl_agent_connected(&d, event);
+        return;
+    case FL_EVENT_AGENT_DISCONNECTED:
+        fl_agent_disconnected(&d, event);
+        return;
+    case FL_EVENT_TIMER:
+        expire_stopped(&d);
+        return;
+    }
+    FL_ASSERT(!"a kind of event");
+}
+
+int64_t fl_core_next_due(const struct fl_core *core)
+{
+    struct fl_task *first = RB_MIN(fl_stopped_tree, (struct fl_stopped_tree *)&core->stopped);
+    return first ? first->rec->stoppedAt + FL_CORE_STOPPED_TASK_MS : INT64_MAX;
+}
+
+bool fl_core_instance_active(const struct fl_core *core, struct fl_str cluster,
+                             struct fl_str instance)
+{
+    struct fl_cluster *found = fl_state_cluster(core, cluster);
+    struct fl_instance *host = found ? fl_state_instance(found, instance) : NULL;
+    return host && !fl_str_is(host->rec->status, "INACTIVE");
+}
+
+struct fl_core_counts fl_core_count(const struct fl_core *core)
+{
+    return core->counts;
+}

@@ -1,0 +1,110 @@
+/* The control plane as a deterministic state machine.
+ *
+ *   event {now, seed, what} → decide (reads state) → records | API error → apply → effects
+ *
+ * No I/O, clock, randomness, threads or globals: time and 32 random bytes come in the event, what
+ * must become durable and what must be said goes out in the turn. Records are the truth: a core
+ * that loaded all of them equals the one that made them. Effects may be lost or repeated; each
+ * follows from the records. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/str.h"
+
+struct fl_core;
+
+struct fl_core_config {
+    struct fl_str region;
+    struct fl_str account;
+    struct fl_str endpoint; /* URL that agents are told by DiscoverPollEndpoint */
+    bool strict;
+};
+
+/* Stopped tasks stay describable this long (ECS: at least an hour). */
+enum { FL_CORE_STOPPED_TASK_MS = 60 * 60 * 1000 };
+
+/* The config's strings are copied. */
+struct fl_core *fl_core_new(const struct fl_core_config *config);
+void fl_core_free(struct fl_core *core);
+
+/* Applies one stored record. -EINVAL and err for a record of an unknown kind or version: the
+ * server then refuses to start. */
+int fl_core_load(struct fl_core *core, struct fl_str key, struct fl_str value, struct fl_err *err);
+
+enum fl_event_kind {
+    FL_EVENT_COMMAND,            /* an ECS API call */
+    FL_EVENT_AGENT_CONNECTED,    /* an agent opened its ACS session */
+    FL_EVENT_AGENT_DISCONNECTED, /* its session ended */
+    FL_EVENT_TIMER,              /* the time asked for by fl_core_next_due has come */
+};
+
+struct fl_event {
+    enum fl_event_kind kind;
+    int64_t now_ms;
+    uint8_t seed[32];
+    /* FL_EVENT_COMMAND */
+    uint64_t request_id;
+    int operation;     /* enum ecs_operation */
+    const void *input; /* the operation's decoded and validated input */
+    size_t input_size; /* bytes of the request's body, for limits on size */
+    /* FL_EVENT_AGENT_… */
+    struct fl_str cluster;  /* name */
+    struct fl_str instance; /* id */
+    uint64_t session;       /* tells a newer session of the same instance from an older */
+    struct fl_str agent_version;
+    struct fl_str agent_hash;
+    struct fl_str docker_version;
+};
+
+/* One durable change: an empty value deletes the key. */
+struct fl_record {
+    struct fl_str key;
+    struct fl_str value;
+};
+
+enum fl_effect_kind {
+    FL_EFFECT_REPLY,      /* answer request_id with status and body (JSON) */
+    FL_EFFECT_AGENT_TASK, /* send task (a protocol Task object) to the instance's agent */
+};
+
+struct fl_effect {
+    enum fl_effect_kind kind;
+    uint64_t request_id;
+    unsigned status;
+    struct fl_str body;
+    struct fl_str cluster;
+    struct fl_str instance;
+    struct fl_str task;
+};
+
+/* What events have brought about: records to commit in one transaction, then effects to let out, in
+ * order. Several events may share a turn. */
+struct fl_turn {
+    struct fl_arena *arena;
+    struct fl_record *records;
+    size_t record_count, record_cap;
+    struct fl_effect *effects;
+    size_t effect_count, effect_cap;
+};
+
+void fl_turn_init(struct fl_turn *turn);
+void fl_turn_free(struct fl_turn *turn);
+
+/* Decides and applies one event; records and effects are appended to the turn. */
+void fl_core_step(struct fl_core *core, const struct fl_event *event, struct fl_turn *turn);
+
+/* When FL_EVENT_TIMER is due next (wall clock), or INT64_MAX. */
+int64_t fl_core_next_due(const struct fl_core *core);
+
+/* May an agent open a session for this instance? False for one that is unknown or INACTIVE. */
+bool fl_core_instance_active(const struct fl_core *core, struct fl_str cluster,
+                             struct fl_str instance);
+
+/* Sums for `status` and for the bounds of the log. */
+struct fl_core_counts {
+    size_t clusters, instances, definitions, tasks;
+};
+struct fl_core_counts fl_core_count(const struct fl_core *core);

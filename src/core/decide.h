@@ -1,0 +1,90 @@
+/* Deciding one event: what handlers are given, and the few ways in which they act. Private to core.
+ *
+ * A handler first checks everything and refuses without having put anything; then it puts records,
+ * which are applied at once, so that what it looks at next is already true. */
+#pragma once
+
+#include "base/id.h"
+#include "core/state.h"
+
+struct fl_decision {
+    struct fl_core *core;
+    struct fl_turn *turn;
+    struct fl_arena *arena; /* the turn's */
+    int64_t now_ms;
+    struct fl_rand rand;
+    size_t input_size;
+    const char *error_code; /* set by fl_refuse */
+    struct fl_str error_text;
+};
+
+/* Refuses the command with an API error; returns -1, so that handlers can return it. */
+int fl_refuse(struct fl_decision *d, const char *code, const char *fmt, ...) FL_PRINTF(3, 4);
+
+/* Makes a record durable and true: encodes it into the turn, then applies it. */
+void fl_put(struct fl_decision *d, enum fl_record_kind kind, const void *rec);
+/* Deletes a stopped task's record. */
+void fl_drop_task(struct fl_decision *d, struct fl_task *task);
+/* Tells the task's agent what is wanted of the task, if it is connected. */
+void fl_send_task(struct fl_decision *d, const struct fl_task *task);
+
+/* 32 hex digits: ECS's task and instance ids. */
+struct fl_str fl_new_id(struct fl_decision *d);
+/* A version 4 UUID in its usual form. */
+struct fl_str fl_new_uuid(struct fl_decision *d);
+
+/* The cluster that a request names (name or ARN; empty: "default"). NULL after refusing. */
+struct fl_cluster *fl_find_cluster(struct fl_decision *d, struct fl_str name);
+/* The id behind an id, "cluster/id" or an ARN of that type. */
+struct fl_str fl_id_of(struct fl_str text);
+
+struct fl_str fl_cluster_arn(struct fl_decision *d, struct fl_str name);
+struct fl_str fl_instance_arn(struct fl_decision *d, const struct rec_Instance *rec);
+struct fl_str fl_task_arn(struct fl_decision *d, const struct rec_Task *rec);
+struct fl_str fl_container_arn(struct fl_decision *d, const struct rec_Task *task,
+                               const struct rec_TaskContainer *container);
+
+/* One operation: reads input, fills output (zeroed), returns 0 or fl_refuse's value. */
+typedef int (*fl_handler)(struct fl_decision *d, const void *input, void *output);
+
+/* clusters.c */
+int fl_create_cluster(struct fl_decision *d, const void *input, void *output);
+int fl_describe_clusters(struct fl_decision *d, const void *input, void *output);
+int fl_list_clusters(struct fl_decision *d, const void *input, void *output);
+/* definitions.c */
+int fl_register_definition(struct fl_decision *d, const void *input, void *output);
+int fl_describe_definition(struct fl_decision *d, const void *input, void *output);
+int fl_list_definitions(struct fl_decision *d, const void *input, void *output);
+int fl_deregister_definition(struct fl_decision *d, const void *input, void *output);
+/* run_task.c, tasks.c */
+int fl_run_task(struct fl_decision *d, const void *input, void *output);
+int fl_stop_task(struct fl_decision *d, const void *input, void *output);
+int fl_describe_tasks(struct fl_decision *d, const void *input, void *output);
+int fl_list_tasks(struct fl_decision *d, const void *input, void *output);
+/* instances.c */
+int fl_register_instance(struct fl_decision *d, const void *input, void *output);
+int fl_describe_instances(struct fl_decision *d, const void *input, void *output);
+int fl_list_instances(struct fl_decision *d, const void *input, void *output);
+int fl_discover_poll_endpoint(struct fl_decision *d, const void *input, void *output);
+void fl_agent_connected(struct fl_decision *d, const struct fl_event *event);
+void fl_agent_disconnected(struct fl_decision *d, const struct fl_event *event);
+/* reports.c */
+int fl_submit_task_state(struct fl_decision *d, const void *input, void *output);
+int fl_submit_container_state(struct fl_decision *d, const void *input, void *output);
+int fl_submit_attachment_states(struct fl_decision *d, const void *input, void *output);
+
+/* The revision that "family", "family:revision" or an ARN names; a family alone is its latest
+ * ACTIVE one. NULL when there is none (nothing is refused). */
+struct fl_definition *fl_find_definition(struct fl_decision *d, struct fl_str name);
+/* A task as the API shows it. */
+void fl_show_task(struct fl_decision *d, const struct fl_task *task, bool with_tags,
+                  struct ecs_Task *ret_task);
+/* A stop that is asked for: puts the record, tells the agent. No effect on a stopped task. */
+void fl_request_stop(struct fl_decision *d, struct fl_task *task, enum ecs_TaskStopCode code,
+                     struct fl_str reason);
+/* Checks a definition to be registered in ECS's words; 0 or refused. */
+int fl_check_definition(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in);
+/* Fills requiresAttributes and compatibilities. */
+void fl_derive_attributes(struct fl_decision *d, struct ecs_TaskDefinition *def);
+/* The protocol's Task object for a task's agent. */
+struct fl_str fl_task_object(struct fl_decision *d, const struct fl_task *task);

@@ -1,0 +1,352 @@
+/* Container instances: registration, description, listing, and their agents' sessions. */
+#include "core/decide.h"
+#include "core/expression.h"
+#include "core/page.h"
+#include "wire/arn.h"
+
+enum { MAX_DESCRIBED = 100, MAX_ATTRIBUTES = 500, MAX_TEXT = 512, MAX_PORTS = 100 };
+
+static const struct ecs_Resource *resource(const struct ecs_RegisterContainerInstanceRequest *in,
+                                           const char *name)
+{
+    for (size_t i = 0; i < in->totalResources.n; i++)
+        if (fl_str_is(in->totalResources.items[i].name, name))
+            return &in->totalResources.items[i];
+    return NULL;
+}
+
+static size_t add_ports(const struct ecs_Resource *r, bool udp, struct fl_int_list *ports)
+{
+    int64_t port;
+    for (size_t i = 0; r && i < r->stringSetValue.n && ports->n < MAX_PORTS; i++)
+        if (fl_str_to_i64(r->stringSetValue.items[i], &port) && port > 0 && port < 65536)
+            ports->items[ports->n++] = (int32_t)(port * 2 + udp);
+    return ports->n;
+}
+
+static bool has_attribute(const struct ecs_Attribute_list *list, struct fl_str name)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (fl_str_eq(list->items[i].name, name))
+            return true;
+    return false;
+}
+
+static int add_attribute(struct fl_decision *d, struct ecs_Attribute_list *list,
+                         const struct ecs_Attribute *attribute)
+{
+    if (attribute->name.n == 0 || attribute->name.n > MAX_TEXT || attribute->value.n > MAX_TEXT)
+        return fl_refuse(d, "InvalidParameterException", "Attribute '%.*s' is not valid.",
+                         (int)FL_MIN(attribute->name.n, (size_t)MAX_TEXT), attribute->name.p);
+    if (list->n == MAX_ATTRIBUTES)
+        return fl_refuse(d, "AttributeLimitExceededException",
+                         "An instance can have at most %d attributes.", MAX_ATTRIBUTES);
+    if (!has_attribute(list, attribute->name))
+        list->items[list->n++] = *attribute;
+    return 0;
+}
+
+/* What the agent sent, then (on re-registration, when it sends no custom ones) what was there, then
+ * the zone that every instance has. */
+static int merge_attributes(struct fl_decision *d,
+                            const struct ecs_RegisterContainerInstanceRequest *in,
+                            const struct fl_instance *earlier, struct ecs_Attribute_list *ret_list)
+{
+    struct ecs_Attribute_list list = {0};
+    list.items = fl_arena_new_array(d->arena, struct ecs_Attribute, MAX_ATTRIBUTES);
+    for (size_t i = 0; i < in->attributes.n; i++)
+        if (add_attribute(d, &list, &in->attributes.items[i]) < 0)
+            return -1;
+    for (size_t i = 0; earlier && i < earlier->rec->attributes.n; i++)
+        if (add_attribute(d, &list, &earlier->rec->attributes.items[i]) < 0)
+            return -1;
+    struct ecs_Attribute zone = {0};
+    FL_SET(&zone, ecs_Attribute, name, FL_STR("ecs.availability-zone"));
+    FL_SET(&zone, ecs_Attribute, value,
+           fl_str_printf(d->arena, "%.*sa", FL_STR_ARG(d->core->region)));
+    if (add_attribute(d, &list, &zone) < 0)
+        return -1;
+    *ret_list = list;
+    return 0;
+}
+
+static struct ecs_Resource *add_resource(struct ecs_Resource_list *list, const char *name,
+                                         const char *type)
+{
+    struct ecs_Resource *r = &list->items[list->n++];
+    FL_SET(r, ecs_Resource, name, fl_str_of(name));
+    FL_SET(r, ecs_Resource, type, fl_str_of(type));
+    FL_SET(r, ecs_Resource, doubleValue, 0);
+    FL_SET(r, ecs_Resource, longValue, 0);
+    FL_SET(r, ecs_Resource, integerValue, 0);
+    return r;
+}
+
+static void append_port(struct fl_decision *d, int32_t port, int udp, struct fl_str_list *list)
+{
+    if ((port & 1) == udp)
+        list->items[list->n++] = fl_str_printf(d->arena, "%d", port / 2);
+}
+
+static struct fl_str_list port_set(struct fl_decision *d, const struct fl_instance *instance,
+                                   int udp, bool with_tasks)
+{
+    const struct fl_int_list *own = &instance->rec->ports;
+    const struct fl_task *task;
+    size_t count = own->n;
+    TAILQ_FOREACH (task, &instance->tasks, on_instance)
+        count += task->rec->ports.n;
+    struct fl_str_list list = {.items = fl_arena_new_array(d->arena, struct fl_str, count)};
+    for (size_t i = 0; i < own->n; i++)
+        append_port(d, own->items[i], udp, &list);
+    if (!with_tasks)
+        return list;
+    TAILQ_FOREACH (task, &instance->tasks, on_instance)
+        for (size_t i = 0; i < task->rec->ports.n; i++)
+            append_port(d, task->rec->ports.items[i], udp, &list);
+    return list;
+}
+
+static struct ecs_Resource_list resources(struct fl_decision *d, const struct fl_instance *instance,
+                                          bool remaining)
+{
+    const struct rec_Instance *rec = instance->rec;
+    struct ecs_Resource_list list = {.items = fl_arena_new_array(d->arena, struct ecs_Resource, 4)};
+    int64_t cpu = rec->cpu - (remaining ? instance->cpu_used : 0);
+    int64_t memory = rec->memory - (remaining ? instance->memory_used : 0);
+    add_resource(&list, "CPU", "INTEGER")->integerValue = (int32_t)cpu;
+    add_resource(&list, "MEMORY", "INTEGER")->integerValue = (int32_t)memory;
+    FL_SET(add_resource(&list, "PORTS", "STRINGSET"), ecs_Resource, stringSetValue,
+           port_set(d, instance, 0, remaining));
+    FL_SET(add_resource(&list, "PORTS_UDP", "STRINGSET"), ecs_Resource, stringSetValue,
+           port_set(d, instance, 1, remaining));
+    return list;
+}
+
+static struct ecs_VersionInfo *version_info(struct fl_decision *d, const struct rec_Instance *rec)
+{
+    struct ecs_VersionInfo *info = fl_arena_new_object(d->arena, struct ecs_VersionInfo);
+    if (rec->agentVersion.n)
+        FL_SET(info, ecs_VersionInfo, agentVersion, rec->agentVersion);
+    if (rec->agentHash.n)
+        FL_SET(info, ecs_VersionInfo, agentHash, rec->agentHash);
+    if (rec->dockerVersion.n)
+        FL_SET(info, ecs_VersionInfo, dockerVersion, rec->dockerVersion);
+    return info;
+}
+
+static void show(struct fl_decision *d, const struct fl_instance *instance,
+                 struct ecs_ContainerInstance *out)
+{
+    const struct rec_Instance *rec = instance->rec;
+    FL_SET(out, ecs_ContainerInstance, containerInstanceArn, fl_instance_arn(d, rec));
+    if (FL_HAS(rec, rec_Instance, ec2InstanceId))
+        FL_SET(out, ecs_ContainerInstance, ec2InstanceId, rec->ec2InstanceId);
+    FL_SET(out, ecs_ContainerInstance, version, rec->version);
+    FL_SET(out, ecs_ContainerInstance, versionInfo, version_info(d, rec));
+    FL_SET(out, ecs_ContainerInstance, remainingResources, resources(d, instance, true));
+    FL_SET(out, ecs_ContainerInstance, registeredResources, resources(d, instance, false));
+    FL_SET(out, ecs_ContainerInstance, status, rec->status);
+    FL_SET(out, ecs_ContainerInstance, agentConnected, instance->connected);
+    FL_SET(out, ecs_ContainerInstance, runningTasksCount, (int32_t)instance->running_count);
+    FL_SET(out, ecs_ContainerInstance, pendingTasksCount, (int32_t)instance->pending_count);
+    FL_SET(out, ecs_ContainerInstance, attributes, rec->attributes);
+    FL_SET(out, ecs_ContainerInstance, registeredAt, rec->registeredAt);
+    FL_SET(out, ecs_ContainerInstance, attachments, out->attachments);
+    FL_SET(out, ecs_ContainerInstance, tags, rec->tags);
+}
+
+/* The instance that an agent registers again, by its ARN; NULL for a new one. */
+static int find_earlier(struct fl_decision *d, const struct fl_cluster *cluster,
+                        const struct ecs_RegisterContainerInstanceRequest *in,
+                        struct fl_instance **ret_instance)
+{
+    struct fl_instance *instance = NULL;
+    if (in->containerInstanceArn.n) {
+        instance = fl_state_instance(cluster, fl_id_of(in->containerInstanceArn));
+        if (!instance || fl_str_is(instance->rec->status, "INACTIVE"))
+            return fl_refuse(d, "ClientException",
+                             "The container instance to register again was not found.");
+    }
+    *ret_instance = instance;
+    return 0;
+}
+
+static void fill_ports(struct fl_decision *d, const struct ecs_RegisterContainerInstanceRequest *in,
+                       struct rec_Instance *rec)
+{
+    struct fl_int_list ports = {.items = fl_arena_new_array(d->arena, int32_t, MAX_PORTS)};
+    (void)add_ports(resource(in, "PORTS"), false, &ports);
+    (void)add_ports(resource(in, "PORTS_UDP"), true, &ports);
+    FL_SET(rec, rec_Instance, ports, ports);
+}
+
+static int check_resources(struct fl_decision *d,
+                           const struct ecs_RegisterContainerInstanceRequest *in)
+{
+    const struct ecs_Resource *cpu = resource(in, "CPU"), *memory = resource(in, "MEMORY");
+    if (!cpu || !memory || cpu->integerValue < 0 || memory->integerValue < 0)
+        return fl_refuse(d, "InvalidParameterException",
+                         "totalResources must hold CPU and MEMORY as integers.");
+    return 0;
+}
+
+int fl_register_instance(struct fl_decision *d, const void *input, void *output)
+{
+    const struct ecs_RegisterContainerInstanceRequest *in = input;
+    struct ecs_RegisterContainerInstanceResponse *out = output;
+    struct fl_cluster *cluster = fl_find_cluster(d, in->cluster);
+    struct fl_instance *instance = NULL;
+    struct ecs_Attribute_list attributes;
+    if (!cluster || check_resources(d, in) < 0 || find_earlier(d, cluster, in, &instance) < 0 ||
+        merge_attributes(d, in, instance, &attributes) < 0)
+        return -1;
+    struct rec_Instance rec = instance ? *instance->rec : (struct rec_Instance){0};
+    if (!instance) {
+        FL_SET(&rec, rec_Instance, v, FL_RECORD_VERSION);
+        FL_SET(&rec, rec_Instance, id, fl_new_id(d));
+        FL_SET(&rec, rec_Instance, cluster, cluster->rec->name);
+        FL_SET(&rec, rec_Instance, status, FL_STR("ACTIVE"));
+        FL_SET(&rec, rec_Instance, registeredAt, d->now_ms);
+        FL_SET(&rec, rec_Instance, tags, in->tags);
+    }
+    FL_SET(&rec, rec_Instance, cpu, resource(in, "CPU")->integerValue);
+    FL_SET(&rec, rec_Instance, memory, resource(in, "MEMORY")->integerValue);
+    FL_SET(&rec, rec_Instance, attributes, attributes);
+    FL_SET(&rec, rec_Instance, version, rec.version + 1);
+    fill_ports(d, in, &rec);
+    fl_put(d, FL_RECORD_INSTANCE, &rec);
+    instance = fl_state_instance(cluster, rec.id);
+    FL_SET(out, ecs_RegisterContainerInstanceResponse, containerInstance,
+           fl_arena_new_object(d->arena, struct ecs_ContainerInstance));
+    show(d, instance, out->containerInstance);
+    return 0;
+}
+
+int fl_describe_instances(struct fl_decision *d, const void *input, void *output)
+{
+    const struct ecs_DescribeContainerInstancesRequest *in = input;
+    struct ecs_DescribeContainerInstancesResponse *out = output;
+    struct fl_cluster *cluster = fl_find_cluster(d, in->cluster);
+    size_t count = in->containerInstances.n;
+    if (!cluster)
+        return -1;
+    if (count == 0 || count > MAX_DESCRIBED)
+        return fl_refuse(d, "InvalidParameterException",
+                         count ? "At most 100 container instances can be described at a time."
+                               : "Container Instances cannot be empty.");
+    out->containerInstances.items =
+        fl_arena_new_array(d->arena, struct ecs_ContainerInstance, count);
+    out->failures.items = fl_arena_new_array(d->arena, struct ecs_Failure, count);
+    for (size_t i = 0; i < count; i++) {
+        struct fl_str given = in->containerInstances.items[i];
+        struct fl_instance *instance = fl_state_instance(cluster, fl_id_of(given));
+        if (instance) {
+            show(d, instance, &out->containerInstances.items[out->containerInstances.n++]);
+            continue;
+        }
+        struct rec_Instance missing = {.cluster = cluster->rec->name, .id = fl_id_of(given)};
+        struct ecs_Failure *failure = &out->failures.items[out->failures.n++];
+        FL_SET(failure, ecs_Failure, arn, fl_instance_arn(d, &missing));
+        FL_SET(failure, ecs_Failure, reason, FL_STR("MISSING"));
+    }
+    FL_SET(out, ecs_DescribeContainerInstancesResponse, containerInstances,
+           out->containerInstances);
+    FL_SET(out, ecs_DescribeContainerInstancesResponse, failures, out->failures);
+    return 0;
+}
+
+static bool is_listed(const struct ecs_ListContainerInstancesRequest *in,
+                      const struct fl_expression *filter, const struct fl_instance *instance)
+{
+    struct fl_str status = instance->rec->status;
+    if (FL_HAS(in, ecs_ListContainerInstancesRequest, status)) {
+        if (!fl_str_is(status, fl_enum_text(&ecs_enum_ContainerInstanceStatus, (int)in->status)))
+            return false;
+    } else if (fl_str_is(status, "INACTIVE")) {
+        return false;
+    }
+    return !filter || fl_expression_matches(filter, instance);
+}
+
+int fl_list_instances(struct fl_decision *d, const void *input, void *output)
+{
+    const struct ecs_ListContainerInstancesRequest *in = input;
+    struct ecs_ListContainerInstancesResponse *out = output;
+    struct fl_cluster *cluster = fl_find_cluster(d, in->cluster);
+    struct fl_expression *filter = NULL;
+    struct fl_page_list list;
+    struct fl_instance *instance;
+    if (!cluster)
+        return -1;
+    if (in->filter.n && !(filter = fl_expression_compile(d, in->filter)))
+        return -1;
+    if (fl_page_list_begin(d, in->nextToken,
+                           FL_HAS(in, ecs_ListContainerInstancesRequest, maxResults),
+                           in->maxResults, &list) < 0)
+        return -1;
+    RB_FOREACH (instance, fl_instance_tree, &cluster->instances) {
+        struct fl_str id = instance->rec->id;
+        if (fl_str_cmp(id, list.page.after) <= 0 || !is_listed(in, filter, instance))
+            continue;
+        if (!fl_page_list_add(&list, id, fl_instance_arn(d, instance->rec)))
+            break;
+    }
+    FL_SET(out, ecs_ListContainerInstancesResponse, containerInstanceArns, list.list);
+    if (list.more)
+        FL_SET(out, ecs_ListContainerInstancesResponse, nextToken, fl_page_token(d, list.last_key));
+    return 0;
+}
+
+int fl_discover_poll_endpoint(struct fl_decision *d, const void *input, void *output)
+{
+    const struct ecs_DiscoverPollEndpointRequest *in = input;
+    struct ecs_DiscoverPollEndpointResponse *out = output;
+    if (in->cluster.n && !fl_find_cluster(d, in->cluster))
+        return -1;
+    FL_SET(out, ecs_DiscoverPollEndpointResponse, endpoint, d->core->endpoint);
+    return 0;
+}
+
+/* What the agent may not know yet: tasks to start, tasks to stop. Doubled delivery is harmless. */
+static void send_outstanding(struct fl_decision *d, struct fl_instance *instance)
+{
+    struct fl_task *task;
+    TAILQ_FOREACH (task, &instance->tasks, on_instance)
+        if (task->rec->status < REC_TaskStatus_RUNNING ||
+            task->rec->desired == REC_TaskStatus_STOPPED)
+            fl_send_task(d, task);
+}
+
+static struct fl_instance *find_instance(struct fl_decision *d, const struct fl_event *event)
+{
+    struct fl_cluster *cluster = fl_state_cluster(d->core, event->cluster);
+    return cluster ? fl_state_instance(cluster, event->instance) : NULL;
+}
+
+void fl_agent_connected(struct fl_decision *d, const struct fl_event *event)
+{
+    struct fl_instance *instance = find_instance(d, event);
+    if (!instance)
+        return;
+    fl_state_connect(instance, true, event->session);
+    const struct rec_Instance *old = instance->rec;
+    if (!fl_str_eq(old->agentVersion, event->agent_version) ||
+        !fl_str_eq(old->agentHash, event->agent_hash) ||
+        !fl_str_eq(old->dockerVersion, event->docker_version)) {
+        struct rec_Instance rec = *old;
+        FL_SET(&rec, rec_Instance, agentVersion, event->agent_version);
+        FL_SET(&rec, rec_Instance, agentHash, event->agent_hash);
+        FL_SET(&rec, rec_Instance, dockerVersion, event->docker_version);
+        FL_SET(&rec, rec_Instance, version, rec.version + 1);
+        fl_put(d, FL_RECORD_INSTANCE, &rec);
+    }
+    send_outstanding(d, instance);
+}
+
+void fl_agent_disconnected(struct fl_decision *d, const struct fl_event *event)
+{
+    struct fl_instance *instance = find_instance(d, event);
+    if (instance && instance->session == event->session)
+        fl_state_connect(instance, false, 0);
+}

@@ -1,0 +1,174 @@
+/* What agents report. A report only moves a state forward; a repeated, stale or unknown one is
+ * answered 200 and changes nothing, or the agent would send it for ever. */
+#include "core/decide.h"
+#include "wire/arn.h"
+
+enum { MAX_REASON = 1024, MAX_RUNTIME_ID = 255, MAX_BINDINGS = 100 };
+
+static struct fl_str cut(struct fl_str s, size_t max)
+{
+    return fl_str_sub(s, 0, max);
+}
+
+/* The task that a report names: its ARN holds the cluster. NULL when we know none. */
+static struct fl_task *reported_task(struct fl_decision *d, struct fl_str cluster_name,
+                                     struct fl_str task)
+{
+    struct fl_arn arn;
+    struct fl_str rest, part = FL_STR("");
+    if (fl_arn_parse(task, &arn)) {
+        rest = arn.rest;
+        if (fl_str_index(rest, '/') >= 0 && fl_str_split(&rest, '/', &part))
+            cluster_name = part;
+    }
+    struct fl_str name = cluster_name.n ? fl_id_of(cluster_name) : FL_STR("default");
+    struct fl_cluster *cluster = fl_state_cluster(d->core, name);
+    return cluster ? fl_state_task(cluster, fl_id_of(task)) : NULL;
+}
+
+/* The three words of the protocol; anything else counts as PENDING, which moves nothing. */
+static enum rec_TaskStatus status_of(struct fl_str text)
+{
+    if (fl_str_is(text, "RUNNING"))
+        return REC_TaskStatus_RUNNING;
+    if (fl_str_is(text, "STOPPED"))
+        return REC_TaskStatus_STOPPED;
+    return REC_TaskStatus_PENDING;
+}
+
+static void move_container(const struct ecs_ContainerStateChange *change,
+                           struct rec_TaskContainer *c)
+{
+    enum rec_TaskStatus status = status_of(change->status);
+    if (c->status == REC_TaskStatus_STOPPED)
+        return;
+    if (status > c->status)
+        c->status = status;
+    if (change->runtimeId.n)
+        FL_SET(c, rec_TaskContainer, runtimeId, cut(change->runtimeId, MAX_RUNTIME_ID));
+    if (change->imageDigest.n)
+        FL_SET(c, rec_TaskContainer, imageDigest, cut(change->imageDigest, MAX_RUNTIME_ID));
+    if (change->reason.n)
+        FL_SET(c, rec_TaskContainer, reason, cut(change->reason, MAX_REASON));
+    if (FL_HAS(change, ecs_ContainerStateChange, exitCode))
+        FL_SET(c, rec_TaskContainer, exitCode, change->exitCode);
+    if (change->networkBindings.n && change->networkBindings.n <= MAX_BINDINGS)
+        FL_SET(c, rec_TaskContainer, networkBindings, change->networkBindings);
+}
+
+static bool any_exited(const struct rec_Task *rec)
+{
+    for (size_t i = 0; i < rec->containers.n; i++)
+        if (FL_HAS(&rec->containers.items[i], rec_TaskContainer, exitCode))
+            return true;
+    return false;
+}
+
+/* Why it stopped: what was asked for, else what the agent says, else what its containers did. */
+static void explain_stop(struct fl_decision *d, const struct ecs_SubmitTaskStateChangeRequest *in,
+                         struct rec_Task *rec)
+{
+    bool has_run = FL_HAS(rec, rec_Task, startedAt);
+    if (FL_HAS(rec, rec_Task, stopCode))
+        return;
+    FL_SET(rec, rec_Task, stoppingAt, d->now_ms);
+    FL_SET(rec, rec_Task, stopCode,
+           has_run ? ECS_TaskStopCode_EssentialContainerExited
+                   : ECS_TaskStopCode_TaskFailedToStart);
+    FL_SET(rec, rec_Task, stoppedReason,
+           in->reason.n ? cut(in->reason, MAX_REASON)
+                        : FL_STR("Essential container in task exited"));
+}
+
+static void finish(struct fl_decision *d, const struct ecs_SubmitTaskStateChangeRequest *in,
+                   struct rec_Task *rec)
+{
+    if (!FL_HAS(rec, rec_Task, startedAt) && any_exited(rec))
+        FL_SET(rec, rec_Task, startedAt,
+               FL_HAS(rec, rec_Task, executionStoppedAt) ? rec->executionStoppedAt : d->now_ms);
+    explain_stop(d, in, rec);
+    FL_SET(rec, rec_Task, desired, REC_TaskStatus_STOPPED);
+    FL_SET(rec, rec_Task, stoppedAt, d->now_ms);
+    for (size_t i = 0; i < rec->containers.n; i++)
+        rec->containers.items[i].status = REC_TaskStatus_STOPPED;
+}
+
+static void move_containers(const struct ecs_SubmitTaskStateChangeRequest *in, struct rec_Task *rec)
+{
+    for (size_t i = 0; i < in->containers.n; i++)
+        for (size_t k = 0; k < rec->containers.n; k++)
+            if (fl_str_eq(in->containers.items[i].containerName, rec->containers.items[k].name))
+                move_container(&in->containers.items[i], &rec->containers.items[k]);
+}
+
+static void move_task(struct fl_decision *d, struct fl_task *task,
+                      const struct ecs_SubmitTaskStateChangeRequest *in)
+{
+    enum rec_TaskStatus status = status_of(in->status);
+    struct rec_Task *rec = fl_shape_copy(&rec_shape_Task, task->rec, d->arena);
+    if (rec->status == REC_TaskStatus_STOPPED)
+        return;
+#define TAKE_ONCE(member)                                                                          \
+    do {                                                                                           \
+        if (FL_HAS(in, ecs_SubmitTaskStateChangeRequest, member) &&                                \
+            !FL_HAS(rec, rec_Task, member))                                                        \
+            FL_SET(rec, rec_Task, member, in->member);                                             \
+    } while (0)
+    TAKE_ONCE(pullStartedAt);
+    TAKE_ONCE(pullStoppedAt);
+    TAKE_ONCE(executionStoppedAt);
+#undef TAKE_ONCE
+    move_containers(in, rec);
+    if (status == REC_TaskStatus_RUNNING && !FL_HAS(rec, rec_Task, startedAt))
+        FL_SET(rec, rec_Task, startedAt, d->now_ms);
+    if (status == REC_TaskStatus_STOPPED)
+        finish(d, in, rec);
+    if (status > rec->status)
+        rec->status = status;
+    if (fl_shape_equal(&rec_shape_Task, rec, task->rec))
+        return;
+    FL_SET(rec, rec_Task, version, rec->version + 1);
+    fl_put(d, FL_RECORD_TASK, rec);
+}
+
+int fl_submit_task_state(struct fl_decision *d, const void *input, void *output)
+{
+    const struct ecs_SubmitTaskStateChangeRequest *in = input;
+    struct ecs_SubmitTaskStateChangeResponse *out = output;
+    struct fl_task *task = reported_task(d, in->cluster, in->task);
+    if (task)
+        move_task(d, task, in);
+    FL_SET(out, ecs_SubmitTaskStateChangeResponse, acknowledgment, FL_STR("OK"));
+    return 0;
+}
+
+/* The older form: one container by itself. */
+int fl_submit_container_state(struct fl_decision *d, const void *input, void *output)
+{
+    const struct ecs_SubmitContainerStateChangeRequest *in = input;
+    struct ecs_SubmitContainerStateChangeResponse *out = output;
+    struct fl_task *task = reported_task(d, in->cluster, in->task);
+    struct ecs_ContainerStateChange change = {0};
+    struct ecs_SubmitTaskStateChangeRequest report = {.containers = {1, &change}};
+    FL_SET(&change, ecs_ContainerStateChange, containerName, in->containerName);
+    FL_SET(&change, ecs_ContainerStateChange, status, in->status);
+    FL_SET(&change, ecs_ContainerStateChange, runtimeId, in->runtimeId);
+    FL_SET(&change, ecs_ContainerStateChange, reason, in->reason);
+    FL_SET(&change, ecs_ContainerStateChange, networkBindings, in->networkBindings);
+    if (FL_HAS(in, ecs_SubmitContainerStateChangeRequest, exitCode))
+        FL_SET(&change, ecs_ContainerStateChange, exitCode, in->exitCode);
+    if (task)
+        move_task(d, task, &report);
+    FL_SET(out, ecs_SubmitContainerStateChangeResponse, acknowledgment, FL_STR("OK"));
+    return 0;
+}
+
+/* No task of ours has attachments yet, so there is nothing that such a report could move. */
+int fl_submit_attachment_states(struct fl_decision *d, const void *input, void *output)
+{
+    struct ecs_SubmitAttachmentStateChangesResponse *out = output;
+    (void)d;
+    (void)input;
+    FL_SET(out, ecs_SubmitAttachmentStateChangesResponse, acknowledgment, FL_STR("OK"));
+    return 0;
+}

@@ -1,0 +1,333 @@
+/* Applying records, and finding things. */
+#include "core/state.h"
+
+int fl_cluster_order(const struct fl_cluster *a, const struct fl_cluster *b)
+{
+    return fl_str_cmp(a->rec->name, b->rec->name);
+}
+
+int fl_definition_order(const struct fl_definition *a, const struct fl_definition *b)
+{
+    int order = fl_str_cmp(a->family, b->family);
+    if (order != 0)
+        return order;
+    return a->revision < b->revision ? -1 : a->revision > b->revision;
+}
+
+int fl_task_order(const struct fl_task *a, const struct fl_task *b)
+{
+    return fl_str_cmp(a->rec->id, b->rec->id);
+}
+
+int fl_instance_order(const struct fl_instance *a, const struct fl_instance *b)
+{
+    return fl_str_cmp(a->rec->id, b->rec->id);
+}
+
+int fl_stop_order(const struct fl_task *a, const struct fl_task *b)
+{
+    if (a->rec->stoppedAt != b->rec->stoppedAt)
+        return a->rec->stoppedAt < b->rec->stoppedAt ? -1 : 1;
+    return fl_str_cmp(a->rec->id, b->rec->id);
+}
+
+int fl_token_order(const struct fl_task *a, const struct fl_task *b)
+{
+    int order = fl_str_cmp(a->rec->clientToken, b->rec->clientToken);
+    if (order == 0)
+        order = fl_str_cmp(a->rec->cluster, b->rec->cluster);
+    return order ? order : fl_str_cmp(a->rec->id, b->rec->id);
+}
+
+RB_GENERATE(fl_token_tree, fl_task, by_token, fl_token_order)
+RB_GENERATE(fl_stopped_tree, fl_task, by_stop, fl_stop_order)
+RB_GENERATE(fl_cluster_tree, fl_cluster, by_name, fl_cluster_order)
+RB_GENERATE(fl_definition_tree, fl_definition, by_name, fl_definition_order)
+RB_GENERATE(fl_task_tree, fl_task, by_id, fl_task_order)
+RB_GENERATE(fl_instance_tree, fl_instance, by_id, fl_instance_order)
+
+const struct fl_shape *fl_record_shape(enum fl_record_kind kind)
+{
+    static const struct fl_shape *const shapes[FL_RECORD_KINDS] = {
+        [FL_RECORD_CLUSTER] = &rec_shape_Cluster,
+        [FL_RECORD_INSTANCE] = &rec_shape_Instance,
+        [FL_RECORD_DEFINITION] = &rec_shape_TaskDefinition,
+        [FL_RECORD_TASK] = &rec_shape_Task,
+    };
+    return shapes[kind];
+}
+
+struct fl_str fl_record_key(struct fl_arena *arena, enum fl_record_kind kind, const void *rec)
+{
+    const struct rec_Cluster *cluster = rec;
+    const struct rec_Instance *instance = rec;
+    const struct rec_TaskDefinition *definition = rec;
+    const struct rec_Task *task = rec;
+    switch (kind) {
+    case FL_RECORD_CLUSTER:
+        return fl_str_printf(arena, "c/%.*s", FL_STR_ARG(cluster->name));
+    case FL_RECORD_INSTANCE:
+        return fl_str_printf(arena, "i/%.*s/%.*s", FL_STR_ARG(instance->cluster),
+                             FL_STR_ARG(instance->id));
+    case FL_RECORD_DEFINITION:
+        return fl_str_printf(arena, "d/%.*s/%010d", FL_STR_ARG(definition->definition->family),
+                             definition->definition->revision);
+    case FL_RECORD_TASK:
+        return fl_str_printf(arena, "t/%.*s/%.*s", FL_STR_ARG(task->cluster), FL_STR_ARG(task->id));
+    case FL_RECORD_KINDS:
+        break;
+    }
+    FL_ASSERT(!"a kind of record");
+    return FL_STR("");
+}
+
+struct fl_cluster *fl_state_cluster(const struct fl_core *core, struct fl_str name)
+{
+    struct rec_Cluster rec = {.name = name};
+    struct fl_cluster probe = {.rec = &rec};
+    return RB_FIND(fl_cluster_tree, (struct fl_cluster_tree *)&core->clusters, &probe);
+}
+
+struct fl_task *fl_state_task(const struct fl_cluster *cluster, struct fl_str id)
+{
+    struct rec_Task rec = {.id = id};
+    struct fl_task probe = {.rec = &rec};
+    return RB_FIND(fl_task_tree, (struct fl_task_tree *)&cluster->tasks, &probe);
+}
+
+struct fl_task *fl_state_token(const struct fl_core *core, struct fl_str cluster,
+                               struct fl_str token)
+{
+    struct rec_Task rec = {.cluster = cluster, .clientToken = token};
+    struct fl_task probe = {.rec = &rec};
+    struct fl_task *task = RB_NFIND(fl_token_tree, (struct fl_token_tree *)&core->tokens, &probe);
+    bool is_it =
+        task && fl_str_eq(task->rec->clientToken, token) && fl_str_eq(task->rec->cluster, cluster);
+    return is_it ? task : NULL;
+}
+
+struct fl_instance *fl_state_instance(const struct fl_cluster *cluster, struct fl_str id)
+{
+    struct rec_Instance rec = {.id = id};
+    struct fl_instance probe = {.rec = &rec};
+    return RB_FIND(fl_instance_tree, (struct fl_instance_tree *)&cluster->instances, &probe);
+}
+
+struct fl_definition *fl_state_definition(const struct fl_core *core, struct fl_str family,
+                                          int32_t revision)
+{
+    struct fl_definition probe = {.family = family, .revision = revision};
+    return RB_FIND(fl_definition_tree, (struct fl_definition_tree *)&core->definitions, &probe);
+}
+
+struct fl_definition *fl_state_latest(const struct fl_core *core, struct fl_str family)
+{
+    struct fl_definition_tree *tree = (struct fl_definition_tree *)&core->definitions;
+    struct fl_definition probe = {.family = family, .revision = INT32_MAX};
+    struct fl_definition *beyond = RB_NFIND(fl_definition_tree, tree, &probe);
+    struct fl_definition *last =
+        beyond ? RB_PREV(fl_definition_tree, tree, beyond) : RB_MAX(fl_definition_tree, tree);
+    return last && fl_str_eq(last->family, family) ? last : NULL;
+}
+
+struct fl_definition *fl_state_latest_active(const struct fl_core *core, struct fl_str family)
+{
+    struct fl_definition *at = fl_state_latest(core, family);
+    while (at && fl_str_eq(at->family, family)) {
+        if (at->rec->definition->status == ECS_TaskDefinitionStatus_ACTIVE)
+            return at;
+        at = RB_PREV(fl_definition_tree, &core->definitions, at);
+    }
+    return NULL;
+}
+
+static void apply_cluster(struct fl_core *core, const struct rec_Cluster *rec)
+{
+    struct fl_cluster *cluster = fl_state_cluster(core, rec->name);
+    struct rec_Cluster *clone = fl_shape_clone(&rec_shape_Cluster, rec);
+    if (cluster) {
+        free(cluster->rec);
+        cluster->rec = clone;
+        return;
+    }
+    cluster = fl_calloc(1, sizeof(*cluster));
+    cluster->rec = clone;
+    RB_INIT(&cluster->tasks);
+    RB_INIT(&cluster->instances);
+    (void)RB_INSERT(fl_cluster_tree, &core->clusters, cluster);
+    core->counts.clusters++;
+}
+
+static bool is_registered(const struct rec_Instance *rec)
+{
+    return !fl_str_is(rec->status, "INACTIVE");
+}
+
+static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)
+{
+    struct fl_cluster *cluster = fl_state_cluster(core, rec->cluster);
+    FL_ASSERT(cluster);
+    struct fl_instance *instance = fl_state_instance(cluster, rec->id);
+    struct rec_Instance *clone = fl_shape_clone(&rec_shape_Instance, rec);
+    if (instance) {
+        cluster->active_instances -= is_registered(instance->rec);
+        free(instance->rec);
+        instance->rec = clone;
+    } else {
+        instance = fl_calloc(1, sizeof(*instance));
+        instance->rec = clone;
+        instance->cluster = cluster;
+        TAILQ_INIT(&instance->tasks);
+        (void)RB_INSERT(fl_instance_tree, &cluster->instances, instance);
+        core->counts.instances++;
+    }
+    cluster->active_instances += is_registered(instance->rec);
+}
+
+static void apply_definition(struct fl_core *core, const struct rec_TaskDefinition *rec)
+{
+    const struct ecs_TaskDefinition *def = rec->definition;
+    struct fl_definition *definition = fl_state_definition(core, def->family, def->revision);
+    struct rec_TaskDefinition *clone = fl_shape_clone(&rec_shape_TaskDefinition, rec);
+    bool is_new = !definition;
+    if (is_new) {
+        definition = fl_calloc(1, sizeof(*definition));
+        core->counts.definitions++;
+    } else {
+        free(definition->rec);
+    }
+    definition->rec = clone;
+    definition->family = clone->definition->family;
+    definition->revision = clone->definition->revision;
+    if (is_new)
+        (void)RB_INSERT(fl_definition_tree, &core->definitions, definition);
+}
+
+/* Adds a task to, or takes it out of, the sums that its record implies. */
+static void count_task(struct fl_task *task, int sign)
+{
+    struct fl_instance *instance = task->instance;
+    bool is_running = task->rec->status == REC_TaskStatus_RUNNING;
+    bool is_pending = task->rec->status < REC_TaskStatus_RUNNING;
+    task->cluster->running_count += (size_t)(sign * is_running);
+    task->cluster->pending_count += (size_t)(sign * is_pending);
+    if (!instance)
+        return;
+    instance->running_count += (size_t)(sign * is_running);
+    instance->pending_count += (size_t)(sign * is_pending);
+    instance->cpu_used += sign * task->rec->cpu;
+    instance->memory_used += sign * task->rec->memory;
+    if (sign > 0)
+        TAILQ_INSERT_TAIL(&instance->tasks, task, on_instance);
+    else
+        TAILQ_REMOVE(&instance->tasks, task, on_instance);
+    FL_ASSERT(instance->cpu_used >= 0 && instance->memory_used >= 0);
+}
+
+static void release_task(struct fl_task *task)
+{
+    if (task->holds)
+        count_task(task, -1);
+    task->holds = false;
+}
+
+static void apply_task(struct fl_core *core, const struct rec_Task *rec)
+{
+    struct fl_cluster *cluster = fl_state_cluster(core, rec->cluster);
+    FL_ASSERT(cluster);
+    struct fl_task *task = fl_state_task(cluster, rec->id);
+    struct rec_Task *clone = fl_shape_clone(&rec_shape_Task, rec);
+    if (task) {
+        FL_ASSERT(task->rec->status <= rec->status && !task->is_stopped);
+        release_task(task);
+        free(task->rec);
+        task->rec = clone;
+    } else {
+        task = fl_calloc(1, sizeof(*task));
+        task->rec = clone;
+        task->cluster = cluster;
+        (void)RB_INSERT(fl_task_tree, &cluster->tasks, task);
+        if (clone->clientToken.n)
+            (void)RB_INSERT(fl_token_tree, &core->tokens, task);
+        core->counts.tasks++;
+    }
+    task->definition = fl_state_definition(core, clone->family, clone->revision);
+    task->instance =
+        FL_HAS(clone, rec_Task, instance) ? fl_state_instance(cluster, clone->instance) : NULL;
+    if (clone->status != REC_TaskStatus_STOPPED) {
+        task->holds = true;
+        count_task(task, 1);
+    } else if (!task->is_stopped) {
+        task->is_stopped = true;
+        (void)RB_INSERT(fl_stopped_tree, &core->stopped, task);
+    }
+}
+
+void fl_state_apply(struct fl_core *core, enum fl_record_kind kind, const void *rec)
+{
+    switch (kind) {
+    case FL_RECORD_CLUSTER:
+        apply_cluster(core, rec);
+        return;
+    case FL_RECORD_INSTANCE:
+        apply_instance(core, rec);
+        return;
+    case FL_RECORD_DEFINITION:
+        apply_definition(core, rec);
+        return;
+    case FL_RECORD_TASK:
+        apply_task(core, rec);
+        return;
+    case FL_RECORD_KINDS:
+        break;
+    }
+    FL_ASSERT(!"a kind of record");
+}
+
+void fl_state_forget_task(struct fl_core *core, struct fl_task *task)
+{
+    release_task(task);
+    if (task->is_stopped)
+        (void)RB_REMOVE(fl_stopped_tree, &core->stopped, task);
+    if (task->rec->clientToken.n)
+        (void)RB_REMOVE(fl_token_tree, &core->tokens, task);
+    (void)RB_REMOVE(fl_task_tree, &task->cluster->tasks, task);
+    core->counts.tasks--;
+    free(task->rec);
+    free(task);
+}
+
+void fl_state_connect(struct fl_instance *instance, bool connected, uint64_t session)
+{
+    instance->connected = connected;
+    instance->session = session;
+}
+
+static void free_cluster(struct fl_core *core, struct fl_cluster *cluster)
+{
+    struct fl_task *task, *next_task;
+    struct fl_instance *instance, *next_instance;
+    RB_FOREACH_SAFE (task, fl_task_tree, &cluster->tasks, next_task)
+        fl_state_forget_task(core, task);
+    RB_FOREACH_SAFE (instance, fl_instance_tree, &cluster->instances, next_instance) {
+        (void)RB_REMOVE(fl_instance_tree, &cluster->instances, instance);
+        free(instance->rec);
+        free(instance);
+    }
+    (void)RB_REMOVE(fl_cluster_tree, &core->clusters, cluster);
+    free(cluster->rec);
+    free(cluster);
+}
+
+void fl_state_free(struct fl_core *core)
+{
+    struct fl_cluster *cluster, *next_cluster;
+    struct fl_definition *definition, *next_definition;
+    RB_FOREACH_SAFE (cluster, fl_cluster_tree, &core->clusters, next_cluster)
+        free_cluster(core, cluster);
+    RB_FOREACH_SAFE (definition, fl_definition_tree, &core->definitions, next_definition) {
+        (void)RB_REMOVE(fl_definition_tree, &core->definitions, definition);
+        free(definition->rec);
+        free(definition);
+    }
+}

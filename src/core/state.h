@@ -1,0 +1,125 @@
+/* The state: what the records say, with the indexes that make questions cheap. Private to core.
+ *
+ * fl_state_apply is the only mutation. Objects own a clone of their record; everything else in them
+ * is derived from records (or, for `connected`, from sessions) and never written elsewhere. */
+#pragma once
+
+#include <bsd/sys/queue.h>
+#include <bsd/sys/tree.h>
+
+#include "core/core.h"
+#include "shapes/ecs_shapes.h"
+#include "shapes/rec_shapes.h"
+
+struct fl_task {
+    RB_ENTRY(fl_task) by_id;
+    TAILQ_ENTRY(fl_task) on_instance; /* while it holds resources there */
+    RB_ENTRY(fl_task) by_stop;        /* once stopped: in order of stopping */
+    RB_ENTRY(fl_task) by_token;       /* if it was made with a client token */
+    struct rec_Task *rec;
+    struct fl_cluster *cluster;
+    struct fl_instance *instance; /* NULL: not placed */
+    struct fl_definition *definition;
+    bool holds; /* counted in its instance's and cluster's sums */
+    bool is_stopped;
+};
+
+struct fl_instance {
+    RB_ENTRY(fl_instance) by_id;
+    struct rec_Instance *rec;
+    struct fl_cluster *cluster;
+    TAILQ_HEAD(, fl_task) tasks; /* the ones that hold resources */
+    int64_t cpu_used;
+    int64_t memory_used;
+    size_t running_count;
+    size_t pending_count;
+    bool connected;
+    uint64_t session;
+};
+
+RB_HEAD(fl_task_tree, fl_task);
+RB_HEAD(fl_instance_tree, fl_instance);
+
+struct fl_cluster {
+    RB_ENTRY(fl_cluster) by_name;
+    struct rec_Cluster *rec;
+    struct fl_task_tree tasks;
+    struct fl_instance_tree instances;
+    size_t running_count;
+    size_t pending_count;
+    size_t active_instances;
+};
+
+struct fl_definition {
+    RB_ENTRY(fl_definition) by_name; /* family, then revision */
+    struct rec_TaskDefinition *rec;
+    struct fl_str family; /* of rec */
+    int32_t revision;
+};
+
+RB_HEAD(fl_cluster_tree, fl_cluster);
+RB_HEAD(fl_definition_tree, fl_definition);
+RB_HEAD(fl_stopped_tree, fl_task);
+RB_HEAD(fl_token_tree, fl_task);
+
+struct fl_core {
+    struct fl_str region;
+    struct fl_str account;
+    struct fl_str endpoint;
+    bool strict;
+    struct fl_cluster_tree clusters;
+    struct fl_definition_tree definitions;
+    struct fl_stopped_tree stopped;
+    struct fl_token_tree tokens;
+    struct fl_core_counts counts;
+};
+
+int fl_cluster_order(const struct fl_cluster *a, const struct fl_cluster *b);
+int fl_definition_order(const struct fl_definition *a, const struct fl_definition *b);
+int fl_task_order(const struct fl_task *a, const struct fl_task *b);
+int fl_stop_order(const struct fl_task *a, const struct fl_task *b);
+int fl_token_order(const struct fl_task *a, const struct fl_task *b);
+int fl_instance_order(const struct fl_instance *a, const struct fl_instance *b);
+RB_PROTOTYPE(fl_cluster_tree, fl_cluster, by_name, fl_cluster_order)
+RB_PROTOTYPE(fl_definition_tree, fl_definition, by_name, fl_definition_order)
+RB_PROTOTYPE(fl_task_tree, fl_task, by_id, fl_task_order)
+RB_PROTOTYPE(fl_stopped_tree, fl_task, by_stop, fl_stop_order)
+RB_PROTOTYPE(fl_token_tree, fl_task, by_token, fl_token_order)
+RB_PROTOTYPE(fl_instance_tree, fl_instance, by_id, fl_instance_order)
+
+/* Kinds of records. */
+enum fl_record_kind {
+    FL_RECORD_CLUSTER,
+    FL_RECORD_INSTANCE,
+    FL_RECORD_DEFINITION,
+    FL_RECORD_TASK,
+    FL_RECORD_KINDS
+};
+
+/* The version of every kind that we write. */
+enum { FL_RECORD_VERSION = 1 };
+
+const struct fl_shape *fl_record_shape(enum fl_record_kind kind);
+struct fl_str fl_record_key(struct fl_arena *arena, enum fl_record_kind kind, const void *rec);
+
+/* The only mutation: puts a record (cloned), replacing the one of the same key. */
+void fl_state_apply(struct fl_core *core, enum fl_record_kind kind, const void *rec);
+/* Takes a stopped task's record out. */
+void fl_state_forget_task(struct fl_core *core, struct fl_task *task);
+/* Sessions are no records: a restarted server has none. */
+void fl_state_connect(struct fl_instance *instance, bool connected, uint64_t session);
+void fl_state_free(struct fl_core *core);
+
+/* Look-ups by name or id; NULL when there is none. */
+struct fl_cluster *fl_state_cluster(const struct fl_core *core, struct fl_str name);
+struct fl_task *fl_state_task(const struct fl_cluster *cluster, struct fl_str id);
+/* The first task made with a client token in a cluster; the others follow in the tree. */
+struct fl_task *fl_state_token(const struct fl_core *core, struct fl_str cluster,
+                               struct fl_str token);
+struct fl_instance *fl_state_instance(const struct fl_cluster *cluster, struct fl_str id);
+struct fl_definition *fl_state_definition(const struct fl_core *core, struct fl_str family,
+                                          int32_t revision);
+/* The highest revision of a family, any status; NULL when the family is unknown. */
+struct fl_definition *fl_state_latest(const struct fl_core *core, struct fl_str family);
+/* The highest ACTIVE one. */
+struct fl_definition *fl_state_latest_active(const struct fl_core *core, struct fl_str family);

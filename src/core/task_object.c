@@ -1,0 +1,211 @@
+/* From a task's record and definition to what its agent is sent. */
+#include "core/decide.h"
+#include "wire/task_spec.h"
+
+enum { MAX_TASK_OBJECT = 4 << 20 };
+
+static const struct ecs_ContainerOverride *override_of(const struct rec_Task *rec,
+                                                       struct fl_str name)
+{
+    for (size_t i = 0; rec->overrides && i < rec->overrides->containerOverrides.n; i++)
+        if (fl_str_eq(rec->overrides->containerOverrides.items[i].name, name))
+            return &rec->overrides->containerOverrides.items[i];
+    return NULL;
+}
+
+static void add_environment(struct fl_container_spec *spec, const struct ecs_KeyValuePair_list *env)
+{
+    for (size_t i = 0; i < env->n; i++) {
+        size_t at = 0;
+        while (at < spec->environment_count &&
+               !fl_str_eq(spec->environment[at].key, env->items[i].name))
+            at++;
+        spec->environment[at] = (struct fl_key_value){env->items[i].name, env->items[i].value};
+        if (at == spec->environment_count)
+            spec->environment_count++;
+    }
+}
+
+static void set_environment(struct fl_decision *d, const struct ecs_ContainerDefinition *c,
+                            const struct ecs_ContainerOverride *o, struct fl_container_spec *spec)
+{
+    size_t most = c->environment.n + (o ? o->environment.n : 0);
+    spec->environment = fl_arena_new_array(d->arena, struct fl_key_value, most);
+    add_environment(spec, &c->environment);
+    if (o)
+        add_environment(spec, &o->environment);
+}
+
+static void set_ports(struct fl_decision *d, const struct ecs_ContainerDefinition *c,
+                      struct fl_container_spec *spec)
+{
+    spec->ports = fl_arena_new_array(d->arena, struct fl_port_mapping, c->portMappings.n);
+    for (size_t i = 0; i < c->portMappings.n; i++) {
+        const struct ecs_PortMapping *port = &c->portMappings.items[i];
+        spec->ports[spec->port_count++] = (struct fl_port_mapping){
+            .container_port = (uint16_t)port->containerPort,
+            .host_port = (uint16_t)port->hostPort,
+            .udp = port->protocol == ECS_TransportProtocol_udp,
+        };
+    }
+}
+
+static struct fl_key_value *copy_map(struct fl_decision *d, const struct fl_str_map *map)
+{
+    struct fl_key_value *items = fl_arena_new_array(d->arena, struct fl_key_value, map->n);
+    for (size_t i = 0; i < map->n; i++)
+        items[i] = (struct fl_key_value){map->items[i].key, map->items[i].value};
+    return items;
+}
+
+/* The control plane turns awslogs-stream-prefix into the stream's name; the agent has no rule for
+ * prefixes (spec: agent protocol, task object). */
+static void set_log(struct fl_decision *d, const struct rec_Task *rec,
+                    const struct ecs_ContainerDefinition *c, struct fl_container_spec *spec)
+{
+    const struct ecs_LogConfiguration *log = c->logConfiguration;
+    if (!log)
+        return;
+    spec->log_driver = fl_str_of(fl_enum_text(&ecs_enum_LogDriver, (int)log->logDriver));
+    spec->log_options = copy_map(d, &log->options);
+    spec->log_option_count = log->options.n;
+    for (size_t i = 0; i < spec->log_option_count; i++) {
+        struct fl_key_value *option = &spec->log_options[i];
+        if (log->logDriver != ECS_LogDriver_awslogs ||
+            !fl_str_is(option->key, "awslogs-stream-prefix"))
+            continue;
+        option->key = FL_STR("awslogs-stream");
+        option->value = fl_str_printf(d->arena, "%.*s/%.*s/%.*s", FL_STR_ARG(option->value),
+                                      FL_STR_ARG(c->name), FL_STR_ARG(rec->id));
+    }
+}
+
+static void set_ulimits(struct fl_decision *d, const struct ecs_ContainerDefinition *c,
+                        struct fl_container_spec *spec)
+{
+    spec->ulimits = fl_arena_new_array(d->arena, struct fl_ulimit, c->ulimits.n);
+    for (size_t i = 0; i < c->ulimits.n; i++)
+        spec->ulimits[spec->ulimit_count++] = (struct fl_ulimit){
+            .name = fl_str_of(fl_enum_text(&ecs_enum_UlimitName, (int)c->ulimits.items[i].name)),
+            .soft = c->ulimits.items[i].softLimit,
+            .hard = c->ulimits.items[i].hardLimit,
+        };
+}
+
+static void set_mounts(struct fl_decision *d, const struct ecs_ContainerDefinition *c,
+                       struct fl_container_spec *spec)
+{
+    spec->mounts = fl_arena_new_array(d->arena, struct fl_mount_point, c->mountPoints.n);
+    for (size_t i = 0; i < c->mountPoints.n; i++)
+        spec->mounts[spec->mount_count++] = (struct fl_mount_point){
+            .source_volume = c->mountPoints.items[i].sourceVolume,
+            .container_path = c->mountPoints.items[i].containerPath,
+            .read_only = c->mountPoints.items[i].readOnly,
+        };
+}
+
+static void set_limits(const struct ecs_ContainerDefinition *c,
+                       const struct ecs_ContainerOverride *o, struct fl_container_spec *spec)
+{
+    spec->cpu_units = o && FL_HAS(o, ecs_ContainerOverride, cpu) ? o->cpu : c->cpu;
+    spec->memory_mib = o && FL_HAS(o, ecs_ContainerOverride, memory) ? o->memory : c->memory;
+    spec->memory_reservation_mib = o && FL_HAS(o, ecs_ContainerOverride, memoryReservation)
+                                       ? o->memoryReservation
+                                       : c->memoryReservation;
+}
+
+static void make_container(struct fl_decision *d, const struct rec_Task *rec,
+                           const struct ecs_ContainerDefinition *c, struct fl_container_spec *spec)
+{
+    const struct ecs_ContainerOverride *o = override_of(rec, c->name);
+    const struct fl_str_list *command = o && o->command.n ? &o->command : &c->command;
+    spec->name = c->name;
+    spec->image = c->image;
+    spec->essential = c->essential;
+    spec->entry_point = c->entryPoint.items;
+    spec->entry_point_count = c->entryPoint.n;
+    spec->command = command->items;
+    spec->command_count = command->n;
+    spec->user = c->user;
+    spec->working_dir = c->workingDirectory;
+    spec->hostname = c->hostname;
+    spec->stop_timeout_s = FL_HAS(c, ecs_ContainerDefinition, stopTimeout) ? c->stopTimeout : -1;
+    spec->readonly_rootfs = c->readonlyRootFilesystem;
+    spec->privileged = c->privileged;
+    spec->labels = copy_map(d, &c->dockerLabels);
+    spec->label_count = c->dockerLabels.n;
+    set_limits(c, o, spec);
+    set_environment(d, c, o, spec);
+    set_ports(d, c, spec);
+    set_log(d, rec, c, spec);
+    set_ulimits(d, c, spec);
+    set_mounts(d, c, spec);
+}
+
+static enum fl_network_mode network_mode(const struct ecs_TaskDefinition *def)
+{
+    if (!FL_HAS(def, ecs_TaskDefinition, networkMode))
+        return FL_NET_BRIDGE;
+    switch (def->networkMode) {
+    case ECS_NetworkMode_bridge:
+        return FL_NET_BRIDGE;
+    case ECS_NetworkMode_host:
+        return FL_NET_HOST;
+    case ECS_NetworkMode_none:
+        return FL_NET_NONE;
+    case ECS_NetworkMode_awsvpc:
+        return FL_NET_AWSVPC;
+    }
+    return FL_NET_BRIDGE;
+}
+
+static int64_t limit_of(struct fl_str override, struct fl_str definition)
+{
+    int64_t value;
+    if (fl_str_to_i64(override, &value) || fl_str_to_i64(definition, &value))
+        return value;
+    return 0;
+}
+
+static void set_volumes(struct fl_decision *d, const struct ecs_TaskDefinition *def,
+                        struct fl_task_spec *spec)
+{
+    spec->volumes = fl_arena_new_array(d->arena, struct fl_volume_spec, def->volumes.n);
+    for (size_t i = 0; i < def->volumes.n; i++) {
+        const struct ecs_Volume *volume = &def->volumes.items[i];
+        spec->volumes[spec->volume_count++] = (struct fl_volume_spec){
+            .name = volume->name,
+            .host_path = volume->host ? volume->host->sourcePath : FL_STR(""),
+        };
+    }
+}
+
+struct fl_str fl_task_object(struct fl_decision *d, const struct fl_task *task)
+{
+    const struct rec_Task *rec = task->rec;
+    const struct ecs_TaskDefinition *def = task->definition->rec->definition;
+    const struct ecs_TaskOverride *o = rec->overrides;
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(MAX_TASK_OBJECT);
+    struct fl_task_spec spec = {
+        .arn = fl_task_arn(d, rec),
+        .cluster_arn = fl_cluster_arn(d, rec->cluster),
+        .family = rec->family,
+        .revision = fl_str_printf(d->arena, "%d", rec->revision),
+        .desired_running = rec->desired != REC_TaskStatus_STOPPED,
+        .network_mode = network_mode(def),
+        .cpu_units = limit_of(o ? o->cpu : FL_STR(""), def->cpu),
+        .memory_mib = limit_of(o ? o->memory : FL_STR(""), def->memory),
+        .group = rec->group,
+        .launch_type = FL_STR("EC2"),
+        .container_count = def->containerDefinitions.n,
+    };
+    spec.containers = fl_arena_new_array(d->arena, struct fl_container_spec, spec.container_count);
+    for (size_t i = 0; i < spec.container_count; i++) {
+        make_container(d, rec, &def->containerDefinitions.items[i], &spec.containers[i]);
+        spec.containers[i].arn = fl_container_arn(d, rec, &rec->containers.items[i]);
+    }
+    set_volumes(d, def, &spec);
+    fl_task_spec_encode(&spec, &buf);
+    FL_ASSERT(!buf.overflow);
+    return fl_str_dup(d->arena, fl_buf_str(&buf));
+}

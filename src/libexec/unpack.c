@@ -1,0 +1,104 @@
+/* fairlead-unpack: fills one directory from one archive and ends.
+ *
+ *   fairlead-unpack layer   [--diff-id HEX] [--max-bytes N] [--max-entries N]
+ *   fairlead-unpack archive [--max-bytes N] [--max-entries N]
+ *
+ * See unpack.h for the descriptors. Exit status 0: filled; 1: refused, the sentence is on 2. */
+#include "libexec/unpack.h"
+
+#include <errno.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+
+#include "image/digest.h"
+
+struct orders {
+    bool layer;
+    struct fl_unpack_limits limits;
+    struct fl_str diff_id; /* 64 hex digits; empty when not known */
+};
+
+static bool parse_option(const char *name, const char *value, struct orders *orders)
+{
+    struct fl_digest digest;
+    if (strcmp(name, "--max-bytes") == 0)
+        return fl_str_to_u64(fl_str_of(value), &orders->limits.bytes);
+    if (strcmp(name, "--max-entries") == 0)
+        return fl_str_to_u64(fl_str_of(value), &orders->limits.entries);
+    orders->diff_id = fl_str_of(value);
+    return strcmp(name, "--diff-id") == 0 && fl_digest_parse_hex(orders->diff_id, &digest);
+}
+
+static bool parse_orders(int argc, char **argv, struct orders *orders)
+{
+    *orders = (struct orders){.limits = {.bytes = (uint64_t)64 << 30, .entries = 1000000}};
+    if (argc < 2 || argc % 2 != 0)
+        return false;
+    orders->layer = strcmp(argv[1], "layer") == 0;
+    if (!orders->layer && strcmp(argv[1], "archive") != 0)
+        return false;
+    for (int i = 2; i < argc; i += 2) {
+        if (!parse_option(argv[i], argv[i + 1], orders))
+            return false;
+    }
+    return true;
+}
+
+static int fill(const struct orders *orders, struct fl_tar *tar, struct fl_tree *tree,
+                struct fl_err *err)
+{
+    struct archive_entry *entry = NULL;
+    char hex[65];
+    int rc;
+    while ((rc = fl_tar_next(tar, &entry, err)) > 0) {
+        rc = fl_tree_put(tree, tar, entry, err);
+        if (rc < 0)
+            return rc;
+    }
+    if (rc == 0)
+        rc = fl_tar_finish(tar, hex, err);
+    if (rc == 0 && orders->diff_id.n && !fl_str_is(orders->diff_id, hex))
+        rc = fl_err_set(err, -EBADMSG,
+                        "digest mismatch: the layer unpacks to sha256:%s, not to sha256:%.*s", hex,
+                        FL_STR_ARG(orders->diff_id));
+    return rc < 0 ? rc : fl_tree_finish(tree, err);
+}
+
+static int run(const struct orders *orders, struct fl_err *err)
+{
+    struct fl_tar *tar = NULL;
+    int rc = fl_confine(orders->layer, orders->limits.bytes, err);
+    if (rc < 0)
+        return rc;
+    rc = fl_tar_open(FL_UNPACK_ARCHIVE_FD, &orders->limits, &tar, err);
+    if (rc < 0)
+        return rc;
+    struct fl_tree *tree = fl_tree_new(orders->layer);
+    rc = fill(orders, tar, tree, err);
+    fl_tree_free(tree);
+    fl_tar_close(tar);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    struct orders orders;
+    struct fl_err err = {0};
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (!parse_orders(argc, argv, &orders)) {
+        (void)fputs("usage: fairlead-unpack layer|archive [--diff-id HEX] [--max-bytes N] "
+                    "[--max-entries N]\n",
+                    stderr);
+        return 2;
+    }
+    /* What loads files on first use must do so before the chroot: the character set in which names
+     * are kept as they are, and the digest. */
+    (void)setlocale(LC_CTYPE, "C.UTF-8");
+    (void)fl_digest_of(FL_STR(""));
+    if (run(&orders, &err) == 0)
+        return 0;
+    (void)fprintf(stderr, "%s\n", err.text);
+    return 1;
+}

@@ -1,0 +1,210 @@
+/* A request's way through the server: its URI, headers and body are copied into the exchange, the
+ * handler gets it whole, the answer goes back through MHD now or later.
+ *
+ * The exchange owns all it points to, so it survives its connection: whoever answers late, or after
+ * the client or the whole server has gone, finds it as it was. */
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "net/http_internal.h"
+#include "net/ws_internal.h"
+
+enum { MAX_DRAINED = 1024 * 1024, DRAIN_MS = 2000 };
+
+static void free_request(struct fl_http_request_state *request)
+{
+    if (request->response)
+        MHD_destroy_response(request->response);
+    fl_arena_free(request->exchange.arena);
+    fl_buf_free(&request->body);
+    free(request);
+}
+
+void *fl_http_on_uri(void *context, const char *uri, struct MHD_Connection *mhd)
+{
+    struct fl_http_server *server = context;
+    struct fl_http_request_state *request = fl_calloc(1, sizeof(*request));
+    struct fl_http_exchange *exchange = &request->exchange;
+    request->connection = fl_http_connection_of(mhd);
+    request->body = FL_BUF_INIT(server->config.max_body);
+    exchange->arena = fl_arena_new();
+    struct fl_str whole = fl_str_dup(exchange->arena, fl_str_of(uri));
+    ptrdiff_t mark = fl_str_index(whole, '?');
+    exchange->path = mark < 0 ? whole : fl_str_sub(whole, 0, (size_t)mark);
+    exchange->query = mark < 0 ? (struct fl_str){"", 0} : fl_str_from(whole, (size_t)mark + 1);
+    fl_http_connection_enter(request->connection, FL_HTTP_HEADERS);
+    return request;
+}
+
+/* ---- headers and body ---- */
+
+struct collect {
+    struct fl_http_exchange *exchange;
+    struct fl_header *headers;
+    size_t room;
+};
+
+static enum MHD_Result on_header(void *context, FL_UNUSED enum MHD_ValueKind kind, const char *name,
+                                 size_t name_n, const char *value, size_t value_n)
+{
+    struct collect *collect = context;
+    struct fl_http_exchange *exchange = collect->exchange;
+    if (exchange->header_count == collect->room)
+        return MHD_NO;
+    collect->headers[exchange->header_count++] =
+        (struct fl_header){fl_str_dup(exchange->arena, (struct fl_str){name, name_n}),
+                           fl_str_dup(exchange->arena, (struct fl_str){value, value_n})};
+    return MHD_YES;
+}
+
+static void refuse_body(struct fl_http_request_state *request)
+{
+    const struct fl_http_server *server = request->connection->server;
+    char message[128];
+    (void)snprintf(message, sizeof(message), "Request body is larger than %zu bytes.",
+                   server->config.max_body);
+    fl_http_refuse(request->connection, 413, "Content Too Large", "RequestTooLargeException",
+                   message);
+    request->refused = true;
+    /* What follows is thrown away for a moment: closing at once would make the client's kernel
+     * drop the answer. */
+    request->connection->deadline_ms = fl_http_now_ms() + DRAIN_MS;
+}
+
+static void begin(struct fl_http_request_state *request, struct MHD_Connection *mhd,
+                  const char *method)
+{
+    struct fl_http_exchange *exchange = &request->exchange;
+    struct fl_http_connection *connection = request->connection;
+    int count = MHD_get_connection_values(mhd, MHD_HEADER_KIND, NULL, NULL);
+    struct collect collect = {exchange,
+                              fl_arena_new_array(exchange->arena, struct fl_header, count),
+                              (size_t)FL_MAX(count, 0)};
+    (void)MHD_get_connection_values_n(mhd, MHD_HEADER_KIND, on_header, &collect);
+    exchange->headers = collect.headers;
+    exchange->method = fl_str_dup(exchange->arena, fl_str_of(method));
+    exchange->peer = fl_str_dup(exchange->arena, fl_str_of(connection->peer));
+    exchange->peer_is_loopback = connection->is_loopback;
+    request->begun = true;
+    fl_http_connection_enter(connection, FL_HTTP_BODY);
+
+    uint64_t length;
+    struct fl_str declared = fl_str_trim(fl_http_header(exchange, "content-length"));
+    if (fl_str_to_u64(declared, &length) && length > connection->server->config.max_body)
+        refuse_body(request);
+}
+
+static enum MHD_Result take_body(struct fl_http_request_state *request, const char *bytes,
+                                 size_t *n)
+{
+    if (!request->refused) {
+        fl_buf_add(&request->body, bytes, *n);
+        if (request->body.overflow)
+            refuse_body(request);
+    } else {
+        request->drained += *n;
+    }
+    *n = 0;
+    return request->drained > MAX_DRAINED ? MHD_NO : MHD_YES;
+}
+
+/* ---- the answer ---- */
+
+static enum MHD_Result queue(struct fl_http_request_state *request, struct MHD_Connection *mhd)
+{
+    enum MHD_Result result = MHD_queue_response(mhd, request->status, request->response);
+    MHD_destroy_response(request->response);
+    request->response = NULL;
+    return result;
+}
+
+static enum MHD_Result hand_over(struct fl_http_request_state *request, struct MHD_Connection *mhd)
+{
+    struct fl_http_connection *connection = request->connection;
+    request->exchange.body = fl_buf_str(&request->body);
+    request->handed = true;
+    request->in_handler = true;
+    fl_http_connection_enter(connection, FL_HTTP_ANSWERING);
+    connection->server->config.handler(connection->server->config.context, &request->exchange);
+    request->in_handler = false;
+    if (request->answered)
+        return queue(request, mhd);
+    MHD_suspend_connection(mhd);
+    return MHD_YES;
+}
+
+enum MHD_Result fl_http_on_request(void *context, struct MHD_Connection *mhd,
+                                   FL_UNUSED const char *url, const char *method,
+                                   FL_UNUSED const char *version, const char *bytes, size_t *n,
+                                   void **request_slot)
+{
+    const struct fl_http_server *server = context;
+    struct fl_http_request_state *request = *request_slot;
+    if (!request || server->stopping)
+        return MHD_NO;
+    if (!request->begun) {
+        begin(request, mhd, method);
+        return MHD_YES;
+    }
+    if (*n > 0)
+        return take_body(request, bytes, n);
+    if (request->refused)
+        return MHD_NO;
+    if (!request->handed)
+        return hand_over(request, mhd);
+    return request->answered && request->response ? queue(request, mhd) : MHD_NO;
+}
+
+void fl_http_on_completed(FL_UNUSED void *server, FL_UNUSED struct MHD_Connection *mhd,
+                          void **request_slot, FL_UNUSED enum MHD_RequestTerminationCode why)
+{
+    struct fl_http_request_state *request = *request_slot;
+    *request_slot = NULL;
+    if (!request)
+        return;
+    fl_http_connection_enter(request->connection, FL_HTTP_WAITING);
+    request->connection = NULL;
+    if (request->ws)
+        fl_ws_break(request->ws, 0, FL_STR("the client has gone"));
+    if (request->answered || !request->handed)
+        free_request(request);
+}
+
+void fl_http_settle(struct fl_http_request_state *request, unsigned status,
+                    struct MHD_Response *response)
+{
+    FL_ASSERT(!request->answered);
+    request->answered = true;
+    request->status = status;
+    request->response = response;
+    if (request->in_handler)
+        return;
+    if (request->connection)
+        MHD_resume_connection(request->connection->mhd);
+    else
+        free_request(request);
+}
+
+void fl_http_reply(struct fl_http_exchange *exchange, unsigned status,
+                   const struct fl_header *headers, size_t header_count, struct fl_str body)
+{
+    struct fl_http_request_state *request =
+        FL_CONTAINER_OF(exchange, struct fl_http_request_state, exchange);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(body.n, (void *)body.p, MHD_RESPMEM_MUST_COPY);
+    FL_ASSERT(response);
+    for (size_t i = 0; i < header_count; i++)
+        (void)MHD_add_response_header(response, fl_str_z(exchange->arena, headers[i].name),
+                                      fl_str_z(exchange->arena, headers[i].value));
+    fl_http_settle(request, status, response);
+}
+
+struct fl_str fl_http_header(const struct fl_http_exchange *exchange, const char *name)
+{
+    struct fl_str wanted = fl_str_of(name);
+    for (size_t i = 0; i < exchange->header_count; i++) {
+        if (fl_str_case_eq(exchange->headers[i].name, wanted))
+            return exchange->headers[i].value;
+    }
+    return (struct fl_str){NULL, 0};
+}

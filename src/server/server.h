@@ -1,0 +1,21 @@
+/* The control plane's process: HTTP endpoints, the core's turns, agent sessions. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "base/str.h"
+
+struct fl_server_config {
+    struct fl_str data_dir;  /* absolute; exists */
+    struct fl_str listen;    /* "127.0.0.1:4566" */
+    struct fl_str advertise; /* URL that agents are told; empty: http:// and the listen address */
+    struct fl_str region;
+    struct fl_str account; /* 12 digits */
+    bool strict;
+};
+
+/* Runs in the foreground until SIGTERM or SIGINT. Keys are read from <data_dir>/keys (operator.json
+ * and agent.json). Returns the exit status; a failure to start has said so on stderr, in one
+ * line. */
+int fl_server_run(const struct fl_server_config *config);

@@ -1,0 +1,36 @@
+/* What the agent orders: the lines of the file `orders` in the container's directory.
+ *
+ * One "<word> <value>" per line; the values are paths and arguments that the agent made and that
+ * hold no newline. Everything points into the file's text, which lives as long as the process. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    ORDERS_MAX_BYTES = 128 * 1024,
+    ORDERS_MAX_LAYERS = 128,
+    ORDERS_MAX_CGROUPS = 24,
+    ORDERS_MAX_ARGS = 24,
+};
+
+struct orders {
+    const char *layers[ORDERS_MAX_LAYERS]; /* topmost first */
+    size_t layer_count;
+    const char *cgroups[ORDERS_MAX_CGROUPS]; /* directories that the container's end removes */
+    size_t cgroup_count;
+    char *run[ORDERS_MAX_ARGS + 1];    /* the runtime's command line, NULL-terminated */
+    char *delete[ORDERS_MAX_ARGS + 1]; /* the one that removes what it left */
+    size_t run_count;
+    size_t delete_count;
+    const char *oom_file;   /* holds the "oom_kill <n>" line; NULL: none */
+    const char *state_dir;  /* the runtime's directory of this container */
+    const char *boot_id;    /* of the boot the orders were given in */
+    int64_t run_timeout_ms; /* how long the runtime may take */
+    bool has_netns;         /* descriptor 3 is the network namespace to enter */
+    bool is_shipped;        /* a full spool blocks the container; else a ring is kept */
+};
+
+/* Reads `orders` beneath dir_fd. 0, -errno, or -EINVAL for a word unknown or too many of one. */
+int orders_read(int dir_fd, struct orders *ret_orders);

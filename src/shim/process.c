@@ -1,0 +1,93 @@
+/* Starting the runtime; small reads from /proc and cgroup files. */
+#include "shim/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fs.h"
+
+enum { SMALL_FILE_MAX = 8192 };
+
+static char *const clean_environment[] = {
+    (char *)"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+
+/* What we ignore must not be ignored in the container too. */
+static void set_attributes(posix_spawnattr_t *attr)
+{
+    sigset_t none;
+    sigset_t all;
+    (void)sigemptyset(&none);
+    (void)sigfillset(&all);
+    (void)posix_spawnattr_setsigmask(attr, &none);
+    (void)posix_spawnattr_setsigdefault(attr, &all);
+    (void)posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+}
+
+static void set_actions(posix_spawn_file_actions_t *actions, int out_fd, int err_fd)
+{
+    if (out_fd >= 0)
+        (void)posix_spawn_file_actions_adddup2(actions, out_fd, STDOUT_FILENO);
+    if (err_fd >= 0)
+        (void)posix_spawn_file_actions_adddup2(actions, err_fd, STDERR_FILENO);
+}
+
+pid_t process_start(char *const argv[], int out_fd, int err_fd)
+{
+    posix_spawnattr_t attr;
+    posix_spawn_file_actions_t actions;
+    pid_t pid = -1;
+    if (posix_spawnattr_init(&attr) != 0 || posix_spawn_file_actions_init(&actions) != 0)
+        return -ENOMEM;
+    set_attributes(&attr);
+    set_actions(&actions, out_fd, err_fd);
+    int rc = posix_spawn(&pid, argv[0], &actions, &attr, argv, clean_environment);
+    (void)posix_spawn_file_actions_destroy(&actions);
+    (void)posix_spawnattr_destroy(&attr);
+    return rc == 0 ? pid : -rc;
+}
+
+/* The command in parentheses may hold anything: fields count from the last ')'. */
+int64_t process_start_time(pid_t pid)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(SMALL_FILE_MAX);
+    char path[64];
+    int64_t value = 0;
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    int rc = fl_fs_read(AT_FDCWD, path, SMALL_FILE_MAX, &text);
+    if (rc < 0)
+        return rc;
+    struct fl_str rest =
+        fl_str_from(fl_buf_str(&text), (size_t)(fl_str_rindex(fl_buf_str(&text), ')') + 2));
+    struct fl_str field = {NULL, 0};
+    for (int i = 3; i <= 22; i++)
+        if (!fl_str_split(&rest, ' ', &field))
+            return -EINVAL;
+    return fl_str_to_i64(field, &value) ? value : -EINVAL;
+}
+
+int64_t process_read_number(int dir_fd, const char *name)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(SMALL_FILE_MAX);
+    int64_t value = 0;
+    int rc = fl_fs_read(dir_fd, name, SMALL_FILE_MAX, &text);
+    if (rc < 0)
+        return rc;
+    return fl_str_to_i64(fl_str_trim(fl_buf_str(&text)), &value) ? value : -EINVAL;
+}
+
+int64_t process_read_oom_kills(const char *path)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(SMALL_FILE_MAX);
+    struct fl_str line;
+    int64_t value = 0;
+    if (fl_fs_read(AT_FDCWD, path, SMALL_FILE_MAX, &text) < 0)
+        return 0;
+    struct fl_str rest = fl_buf_str(&text);
+    while (fl_str_split(&rest, '\n', &line))
+        if (fl_str_starts(line, FL_STR("oom_kill ")))
+            return fl_str_to_i64(fl_str_from(line, strlen("oom_kill ")), &value) ? value : 0;
+    return 0;
+}

@@ -1,0 +1,358 @@
+/* The brain's events, one handler each, and its tables of tasks and containers. */
+#include "task/brain.h"
+
+#include <errno.h>
+
+#include "task/brain_impl.h"
+
+struct fl_brain *fl_brain_new(const struct fl_brain_config *config)
+{
+    struct fl_brain *brain = fl_calloc(1, sizeof(*brain));
+    brain->config = *config;
+    brain->arena = fl_arena_new();
+    return brain;
+}
+
+void fl_brain_free(struct fl_brain *brain)
+{
+    if (!brain)
+        return;
+    struct fl_task *task, *next;
+    HASH_CLEAR(hh, brain->containers);
+    HASH_ITER(hh, brain->tasks, task, next)
+    {
+        HASH_DEL(brain->tasks, task);
+        fl_task_free(task);
+    }
+    fl_arena_free(brain->arena);
+    free(brain);
+}
+
+struct fl_task *fl_brain_find(const struct fl_brain *brain, struct fl_str arn)
+{
+    struct fl_task *task;
+    HASH_FIND(hh, brain->tasks, arn.p, arn.n, task);
+    return task;
+}
+
+static struct fl_task_container *find_container(const struct fl_brain *brain, struct fl_str id)
+{
+    struct fl_task_container *container;
+    HASH_FIND(hh, brain->containers, id.p, id.n, container);
+    return container;
+}
+
+void fl_brain_insert(struct fl_brain *brain, struct fl_task *task)
+{
+    HASH_ADD_KEYPTR(hh, brain->tasks, task->arn.p, task->arn.n, task);
+    for (size_t i = 0; i < task->container_count; i++) {
+        struct fl_task_container *container = &task->containers[i];
+        HASH_ADD_KEYPTR(hh, brain->containers, container->id, FL_CONTAINER_ID_SIZE - 1, container);
+    }
+}
+
+static void forget_dirty(struct fl_brain *brain, const struct fl_task *task)
+{
+    for (struct fl_task **at = &brain->first_dirty; *at; at = &(*at)->next_dirty)
+        if (*at == task) {
+            *at = task->next_dirty;
+            return;
+        }
+}
+
+static void add_record(struct fl_brain_turn *turn, struct fl_str key, struct fl_str value)
+{
+    if (turn->record_count == turn->record_cap) {
+        size_t cap = turn->record_cap ? 2 * turn->record_cap : 8;
+        struct fl_brain_record *more = fl_arena_new_array(turn->arena, struct fl_brain_record, cap);
+        if (turn->record_count > 0)
+            memcpy(more, turn->records, turn->record_count * sizeof(*more));
+        turn->records = more;
+        turn->record_cap = cap;
+    }
+    turn->records[turn->record_count++] = (struct fl_brain_record){key, value};
+}
+
+void fl_brain_delete(struct fl_step *step, struct fl_task *task)
+{
+    struct fl_brain *brain = step->brain;
+    add_record(step->turn, fl_task_record_key(step->turn->arena, task->arn), (struct fl_str){0});
+    forget_dirty(brain, task);
+    for (size_t i = 0; i < task->container_count; i++)
+        HASH_DEL(brain->containers, &task->containers[i]);
+    HASH_DEL(brain->tasks, task);
+    fl_task_free(task);
+}
+
+struct fl_effect *fl_brain_emit(struct fl_step *step, enum fl_effect_type type)
+{
+    struct fl_brain_turn *turn = step->turn;
+    struct fl_effect *effect = fl_arena_new_object(turn->arena, struct fl_effect);
+    effect->type = type;
+    if (turn->last)
+        turn->last->next = effect;
+    else
+        turn->first = effect;
+    turn->last = effect;
+    return effect;
+}
+
+void fl_brain_emit_container(struct fl_step *step, enum fl_effect_type type,
+                             const struct fl_task_container *container)
+{
+    struct fl_effect *effect = fl_brain_emit(step, type);
+    effect->task_arn = fl_str_dup(step->turn->arena, container->task->arn);
+    effect->container_id = fl_str_dup(step->turn->arena, fl_str_of(container->id));
+}
+
+void fl_brain_mark(struct fl_brain *brain, struct fl_task *task)
+{
+    if (task->dirty)
+        return;
+    task->dirty = true;
+    task->next_dirty = brain->first_dirty;
+    brain->first_dirty = task;
+}
+
+int fl_brain_load(struct fl_brain *brain, struct fl_str key, struct fl_str value,
+                  struct fl_err *err)
+{
+    if (fl_str_eq(key, FL_HOST_RECORD_KEY))
+        return fl_host_record_read(value, brain->arena, &brain->host, err);
+    if (!fl_str_starts(key, FL_STR("task/")))
+        return fl_err_set(err, -EPROTO, "the agent's store holds an unknown record \"%.*s\"",
+                          FL_STR_ARG(fl_str_sub(key, 0, 80)));
+    struct fl_task *task;
+    int r = fl_task_record_read(value, &task, err);
+    if (r == 0)
+        fl_brain_insert(brain, task);
+    return r;
+}
+
+/* The first pull's begin and the last one's end are the task's. */
+static void note_pull(struct fl_task *task, int64_t started_ms, int64_t stopped_ms)
+{
+    if (task->pull_started_ms == 0 || started_ms < task->pull_started_ms)
+        task->pull_started_ms = started_ms;
+    task->pull_stopped_ms = FL_MAX(task->pull_stopped_ms, stopped_ms);
+}
+
+static void on_image_ready(struct fl_step *step, struct fl_task_container *container)
+{
+    const struct fl_brain_event *event = step->event;
+    if (container->state > FL_CONTAINER_PULLED)
+        return;
+    if (container->state == FL_CONTAINER_NONE)
+        fl_container_move(container, FL_CONTAINER_PULLED);
+    container->image_digest = fl_str_dup(container->task->arena, event->image.digest);
+    container->stop_signal = event->image.stop_signal > 0 ? event->image.stop_signal : STOP_SIGNAL;
+    note_pull(container->task, event->image.pull_started_ms, event->image.pull_stopped_ms);
+    fl_brain_emit_container(step, FL_EFFECT_PREPARE, container);
+}
+
+/* A container that was stopped while its network was on the way gives it back. */
+static void on_prepared(struct fl_step *step, struct fl_task_container *container)
+{
+    const struct fl_brain_event *event = step->event;
+    if (container->state != FL_CONTAINER_PULLED) {
+        if (container->state == FL_CONTAINER_STOPPED)
+            fl_brain_emit_container(step, FL_EFFECT_RELEASE, container);
+        return;
+    }
+    struct fl_arena *arena = container->task->arena;
+    fl_container_move(container, FL_CONTAINER_CREATED);
+    container->launched = true;
+    container->log_stream = fl_str_dup(arena, event->prepared.log_stream);
+    memcpy(container->address, event->prepared.address, sizeof(container->address));
+    container->binding_count = event->prepared.binding_count;
+    container->bindings =
+        fl_arena_new_array(arena, struct fl_task_binding, container->binding_count);
+    for (size_t i = 0; i < container->binding_count; i++)
+        container->bindings[i] = event->prepared.bindings[i];
+    fl_brain_emit_container(step, FL_EFFECT_LAUNCH, container);
+}
+
+static void on_failed(struct fl_step *step, struct fl_task_container *container)
+{
+    static const char *const names[] = {
+        [FL_FAILURE_PULL] = "CannotPullContainerError",
+        [FL_FAILURE_CREATE] = "CannotCreateContainerError",
+        [FL_FAILURE_START] = "CannotStartContainerError",
+    };
+    if (container->state >= FL_CONTAINER_RUNNING)
+        return;
+    fl_brain_container_failed(step, container,
+                              fl_str_printf(container->task->arena, "%s: %.*s",
+                                            names[step->event->failed.failure],
+                                            FL_STR_ARG(step->event->failed.text)));
+}
+
+static void started(struct fl_step *step, struct fl_task_container *container)
+{
+    fl_container_move(container, FL_CONTAINER_RUNNING);
+    container->started_ms = step->event->process.at_ms;
+}
+
+static void on_started(struct fl_step *step, struct fl_task_container *container)
+{
+    if (container->state != FL_CONTAINER_CREATED)
+        return;
+    started(step, container);
+    if (container->stop_wanted) {
+        container->stop_wanted = false;
+        fl_brain_stop_container(step, container);
+    }
+}
+
+/* An exit tells that the start came before it, should that message be missing. */
+static void on_exited(struct fl_step *step, struct fl_task_container *container)
+{
+    const struct fl_brain_event *event = step->event;
+    if (container->state == FL_CONTAINER_CREATED)
+        started(step, container);
+    if (container->state != FL_CONTAINER_RUNNING)
+        return;
+    container->has_exit_code = true;
+    container->exit_code = event->process.exit_code;
+    container->finished_ms = event->process.at_ms;
+    if (event->process.oom_killed)
+        container->reason = FL_STR("OutOfMemoryError: Container killed due to memory usage");
+    fl_brain_container_stopped(step, container);
+}
+
+static void on_container_event(struct fl_step *step, struct fl_str id,
+                               void (*handle)(struct fl_step *, struct fl_task_container *))
+{
+    struct fl_task_container *container = find_container(step->brain, id);
+    if (!container)
+        return;
+    handle(step, container);
+    fl_brain_settle(step, container->task);
+}
+
+static void on_timer(struct fl_step *step)
+{
+    struct fl_task *task, *next;
+    HASH_ITER(hh, step->brain->tasks, task, next)
+    {
+        fl_brain_task_timer(step, task);
+    }
+}
+
+static void on_report_acked(struct fl_step *step)
+{
+    struct fl_task *task = fl_brain_find(step->brain, step->event->report.task_arn);
+    int64_t seq = step->event->report.seq;
+    if (!task || seq > task->change_seq || seq <= task->acked_seq)
+        return;
+    task->acked_seq = seq;
+    if (seq >= task->sent_seq)
+        task->sent_seq = 0;
+    if (task->status == FL_TASK_STOPPED && task->acked_seq == task->change_seq)
+        task->cleanup_due_ms = step->event->now_ms + step->brain->config.cleanup_delay_ms;
+    fl_brain_mark(step->brain, task);
+    fl_brain_report(step, task);
+}
+
+static void on_removed(struct fl_step *step)
+{
+    struct fl_task *task = fl_brain_find(step->brain, step->event->removed.task_arn);
+    if (task && task->status == FL_TASK_STOPPED && task->acked_seq == task->change_seq)
+        fl_brain_delete(step, task);
+}
+
+bool fl_brain_step(struct fl_brain *brain, const struct fl_brain_event *event,
+                   struct fl_brain_turn *turn)
+{
+    struct fl_step step = {.brain = brain, .event = event, .turn = turn};
+    switch (event->type) {
+    case FL_EVENT_BOOT:
+        fl_brain_boot(&step);
+        break;
+    case FL_EVENT_PAYLOAD:
+        return fl_brain_payload(&step);
+    case FL_EVENT_MANIFEST:
+        return fl_brain_manifest(&step);
+    case FL_EVENT_STOP_LIST:
+        fl_brain_stop_list(&step);
+        break;
+    case FL_EVENT_IMAGE_READY:
+        on_container_event(&step, event->image.container_id, on_image_ready);
+        break;
+    case FL_EVENT_PREPARED:
+        on_container_event(&step, event->prepared.container_id, on_prepared);
+        break;
+    case FL_EVENT_FAILED:
+        on_container_event(&step, event->failed.container_id, on_failed);
+        break;
+    case FL_EVENT_STARTED:
+        on_container_event(&step, event->process.container_id, on_started);
+        break;
+    case FL_EVENT_EXITED:
+        on_container_event(&step, event->process.container_id, on_exited);
+        break;
+    case FL_EVENT_GONE:
+        on_container_event(&step, event->process.container_id, fl_brain_gone);
+        break;
+    case FL_EVENT_TIMER:
+        on_timer(&step);
+        break;
+    case FL_EVENT_REPORT_ACKED:
+        on_report_acked(&step);
+        break;
+    case FL_EVENT_REMOVED:
+        on_removed(&step);
+        break;
+    }
+    return true;
+}
+
+void fl_brain_flush(struct fl_brain *brain, struct fl_brain_turn *turn)
+{
+    if (brain->host_dirty)
+        add_record(turn, FL_HOST_RECORD_KEY, fl_host_record_write(&brain->host, turn->arena));
+    brain->host_dirty = false;
+    for (struct fl_task *task = brain->first_dirty; task; task = task->next_dirty) {
+        task->dirty = false;
+        add_record(turn, fl_task_record_key(turn->arena, task->arn),
+                   fl_task_record_write(task, turn->arena));
+    }
+    brain->first_dirty = NULL;
+}
+
+static int64_t task_due(const struct fl_task *task)
+{
+    int64_t due = task->cleanup_due_ms ? task->cleanup_due_ms : INT64_MAX;
+    for (size_t i = 0; i < task->container_count; i++) {
+        int64_t kill_due = task->containers[i].kill_due_ms;
+        if (kill_due != 0)
+            due = FL_MIN(due, kill_due);
+    }
+    return due;
+}
+
+int64_t fl_brain_next_due(const struct fl_brain *brain)
+{
+    int64_t due = INT64_MAX;
+    for (const struct fl_task *task = brain->tasks; task; task = task->hh.next) {
+        int64_t this_due = task_due(task);
+        due = FL_MIN(due, this_due);
+    }
+    return due;
+}
+
+const struct fl_task *fl_brain_task(const struct fl_brain *brain, struct fl_str arn)
+{
+    return fl_brain_find(brain, arn);
+}
+
+const struct fl_task_container *fl_brain_container(const struct fl_brain *brain,
+                                                   struct fl_str container_id)
+{
+    return find_container(brain, container_id);
+}
+
+const struct fl_task *fl_brain_next_task(const struct fl_brain *brain, const struct fl_task *task)
+{
+    return task ? task->hh.next : brain->tasks;
+}

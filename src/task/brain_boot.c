@@ -1,0 +1,92 @@
+/* After a restart: everything that was under way is derived from the records again.
+ *
+ * If the host was restarted meanwhile, no container of ours lives; else every launched one is
+ * adopted, and the rest begins anew. */
+#include "task/brain_impl.h"
+
+#define RESTARTED FL_STR("The host was restarted.")
+
+static void resume_container(struct fl_step *step, struct fl_task_container *container)
+{
+    switch (container->state) {
+    case FL_CONTAINER_NONE:
+    case FL_CONTAINER_PULLED:
+        fl_brain_emit_container(step, FL_EFFECT_ENSURE_IMAGE, container);
+        break;
+    case FL_CONTAINER_CREATED:
+        fl_brain_emit_container(step, FL_EFFECT_ADOPT, container);
+        break;
+    case FL_CONTAINER_RUNNING:
+        fl_brain_emit_container(step, FL_EFFECT_ADOPT, container);
+        if (!container->stop_wanted)
+            break;
+        fl_brain_emit_container(step, FL_EFFECT_SIGNAL, container);
+        step->turn->last->number = container->stop_signal;
+        break;
+    case FL_CONTAINER_STOPPED:
+        break;
+    }
+}
+
+static void host_restarted(struct fl_step *step, struct fl_task *task)
+{
+    if (task->cleanup_due_ms != 0) {
+        task->cleanup_due_ms = step->event->now_ms + step->brain->config.cleanup_delay_ms;
+        fl_brain_mark(step->brain, task);
+    }
+    for (size_t i = 0; i < task->container_count; i++)
+        if (task->containers[i].state != FL_CONTAINER_STOPPED)
+            fl_brain_container_failed(step, &task->containers[i], RESTARTED);
+}
+
+static void boot_task(struct fl_step *step, struct fl_task *task, bool same_boot)
+{
+    task->sent_seq = 0;
+    if (!same_boot)
+        host_restarted(step, task);
+    else
+        for (size_t i = 0; i < task->container_count; i++)
+            resume_container(step, &task->containers[i]);
+    fl_brain_settle(step, task);
+    fl_brain_report(step, task);
+}
+
+void fl_brain_boot(struct fl_step *step)
+{
+    struct fl_brain *brain = step->brain;
+    struct fl_str boot_id = step->event->boot.boot_id;
+    bool same_boot = fl_str_eq(brain->host.boot_id, boot_id);
+    struct fl_task *task, *next;
+    HASH_ITER(hh, brain->tasks, task, next)
+    {
+        boot_task(step, task, same_boot);
+    }
+    if (same_boot)
+        return;
+    brain->host.boot_id = fl_str_dup(brain->arena, boot_id);
+    brain->host_dirty = true;
+}
+
+void fl_brain_gone(struct fl_step *step, struct fl_task_container *container)
+{
+    switch (container->state) {
+    case FL_CONTAINER_CREATED:
+        fl_brain_emit_container(step, FL_EFFECT_RELEASE, container);
+        container->launched = false;
+        fl_container_move(container, FL_CONTAINER_NONE);
+        if (container->stop_wanted || !container->task->desired_running)
+            fl_brain_container_stopped(step, container);
+        else
+            fl_brain_emit_container(step, FL_EFFECT_ENSURE_IMAGE, container);
+        break;
+    case FL_CONTAINER_RUNNING:
+        fl_brain_container_failed(
+            step, container,
+            FL_STR("ContainerVanishedError: No container matching saved ID found"));
+        break;
+    case FL_CONTAINER_NONE:
+    case FL_CONTAINER_PULLED:
+    case FL_CONTAINER_STOPPED:
+        break;
+    }
+}

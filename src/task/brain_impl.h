@@ -1,0 +1,60 @@
+/* What the brain's files share. */
+#pragma once
+
+#include "task/brain.h"
+#include "task/record.h"
+
+enum { STOP_SIGNAL = 15, KILL_SIGNAL = 9 };
+
+struct fl_brain {
+    struct fl_brain_config config;
+    struct fl_arena *arena;
+    struct fl_task *tasks;                /* uthash, by arn */
+    struct fl_task_container *containers; /* uthash, by id */
+    struct fl_task *first_dirty;
+    struct fl_host_record host;
+    bool host_dirty;
+    struct fl_str manifest_id; /* of the last manifest, if it left stop candidates; in the bytes */
+    char manifest_bytes[256];
+};
+
+/* One event under way. */
+struct fl_step {
+    struct fl_brain *brain;
+    const struct fl_brain_event *event;
+    struct fl_brain_turn *turn;
+};
+
+struct fl_task *fl_brain_find(const struct fl_brain *brain, struct fl_str arn);
+void fl_brain_insert(struct fl_brain *brain, struct fl_task *task);
+void fl_brain_delete(struct fl_step *step, struct fl_task *task);
+struct fl_effect *fl_brain_emit(struct fl_step *step, enum fl_effect_type type);
+void fl_brain_emit_container(struct fl_step *step, enum fl_effect_type type,
+                             const struct fl_task_container *container);
+void fl_brain_mark(struct fl_brain *brain, struct fl_task *task);
+
+/* The life of containers and tasks (brain_life.c). After any of them the caller settles
+ * the task. */
+/* Tells a container to end, or ends it at once where nothing has been launched yet. */
+void fl_brain_stop_container(struct fl_step *step, struct fl_task_container *container);
+void fl_brain_stop_task(struct fl_step *step, struct fl_task *task);
+/* RUNNING or not → STOPPED; an essential one takes the task with it. */
+void fl_brain_container_stopped(struct fl_step *step, struct fl_task_container *container);
+void fl_brain_container_failed(struct fl_step *step, struct fl_task_container *container,
+                               struct fl_str reason);
+/* After any change of a task: its own status, its record, its report. */
+void fl_brain_settle(struct fl_step *step, struct fl_task *task);
+/* Emits the task's report if there is news and none is under way. */
+void fl_brain_report(struct fl_step *step, struct fl_task *task);
+
+/* What of the task is due: SIGKILL, removal. */
+void fl_brain_task_timer(struct fl_step *step, struct fl_task *task);
+
+/* The control plane's messages (brain_orders.c). */
+bool fl_brain_payload(struct fl_step *step);
+bool fl_brain_manifest(struct fl_step *step);
+void fl_brain_stop_list(struct fl_step *step);
+
+/* After a restart of agent or host (brain_boot.c). */
+void fl_brain_boot(struct fl_step *step);
+void fl_brain_gone(struct fl_step *step, struct fl_task_container *container);

@@ -1,0 +1,135 @@
+/* States of tasks and containers: the tables of what may follow what, and their names. */
+#include "task/task.h"
+
+#include "base/util.h"
+
+static const char *const container_names[] = {
+    [FL_CONTAINER_NONE] = "NONE",       [FL_CONTAINER_PULLED] = "PULLED",
+    [FL_CONTAINER_CREATED] = "CREATED", [FL_CONTAINER_RUNNING] = "RUNNING",
+    [FL_CONTAINER_STOPPED] = "STOPPED",
+};
+
+static const char *const task_names[] = {
+    [FL_TASK_PENDING] = "PENDING",
+    [FL_TASK_RUNNING] = "RUNNING",
+    [FL_TASK_STOPPED] = "STOPPED",
+};
+
+#define TO(state) (1u << (state))
+
+static const unsigned container_moves[] = {
+    [FL_CONTAINER_NONE] = TO(FL_CONTAINER_PULLED) | TO(FL_CONTAINER_STOPPED),
+    [FL_CONTAINER_PULLED] = TO(FL_CONTAINER_CREATED) | TO(FL_CONTAINER_STOPPED),
+    [FL_CONTAINER_CREATED] =
+        TO(FL_CONTAINER_NONE) | TO(FL_CONTAINER_RUNNING) | TO(FL_CONTAINER_STOPPED),
+    [FL_CONTAINER_RUNNING] = TO(FL_CONTAINER_STOPPED),
+    [FL_CONTAINER_STOPPED] = 0,
+};
+
+static const unsigned task_moves[] = {
+    [FL_TASK_PENDING] = TO(FL_TASK_RUNNING) | TO(FL_TASK_STOPPED),
+    [FL_TASK_RUNNING] = TO(FL_TASK_STOPPED),
+    [FL_TASK_STOPPED] = 0,
+};
+
+struct fl_str fl_task_id(struct fl_str arn)
+{
+    ptrdiff_t slash = fl_str_rindex(arn, '/');
+    return slash < 0 ? arn : fl_str_from(arn, (size_t)slash + 1);
+}
+
+const char *fl_container_state_name(enum fl_container_state state)
+{
+    return container_names[state];
+}
+
+const char *fl_task_status_name(enum fl_task_status status)
+{
+    return task_names[status];
+}
+
+static int name_index(const char *const *names, size_t count, struct fl_str name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (fl_str_is(name, names[i]))
+            return (int)i;
+    return -1;
+}
+
+bool fl_container_state_read(struct fl_str name, enum fl_container_state *ret_state)
+{
+    int i = name_index(container_names, FL_ARRAY_SIZE(container_names), name);
+    if (i >= 0)
+        *ret_state = (enum fl_container_state)i;
+    return i >= 0;
+}
+
+bool fl_task_status_read(struct fl_str name, enum fl_task_status *ret_status)
+{
+    int i = name_index(task_names, FL_ARRAY_SIZE(task_names), name);
+    if (i >= 0)
+        *ret_status = (enum fl_task_status)i;
+    return i >= 0;
+}
+
+void fl_container_move(struct fl_task_container *container, enum fl_container_state to)
+{
+    FL_ASSERT(container_moves[container->state] & TO(to));
+    container->state = to;
+}
+
+void fl_task_move(struct fl_task *task, enum fl_task_status to)
+{
+    FL_ASSERT(task_moves[task->status] & TO(to));
+    task->status = to;
+}
+
+struct fl_task *fl_task_new(struct fl_str arn, struct fl_str cluster_arn)
+{
+    struct fl_task *task = fl_calloc(1, sizeof(*task));
+    task->arena = fl_arena_new();
+    task->arn = fl_str_dup(task->arena, arn);
+    task->cluster_arn = fl_str_dup(task->arena, cluster_arn);
+    return task;
+}
+
+int fl_task_set_spec(struct fl_task *task, const json_t *json, struct fl_err *err)
+{
+    struct fl_task_spec *spec = fl_arena_new_object(task->arena, struct fl_task_spec);
+    int r = fl_task_spec_decode(json, task->arena, spec, err);
+    if (r < 0)
+        return r;
+    task->spec = spec;
+    task->container_count = spec->container_count;
+    task->containers =
+        fl_arena_new_array(task->arena, struct fl_task_container, task->container_count);
+    for (size_t i = 0; i < task->container_count; i++) {
+        task->containers[i].task = task;
+        task->containers[i].spec = &spec->containers[i];
+    }
+    return 0;
+}
+
+void fl_task_free(struct fl_task *task)
+{
+    if (!task)
+        return;
+    fl_arena_free(task->arena);
+    free(task);
+}
+
+struct fl_task_container *fl_task_container_named(struct fl_task *task, struct fl_str name)
+{
+    for (size_t i = 0; i < task->container_count; i++)
+        if (fl_str_eq(task->containers[i].spec->name, name))
+            return &task->containers[i];
+    return NULL;
+}
+
+bool fl_task_all_stopped(const struct fl_task *task)
+{
+    for (size_t i = 0; i < task->container_count; i++)
+        if (task->containers[i].state != FL_CONTAINER_STOPPED)
+            return false;
+    return true;
+}

@@ -1,0 +1,266 @@
+/* Frames of the agent protocol. The table of type names is the only place that knows them. */
+#include "wire/acs.h"
+
+#include <errno.h>
+
+#include "wire/json.h"
+
+static const struct {
+    const char *name;
+    enum fl_acs_type type;
+} types[] = {
+    {"PayloadMessage", FL_ACS_PAYLOAD},
+    {"HeartbeatMessage", FL_ACS_HEARTBEAT},
+    {"TaskManifestMessage", FL_ACS_TASK_MANIFEST},
+    {"TaskStopVerificationAck", FL_ACS_STOP_VERIFICATION_ACK},
+    {"CloseMessage", FL_ACS_CLOSE},
+    {"ErrorMessage", FL_ACS_ERROR},
+    {"ServerException", FL_ACS_ERROR},
+    {"BadRequestException", FL_ACS_ERROR},
+    {"InvalidClusterException", FL_ACS_ERROR},
+    {"AccessDeniedException", FL_ACS_ERROR},
+    {"InvalidInstanceException", FL_ACS_ERROR},
+    {"InactiveInstanceException", FL_ACS_INACTIVE_INSTANCE},
+    {"AckRequest", FL_ACS_ACK},
+    {"NackRequest", FL_ACS_NACK},
+    {"HeartbeatAckRequest", FL_ACS_HEARTBEAT_ACK},
+    {"TaskStopVerificationMessage", FL_ACS_STOP_VERIFICATION},
+    {"IAMRoleCredentialsAckRequest", FL_ACS_CREDENTIALS_ACK},
+};
+
+static struct fl_json_writer frame_begin(struct fl_buf *buf, const char *type)
+{
+    struct fl_json_writer jw = {.buf = buf};
+    fl_jw_object_begin(&jw);
+    fl_jw_member_str(&jw, "type", fl_str_of(type));
+    fl_jw_key(&jw, "message");
+    fl_jw_object_begin(&jw);
+    return jw;
+}
+
+static void frame_end(struct fl_json_writer *jw)
+{
+    fl_jw_object_end(jw);
+    fl_jw_object_end(jw);
+}
+
+static void header_write(struct fl_json_writer *jw, const struct fl_acs_header *header)
+{
+    fl_jw_member_str(jw, "clusterArn", header->cluster_arn);
+    fl_jw_member_str(jw, "containerInstanceArn", header->instance_arn);
+    fl_jw_member_str(jw, "messageId", header->message_id);
+    fl_jw_member_int(jw, "generatedAt", header->generated_ms);
+}
+
+static void tasks_write(struct fl_json_writer *jw, const char *key, const struct fl_acs_task *tasks,
+                        size_t task_count)
+{
+    fl_jw_key(jw, key);
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < task_count; i++) {
+        fl_jw_object_begin(jw);
+        fl_jw_member_str(jw, "taskArn", tasks[i].arn);
+        fl_jw_member_str(jw, "taskClusterArn", tasks[i].cluster_arn);
+        fl_jw_member_str(jw, "desiredStatus",
+                         tasks[i].desired_running ? FL_STR("RUNNING") : FL_STR("STOPPED"));
+        fl_jw_object_end(jw);
+    }
+    fl_jw_array_end(jw);
+}
+
+void fl_acs_payload(struct fl_buf *buf, const struct fl_acs_header *header,
+                    const struct fl_str *tasks, size_t task_count)
+{
+    struct fl_json_writer jw = frame_begin(buf, "PayloadMessage");
+    header_write(&jw, header);
+    fl_jw_member_int(&jw, "seqNum", header->seq);
+    fl_jw_key(&jw, "tasks");
+    fl_jw_array_begin(&jw);
+    for (size_t i = 0; i < task_count; i++)
+        fl_jw_raw(&jw, tasks[i]);
+    fl_jw_array_end(&jw);
+    frame_end(&jw);
+}
+
+void fl_acs_heartbeat(struct fl_buf *buf, struct fl_str message_id)
+{
+    struct fl_json_writer jw = frame_begin(buf, "HeartbeatMessage");
+    fl_jw_member_bool(&jw, "healthy", true);
+    fl_jw_member_str(&jw, "messageId", message_id);
+    frame_end(&jw);
+}
+
+void fl_acs_manifest(struct fl_buf *buf, const struct fl_acs_header *header,
+                     const struct fl_acs_task *tasks, size_t task_count)
+{
+    struct fl_json_writer jw = frame_begin(buf, "TaskManifestMessage");
+    header_write(&jw, header);
+    fl_jw_member_int(&jw, "timeline", header->seq);
+    tasks_write(&jw, "tasks", tasks, task_count);
+    frame_end(&jw);
+}
+
+void fl_acs_stop_verification_ack(struct fl_buf *buf, struct fl_str message_id,
+                                  int64_t generated_ms, const struct fl_acs_task *tasks,
+                                  size_t task_count)
+{
+    struct fl_json_writer jw = frame_begin(buf, "TaskStopVerificationAck");
+    fl_jw_member_str(&jw, "messageId", message_id);
+    fl_jw_member_int(&jw, "generatedAt", generated_ms);
+    tasks_write(&jw, "stopTasks", tasks, task_count);
+    frame_end(&jw);
+}
+
+static void text_frame(struct fl_buf *buf, const char *type, struct fl_str text)
+{
+    struct fl_json_writer jw = frame_begin(buf, type);
+    fl_jw_member_str(&jw, "message", text);
+    frame_end(&jw);
+}
+
+void fl_acs_close(struct fl_buf *buf, struct fl_str text)
+{
+    text_frame(buf, "CloseMessage", text);
+}
+
+void fl_acs_error(struct fl_buf *buf, const char *type, struct fl_str text)
+{
+    text_frame(buf, type, text);
+}
+
+void fl_acs_ack(struct fl_buf *buf, const struct fl_acs_header *header)
+{
+    struct fl_json_writer jw = frame_begin(buf, "AckRequest");
+    fl_jw_member_str(&jw, "cluster", header->cluster_arn);
+    fl_jw_member_str(&jw, "containerInstance", header->instance_arn);
+    fl_jw_member_str(&jw, "messageId", header->message_id);
+    frame_end(&jw);
+}
+
+void fl_acs_heartbeat_ack(struct fl_buf *buf, struct fl_str message_id)
+{
+    struct fl_json_writer jw = frame_begin(buf, "HeartbeatAckRequest");
+    fl_jw_member_str(&jw, "messageId", message_id);
+    frame_end(&jw);
+}
+
+void fl_acs_stop_verification(struct fl_buf *buf, struct fl_str message_id,
+                              const struct fl_acs_task *tasks, size_t task_count)
+{
+    struct fl_json_writer jw = frame_begin(buf, "TaskStopVerificationMessage");
+    fl_jw_member_str(&jw, "messageId", message_id);
+    tasks_write(&jw, "stopCandidates", tasks, task_count);
+    frame_end(&jw);
+}
+
+static enum fl_acs_type type_of(struct fl_str name)
+{
+    for (size_t i = 0; i < FL_ARRAY_SIZE(types); i++)
+        if (fl_str_is(name, types[i].name))
+            return types[i].type;
+    return FL_ACS_OTHER;
+}
+
+/* {"XException": "text"}, exactly one member: turned into the long form. */
+static json_t *expand_short_form(const json_t *root)
+{
+    if (json_object_size(root) != 1)
+        return NULL;
+    void *only = json_object_iter((json_t *)root);
+    json_t *text = json_object_iter_value(only);
+    if (!json_is_string(text))
+        return NULL;
+    return json_pack("{s:s,s:{s:O}}", "type", json_object_iter_key(only), "message", "message",
+                     text);
+}
+
+int fl_acs_decode(struct fl_str text, struct fl_acs_message *ret_message, struct fl_err *err)
+{
+    FL_CLEANUP_JSON json_t *root = fl_json_parse(text, err);
+    if (!root)
+        return -EINVAL;
+    if (!json_is_object(json_object_get(root, "message"))) {
+        json_t *expanded = expand_short_form(root);
+        json_decref(root);
+        root = expanded;
+    }
+    struct fl_str name = fl_json_str(json_object_get(root, "type"));
+    if (name.n == 0)
+        return fl_err_set(err, -EINVAL, "the frame is no {\"type\", \"message\"} envelope");
+    *ret_message = (struct fl_acs_message){
+        .type = type_of(name),
+        .type_name = name,
+        .body = json_object_get(root, "message"),
+    };
+    ret_message->root = FL_TAKE_PTR(root);
+    return 0;
+}
+
+void fl_acs_message_release(struct fl_acs_message *message)
+{
+    json_decref(message->root);
+    *message = (struct fl_acs_message){.type = FL_ACS_OTHER};
+}
+
+/* The server names cluster and instance with ARNs, the agent's acknowledgement without "Arn". */
+static struct fl_str either(const json_t *body, const char *name, const char *other)
+{
+    struct fl_str value = fl_json_str(json_object_get(body, name));
+    return value.n ? value : fl_json_str(json_object_get(body, other));
+}
+
+struct fl_acs_header fl_acs_read_header(const struct fl_acs_message *message)
+{
+    const json_t *body = message->body;
+    const json_t *seq = json_object_get(body, "seqNum");
+    if (!seq)
+        seq = json_object_get(body, "timeline");
+    return (struct fl_acs_header){
+        .cluster_arn = either(body, "clusterArn", "cluster"),
+        .instance_arn = either(body, "containerInstanceArn", "containerInstance"),
+        .message_id = fl_json_str(json_object_get(body, "messageId")),
+        .seq = json_integer_value(seq),
+        .generated_ms = json_integer_value(json_object_get(body, "generatedAt")),
+    };
+}
+
+static const json_t *task_list(const struct fl_acs_message *message)
+{
+    static const char *const names[] = {"tasks", "stopCandidates", "stopTasks"};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(names); i++) {
+        const json_t *list = json_object_get(message->body, names[i]);
+        if (json_is_array(list))
+            return list;
+    }
+    return NULL;
+}
+
+int fl_acs_read_tasks(const struct fl_acs_message *message, struct fl_arena *arena,
+                      struct fl_acs_task **ret_tasks, size_t *ret_count, struct fl_err *err)
+{
+    const json_t *list = task_list(message);
+    size_t count = json_array_size(list);
+    if (count > FL_ACS_MAX_MANIFEST)
+        return fl_err_set(err, -EINVAL, "%zu tasks in one message", count);
+    struct fl_acs_task *tasks = fl_arena_new_array(arena, struct fl_acs_task, count);
+    for (size_t i = 0; i < count; i++) {
+        const json_t *item = json_array_get(list, i);
+        struct fl_str arn = fl_json_str(json_object_get(item, "taskArn"));
+        if (arn.n == 0)
+            return fl_err_set(err, -EINVAL, "task %zu has no taskArn", i);
+        tasks[i] = (struct fl_acs_task){
+            .arn = fl_str_dup(arena, arn),
+            .cluster_arn = fl_str_dup(arena, fl_json_str(json_object_get(item, "taskClusterArn"))),
+            .desired_running =
+                fl_str_is(fl_json_str(json_object_get(item, "desiredStatus")), "RUNNING"),
+        };
+    }
+    *ret_tasks = tasks;
+    *ret_count = count;
+    return 0;
+}
+
+struct fl_str fl_acs_read_text(const struct fl_acs_message *message)
+{
+    return fl_json_str(json_object_get(message->body, "message"));
+}

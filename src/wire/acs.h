@@ -1,0 +1,111 @@
+/* The agent communication service: the messages that control plane and agent exchange over the
+ * websocket, as text frames {"type": …, "message": …}. Building and reading, no I/O.
+ *
+ * Sequence numbers: seqNum of a payload and timeline of a manifest feed one counter per instance,
+ * epoch · 2^32 + counter, where epoch is the server's store epoch. JSON numbers are exact up to
+ * 2^53, so an epoch stays below 2^21. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/str.h"
+
+/* Messages, tasks or ARNs beyond these are refused by the decoder's callers and never made. */
+enum { FL_ACS_MAX_TASKS = 1000, FL_ACS_MAX_MANIFEST = 10000 };
+
+#define FL_ACS_MAX_EPOCH UINT64_C(0x1fffff)
+
+static inline int64_t fl_acs_seq(uint64_t epoch, uint32_t counter)
+{
+    return (int64_t)((epoch & FL_ACS_MAX_EPOCH) << 32 | counter);
+}
+
+/* The epoch inside a sequence number; 0 for one that is negative. */
+static inline uint64_t fl_acs_seq_epoch(int64_t seq)
+{
+    return seq < 0 ? 0 : (uint64_t)seq >> 32;
+}
+
+/* Types that one of the two ends handles; the rest is FL_ACS_OTHER and dropped. */
+enum fl_acs_type {
+    FL_ACS_OTHER,
+    FL_ACS_PAYLOAD,               /* server: tasks to start or stop */
+    FL_ACS_HEARTBEAT,             /* server */
+    FL_ACS_TASK_MANIFEST,         /* server: all tasks it believes in */
+    FL_ACS_STOP_VERIFICATION_ACK, /* server: stop exactly these */
+    FL_ACS_CLOSE,                 /* server: informational */
+    FL_ACS_ERROR,                 /* server: one of the exceptions, or ErrorMessage */
+    FL_ACS_INACTIVE_INSTANCE,     /* server: InactiveInstanceException */
+    FL_ACS_ACK,                   /* agent: AckRequest */
+    FL_ACS_NACK,                  /* agent: NackRequest */
+    FL_ACS_HEARTBEAT_ACK,         /* agent */
+    FL_ACS_STOP_VERIFICATION,     /* agent: tasks it has and the manifest has not */
+    FL_ACS_CREDENTIALS_ACK,       /* agent: IAMRoleCredentialsAckRequest */
+};
+
+/* Who a message speaks to, and which one it is. */
+struct fl_acs_header {
+    struct fl_str cluster_arn;
+    struct fl_str instance_arn;
+    struct fl_str message_id;
+    int64_t seq;          /* payload, manifest */
+    int64_t generated_ms; /* wall clock */
+};
+
+/* One task by name, in manifests and stop lists. */
+struct fl_acs_task {
+    struct fl_str arn;
+    struct fl_str cluster_arn;
+    bool desired_running;
+};
+
+/* Server's messages. Each appends one whole frame to buf. */
+
+/* tasks: Task objects as JSON (fl_task_spec_encode). */
+void fl_acs_payload(struct fl_buf *buf, const struct fl_acs_header *header,
+                    const struct fl_str *tasks, size_t task_count);
+void fl_acs_heartbeat(struct fl_buf *buf, struct fl_str message_id);
+void fl_acs_manifest(struct fl_buf *buf, const struct fl_acs_header *header,
+                     const struct fl_acs_task *tasks, size_t task_count);
+void fl_acs_stop_verification_ack(struct fl_buf *buf, struct fl_str message_id,
+                                  int64_t generated_ms, const struct fl_acs_task *tasks,
+                                  size_t task_count);
+void fl_acs_close(struct fl_buf *buf, struct fl_str text);
+/* The body of a refused upgrade, and the frame before an error close: type is the exception's
+ * name ("InactiveInstanceException"). */
+void fl_acs_error(struct fl_buf *buf, const char *type, struct fl_str text);
+
+/* Agent's messages. */
+
+/* Cluster, instance and message id are those of the message acknowledged. */
+void fl_acs_ack(struct fl_buf *buf, const struct fl_acs_header *header);
+void fl_acs_heartbeat_ack(struct fl_buf *buf, struct fl_str message_id);
+/* message_id: the manifest's. */
+void fl_acs_stop_verification(struct fl_buf *buf, struct fl_str message_id,
+                              const struct fl_acs_task *tasks, size_t task_count);
+
+/* Reading. */
+struct fl_acs_message {
+    enum fl_acs_type type;
+    struct fl_str type_name; /* valid as long as root */
+    json_t *root;            /* owned: release with fl_acs_message_release */
+    const json_t *body;      /* the "message" object inside root; never NULL after success */
+};
+
+/* Decodes one frame of either end. The short error form {"XException": "text"} is read as
+ * {"type": "XException", "message": {"message": "text"}}. -EINVAL with err for what is no
+ * envelope. */
+int fl_acs_decode(struct fl_str text, struct fl_acs_message *ret_message, struct fl_err *err);
+void fl_acs_message_release(struct fl_acs_message *message);
+
+/* Header members of a message's body; absent ones are empty or 0. Valid as long as root. */
+struct fl_acs_header fl_acs_read_header(const struct fl_acs_message *message);
+/* The list of named tasks (manifest, stop verification, its ack) in the arena: -EINVAL when it is
+ * longer than FL_ACS_MAX_MANIFEST or holds something without a taskArn. */
+int fl_acs_read_tasks(const struct fl_acs_message *message, struct fl_arena *arena,
+                      struct fl_acs_task **ret_tasks, size_t *ret_count, struct fl_err *err);
+/* The sentence of an error or close message. */
+struct fl_str fl_acs_read_text(const struct fl_acs_message *message);

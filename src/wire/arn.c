@@ -1,0 +1,35 @@
+/* ARNs, taken apart and put together. */
+#include "wire/arn.h"
+
+bool fl_arn_parse(struct fl_str text, struct fl_arn *ret_arn)
+{
+    struct fl_str part, rest = text;
+    struct fl_arn arn;
+    if (!fl_str_split(&rest, ':', &part) || !fl_str_is(part, "arn"))
+        return false;
+    if (!fl_str_split(&rest, ':', &part) || !fl_str_starts(part, FL_STR("aws")))
+        return false;
+    if (!fl_str_split(&rest, ':', &arn.service) || !fl_str_split(&rest, ':', &arn.region) ||
+        !fl_str_split(&rest, ':', &arn.account) || rest.n == 0)
+        return false;
+    ptrdiff_t end = fl_str_index(rest, '/');
+    if (end < 0)
+        end = fl_str_index(rest, ':');
+    arn.type = end < 0 ? rest : fl_str_sub(rest, 0, (size_t)end);
+    arn.rest = end < 0 ? FL_STR("") : fl_str_from(rest, (size_t)end + 1);
+    *ret_arn = arn;
+    return true;
+}
+
+struct fl_str fl_arn_last(struct fl_str text)
+{
+    ptrdiff_t slash = fl_str_rindex(text, '/');
+    return slash < 0 ? text : fl_str_from(text, (size_t)slash + 1);
+}
+
+struct fl_str fl_arn_ecs(struct fl_arena *arena, struct fl_str region, struct fl_str account,
+                         const char *type, struct fl_str rest)
+{
+    return fl_str_printf(arena, "arn:aws:ecs:%.*s:%.*s:%s/%.*s", FL_STR_ARG(region),
+                         FL_STR_ARG(account), type, FL_STR_ARG(rest));
+}

@@ -1,0 +1,290 @@
+/* JSON: jansson reads, within bounds that are checked before; writing goes straight into a buffer.
+ *
+ * The writer keeps no stack: a comma is due exactly when a value has been written in the container
+ * that is open. Buffers overflow silently and say so at the end, as base/str.h describes. */
+#include "wire/json.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+
+/* Checks what jansson is not asked to: NUL bytes and depth, brackets in strings left alone. What
+ * is no JSON at all is for jansson to refuse. */
+static int check_text(struct fl_str text, struct fl_err *err)
+{
+    size_t depth = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        if (c == '\0')
+            return fl_err_set(err, -EINVAL, "the JSON text has a NUL byte at offset %zu", i);
+        if (in_string && c == '\\')
+            i++;
+        else if (c == '"')
+            in_string = !in_string;
+        else if (!in_string && (c == '{' || c == '['))
+            depth++;
+        else if (!in_string && (c == '}' || c == ']') && depth > 0)
+            depth--;
+        if (depth > FL_JSON_MAX_DEPTH)
+            return fl_err_set(err, -EINVAL, "the JSON text is nested deeper than %d levels",
+                              FL_JSON_MAX_DEPTH);
+    }
+    return 0;
+}
+
+json_t *fl_json_parse(struct fl_str text, struct fl_err *err)
+{
+    if (check_text(text, err) < 0)
+        return NULL;
+    json_error_t error;
+    json_t *json = json_loadb(text.n ? text.p : "", text.n, JSON_DECODE_ANY, &error);
+    if (json)
+        return json;
+    if (json_error_code(&error) == json_error_invalid_utf8)
+        (void)fl_err_set(err, -EINVAL, "the JSON text is not UTF-8 at offset %d", error.position);
+    else if (json_error_code(&error) == json_error_null_character)
+        (void)fl_err_set(err, -EINVAL, "the JSON text has a NUL character at offset %d",
+                         error.position);
+    else
+        (void)fl_err_set(err, -EINVAL, "not valid JSON: %s at line %d, column %d", error.text,
+                         error.line, error.column);
+    return NULL;
+}
+
+struct fl_str fl_json_str(const json_t *json)
+{
+    if (!json_is_string(json))
+        return FL_STR("");
+    return (struct fl_str){json_string_value(json), json_string_length(json)};
+}
+
+static void before_value(struct fl_json_writer *jw)
+{
+    if (jw->need_comma)
+        fl_buf_add_char(jw->buf, ',');
+    jw->need_comma = true;
+}
+
+static void begin(struct fl_json_writer *jw, char bracket)
+{
+    before_value(jw);
+    fl_buf_add_char(jw->buf, bracket);
+    jw->need_comma = false;
+}
+
+static void end(struct fl_json_writer *jw, char bracket)
+{
+    fl_buf_add_char(jw->buf, bracket);
+    jw->need_comma = true;
+}
+
+void fl_jw_object_begin(struct fl_json_writer *jw)
+{
+    begin(jw, '{');
+}
+
+void fl_jw_object_end(struct fl_json_writer *jw)
+{
+    end(jw, '}');
+}
+
+void fl_jw_array_begin(struct fl_json_writer *jw)
+{
+    begin(jw, '[');
+}
+
+void fl_jw_array_end(struct fl_json_writer *jw)
+{
+    end(jw, ']');
+}
+
+static bool is_continuation(unsigned char c)
+{
+    return (c & 0xc0) == 0x80;
+}
+
+/* Bytes of the character that s begins with, or 0 when it is not UTF-8: overlong forms, surrogates
+ * and what lies beyond U+10FFFF are none. */
+static size_t utf8_length(struct fl_str s)
+{
+    const unsigned char *p = (const unsigned char *)s.p;
+    if (p[0] < 0x80)
+        return 1;
+    size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
+    if (p[0] < 0xc2 || p[0] > 0xf4 || s.n < n)
+        return 0;
+    for (size_t i = 1; i < n; i++) {
+        if (!is_continuation(p[i]))
+            return 0;
+    }
+    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
+        return 0;
+    return n;
+}
+
+/* The character after the backslash in JSON's short escapes, or 0. */
+static char short_escape(unsigned char c)
+{
+    switch (c) {
+    case '"':
+    case '\\':
+        return (char)c;
+    case '\n':
+        return 'n';
+    case '\r':
+        return 'r';
+    case '\t':
+        return 't';
+    case '\b':
+        return 'b';
+    case '\f':
+        return 'f';
+    }
+    return 0;
+}
+
+/* Characters that stand for themselves: the quick way through most strings. */
+static size_t plain_length(struct fl_str s)
+{
+    size_t n = 0;
+    while (n < s.n && (unsigned char)s.p[n] >= 0x20 && (unsigned char)s.p[n] < 0x80 &&
+           s.p[n] != '"' && s.p[n] != '\\')
+        n++;
+    return n;
+}
+
+/* Writes the character that s begins with, one that is not plain; returns its bytes. */
+static size_t add_special(struct fl_buf *buf, struct fl_str s)
+{
+    unsigned char c = (unsigned char)s.p[0];
+    if (c >= 0x80) {
+        size_t n = utf8_length(s);
+        fl_buf_add(buf, n ? s.p : "\xef\xbf\xbd", n ? n : 3);
+        return n ? n : 1;
+    }
+    static const char digits[] = "0123456789abcdef";
+    char shortened = short_escape(c);
+    char escape[] = {'\\', 'u', '0', '0', digits[c >> 4], digits[c & 15]};
+    if (shortened)
+        escape[1] = shortened;
+    fl_buf_add(buf, escape, shortened ? 2 : sizeof(escape));
+    return 1;
+}
+
+static void add_quoted(struct fl_buf *buf, struct fl_str s)
+{
+    fl_buf_add_char(buf, '"');
+    while (s.n > 0) {
+        size_t n = plain_length(s);
+        fl_buf_add(buf, s.p, n);
+        s = fl_str_from(s, n);
+        if (s.n > 0)
+            s = fl_str_from(s, add_special(buf, s));
+    }
+    fl_buf_add_char(buf, '"');
+}
+
+void fl_jw_key_str(struct fl_json_writer *jw, struct fl_str key)
+{
+    before_value(jw);
+    add_quoted(jw->buf, key);
+    fl_buf_add_char(jw->buf, ':');
+    jw->need_comma = false;
+}
+
+void fl_jw_key(struct fl_json_writer *jw, const char *key)
+{
+    fl_jw_key_str(jw, fl_str_of(key));
+}
+
+void fl_jw_str(struct fl_json_writer *jw, struct fl_str value)
+{
+    before_value(jw);
+    add_quoted(jw->buf, value);
+}
+
+static void add_u64(struct fl_buf *buf, uint64_t value)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    fl_buf_add(buf, digits + at, sizeof(digits) - at);
+}
+
+void fl_jw_int(struct fl_json_writer *jw, int64_t value)
+{
+    before_value(jw);
+    if (value < 0)
+        fl_buf_add_char(jw->buf, '-');
+    add_u64(jw->buf, value < 0 ? UINT64_C(0) - (uint64_t)value : (uint64_t)value);
+}
+
+/* The shortest of the forms that read back as the same number. JSON has no word for what is not
+ * finite: null. A locale's decimal comma becomes a point. */
+void fl_jw_double(struct fl_json_writer *jw, double value)
+{
+    char text[40] = "null";
+    for (int digits = 15; isfinite(value) && digits <= 17; digits++) {
+        (void)snprintf(text, sizeof(text), "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    char *comma = strchr(text, ',');
+    if (comma)
+        *comma = '.';
+    before_value(jw);
+    fl_buf_add_z(jw->buf, text);
+}
+
+void fl_jw_bool(struct fl_json_writer *jw, bool value)
+{
+    before_value(jw);
+    fl_buf_add_z(jw->buf, value ? "true" : "false");
+}
+
+void fl_jw_time(struct fl_json_writer *jw, int64_t wall_ms)
+{
+    uint64_t ms = wall_ms < 0 ? UINT64_C(0) - (uint64_t)wall_ms : (uint64_t)wall_ms;
+    unsigned fraction = (unsigned)(ms % 1000);
+    before_value(jw);
+    if (wall_ms < 0)
+        fl_buf_add_char(jw->buf, '-');
+    add_u64(jw->buf, ms / 1000);
+    if (fraction) {
+        char text[] = {'.', (char)('0' + fraction / 100), (char)('0' + fraction / 10 % 10),
+                       (char)('0' + fraction % 10)};
+        size_t n = sizeof(text);
+        while (text[n - 1] == '0')
+            n--;
+        fl_buf_add(jw->buf, text, n);
+    }
+}
+
+void fl_jw_raw(struct fl_json_writer *jw, struct fl_str json)
+{
+    before_value(jw);
+    fl_buf_add_str(jw->buf, json.n ? json : FL_STR("null"));
+}
+
+void fl_jw_member_str(struct fl_json_writer *jw, const char *key, struct fl_str value)
+{
+    fl_jw_key(jw, key);
+    fl_jw_str(jw, value);
+}
+
+void fl_jw_member_int(struct fl_json_writer *jw, const char *key, int64_t value)
+{
+    fl_jw_key(jw, key);
+    fl_jw_int(jw, value);
+}
+
+void fl_jw_member_bool(struct fl_json_writer *jw, const char *key, bool value)
+{
+    fl_jw_key(jw, key);
+    fl_jw_bool(jw, value);
+}

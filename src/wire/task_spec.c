@@ -1,0 +1,229 @@
+/* The neutral task specification written as the agent protocol's Task object.
+ *
+ * What the protocol has no member for rides in dockerConfig, two JSON texts inside strings:
+ * Docker's Config and HostConfig. Absent and empty values are left out. */
+#include "wire/task_spec.h"
+
+#include "wire/json.h"
+
+enum { DOCKER_TEXT_MAX = 512 * 1024 };
+
+static const char *const network_names[] = {
+    [FL_NET_BRIDGE] = "bridge",
+    [FL_NET_HOST] = "host",
+    [FL_NET_NONE] = "none",
+    [FL_NET_AWSVPC] = "awsvpc",
+};
+
+static void member_str(struct fl_json_writer *jw, const char *key, struct fl_str value)
+{
+    if (value.n > 0)
+        fl_jw_member_str(jw, key, value);
+}
+
+static void member_positive(struct fl_json_writer *jw, const char *key, int64_t value)
+{
+    if (value > 0)
+        fl_jw_member_int(jw, key, value);
+}
+
+static void member_true(struct fl_json_writer *jw, const char *key, bool value)
+{
+    if (value)
+        fl_jw_member_bool(jw, key, true);
+}
+
+static void member_strings(struct fl_json_writer *jw, const char *key, const struct fl_str *items,
+                           size_t count)
+{
+    if (count == 0)
+        return;
+    fl_jw_key(jw, key);
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < count; i++)
+        fl_jw_str(jw, items[i]);
+    fl_jw_array_end(jw);
+}
+
+static void member_map(struct fl_json_writer *jw, const char *key, const struct fl_key_value *items,
+                       size_t count)
+{
+    if (count == 0)
+        return;
+    fl_jw_key(jw, key);
+    fl_jw_object_begin(jw);
+    for (size_t i = 0; i < count; i++) {
+        fl_jw_key_str(jw, items[i].key);
+        fl_jw_str(jw, items[i].value);
+    }
+    fl_jw_object_end(jw);
+}
+
+static void write_ports(struct fl_json_writer *jw, const struct fl_container_spec *container)
+{
+    if (container->port_count == 0)
+        return;
+    fl_jw_key(jw, "portMappings");
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < container->port_count; i++) {
+        const struct fl_port_mapping *port = &container->ports[i];
+        fl_jw_object_begin(jw);
+        fl_jw_member_int(jw, "containerPort", port->container_port);
+        fl_jw_member_int(jw, "hostPort", port->host_port);
+        fl_jw_member_str(jw, "protocol", port->udp ? FL_STR("udp") : FL_STR("tcp"));
+        fl_jw_object_end(jw);
+    }
+    fl_jw_array_end(jw);
+}
+
+static void write_mounts(struct fl_json_writer *jw, const struct fl_container_spec *container)
+{
+    if (container->mount_count == 0)
+        return;
+    fl_jw_key(jw, "mountPoints");
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < container->mount_count; i++) {
+        const struct fl_mount_point *mount = &container->mounts[i];
+        fl_jw_object_begin(jw);
+        fl_jw_member_str(jw, "sourceVolume", mount->source_volume);
+        fl_jw_member_str(jw, "containerPath", mount->container_path);
+        fl_jw_member_bool(jw, "readOnly", mount->read_only);
+        fl_jw_object_end(jw);
+    }
+    fl_jw_array_end(jw);
+}
+
+static void write_docker_config(struct fl_buf *buf, const struct fl_container_spec *container)
+{
+    struct fl_json_writer jw = {.buf = buf};
+    fl_jw_object_begin(&jw);
+    member_str(&jw, "User", container->user);
+    member_str(&jw, "WorkingDir", container->working_dir);
+    member_str(&jw, "Hostname", container->hostname);
+    member_map(&jw, "Labels", container->labels, container->label_count);
+    fl_jw_object_end(&jw);
+}
+
+static void write_log_config(struct fl_json_writer *jw, const struct fl_container_spec *container)
+{
+    if (container->log_driver.n == 0)
+        return;
+    fl_jw_key(jw, "LogConfig");
+    fl_jw_object_begin(jw);
+    fl_jw_member_str(jw, "Type", container->log_driver);
+    member_map(jw, "Config", container->log_options, container->log_option_count);
+    fl_jw_object_end(jw);
+}
+
+static void write_ulimits(struct fl_json_writer *jw, const struct fl_container_spec *container)
+{
+    if (container->ulimit_count == 0)
+        return;
+    fl_jw_key(jw, "Ulimits");
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < container->ulimit_count; i++) {
+        fl_jw_object_begin(jw);
+        fl_jw_member_str(jw, "Name", container->ulimits[i].name);
+        fl_jw_member_int(jw, "Soft", container->ulimits[i].soft);
+        fl_jw_member_int(jw, "Hard", container->ulimits[i].hard);
+        fl_jw_object_end(jw);
+    }
+    fl_jw_array_end(jw);
+}
+
+static void write_host_config(struct fl_buf *buf, const struct fl_container_spec *container,
+                              enum fl_network_mode mode)
+{
+    struct fl_json_writer jw = {.buf = buf};
+    fl_jw_object_begin(&jw);
+    if (mode != FL_NET_AWSVPC)
+        fl_jw_member_str(&jw, "NetworkMode", fl_str_of(network_names[mode]));
+    write_log_config(&jw, container);
+    write_ulimits(&jw, container);
+    member_positive(&jw, "MemoryReservation", container->memory_reservation_mib * 1024 * 1024);
+    member_true(&jw, "ReadonlyRootfs", container->readonly_rootfs);
+    fl_jw_object_end(&jw);
+}
+
+static void write_docker(struct fl_json_writer *jw, const struct fl_container_spec *container,
+                         enum fl_network_mode mode)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(DOCKER_TEXT_MAX);
+    fl_jw_key(jw, "dockerConfig");
+    fl_jw_object_begin(jw);
+    fl_jw_member_str(jw, "version", FL_STR("1.17"));
+    write_docker_config(&text, container);
+    fl_jw_member_str(jw, "config", fl_buf_str(&text));
+    fl_buf_clear(&text);
+    write_host_config(&text, container, mode);
+    fl_jw_member_str(jw, "hostConfig", fl_buf_str(&text));
+    fl_jw_object_end(jw);
+}
+
+static void write_container(struct fl_json_writer *jw, const struct fl_container_spec *container,
+                            enum fl_network_mode mode)
+{
+    fl_jw_object_begin(jw);
+    fl_jw_member_str(jw, "name", container->name);
+    fl_jw_member_str(jw, "image", container->image);
+    member_str(jw, "containerArn", container->arn);
+    fl_jw_member_bool(jw, "essential", container->essential);
+    fl_jw_member_int(jw, "cpu", container->cpu_units);
+    fl_jw_member_int(jw, "memory", container->memory_mib);
+    member_strings(jw, "entryPoint", container->entry_point, container->entry_point_count);
+    member_strings(jw, "command", container->command, container->command_count);
+    member_map(jw, "environment", container->environment, container->environment_count);
+    write_ports(jw, container);
+    write_mounts(jw, container);
+    if (container->stop_timeout_s >= 0)
+        fl_jw_member_int(jw, "stopTimeout", container->stop_timeout_s);
+    member_true(jw, "privileged", container->privileged);
+    write_docker(jw, container, mode);
+    fl_jw_object_end(jw);
+}
+
+static void write_volumes(struct fl_json_writer *jw, const struct fl_task_spec *spec)
+{
+    if (spec->volume_count == 0)
+        return;
+    fl_jw_key(jw, "volumes");
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < spec->volume_count; i++) {
+        fl_jw_object_begin(jw);
+        fl_jw_member_str(jw, "name", spec->volumes[i].name);
+        fl_jw_member_str(jw, "type", FL_STR("host"));
+        fl_jw_key(jw, "host");
+        fl_jw_object_begin(jw);
+        member_str(jw, "sourcePath", spec->volumes[i].host_path);
+        fl_jw_object_end(jw);
+        fl_jw_object_end(jw);
+    }
+    fl_jw_array_end(jw);
+}
+
+void fl_task_spec_encode(const struct fl_task_spec *spec, struct fl_buf *buf)
+{
+    struct fl_json_writer jw = {.buf = buf};
+    fl_jw_object_begin(&jw);
+    fl_jw_member_str(&jw, "arn", spec->arn);
+    member_str(&jw, "taskClusterArn", spec->cluster_arn);
+    fl_jw_member_str(&jw, "family", spec->family);
+    fl_jw_member_str(&jw, "version", spec->revision);
+    fl_jw_member_str(&jw, "desiredStatus",
+                     spec->desired_running ? FL_STR("RUNNING") : FL_STR("STOPPED"));
+    fl_jw_member_str(&jw, "networkMode", fl_str_of(network_names[spec->network_mode]));
+    if (spec->cpu_units > 0) {
+        fl_jw_key(&jw, "cpu");
+        fl_jw_double(&jw, (double)spec->cpu_units / 1024.0);
+    }
+    member_positive(&jw, "memory", spec->memory_mib);
+    member_str(&jw, "group", spec->group);
+    member_str(&jw, "launchType", spec->launch_type);
+    fl_jw_key(&jw, "containers");
+    fl_jw_array_begin(&jw);
+    for (size_t i = 0; i < spec->container_count; i++)
+        write_container(&jw, &spec->containers[i], spec->network_mode);
+    fl_jw_array_end(&jw);
+    write_volumes(&jw, spec);
+    fl_jw_object_end(&jw);
+}

@@ -1,0 +1,376 @@
+/* The agent protocol's Task object read into the neutral specification.
+ *
+ * Errors stick: the first one fills err and every later step is harmless, so that the readers need
+ * no branches of their own. null counts as absent, unknown members are ignored. */
+#include "wire/task_spec.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "wire/json.h"
+
+struct decoder {
+    struct fl_arena *arena;
+    struct fl_err *err;
+    int status;
+    char scope[160]; /* "containers[2] " while inside one */
+};
+
+static void fail(struct decoder *d, const char *name, const char *what)
+{
+    if (d->status == 0)
+        d->status = fl_err_set(d->err, -EINVAL, "task: %s%s %s", d->scope, name, what);
+}
+
+static const json_t *member(const json_t *object, const char *name)
+{
+    const json_t *value = json_object_get(object, name);
+    return json_is_null(value) ? NULL : value;
+}
+
+static struct fl_str read_str(struct decoder *d, const json_t *object, const char *name)
+{
+    const json_t *value = member(object, name);
+    if (!value)
+        return (struct fl_str){0};
+    if (!json_is_string(value))
+        fail(d, name, "is not a string");
+    return fl_str_dup(d->arena, fl_json_str(value));
+}
+
+static struct fl_str read_required_str(struct decoder *d, const json_t *object, const char *name)
+{
+    struct fl_str value = read_str(d, object, name);
+    if (value.n == 0)
+        fail(d, name, "is missing");
+    return value;
+}
+
+static int64_t read_int(struct decoder *d, const json_t *object, const char *name, int64_t low,
+                        int64_t high, int64_t absent)
+{
+    const json_t *value = member(object, name);
+    if (!value)
+        return absent;
+    if (!json_is_integer(value)) {
+        fail(d, name, "is not an integer");
+        return absent;
+    }
+    int64_t number = json_integer_value(value);
+    if (number < low || number > high) {
+        fail(d, name, "is out of range");
+        return absent;
+    }
+    return number;
+}
+
+static bool read_bool(struct decoder *d, const json_t *object, const char *name, bool absent)
+{
+    const json_t *value = member(object, name);
+    if (value && !json_is_boolean(value))
+        fail(d, name, "is not a boolean");
+    return value ? json_is_true(value) : absent;
+}
+
+static const json_t *read_object(struct decoder *d, const json_t *object, const char *name)
+{
+    const json_t *value = member(object, name);
+    if (value && !json_is_object(value))
+        fail(d, name, "is not an object");
+    return json_is_object(value) ? value : NULL;
+}
+
+/* The list and its length, at most max. */
+static const json_t *read_list(struct decoder *d, const json_t *object, const char *name,
+                               size_t max, size_t *ret_count)
+{
+    const json_t *value = member(object, name);
+    *ret_count = 0;
+    if (!value)
+        return NULL;
+    if (!json_is_array(value)) {
+        fail(d, name, "is not a list");
+        return NULL;
+    }
+    if (json_array_size(value) > max) {
+        fail(d, name, "has too many items");
+        return NULL;
+    }
+    *ret_count = json_array_size(value);
+    return value;
+}
+
+static struct fl_str *read_strings(struct decoder *d, const json_t *object, const char *name,
+                                   size_t *ret_count)
+{
+    const json_t *list = read_list(d, object, name, FL_TASK_SPEC_MAX_ITEMS, ret_count);
+    if (*ret_count == 0)
+        return NULL;
+    struct fl_str *items = fl_arena_new_array(d->arena, struct fl_str, *ret_count);
+    for (size_t i = 0; i < *ret_count; i++) {
+        const json_t *item = json_array_get(list, i);
+        if (!json_is_string(item))
+            fail(d, name, "holds something that is not a string");
+        items[i] = fl_str_dup(d->arena, fl_json_str(item));
+    }
+    return items;
+}
+
+static struct fl_key_value *read_map(struct decoder *d, const json_t *object, const char *name,
+                                     size_t *ret_count)
+{
+    const json_t *map = read_object(d, object, name);
+    *ret_count = 0;
+    if (json_object_size(map) > FL_TASK_SPEC_MAX_ITEMS) {
+        fail(d, name, "has too many items");
+        return NULL;
+    }
+    struct fl_key_value *items =
+        fl_arena_new_array(d->arena, struct fl_key_value, json_object_size(map));
+    const char *key;
+    json_t *value;
+    json_object_foreach ((json_t *)map, key, value) {
+        if (!json_is_string(value))
+            fail(d, name, "holds a value that is not a string");
+        items[(*ret_count)++] = (struct fl_key_value){
+            .key = fl_str_dup(d->arena, fl_str_of(key)),
+            .value = fl_str_dup(d->arena, fl_json_str(value)),
+        };
+    }
+    return items;
+}
+
+/* JSON inside a string (Docker's way), or, as the protocol allows for some, the object itself. */
+static json_t *read_embedded(struct decoder *d, const json_t *object, const char *name)
+{
+    const json_t *value = member(object, name);
+    if (json_is_object(value))
+        return json_incref((json_t *)value);
+    struct fl_str text = fl_json_str(value);
+    if (value && !json_is_string(value))
+        fail(d, name, "is neither a string nor an object");
+    if (text.n == 0)
+        return NULL;
+    struct fl_err why = {0};
+    json_t *parsed = fl_json_parse(text, &why);
+    if (!json_is_object(parsed)) {
+        fail(d, name, parsed ? "holds no object" : why.text);
+        json_decref(parsed);
+        return NULL;
+    }
+    return parsed;
+}
+
+static void read_ports(struct decoder *d, const json_t *json, struct fl_container_spec *container)
+{
+    size_t count;
+    const json_t *list = read_list(d, json, "portMappings", FL_TASK_SPEC_MAX_ITEMS, &count);
+    container->ports = fl_arena_new_array(d->arena, struct fl_port_mapping, count);
+    container->port_count = count;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *item = json_array_get(list, i);
+        struct fl_str protocol = read_str(d, item, "protocol");
+        if (member(item, "containerPortRange"))
+            fail(d, "containerPortRange", "is not supported");
+        if (protocol.n > 0 && !fl_str_is(protocol, "tcp") && !fl_str_is(protocol, "udp"))
+            fail(d, "protocol", "is neither tcp nor udp");
+        container->ports[i] = (struct fl_port_mapping){
+            .container_port = (uint16_t)read_int(d, item, "containerPort", 1, 65535, 0),
+            .host_port = (uint16_t)read_int(d, item, "hostPort", 0, 65535, 0),
+            .udp = fl_str_is(protocol, "udp"),
+        };
+        if (container->ports[i].container_port == 0)
+            fail(d, "containerPort", "is missing");
+    }
+}
+
+static void read_mounts(struct decoder *d, const json_t *json, struct fl_container_spec *container)
+{
+    size_t count;
+    const json_t *list = read_list(d, json, "mountPoints", FL_TASK_SPEC_MAX_ITEMS, &count);
+    container->mounts = fl_arena_new_array(d->arena, struct fl_mount_point, count);
+    container->mount_count = count;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *item = json_array_get(list, i);
+        container->mounts[i] = (struct fl_mount_point){
+            .source_volume = read_required_str(d, item, "sourceVolume"),
+            .container_path = read_required_str(d, item, "containerPath"),
+            .read_only = read_bool(d, item, "readOnly", false),
+        };
+    }
+}
+
+static void read_docker_config(struct decoder *d, const json_t *docker,
+                               struct fl_container_spec *container)
+{
+    FL_CLEANUP_JSON json_t *config = read_embedded(d, docker, "config");
+    container->user = read_str(d, config, "User");
+    container->working_dir = read_str(d, config, "WorkingDir");
+    container->hostname = read_str(d, config, "Hostname");
+    container->labels = read_map(d, config, "Labels", &container->label_count);
+}
+
+static void read_ulimits(struct decoder *d, const json_t *host, struct fl_container_spec *container)
+{
+    size_t count;
+    const json_t *list = read_list(d, host, "Ulimits", FL_TASK_SPEC_MAX_ITEMS, &count);
+    container->ulimits = fl_arena_new_array(d->arena, struct fl_ulimit, count);
+    container->ulimit_count = count;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *item = json_array_get(list, i);
+        container->ulimits[i] = (struct fl_ulimit){
+            .name = read_required_str(d, item, "Name"),
+            .soft = read_int(d, item, "Soft", -1, INT64_MAX, -1),
+            .hard = read_int(d, item, "Hard", -1, INT64_MAX, -1),
+        };
+    }
+}
+
+/* Returns the network mode that Docker's HostConfig names; empty when it names none. */
+static struct fl_str read_host_config(struct decoder *d, const json_t *docker,
+                                      struct fl_container_spec *container)
+{
+    FL_CLEANUP_JSON json_t *host = read_embedded(d, docker, "hostConfig");
+    const json_t *log = read_object(d, host, "LogConfig");
+    container->log_driver = read_str(d, log, "Type");
+    container->log_options = read_map(d, log, "Config", &container->log_option_count);
+    read_ulimits(d, host, container);
+    container->memory_reservation_mib =
+        read_int(d, host, "MemoryReservation", 0, INT64_MAX, 0) / (1024 * 1024);
+    container->readonly_rootfs = read_bool(d, host, "ReadonlyRootfs", false);
+    return read_str(d, host, "NetworkMode");
+}
+
+/* overrides: a JSON string or object whose one known key is the command. */
+static void read_overrides(struct decoder *d, const json_t *json,
+                           struct fl_container_spec *container)
+{
+    FL_CLEANUP_JSON json_t *overrides = read_embedded(d, json, "overrides");
+    if (!member(overrides, "command"))
+        return;
+    container->command = read_strings(d, overrides, "command", &container->command_count);
+}
+
+static struct fl_str read_container(struct decoder *d, const json_t *json,
+                                    struct fl_container_spec *container)
+{
+    const int64_t most = INT32_MAX;
+    *container = (struct fl_container_spec){
+        .name = read_required_str(d, json, "name"),
+        .image = read_required_str(d, json, "image"),
+        .arn = read_str(d, json, "containerArn"),
+        .essential = read_bool(d, json, "essential", true),
+        .cpu_units = read_int(d, json, "cpu", 0, most, 0),
+        .memory_mib = read_int(d, json, "memory", 0, most, 0),
+        .stop_timeout_s = read_int(d, json, "stopTimeout", 0, most, -1),
+        .privileged = read_bool(d, json, "privileged", false),
+    };
+    container->entry_point = read_strings(d, json, "entryPoint", &container->entry_point_count);
+    container->command = read_strings(d, json, "command", &container->command_count);
+    container->environment = read_map(d, json, "environment", &container->environment_count);
+    read_ports(d, json, container);
+    read_mounts(d, json, container);
+    read_overrides(d, json, container);
+    const json_t *docker = read_object(d, json, "dockerConfig");
+    read_docker_config(d, docker, container);
+    return read_host_config(d, docker, container);
+}
+
+static enum fl_network_mode network_mode(struct decoder *d, struct fl_str name)
+{
+    if (name.n == 0 || fl_str_is(name, "bridge") || fl_str_is(name, "default"))
+        return FL_NET_BRIDGE;
+    if (fl_str_is(name, "host"))
+        return FL_NET_HOST;
+    if (fl_str_is(name, "none"))
+        return FL_NET_NONE;
+    if (!fl_str_is(name, "awsvpc"))
+        fail(d, "networkMode", "is unknown");
+    return FL_NET_AWSVPC;
+}
+
+static void read_containers(struct decoder *d, const json_t *json, struct fl_task_spec *spec)
+{
+    struct fl_str docker_mode = {0};
+    const json_t *list =
+        read_list(d, json, "containers", FL_TASK_SPEC_MAX_CONTAINERS, &spec->container_count);
+    spec->containers =
+        fl_arena_new_array(d->arena, struct fl_container_spec, spec->container_count);
+    for (size_t i = 0; i < spec->container_count; i++) {
+        (void)snprintf(d->scope, sizeof(d->scope), "containers[%zu] ", i);
+        struct fl_str mode = read_container(d, json_array_get(list, i), &spec->containers[i]);
+        docker_mode = docker_mode.n ? docker_mode : mode;
+        for (size_t other = 0; other < i; other++)
+            if (fl_str_eq(spec->containers[other].name, spec->containers[i].name))
+                fail(d, "name", "occurs twice");
+    }
+    d->scope[0] = '\0';
+    struct fl_str mode = read_str(d, json, "networkMode");
+    spec->network_mode = network_mode(d, mode.n ? mode : docker_mode);
+    if (spec->container_count == 0)
+        fail(d, "containers", "is empty");
+}
+
+static void read_volumes(struct decoder *d, const json_t *json, struct fl_task_spec *spec)
+{
+    const json_t *list = read_list(d, json, "volumes", FL_TASK_SPEC_MAX_ITEMS, &spec->volume_count);
+    spec->volumes = fl_arena_new_array(d->arena, struct fl_volume_spec, spec->volume_count);
+    for (size_t i = 0; i < spec->volume_count; i++) {
+        const json_t *item = json_array_get(list, i);
+        (void)snprintf(d->scope, sizeof(d->scope), "volumes[%zu] ", i);
+        struct fl_str type = read_str(d, item, "type");
+        if (type.n > 0 && !fl_str_is(type, "host"))
+            fail(d, "type", "is not supported");
+        spec->volumes[i] = (struct fl_volume_spec){
+            .name = read_required_str(d, item, "name"),
+            .host_path = read_str(d, read_object(d, item, "host"), "sourcePath"),
+        };
+    }
+    d->scope[0] = '\0';
+}
+
+/* cpu travels as a number of vCPUs, with a fraction. */
+static int64_t read_vcpus(struct decoder *d, const json_t *json)
+{
+    const json_t *value = member(json, "cpu");
+    if (!value)
+        return 0;
+    double vcpus = json_is_number(value) ? json_number_value(value) : -1;
+    if (vcpus >= 0 && vcpus <= 65536)
+        return (int64_t)(vcpus * 1024.0 + 0.5);
+    fail(d, "cpu", "is not a number of vCPUs");
+    return 0;
+}
+
+static bool read_desired(struct decoder *d, const json_t *json)
+{
+    struct fl_str desired = read_required_str(d, json, "desiredStatus");
+    if (desired.n > 0 && !fl_str_is(desired, "RUNNING") && !fl_str_is(desired, "STOPPED"))
+        fail(d, "desiredStatus", "is neither RUNNING nor STOPPED");
+    return fl_str_is(desired, "RUNNING");
+}
+
+int fl_task_spec_decode(const json_t *json, struct fl_arena *arena, struct fl_task_spec *ret_spec,
+                        struct fl_err *err)
+{
+    struct decoder d = {.arena = arena, .err = err};
+    if (!json_is_object(json))
+        return fl_err_set(err, -EINVAL, "task: not an object");
+    struct fl_task_spec spec = {
+        .arn = read_required_str(&d, json, "arn"),
+        .cluster_arn = read_str(&d, json, "taskClusterArn"),
+        .family = read_str(&d, json, "family"),
+        .revision = read_str(&d, json, "version"),
+        .desired_running = read_desired(&d, json),
+        .cpu_units = read_vcpus(&d, json),
+        .memory_mib = read_int(&d, json, "memory", 0, INT32_MAX, 0),
+        .group = read_str(&d, json, "group"),
+        .launch_type = read_str(&d, json, "launchType"),
+    };
+    read_containers(&d, json, &spec);
+    read_volumes(&d, json, &spec);
+    if (d.status == 0)
+        *ret_spec = spec;
+    return d.status;
+}

@@ -1,0 +1,226 @@
+/* The task object on the wire. Method: what is encoded is decoded again and compared member by
+ * member; a text as AWS's control plane sends it is decoded; broken ones are refused by name. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "wire/json.h"
+#include "wire/task_spec.h"
+
+static int decode_text(const char *text, struct fl_arena *arena, struct fl_task_spec *ret_spec,
+                       struct fl_err *err)
+{
+    FL_CLEANUP_JSON json_t *json = fl_json_parse(fl_str_of(text), err);
+    assert_non_null(json);
+    return fl_task_spec_decode(json, arena, ret_spec, err);
+}
+
+static struct fl_task_spec sample(struct fl_container_spec *containers)
+{
+    static struct fl_str entry[] = {{"/bin/sh", 7}, {"-c", 2}}, command[] = {{"echo \"hi\"", 9}};
+    static struct fl_key_value env[] = {{{"A", 1}, {"1", 1}}, {{"B", 1}, {"", 0}}};
+    static struct fl_key_value options[] = {{{"awslogs-group", 13}, {"/g", 2}}};
+    static struct fl_port_mapping ports[] = {{80, 0, false}, {53, 5353, true}};
+    static struct fl_ulimit ulimits[] = {{{"nofile", 6}, 1024, -1}};
+    static struct fl_mount_point mounts[] = {{{"data", 4}, {"/data", 5}, true}};
+    static struct fl_volume_spec volumes[] = {{{"data", 4}, {"/srv", 4}}, {{"tmp", 3}, {0}}};
+    containers[0] = (struct fl_container_spec){.name = FL_STR("web"),
+                                               .image = FL_STR("web:1"),
+                                               .arn = FL_STR("arn:c"),
+                                               .essential = true,
+                                               .cpu_units = 256,
+                                               .memory_mib = 128,
+                                               .memory_reservation_mib = 64,
+                                               .entry_point = entry,
+                                               .entry_point_count = 2,
+                                               .command = command,
+                                               .command_count = 1,
+                                               .environment = env,
+                                               .environment_count = 2,
+                                               .ports = ports,
+                                               .port_count = 2,
+                                               .user = FL_STR("1000:1000"),
+                                               .working_dir = FL_STR("/srv"),
+                                               .hostname = FL_STR("h"),
+                                               .stop_timeout_s = 5,
+                                               .readonly_rootfs = true,
+                                               .privileged = true,
+                                               .labels = env,
+                                               .label_count = 1,
+                                               .ulimits = ulimits,
+                                               .ulimit_count = 1,
+                                               .mounts = mounts,
+                                               .mount_count = 1,
+                                               .log_driver = FL_STR("awslogs"),
+                                               .log_options = options,
+                                               .log_option_count = 1};
+    containers[1] = (struct fl_container_spec){
+        .name = FL_STR("side"), .image = FL_STR("side"), .stop_timeout_s = -1};
+    return (struct fl_task_spec){.arn = FL_STR("arn:t"),
+                                 .cluster_arn = FL_STR("arn:cl"),
+                                 .family = FL_STR("f"),
+                                 .revision = FL_STR("3"),
+                                 .desired_running = true,
+                                 .network_mode = FL_NET_HOST,
+                                 .cpu_units = 256,
+                                 .memory_mib = 512,
+                                 .group = FL_STR("family:f"),
+                                 .launch_type = FL_STR("EC2"),
+                                 .containers = containers,
+                                 .container_count = 2,
+                                 .volumes = volumes,
+                                 .volume_count = 2};
+}
+
+static void assert_str(struct fl_str actual, const char *expected)
+{
+    assert_int_equal(actual.n, strlen(expected));
+    assert_memory_equal(actual.p ? actual.p : "", expected, actual.n);
+}
+
+static void assert_full_container(const struct fl_container_spec *c)
+{
+    assert_str(c->name, "web");
+    assert_str(c->image, "web:1");
+    assert_str(c->arn, "arn:c");
+    assert_true(c->essential && c->readonly_rootfs && c->privileged);
+    assert_int_equal(c->cpu_units, 256);
+    assert_int_equal(c->memory_mib, 128);
+    assert_int_equal(c->memory_reservation_mib, 64);
+    assert_int_equal(c->entry_point_count, 2);
+    assert_str(c->entry_point[1], "-c");
+    assert_int_equal(c->command_count, 1);
+    assert_str(c->command[0], "echo \"hi\"");
+    assert_int_equal(c->environment_count, 2);
+    assert_str(c->environment[1].key, "B");
+    assert_str(c->environment[1].value, "");
+    assert_int_equal(c->port_count, 2);
+    assert_int_equal(c->ports[1].host_port, 5353);
+    assert_true(c->ports[1].udp && !c->ports[0].udp);
+    assert_str(c->user, "1000:1000");
+    assert_str(c->working_dir, "/srv");
+    assert_str(c->hostname, "h");
+    assert_int_equal(c->stop_timeout_s, 5);
+    assert_int_equal(c->label_count, 1);
+    assert_int_equal(c->ulimit_count, 1);
+    assert_str(c->ulimits[0].name, "nofile");
+    assert_int_equal(c->ulimits[0].soft, 1024);
+    assert_int_equal(c->ulimits[0].hard, -1);
+    assert_true(c->mount_count == 1 && c->mounts[0].read_only);
+    assert_str(c->log_driver, "awslogs");
+    assert_str(c->log_options[0].value, "/g");
+}
+
+static void what_is_encoded_is_decoded(FL_UNUSED void **state)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(65536);
+    struct fl_container_spec containers[2];
+    struct fl_task_spec in = sample(containers), out;
+    struct fl_err err;
+    fl_task_spec_encode(&in, &buf);
+    assert_int_equal(decode_text(buf.p, arena, &out, &err), 0);
+    assert_str(out.arn, "arn:t");
+    assert_str(out.cluster_arn, "arn:cl");
+    assert_str(out.family, "f");
+    assert_str(out.revision, "3");
+    assert_true(out.desired_running);
+    assert_int_equal(out.network_mode, FL_NET_HOST);
+    assert_int_equal(out.cpu_units, 256);
+    assert_int_equal(out.memory_mib, 512);
+    assert_str(out.group, "family:f");
+    assert_str(out.launch_type, "EC2");
+    assert_int_equal(out.container_count, 2);
+    assert_full_container(&out.containers[0]);
+    assert_false(out.containers[1].essential);
+    assert_null(out.containers[1].entry_point);
+    assert_int_equal(out.containers[1].stop_timeout_s, -1);
+    assert_int_equal(out.volume_count, 2);
+    assert_str(out.volumes[0].host_path, "/srv");
+    assert_str(out.volumes[1].host_path, "");
+}
+
+static void a_text_as_aws_sends_it_is_understood(FL_UNUSED void **state)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct fl_task_spec spec;
+    struct fl_err err;
+    const char *text =
+        "{\"arn\":\"a\",\"family\":\"f\",\"version\":\"1\",\"desiredStatus\":\"RUNNING\","
+        "\"cpu\":0.25,\"overrides\":\"{}\",\"roleCredentials\":null,\"containers\":[{"
+        "\"name\":\"c\",\"image\":\"i\",\"environment\":{\"X\":\"y\"},\"command\":[],"
+        "\"overrides\":\"{\\\"command\\\":[\\\"other\\\"]}\",\"unknown\":{},"
+        "\"dockerConfig\":{\"version\":\"1.17\",\"config\":\"{\\\"User\\\":\\\"u\\\"}\","
+        "\"hostConfig\":\"{\\\"NetworkMode\\\":\\\"host\\\",\\\"CapAdd\\\":[]}\"}}]}";
+    assert_int_equal(decode_text(text, arena, &spec, &err), 0);
+    assert_int_equal(spec.cpu_units, 256);
+    assert_int_equal(spec.network_mode, FL_NET_HOST);
+    assert_true(spec.containers[0].essential);
+    assert_int_equal(spec.containers[0].command_count, 1);
+    assert_str(spec.containers[0].command[0], "other");
+    assert_null(spec.containers[0].entry_point);
+    assert_str(spec.containers[0].user, "u");
+}
+
+static void broken_objects_are_refused_by_name(FL_UNUSED void **state)
+{
+    static const struct {
+        const char *text, *named;
+    } cases[] = {
+        {"[]", "not an object"},
+        {"{}", "arn"},
+        {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\"}", "containers"},
+        {"{\"arn\":\"a\",\"desiredStatus\":\"X\"}", "desiredStatus"},
+        {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[{\"name\":\"n\"}]}",
+         "image"},
+        {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[3]}", "name"},
+        {"{\"arn\":1,\"desiredStatus\":\"RUNNING\"}", "arn is not a string"},
+        {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"cpu\":-1}", "cpu"},
+        {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"networkMode\":\"x\",\"containers\":"
+         "[{\"name\":\"n\",\"image\":\"i\"}]}",
+         "networkMode"},
+        {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[{\"name\":\"n\","
+         "\"image\":\"i\",\"dockerConfig\":{\"config\":\"{\"}}]}",
+         "config"},
+        {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[{\"name\":\"n\","
+         "\"image\":\"i\",\"portMappings\":[{\"containerPort\":70000}]}]}",
+         "containerPort"},
+        {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[{\"name\":\"n\","
+         "\"image\":\"i\"},{\"name\":\"n\",\"image\":\"i\"}]}",
+         "twice"},
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(cases); i++) {
+        FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+        struct fl_task_spec spec;
+        struct fl_err err = {0};
+        assert_int_not_equal(decode_text(cases[i].text, arena, &spec, &err), 0);
+        assert_true(fl_str_contains(fl_str_of(err.text), fl_str_of(cases[i].named)));
+    }
+}
+
+static void too_many_containers_are_refused(FL_UNUSED void **state)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(65536);
+    struct fl_task_spec spec;
+    struct fl_err err;
+    fl_buf_add_z(&buf, "{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[");
+    for (int i = 0; i <= FL_TASK_SPEC_MAX_CONTAINERS; i++)
+        fl_buf_printf(&buf, "%s{\"name\":\"n%d\",\"image\":\"i\"}", i ? "," : "", i);
+    fl_buf_add_z(&buf, "]}");
+    assert_int_not_equal(decode_text(buf.p, arena, &spec, &err), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_encoded_is_decoded),
+        cmocka_unit_test(a_text_as_aws_sends_it_is_understood),
+        cmocka_unit_test(broken_objects_are_refused_by_name),
+        cmocka_unit_test(too_many_containers_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

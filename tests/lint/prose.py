@@ -1,0 +1,26 @@
+"""Prose keeps up with the code: functions it names exist, and each folder of src has a README."""
+import re
+
+from . import common
+
+_NAME = re.compile(r"`(fl_[a-z0-9_]+)(?:\(\))?`")
+
+
+def check_names():
+    source = "\n".join(path.read_text() for path in common.c_files())
+    known = set(re.findall(r"\bfl_[a-z0-9_]+", source))
+    problems = []
+    architecture = common.ROOT / "docs" / "architecture.md"
+    if not architecture.exists():
+        return ["docs/architecture.md is missing"]
+    for path in [architecture, *sorted(common.SRC.glob("*/README.md"))]:
+        for name in sorted(set(_NAME.findall(path.read_text()))):
+            if name not in known and not any(k.startswith(name) for k in known if name[-1] == "_"):
+                problems.append(f"{common.short(path)} names {name}, which is not in the source")
+    return problems
+
+
+def check_readmes():
+    folders = sorted(p for p in common.SRC.iterdir() if p.is_dir())
+    return [f"{common.short(p)}/README.md is missing" for p in folders
+            if not (p / "README.md").exists()]
