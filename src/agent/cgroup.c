@@ -178,15 +178,19 @@ static void mount_missing(void)
 }
 
 /* The first write to cgroup.procs after a quiet moment waits for an RCU grace period of 7 to 15 ms,
- * in all hierarchies, unless one hierarchy is mounted so. It lives as long as our namespace. */
-static bool mount_quick(const char *run_dir)
+ * in all hierarchies, unless one hierarchy is mounted so. This one is mounted nowhere: it lives as
+ * long as the descriptor, thus as long as this process. */
+static int mount_quick(void)
 {
-    char path[512];
-    int n = snprintf(path, sizeof(path), "%s/cgroup", run_dir);
-    if (n < 0 || (size_t)n >= sizeof(path) || fl_fs_mkdirs(path, 0700) < 0)
-        return false;
-    return mount("fairlead", path, "cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC,
-                 "none,name=fairlead,favordynmods") == 0;
+    FL_CLEANUP_FD int fs = fsopen("cgroup", FSOPEN_CLOEXEC);
+    if (fs < 0)
+        return -1;
+    if (fsconfig(fs, FSCONFIG_SET_STRING, "name", "fairlead", 0) < 0 ||
+        fsconfig(fs, FSCONFIG_SET_FLAG, "none", NULL, 0) < 0 ||
+        fsconfig(fs, FSCONFIG_SET_FLAG, "favordynmods", NULL, 0) < 0 ||
+        fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+        return -1;
+    return fsmount(fs, FSMOUNT_CLOEXEC, 0);
 }
 
 static int enter_namespace(struct fl_err *err)
@@ -198,9 +202,9 @@ static int enter_namespace(struct fl_err *err)
     return 0;
 }
 
-int fl_cgroup_open(const char *run_dir, struct fl_cgroup *ret_cgroup, struct fl_err *err)
+int fl_cgroup_open(struct fl_cgroup *ret_cgroup, struct fl_err *err)
 {
-    struct fl_cgroup cgroup = {.hierarchy_count = 0};
+    struct fl_cgroup cgroup = {.quick_fd = -1};
     int rc = enter_namespace(err);
     if (rc < 0)
         return rc;
@@ -219,7 +223,7 @@ int fl_cgroup_open(const char *run_dir, struct fl_cgroup *ret_cgroup, struct fl_
                           "no cgroups with cpu and memory under " ROOT
                           ": the kernel or an outer container does not offer them");
     }
-    cgroup.is_quick = mount_quick(run_dir);
+    cgroup.quick_fd = mount_quick();
     *ret_cgroup = cgroup;
     return 0;
 }
@@ -228,6 +232,8 @@ void fl_cgroup_close(struct fl_cgroup *cgroup)
 {
     while (cgroup->hierarchy_count > 0)
         free(cgroup->hierarchies[--cgroup->hierarchy_count]);
+    if (cgroup->quick_fd >= 0)
+        (void)close(FL_TAKE_FD(cgroup->quick_fd));
 }
 
 const char *fl_cgroup_layout_name(const struct fl_cgroup *cgroup)

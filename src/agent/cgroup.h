@@ -22,15 +22,14 @@ struct fl_cgroup {
     bool has_cpuset;
     bool has_pids;
     bool has_devices; /* v2: by a BPF program */
-    bool is_quick;    /* moving processes costs microseconds (favordynmods) */
+    int quick_fd; /* a hierarchy with favordynmods: moving processes costs microseconds; or -1 */
     char *hierarchies[FL_CGROUP_MAX_HIERARCHIES]; /* mount points, absolute */
     size_t hierarchy_count;
 };
 
 /* Moves the process into a mount namespace of its own, where /sys/fs/cgroup holds either v1
- * hierarchies alone or v2 alone, and looks at what there is. run_dir is a directory of ours that
- * may hold a mount. To be called before threads exist. */
-int fl_cgroup_open(const char *run_dir, struct fl_cgroup *ret_cgroup, struct fl_err *err);
+ * hierarchies alone or v2 alone, and looks at what there is. To be called before threads exist. */
+int fl_cgroup_open(struct fl_cgroup *ret_cgroup, struct fl_err *err);
 void fl_cgroup_close(struct fl_cgroup *cgroup);
 /* "v1", "hybrid" or "v2". */
 const char *fl_cgroup_layout_name(const struct fl_cgroup *cgroup);

@@ -85,8 +85,7 @@ int fl_images_open(uv_loop_t *loop, const struct fl_images_config *config,
         fl_str_dup(images->arena, config->account), fl_str_dup(images->arena, config->region),
         fl_str_dup(images->arena, config->registry_host)};
     images->registry_dir = fl_str_dup(images->arena, config->registry_dir);
-    images->layers_dir =
-        fl_str_printf(images->arena, "%.*s/layers", FL_STR_ARG(config->data_dir));
+    images->layers_dir = fl_str_printf(images->arena, "%.*s/layers", FL_STR_ARG(config->data_dir));
     TAILQ_INIT(&images->pulls);
     int rc = fl_unpacker_open(loop, config->libexec_dir, images->layers_dir, layer_done, images,
                               &images->unpacker, err);
@@ -146,9 +145,9 @@ static void settle(struct fl_images *images)
     while ((pull = TAILQ_FIRST(&settled)) != NULL) {
         struct waiter *waiter;
         TAILQ_REMOVE(&settled, pull, link);
-        STAILQ_FOREACH(waiter, &pull->waiters, link)
-        waiter->done(waiter->context, pull->error ? NULL : &pull->image->ready,
-                     fl_str_of(pull->error));
+        STAILQ_FOREACH (waiter, &pull->waiters, link)
+            waiter->done(waiter->context, pull->error ? NULL : &pull->image->ready,
+                         fl_str_of(pull->error));
         /* Somebody told may have asked for the same image again. */
         struct cached *known = NULL;
         HASH_FIND(hh, images->cache, pull->image->hex, 64, known);
@@ -162,8 +161,7 @@ static void layer_done(void *context, const struct fl_digest *digest, struct fl_
 {
     struct fl_images *images = context;
     struct pull *pull;
-    TAILQ_FOREACH(pull, &images->pulls, link)
-    {
+    TAILQ_FOREACH (pull, &images->pulls, link) {
         for (size_t i = 0; i < pull->count; i++) {
             if (pull->present[i] || !fl_digest_eq(&pull->layers[i], digest))
                 continue;
@@ -193,17 +191,24 @@ static void take_config(const struct fl_oci_config *from, struct fl_image_config
     };
 }
 
-/* Directories in overlayfs' order, the topmost first; manifests begin with the base. */
+/* Directories in overlayfs' order, the topmost first; manifests begin with the base. A layer that
+ * comes twice counts where it is uppermost: overlayfs takes a directory once, and the upper one
+ * hides all that the lower one could show. */
 static void name_layers(const struct fl_images *images, const struct fl_image *image,
                         struct cached *cached)
 {
-    size_t n = image->manifest.layer_count;
+    const struct fl_descriptor *layers = image->manifest.layers;
+    size_t n = image->manifest.layer_count, count = 0;
     cached->ready.layers = fl_arena_new_array(cached->arena, struct fl_str, n + 1);
-    cached->ready.layer_count = n;
-    for (size_t i = 0; i < n; i++)
-        cached->ready.layers[n - 1 - i] =
-            fl_str_printf(cached->arena, "%.*s/%s", FL_STR_ARG(images->layers_dir),
-                          image->manifest.layers[i].digest.hex);
+    for (size_t i = n; i-- > 0;) {
+        bool twice = false;
+        for (size_t above = i + 1; above < n; above++)
+            twice |= fl_digest_eq(&layers[above].digest, &layers[i].digest);
+        if (!twice)
+            cached->ready.layers[count++] = fl_str_printf(
+                cached->arena, "%.*s/%s", FL_STR_ARG(images->layers_dir), layers[i].digest.hex);
+    }
+    cached->ready.layer_count = count;
 }
 
 static struct pull *pull_new(struct fl_images *images, const struct fl_digest *digest,
@@ -299,8 +304,7 @@ static int resolve(struct fl_images *images, struct fl_str text, struct fl_arena
 static struct pull *find_pull(struct fl_images *images, const struct fl_digest *digest)
 {
     struct pull *pull;
-    TAILQ_FOREACH(pull, &images->pulls, link)
-    {
+    TAILQ_FOREACH (pull, &images->pulls, link) {
         if (memcmp(pull->image->hex, digest->hex, 64) == 0)
             return pull;
     }

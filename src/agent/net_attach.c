@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "agent/net_conntrack.h"
 #include "agent/net_link.h"
 #include "agent/net_ports.h"
 #include "agent/net_state.h"
@@ -89,6 +90,14 @@ static int publish(struct fl_network *network, const struct fl_net_endpoint *end
     FL_CLEANUP_BUF struct fl_buf change = FL_BUF_INIT(MAX_TABLE_TEXT);
     fl_rules_add_ports(&change, fl_str_of(network->tag), endpoint->ports, endpoint->port_count);
     return change_table(network, &change, err);
+}
+
+/* After the table changed, so that no new entry is made the old way. */
+static void forget_flows(const struct fl_net_endpoint *endpoint)
+{
+    for (size_t i = 0; i < endpoint->port_count; i++)
+        if (endpoint->ports[i].udp)
+            fl_conntrack_forget_udp(endpoint->ports[i].host_port);
 }
 
 static int refuse_port(const struct fl_rule_port *port, int rc, struct fl_err *err)
@@ -186,6 +195,7 @@ static int set_up_eth0(const struct fl_network *network, struct nl_sock *sock, u
     struct fl_subnet subnet = network->addresses.subnet;
     int index;
     int rc = fl_link_index(sock, "eth0", &index);
+    fl_link_mute_ipv6(sock, "eth0");
     if (rc == 0)
         rc = fl_link_add_address(sock, index, address, subnet.prefix);
     if (rc == 0)
@@ -251,6 +261,7 @@ static int attach_to_bridge(struct fl_network *network, struct fl_str container_
         remove_endpoint(network, endpoint);
         return rc;
     }
+    forget_flows(endpoint);
     *ret_endpoint = (struct fl_endpoint){.netns_fd = FL_TAKE_FD(netns_fd)};
     fl_ipv4_bytes(endpoint->address, ret_endpoint->address);
     fill_bindings(endpoint->ports, port_count, arena, ret_endpoint);
@@ -377,6 +388,7 @@ void fl_network_detach(struct fl_network *network, struct fl_str container_id)
     HASH_DEL(network->endpoints, endpoint);
     if (change.n)
         (void)change_table(network, &change, NULL);
+    forget_flows(endpoint);
     fl_address_free(&network->addresses, endpoint->address);
     fl_net_endpoint_free(endpoint);
 }

@@ -268,6 +268,24 @@ int fl_link_set_up(struct nl_sock *sock, int index)
     return request(sock, new_message(RTM_NEWLINK, 0, &info, sizeof(info)), NULL, NULL);
 }
 
+void fl_link_mute_ipv6(struct nl_sock *sock, const char *name)
+{
+    struct ifinfomsg info = {.ifi_family = AF_UNSPEC};
+    struct nl_msg *message = new_message(RTM_NEWLINK, 0, &info, sizeof(info));
+    if (!message)
+        return;
+    bool complete = nla_put_string(message, IFLA_IFNAME, name) == 0;
+    struct nlattr *families = nla_nest_start(message, IFLA_AF_SPEC);
+    struct nlattr *ipv6 = families ? nla_nest_start(message, AF_INET6) : NULL;
+    complete = complete && ipv6 &&
+               nla_put_u8(message, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE) == 0;
+    if (complete) {
+        nla_nest_end(message, ipv6);
+        nla_nest_end(message, families);
+    }
+    (void)request_if(sock, message, complete);
+}
+
 int fl_link_add_default_route(struct nl_sock *sock, uint32_t gateway)
 {
     struct rtmsg route = {.rtm_family = AF_INET,
@@ -348,6 +366,7 @@ int fl_link_make_veth(struct nl_sock *sock, const char *host_name, int bridge_in
     int rc = create_veth(sock, host_name, bridge_index, netns_fd, mac);
     if (rc < 0)
         return rc;
+    fl_link_mute_ipv6(sock, host_name);
     struct nl_msg *message = new_message(RTM_NEWLINK, 0, &up, sizeof(up));
     if (!message)
         return -ENOMEM;

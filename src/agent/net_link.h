@@ -33,6 +33,9 @@ int fl_link_address(struct nl_sock *sock, int index, uint32_t *ret_address, uint
 /* Adds an address; 0 when the link has it already. */
 int fl_link_add_address(struct nl_sock *sock, int index, uint32_t address, uint8_t prefix);
 int fl_link_set_up(struct nl_sock *sock, int index);
+/* Keeps a link that is down from giving itself an IPv6 address when it comes up: with it would come
+ * multicast chatter that a bridge repeats to every container. Where there is no IPv6, nothing. */
+void fl_link_mute_ipv6(struct nl_sock *sock, const char *name);
 int fl_link_add_default_route(struct nl_sock *sock, uint32_t gateway);
 int fl_link_delete(struct nl_sock *sock, const char *name);
 

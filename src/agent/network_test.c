@@ -227,7 +227,7 @@ static int end_of_test(FL_UNUSED void **state)
 
 static const struct fl_port_mapping web_ports[] = {{80, 8080, false}, {80, 8080, true}};
 
-static void a_published_port_answers_from_everywhere(FL_UNUSED void **state)
+static void expect_answers_from_everywhere(void)
 {
     struct fl_endpoint web = attach(t.network, "web", web_ports, 2);
     struct fl_endpoint other = attach(t.network, "other", NULL, 0);
@@ -248,6 +248,16 @@ static void a_published_port_answers_from_everywhere(FL_UNUSED void **state)
     assert_string_equal(ask_within(t.home_fd, "127.0.0.1", 8080, false, SHORT_MS), "");
     close(web.netns_fd);
     detach(t.network, "other", &other);
+}
+
+/* With and without br_netfilter, which lets the bridge itself redirect (where it is loaded). */
+static void a_published_port_answers_from_everywhere(FL_UNUSED void **state)
+{
+    for (int filtered = 0; filtered < 2; filtered++) {
+        (void)sh("echo %d 2>&- >/proc/sys/net/bridge/bridge-nf-call-iptables", filtered);
+        expect_answers_from_everywhere();
+        stop_servers();
+    }
 }
 
 static void the_way_out_is_by_the_hosts_address(FL_UNUSED void **state)
@@ -348,6 +358,31 @@ static void dynamic_ports_are_free_ones_of_the_range(FL_UNUSED void **state)
     close(listener);
 }
 
+/* One socket of the world keeps sending while the port is published, moves, and is unpublished. */
+static void a_udp_sender_that_never_pauses_follows_the_port(FL_UNUSED void **state)
+{
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons(8080)};
+    static const char *const containers[] = {"web", "heir"};
+    struct timeval patience = {.tv_usec = SHORT_MS * 1000};
+    char reply[64];
+    inet_pton(AF_INET, "192.0.2.1", &name.sin_addr);
+    enter(t.world_fd);
+    FL_CLEANUP_FD int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    enter(t.home_fd);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    assert_int_equal(sendto(fd, "?", 1, 0, (struct sockaddr *)&name, sizeof(name)), 1);
+    for (int i = 0; i < 2; i++) {
+        struct fl_endpoint web = attach(t.network, containers[i], web_ports, 2);
+        start_server(web.netns_fd, 80, containers[i]);
+        assert_int_equal(sendto(fd, "?", 1, 0, (struct sockaddr *)&name, sizeof(name)), 1);
+        ssize_t n = recv(fd, reply, sizeof(reply) - 1, 0);
+        assert_true(n > 0);
+        assert_memory_equal(reply, containers[i], strlen(containers[i]));
+        detach(t.network, containers[i], &web);
+        stop_servers(); /* forked from us, it has our hold on the port too */
+    }
+}
+
 static void impossible_wishes_are_refused(FL_UNUSED void **state)
 {
     struct fl_port_mapping zero = {0, 80, false};
@@ -420,16 +455,27 @@ static void a_flushed_table_comes_back(FL_UNUSED void **state)
     detach(t.network, "web", &web);
 }
 
+static bool is_nft(int64_t pid)
+{
+    char path[64];
+    FL_CLEANUP_BUF struct fl_buf name = FL_BUF_INIT(64);
+    snprintf(path, sizeof(path), "/proc/%lld/comm", (long long)pid);
+    return fl_fs_read(AT_FDCWD, path, 63, &name) == 0 &&
+           fl_str_is(fl_str_trim(fl_buf_str(&name)), "fairlead-nft");
+}
+
 /* The one child of this process that is the nft helper. */
 static pid_t nft_pid(void)
 {
-    FL_CLEANUP_BUF struct fl_buf pid = FL_BUF_INIT(64);
-    char command[64];
-    int64_t value;
-    snprintf(command, sizeof(command), "pgrep -x -P %d fairlead-nft", getpid());
-    output_of(command, &pid);
-    assert_true(fl_str_to_i64(fl_str_trim(fl_buf_str(&pid)), &value) && value > 1);
-    return (pid_t)value;
+    FL_CLEANUP_BUF struct fl_buf children = FL_BUF_INIT(4096);
+    assert_int_equal(fl_fs_read(AT_FDCWD, "/proc/thread-self/children", 4095, &children), 0);
+    struct fl_str rest = fl_buf_str(&children), word;
+    int64_t pid;
+    while (fl_str_split(&rest, ' ', &word))
+        if (fl_str_to_i64(word, &pid) && is_nft(pid))
+            return (pid_t)pid;
+    fail_msg("no fairlead-nft is running");
+    return -1;
 }
 
 static void a_killed_nft_helper_is_replaced(FL_UNUSED void **state)
@@ -569,7 +615,8 @@ static bool make_rules(void)
     return true;
 }
 
-/* Ends in the "host": 192.0.2.1, linked to the "world": 192.0.2.2, which has no other route. */
+/* Ends in the "host": 192.0.2.1, strict about where packets come from, linked to the "world":
+ * 192.0.2.2, which has no other route. */
 static bool make_world(void)
 {
     if (unshare(CLONE_NEWNET) < 0)
@@ -584,7 +631,8 @@ static bool make_world(void)
                    "ip link set uplink netns /proc/%d/fd/%d",
                    getpid(), t.home_fd) == 0;
     enter(t.home_fd);
-    return made && sh("ip link set lo up && ip addr add 192.0.2.1/24 dev uplink && "
+    return made && sh("echo 1 >/proc/sys/net/ipv4/conf/all/rp_filter && "
+                      "ip link set lo up && ip addr add 192.0.2.1/24 dev uplink && "
                       "ip link set uplink up") == 0;
 }
 
@@ -635,6 +683,7 @@ int main(void)
         SERVED_TEST(a_taken_port_is_refused_with_dockers_sentence),
         SERVED_TEST(a_port_in_time_wait_can_be_published),
         SERVED_TEST(dynamic_ports_are_free_ones_of_the_range),
+        SERVED_TEST(a_udp_sender_that_never_pauses_follows_the_port),
         SERVED_TEST(impossible_wishes_are_refused),
         SERVED_TEST(modes_none_and_host),
         SERVED_TEST(ports_outlive_the_agent),

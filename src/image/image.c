@@ -116,8 +116,8 @@ static void sweep_blob(struct fl_image_store *store, const char *name, const str
         *freed += (uint64_t)st.st_size;
 }
 
-static int collect(struct fl_image_store *store, int64_t min_age_seconds,
-                   uint64_t *ret_freed_bytes, struct fl_err *err)
+static int collect(struct fl_image_store *store, int64_t min_age_seconds, uint64_t *ret_freed_bytes,
+                   struct fl_err *err)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct marks marks = {0};

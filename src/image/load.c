@@ -151,8 +151,9 @@ static int load_layout(struct fl_load *load, struct fl_err *err)
         return fl_load_docker(load, err);
     if (fl_load_has(load, "index.json"))
         return fl_load_oci(load, err);
-    return fl_err_set(err, -EINVAL, "neither a docker-archive (no manifest.json) nor an OCI layout "
-                                    "(no index.json)");
+    return fl_err_set(err, -EINVAL,
+                      "neither a docker-archive (no manifest.json) nor an OCI layout "
+                      "(no index.json)");
 }
 
 static int unpack_and_load(struct fl_load *load, struct fl_str libexec_dir, int archive_fd,
@@ -234,8 +235,8 @@ int fl_image_load(struct fl_image_store *store, struct fl_str libexec_dir, const
         return rc;
     *ret_loaded = fl_arena_new_array(arena, struct fl_loaded, load->ref_count + 1);
     for (size_t i = 0; i < load->ref_count; i++)
-        (*ret_loaded)[i] = (struct fl_loaded){load->refs[i].repository, load->refs[i].tag,
-                                              load->refs[i].digest};
+        (*ret_loaded)[i] =
+            (struct fl_loaded){load->refs[i].repository, load->refs[i].tag, load->refs[i].digest};
     *ret_count = load->ref_count;
     return 0;
 }

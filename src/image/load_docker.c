@@ -93,8 +93,8 @@ static int load_config(struct fl_load *load, const char *member, struct docker_l
         name = fl_str_sub(name, 0, name.n - 5);
     bool known = fl_digest_parse_hex(name, &expected);
     config->media_type = FL_MEDIA_OCI_CONFIG;
-    int rc = fl_load_blob(load, member, known ? &expected : NULL, &config->digest, &config->size,
-                          err);
+    int rc =
+        fl_load_blob(load, member, known ? &expected : NULL, &config->digest, &config->size, err);
     if (rc < 0)
         return rc;
     rc = fl_image_store_read_blob(load->store, &config->digest, FL_CONFIG_MAX_BYTES, &buf);
@@ -152,10 +152,12 @@ int fl_load_docker(struct fl_load *load, struct fl_err *err)
     if (!root)
         return -EINVAL;
     if (count == 0 || count > IMAGES_MAX)
-        return fl_err_set(err, -EINVAL, "the archive's manifest.json lists %zu images (1 to %d are taken)",
-                          count, IMAGES_MAX);
+        return fl_err_set(err, -EINVAL,
+                          "the archive's manifest.json lists %zu images (1 to %d are taken)", count,
+                          IMAGES_MAX);
     if (load->name.n && count > 1)
-        return fl_err_set(err, -EINVAL, "the archive holds %zu images: one NAME does not do", count);
+        return fl_err_set(err, -EINVAL, "the archive holds %zu images: one NAME does not do",
+                          count);
     for (size_t i = 0; rc == 0 && i < count; i++)
         rc = load_image(load, json_array_get(root, i), err);
     return rc;

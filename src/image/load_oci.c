@@ -80,8 +80,8 @@ static int parse_index(struct fl_load *load, struct fl_manifest *ret_index, stru
     FL_CLEANUP_FREE char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
     if (!text)
         return -EINVAL;
-    int rc = fl_manifest_parse(fl_str_of(text), FL_STR(FL_MEDIA_OCI_INDEX), load->arena, ret_index,
-                               err);
+    int rc =
+        fl_manifest_parse(fl_str_of(text), FL_STR(FL_MEDIA_OCI_INDEX), load->arena, ret_index, err);
     if (rc == 0 && (!ret_index->is_index || ret_index->manifest_count == 0))
         rc = fl_err_set(err, -EINVAL, "the layout's index.json lists no image");
     return rc;

@@ -103,11 +103,11 @@ int fl_manifest_parse(struct fl_str bytes, struct fl_str media_type, struct fl_a
     m.is_index = says_index(m.media_type, root);
     if (m.media_type.n == 0)
         m.media_type = m.is_index ? FL_STR(FL_MEDIA_OCI_INDEX) : FL_STR(FL_MEDIA_OCI_MANIFEST);
-    int rc = m.is_index ? parse_descriptors(json_object_get(root, "manifests"),
-                                            FL_INDEX_MANIFESTS_MAX, "manifests", arena,
-                                            &m.manifests, &m.manifest_count, err)
-                        : parse_descriptors(json_object_get(root, "layers"), FL_LAYERS_MAX,
-                                            "layers", arena, &m.layers, &m.layer_count, err);
+    int rc = m.is_index
+                 ? parse_descriptors(json_object_get(root, "manifests"), FL_INDEX_MANIFESTS_MAX,
+                                     "manifests", arena, &m.manifests, &m.manifest_count, err)
+                 : parse_descriptors(json_object_get(root, "layers"), FL_LAYERS_MAX, "layers",
+                                     arena, &m.layers, &m.layer_count, err);
     if (rc == 0 && !m.is_index)
         rc = parse_descriptor(json_object_get(root, "config"), arena, &m.config, err);
     if (rc == 0)
@@ -200,8 +200,8 @@ int fl_oci_config_parse(struct fl_str bytes, struct fl_arena *arena,
     c.created = member(root, "created", arena);
     int rc = parse_process(json_object_get(root, "config"), arena, &c, err);
     if (rc == 0)
-        rc = parse_diff_ids(json_object_get(json_object_get(root, "rootfs"), "diff_ids"), arena,
-                            &c, err);
+        rc = parse_diff_ids(json_object_get(json_object_get(root, "rootfs"), "diff_ids"), arena, &c,
+                            err);
     if (rc == 0)
         *ret_config = c;
     return rc;

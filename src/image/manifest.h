@@ -28,7 +28,8 @@ struct fl_descriptor {
     uint64_t size;
     struct fl_str os; /* of an index's entries; empty when not said */
     struct fl_str architecture;
-    struct fl_str name; /* annotation io.containerd.image.name or org.opencontainers.image.ref.name */
+    struct fl_str
+        name; /* annotation io.containerd.image.name or org.opencontainers.image.ref.name */
 };
 
 /* An image manifest (is_index false: config and layers, base first) or an index (manifests). */

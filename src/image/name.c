@@ -27,8 +27,7 @@ static bool component_valid(struct fl_str part)
         }
         if (!is_word(part.p[i]))
             return false;
-        if (!(separator == '-' || (separator == '.' && run == 1) ||
-              (separator == '_' && run <= 2)))
+        if (!(separator == '-' || (separator == '.' && run == 1) || (separator == '_' && run <= 2)))
             return false;
     }
     return true;
@@ -141,8 +140,7 @@ enum fl_image_place fl_image_name_place(const struct fl_image_name *name,
     if (name->host.n == 0)
         return FL_IMAGE_SHORT;
     if (fl_str_eq(name->host, identity->registry_host) ||
-        is_own_localhost(name->host, identity->registry_host) ||
-        is_ecr_host(name->host, identity))
+        is_own_localhost(name->host, identity->registry_host) || is_ecr_host(name->host, identity))
         return FL_IMAGE_BUILTIN;
     return FL_IMAGE_REMOTE;
 }

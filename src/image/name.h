@@ -34,7 +34,8 @@ struct fl_registry_identity {
 
 enum fl_image_place {
     FL_IMAGE_BUILTIN, /* the built-in registry's, whether it exists there or not */
-    FL_IMAGE_SHORT,   /* no host: the built-in registry's if it has the repository, else docker.io's */
+    FL_IMAGE_SHORT,   /* no host: the built-in registry's if it has the repository, else docker.io's
+                       */
     FL_IMAGE_REMOTE,  /* another registry's */
 };
 enum fl_image_place fl_image_name_place(const struct fl_image_name *name,

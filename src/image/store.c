@@ -41,8 +41,7 @@ static void sweep_tmp(int tmp_fd)
     if (!dir)
         return;
     while ((entry = readdir(dir)) != NULL) {
-        if (entry->d_name[0] == '.' ||
-            fstatat(tmp_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        if (entry->d_name[0] == '.' || fstatat(tmp_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
         if (st.st_mtime + STALE_SECONDS < time(NULL))
             (void)fl_fs_remove_tree(tmp_fd, entry->d_name);
@@ -112,8 +111,7 @@ bool fl_image_store_has(const struct fl_image_store *store, const struct fl_dige
                         uint64_t *ret_size)
 {
     struct stat st;
-    if (fstatat(store->blobs_fd, digest->hex, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-        !S_ISREG(st.st_mode))
+    if (fstatat(store->blobs_fd, digest->hex, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
         return false;
     if (ret_size)
         *ret_size = (uint64_t)st.st_size;

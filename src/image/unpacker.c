@@ -48,8 +48,7 @@ void fl_unpack_channels_close(struct fl_unpack_channels *channels)
     *channels = (struct fl_unpack_channels){-1, -1};
 }
 
-struct fl_str fl_unpack_complaint(const struct fl_unpack_channels *channels,
-                                  struct fl_arena *arena)
+struct fl_str fl_unpack_complaint(const struct fl_unpack_channels *channels, struct fl_arena *arena)
 {
     char text[COMPLAINT_SHOWN];
     ssize_t got = pread(channels->complaint_fd, text, sizeof(text), 0);
@@ -67,18 +66,16 @@ struct fl_str fl_unpack_complaint(const struct fl_unpack_channels *channels,
 static int mark(int dir_fd, const char *path)
 {
     const struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
-                                 .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS |
-                                            RESOLVE_NO_XDEV};
-    FL_CLEANUP_FD int fd =
-        (int)syscall(SYS_openat2, dir_fd, *path ? path : ".", &how, sizeof(how));
+                                 .resolve =
+                                     RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV};
+    FL_CLEANUP_FD int fd = (int)syscall(SYS_openat2, dir_fd, *path ? path : ".", &how, sizeof(how));
     /* A later entry may have replaced the directory; then nothing needs hiding. */
     if (fd < 0)
         return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
     return fsetxattr(fd, "trusted.overlay.opaque", "y", 1, 0) < 0 ? -errno : 0;
 }
 
-int fl_unpack_mark_opaque(const struct fl_unpack_channels *channels, int dir_fd,
-                          struct fl_err *err)
+int fl_unpack_mark_opaque(const struct fl_unpack_channels *channels, int dir_fd, struct fl_err *err)
 {
     int rc = 0;
     off_t end = lseek(channels->report_fd, 0, SEEK_CUR);

@@ -25,7 +25,7 @@ enum {
 };
 
 struct fl_unpack_limits {
-    uint64_t bytes;   /* unpacked, holes included */
+    uint64_t bytes; /* unpacked, holes included */
     uint64_t entries;
 };
 

@@ -21,18 +21,22 @@ enum { CPU_SECONDS_MAX = 3600, OPEN_FILES_MAX = 1024 };
 #define ADDRESS_SPACE_MAX ((rlim_t)1536 << 20)
 
 static const int allowed_calls[] = {
-    SCMP_SYS(read),         SCMP_SYS(pread64),      SCMP_SYS(readv),        SCMP_SYS(write),
-    SCMP_SYS(pwrite64),     SCMP_SYS(writev),       SCMP_SYS(lseek),        SCMP_SYS(close),
-    SCMP_SYS(openat),       SCMP_SYS(openat2),      SCMP_SYS(newfstatat),   SCMP_SYS(fstat),
-    SCMP_SYS(statx),        SCMP_SYS(mkdirat),      SCMP_SYS(mknodat),      SCMP_SYS(symlinkat),
-    SCMP_SYS(linkat),       SCMP_SYS(unlinkat),     SCMP_SYS(readlinkat),   SCMP_SYS(fchdir),
-    SCMP_SYS(fchown),       SCMP_SYS(fchownat),     SCMP_SYS(fchmod),       SCMP_SYS(fchmodat),
-    SCMP_SYS(utimensat),    SCMP_SYS(lsetxattr),    SCMP_SYS(fsetxattr),    SCMP_SYS(ftruncate),
-    SCMP_SYS(getdents64),   SCMP_SYS(fcntl),        SCMP_SYS(mmap),         SCMP_SYS(munmap),
-    SCMP_SYS(mremap),       SCMP_SYS(mprotect),     SCMP_SYS(madvise),      SCMP_SYS(brk),
-    SCMP_SYS(futex),        SCMP_SYS(getrandom),    SCMP_SYS(clock_gettime), SCMP_SYS(rt_sigaction),
-    SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(getpid),     SCMP_SYS(gettid),
-    SCMP_SYS(tgkill),       SCMP_SYS(exit),         SCMP_SYS(exit_group),   SCMP_SYS(restart_syscall),
+    SCMP_SYS(read),         SCMP_SYS(pread64),        SCMP_SYS(readv),
+    SCMP_SYS(write),        SCMP_SYS(pwrite64),       SCMP_SYS(writev),
+    SCMP_SYS(lseek),        SCMP_SYS(close),          SCMP_SYS(openat),
+    SCMP_SYS(openat2),      SCMP_SYS(newfstatat),     SCMP_SYS(fstat),
+    SCMP_SYS(statx),        SCMP_SYS(mkdirat),        SCMP_SYS(mknodat),
+    SCMP_SYS(symlinkat),    SCMP_SYS(linkat),         SCMP_SYS(unlinkat),
+    SCMP_SYS(readlinkat),   SCMP_SYS(fchdir),         SCMP_SYS(fchown),
+    SCMP_SYS(fchownat),     SCMP_SYS(fchmod),         SCMP_SYS(fchmodat),
+    SCMP_SYS(utimensat),    SCMP_SYS(lsetxattr),      SCMP_SYS(fsetxattr),
+    SCMP_SYS(ftruncate),    SCMP_SYS(getdents64),     SCMP_SYS(fcntl),
+    SCMP_SYS(mmap),         SCMP_SYS(munmap),         SCMP_SYS(mremap),
+    SCMP_SYS(mprotect),     SCMP_SYS(madvise),        SCMP_SYS(brk),
+    SCMP_SYS(futex),        SCMP_SYS(getrandom),      SCMP_SYS(clock_gettime),
+    SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(getpid),       SCMP_SYS(gettid),         SCMP_SYS(tgkill),
+    SCMP_SYS(exit),         SCMP_SYS(exit_group),     SCMP_SYS(restart_syscall),
 };
 
 static int enter_directory(struct fl_err *err)

@@ -1,5 +1,6 @@
-/* The archive as a stream: decompression (gzip, zstd, none) in one libarchive reader, the tar format
- * in a second one fed by the first, so that every decompressed byte is counted and hashed once. */
+/* The archive as a stream: decompression (gzip, zstd, none) in one libarchive reader, the tar
+ * format in a second one fed by the first, so that every decompressed byte is counted and hashed
+ * once. */
 #include <errno.h>
 #include <stdio.h>
 

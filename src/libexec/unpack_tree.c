@@ -64,8 +64,8 @@ void fl_tree_free(struct fl_tree *tree)
 static int open_beneath(const struct fl_tree *tree, const char *path)
 {
     const struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
-                                 .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS |
-                                            RESOLVE_NO_XDEV};
+                                 .resolve =
+                                     RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV};
     long fd = syscall(SYS_openat2, tree->root_fd, *path ? path : ".", &how, sizeof(how));
     return fd < 0 ? -errno : (int)fd;
 }
@@ -73,7 +73,8 @@ static int open_beneath(const struct fl_tree *tree, const char *path)
 static int refuse_parent(int rc, const char *path, struct fl_err *err)
 {
     if (rc == -EXDEV || rc == -ELOOP)
-        return fl_err_set(err, -EBADMSG, "the archive writes through a link that leads out of it: %s",
+        return fl_err_set(err, -EBADMSG,
+                          "the archive writes through a link that leads out of it: %s",
                           fl_printable(path));
     if (rc == -ENOTDIR || rc == -ENOENT || rc == -EEXIST)
         return fl_err_set(err, -EBADMSG, "the archive uses as a directory what is none: %s",
@@ -125,8 +126,7 @@ static int open_making(struct fl_tree *tree, const char *path)
     return fd;
 }
 
-int fl_tree_enter(struct fl_tree *tree, const char *path, size_t n, int *ret_fd,
-                  struct fl_err *err)
+int fl_tree_enter(struct fl_tree *tree, const char *path, size_t n, int *ret_fd, struct fl_err *err)
 {
     if (tree->last_fd >= 0 && strlen(tree->last) == n && memcmp(tree->last, path, n) == 0) {
         *ret_fd = tree->last_fd;
@@ -200,8 +200,7 @@ static int put_symlink(struct archive_entry *entry, int dir_fd, const char *name
 {
     const char *target = archive_entry_symlink(entry);
     if (!target || !*target || symlinkat(target, dir_fd, name) < 0)
-        return fl_err_set(err, -EBADMSG, "the archive has an invalid link: %s",
-                          fl_printable(name));
+        return fl_err_set(err, -EBADMSG, "the archive has an invalid link: %s", fl_printable(name));
     return 0;
 }
 
@@ -274,8 +273,7 @@ static int put_whiteout(struct fl_tree *tree, const struct fl_member *member, in
         return 0;
     }
     if (mknodat(dir_fd, hidden, S_IFCHR, makedev(0, 0)) < 0)
-        return fl_err_errno(err, -errno, "cannot make the whiteout %s",
-                            fl_printable(member->path));
+        return fl_err_errno(err, -errno, "cannot make the whiteout %s", fl_printable(member->path));
     return 0;
 }
 
@@ -301,7 +299,8 @@ static int put_other(struct fl_tree *tree, struct fl_tar *tar, struct archive_en
     return rc < 0 ? rc : fl_meta_apply(dir_fd, name, entry, tree->owners, err);
 }
 
-/* AUFS' own bookkeeping in old layers, which nobody wants unpacked; and whiteouts as directories. */
+/* AUFS' own bookkeeping in old layers, which nobody wants unpacked; and whiteouts as directories.
+ */
 static int check_whiteout_path(const struct fl_member *member, bool *ret_skip, struct fl_err *err)
 {
     struct fl_str rest = fl_str_of(member->path), part;

@@ -81,7 +81,6 @@ static void report(struct fl_http_client *client, struct request *request, CURLc
         response.body = fl_str_of(request->error[0] ? request->error : curl_easy_strerror(code));
     if (request->answer.overflow)
         response = (struct fl_http_response){0, FL_STR("the answer is larger than allowed")};
-    (void)curl_multi_remove_handle(client->multi, request->easy);
     request->done(request->context, &response);
     free_request(client, request);
 }

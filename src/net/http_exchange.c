@@ -179,10 +179,13 @@ void fl_http_settle(struct fl_http_request_state *request, unsigned status,
     request->response = response;
     if (request->in_handler)
         return;
-    if (request->connection)
-        MHD_resume_connection(request->connection->mhd);
-    else
+    if (!request->connection) {
         free_request(request);
+        return;
+    }
+    /* Without a thread of its own, MHD notices a resumed connection only when it is run. */
+    MHD_resume_connection(request->connection->mhd);
+    fl_http_server_kick(request->connection->server);
 }
 
 void fl_http_reply(struct fl_http_exchange *exchange, unsigned status,

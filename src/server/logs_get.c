@@ -18,12 +18,12 @@ struct fl_str fl_logs_position_text(struct fl_arena *arena, struct fl_logs_posit
                          (long long)FL_MAX(position.seq, 0));
 }
 
+/* Decimal with leading zeros. */
 static bool parse_number(struct fl_str digits, int64_t *ret_value)
 {
-    for (size_t i = 0; i < digits.n; i++)
-        if (digits.p[i] < '0' || digits.p[i] > '9')
-            return false;
-    return fl_str_to_i64(digits, ret_value);
+    while (digits.n > 1 && digits.p[0] == '0')
+        digits = fl_str_from(digits, 1);
+    return digits.n > 0 && digits.p[0] != '-' && fl_str_to_i64(digits, ret_value);
 }
 
 bool fl_logs_position_parse(struct fl_str text, struct fl_logs_position *ret_position)
@@ -257,11 +257,28 @@ static bool each_of_group(void *context, const struct fl_logs_event *event)
     return true;
 }
 
+/* The token's direction counts, not startFromHead's, once there is a token. */
+static bool resume_filter(struct fl_logs_call *call, struct fl_str token,
+                          struct fl_logs_event_scan *scan)
+{
+    bool forward;
+    struct fl_logs_position position;
+    if (token.n == 0)
+        return true;
+    if (!parse_token(call, token, &forward, &position))
+        return false;
+    scan->descending = !forward;
+    if (forward && compare(position, scan->after) > 0)
+        scan->after = position;
+    if (!forward && compare(position, scan->before) < 0)
+        scan->before = position;
+    return true;
+}
+
 static bool plan_filter(struct fl_logs_call *call, const struct logs_FilterLogEventsRequest *in,
                         struct fl_logs_event_scan *scan, struct search *search)
 {
     struct fl_err err;
-    struct fl_logs_position token;
     int64_t to_ms = FL_HAS(in, logs_FilterLogEventsRequest, endTime) ? in->endTime : INT64_MAX;
     bound_by_time(scan, in->startTime, to_ms < INT64_MAX ? to_ms + 1 : to_ms);
     scan->descending = FL_HAS(in, logs_FilterLogEventsRequest, startFromHead) && !in->startFromHead;
@@ -273,14 +290,7 @@ static bool plan_filter(struct fl_logs_call *call, const struct logs_FilterLogEv
                      "endTime must not be earlier than startTime.");
     else if (fl_logs_pattern_parse(in->filterPattern, call->arena, &search->pattern, &err) < 0)
         fl_logs_fail(call, logs_error_InvalidParameterException, "%s", err.text);
-    else if (in->nextToken.n > 0 && !fl_logs_position_parse(in->nextToken, &token))
-        fl_logs_fail(call, logs_error_InvalidParameterException,
-                     "The specified nextToken is invalid.");
-    else if (in->nextToken.n > 0 && scan->descending)
-        scan->before = compare(token, scan->before) < 0 ? token : scan->before;
-    else if (in->nextToken.n > 0)
-        scan->after = compare(token, scan->after) > 0 ? token : scan->after;
-    return !call->error;
+    return !call->error && resume_filter(call, in->nextToken, scan);
 }
 
 /* Every stream asked for by name must exist. A single one is searched by its own index. */
@@ -309,7 +319,7 @@ static void write_filtered_event(struct fl_logs_call *call, const struct fl_logs
     fl_jw_object_end(jw);
 }
 
-static void answer_filter(struct fl_logs_call *call, const struct search *search)
+static void answer_filter(struct fl_logs_call *call, const struct search *search, bool descending)
 {
     struct fl_json_writer *jw = &call->jw;
     fl_jw_object_begin(jw);
@@ -322,7 +332,7 @@ static void answer_filter(struct fl_logs_call *call, const struct search *search
     fl_jw_array_begin(jw);
     fl_jw_array_end(jw);
     if (search->more)
-        fl_jw_member_str(jw, "nextToken", fl_logs_position_text(call->arena, search->last));
+        write_token(call, "nextToken", descending ? 'b' : 'f', search->last);
     fl_jw_object_end(jw);
 }
 
@@ -343,5 +353,5 @@ void fl_logs_filter_events(struct fl_logs_call *call, struct fl_logs_db *db)
     if (!find_streams(call, db, &search.names, &scan))
         return;
     fl_logs_scan_events(db, &scan, each_of_group, &search);
-    answer_filter(call, &search);
+    answer_filter(call, &search, scan.descending);
 }

@@ -80,7 +80,7 @@ static void keep_answer(void *context, unsigned status, struct fl_str error, str
 }
 
 /* Calls an operation with JSON written with ' for ". Returns the answer's JSON. */
-static json_t *call(struct fixture *f, const char *operation, const char *fmt, ...)
+static FL_PRINTF(3, 4) json_t *call(struct fixture *f, const char *operation, const char *fmt, ...)
 {
     char text[65536];
     struct fl_shape_error fault;
@@ -104,7 +104,7 @@ static json_t *call(struct fixture *f, const char *operation, const char *fmt, .
     return f->json;
 }
 
-static json_t *ship(struct fixture *f, const char *fmt, ...)
+static FL_PRINTF(2, 3) json_t *ship(struct fixture *f, const char *fmt, ...)
 {
     char text[65536];
     va_list args;
@@ -321,7 +321,7 @@ static void times_bound_what_is_returned(void **state)
     (void)call(f, "FilterLogEvents", "{'logGroupName':'g'%s}", more);
     assert_string_equal(messages(f), "b c d ");
     (void)call(f, "GetLogEvents",
-               "{'logGroupIdentifier':'arn:aws:logs:eu-west-1:123456789012:log-group:g:*',"
+               "{'logGroupIdentifier':'arn:aws:logs:eu-west-1:123456789012:log-group:g',"
                "'logStreamName':'s','nextToken':'x/1'}");
     assert_refused(f, "InvalidParameterException", "nextToken");
 }
@@ -395,6 +395,9 @@ static void filters_search_the_streams_of_a_group(void **state)
     assert_string_equal(filter(f, ",'logStreamNames':['b/1','a/2']"), "b c e f ");
     assert_string_equal(filter(f, ",'filterPattern':'?d ?e'"), "d e ");
     assert_string_equal(filter(f, ",'startFromHead':false,'limit':3"), "f e g ");
+    (void)call(f, "FilterLogEvents", "{'logGroupName':'g','limit':2,'nextToken':'%s'}",
+               text_of(f->json, "nextToken"));
+    assert_string_equal(messages(f), "c b ");
     assert_string_equal(filter(f, ",'limit':4"), "a d b c ");
     (void)call(f, "FilterLogEvents", "{'logGroupName':'g','nextToken':'%s'}",
                text_of(f->json, "nextToken"));
@@ -496,7 +499,7 @@ static void bad_shipments_are_refused(void **state)
     };
     struct fixture *f = *state;
     for (size_t i = 0; i < FL_ARRAY_SIZE(bodies); i++) {
-        (void)ship(f, bodies[i], "");
+        (void)ship(f, "%s", bodies[i]);
         assert_refused(f, "InvalidParameterException", "");
     }
     (void)call(f, "DescribeLogGroups", "{}");

@@ -306,6 +306,9 @@ static int settle(struct shim *s, const char *dir)
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     s->spool.streams[0].fd = s->spool.streams[1].fd = -1;
     s->signal_fd = open_signals();
+    /* Before anything is opened that the mount refers to: a descriptor stays in its namespace. */
+    if (unshare(CLONE_NEWNS) < 0)
+        return -errno;
     s->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (s->dir_fd < 0 || s->signal_fd < 0 || fchdir(s->dir_fd) < 0)
         return -errno;

@@ -37,6 +37,8 @@ static int take_line(struct orders *o, const char *word, char *value)
         o->oom_file = value;
     else if (strcmp(word, "state") == 0)
         o->state_dir = value;
+    else if (strcmp(word, "group") == 0)
+        return 0; /* the agent's own note */
     else if (strcmp(word, "boot") == 0)
         o->boot_id = value;
     else if (strcmp(word, "timeout_ms") == 0)

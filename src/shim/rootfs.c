@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -110,8 +109,6 @@ static int open_and_mount(struct opened *opened, int dir_fd, const struct orders
 int rootfs_mount(int dir_fd, const struct orders *orders)
 {
     struct opened opened = {.count = 0};
-    if (unshare(CLONE_NEWNS) < 0)
-        return -errno;
     int rc = open_and_mount(&opened, dir_fd, orders);
     close_all(&opened);
     if (fchdir(dir_fd) < 0 && rc == 0)

@@ -4,5 +4,6 @@
 
 #include "shim/orders.h"
 
-/* Mounts the layers with `upper` and `work` beneath dir_fd onto `rootfs` there. -errno. */
+/* Mounts the layers with `upper` and `work` beneath dir_fd onto `rootfs` there. dir_fd must have
+ * been opened in the shim's mount namespace. -errno. */
 int rootfs_mount(int dir_fd, const struct orders *orders);

@@ -172,6 +172,14 @@ static void on_prepared(struct fl_step *step, struct fl_task_container *containe
     fl_brain_emit_container(step, FL_EFFECT_LAUNCH, container);
 }
 
+/* A failure that answers an effect whose time is over is a repetition. */
+static bool is_answer(enum fl_container_state state, enum fl_effect_type effect)
+{
+    if (effect == FL_EFFECT_ENSURE_IMAGE)
+        return state <= FL_CONTAINER_PULLED;
+    return state == (effect == FL_EFFECT_PREPARE ? FL_CONTAINER_PULLED : FL_CONTAINER_CREATED);
+}
+
 static void on_failed(struct fl_step *step, struct fl_task_container *container)
 {
     static const char *const names[] = {
@@ -179,7 +187,7 @@ static void on_failed(struct fl_step *step, struct fl_task_container *container)
         [FL_FAILURE_CREATE] = "CannotCreateContainerError",
         [FL_FAILURE_START] = "CannotStartContainerError",
     };
-    if (container->state >= FL_CONTAINER_RUNNING)
+    if (!is_answer(container->state, step->event->failed.effect))
         return;
     fl_brain_container_failed(step, container,
                               fl_str_printf(container->task->arena, "%s: %.*s",

@@ -39,6 +39,19 @@ enum fl_brain_event_type {
     FL_EVENT_REMOVED, /* what a task left behind has been removed */
 };
 
+enum fl_effect_type {
+    FL_EFFECT_ENSURE_IMAGE,      /* container: answer IMAGE_READY or FAILED */
+    FL_EFFECT_PREPARE,           /* container: answer PREPARED or FAILED */
+    FL_EFFECT_LAUNCH,            /* container: answer STARTED or FAILED, later EXITED */
+    FL_EFFECT_ADOPT,             /* container: watch it; answers as for LAUNCH, or GONE */
+    FL_EFFECT_SIGNAL,            /* container, number */
+    FL_EFFECT_RELEASE,           /* container: its network; nothing of it runs any more */
+    FL_EFFECT_REPORT,            /* task, number: sequence, text: body. Until acknowledged */
+    FL_EFFECT_ACK,               /* header: of the payload or manifest */
+    FL_EFFECT_STOP_VERIFICATION, /* header: of the manifest, tasks: candidates */
+    FL_EFFECT_REMOVE,            /* task: directories, cgroups; answer REMOVED */
+};
+
 enum fl_failure { FL_FAILURE_PULL, FL_FAILURE_CREATE, FL_FAILURE_START };
 
 /* One task of a payload: spec (the protocol's Task object), or the error that decoding it gave. */
@@ -84,6 +97,7 @@ struct fl_brain_event {
         } prepared;
         struct {
             struct fl_str container_id;
+            enum fl_effect_type effect; /* ENSURE_IMAGE, PREPARE, LAUNCH: which one failed */
             enum fl_failure failure;
             struct fl_str text; /* what stands behind "CannotPullContainerError: " */
         } failed;
@@ -101,19 +115,6 @@ struct fl_brain_event {
             struct fl_str task_arn;
         } removed;
     };
-};
-
-enum fl_effect_type {
-    FL_EFFECT_ENSURE_IMAGE,      /* container: answer IMAGE_READY or FAILED */
-    FL_EFFECT_PREPARE,           /* container: answer PREPARED or FAILED */
-    FL_EFFECT_LAUNCH,            /* container: answer STARTED or FAILED, later EXITED */
-    FL_EFFECT_ADOPT,             /* container: watch it; answers as for LAUNCH, or GONE */
-    FL_EFFECT_SIGNAL,            /* container, number */
-    FL_EFFECT_RELEASE,           /* container: its network; nothing of it runs any more */
-    FL_EFFECT_REPORT,            /* task, number: sequence, text: body. Until acknowledged */
-    FL_EFFECT_ACK,               /* header: of the payload or manifest */
-    FL_EFFECT_STOP_VERIFICATION, /* header: of the manifest, tasks: candidates */
-    FL_EFFECT_REMOVE,            /* task: directories, cgroups; answer REMOVED */
 };
 
 struct fl_effect {

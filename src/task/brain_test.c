@@ -82,6 +82,7 @@ static void failed(struct rig *rig, const char *name, enum fl_failure failure)
     struct fl_brain_event event = {.type = FL_EVENT_FAILED};
     event.failed.container_id = rig_id(rig, T1, name);
     event.failed.failure = failure;
+    event.failed.effect = failure == FL_FAILURE_PULL ? FL_EFFECT_ENSURE_IMAGE : FL_EFFECT_LAUNCH;
     event.failed.text = FL_STR("no luck");
     rig_step(rig, event);
 }

@@ -4,7 +4,7 @@
  * failed history is printed; one seed always gives the same history. */
 #include "task/test_brain.h"
 
-enum { HISTORIES = 300, STEPS = 250, TASKS = 6, MAX_WORK = 512, MAX_WORLD = 256 };
+enum { HISTORIES = 100, STEPS = 250, TASKS = 6, MAX_WORK = 512, MAX_WORLD = 256 };
 
 struct work {
     enum fl_effect_type type;
@@ -162,10 +162,12 @@ static void process(struct world *world, enum fl_brain_event_type type, const ch
     step(world, event);
 }
 
-static void fail_container(struct world *world, const char *id, enum fl_failure failure)
+static void fail_container(struct world *world, const char *id, enum fl_effect_type effect,
+                           enum fl_failure failure)
 {
     struct fl_brain_event event = {.type = FL_EVENT_FAILED};
     event.failed.container_id = fl_str_of(id);
+    event.failed.effect = effect;
     event.failed.failure = failure;
     event.failed.text = FL_STR("because");
     step(world, event);
@@ -179,7 +181,7 @@ static void do_image(struct world *world, const struct work *work)
     event.image.pull_started_ms = 1 + (int64_t)below(world, 5);
     event.image.pull_stopped_ms = 9;
     if (below(world, 8) == 0)
-        fail_container(world, work->id, FL_FAILURE_PULL);
+        fail_container(world, work->id, work->type, FL_FAILURE_PULL);
     else
         step(world, event);
 }
@@ -189,7 +191,7 @@ static void do_prepare(struct world *world, const struct work *work)
     struct fl_brain_event event = {.type = FL_EVENT_PREPARED};
     event.prepared.container_id = fl_str_of(work->id);
     if (below(world, 12) == 0)
-        fail_container(world, work->id, FL_FAILURE_CREATE);
+        fail_container(world, work->id, work->type, FL_FAILURE_CREATE);
     else
         step(world, event);
 }
@@ -201,7 +203,7 @@ static void do_launch(struct world *world, const struct work *work)
         return;
     if (real->failed || below(world, 12) == 0) {
         real->failed = true;
-        fail_container(world, work->id, FL_FAILURE_START);
+        fail_container(world, work->id, FL_EFFECT_LAUNCH, FL_FAILURE_START);
         return;
     }
     real->alive = true;
@@ -213,7 +215,7 @@ static void do_adopt(struct world *world, const struct work *work)
 {
     struct real *real = real_of(world, work->id);
     if (real->failed) {
-        fail_container(world, work->id, FL_FAILURE_START);
+        fail_container(world, work->id, FL_EFFECT_LAUNCH, FL_FAILURE_START);
         return;
     }
     if (!real->alive && !real->dead) {
@@ -253,9 +255,16 @@ static void do_remove(struct world *world, const struct work *work)
     struct fl_brain_event event = {.type = FL_EVENT_REMOVED};
     event.removed.task_arn = fl_str_of(work->arn);
     const struct fl_task *task = fl_brain_task(world->rig->brain, fl_str_of(work->arn));
-    for (size_t i = 0; task && i < task->container_count; i++)
+    if (!task || task->status != FL_TASK_STOPPED)
+        return; /* repeated, and the ARN is in use again */
+    for (size_t i = 0; i < task->container_count; i++)
         assert_false(real_of(world, task->containers[i].id)->alive);
     step(world, event);
+    if (fl_brain_task(world->rig->brain, fl_str_of(work->arn)))
+        return;
+    int number = task_number(fl_str_of(work->arn));
+    world->told_to_stop[number] = false;
+    world->reported[number] = -1;
 }
 
 static void do_work(struct world *world, const struct work *work)

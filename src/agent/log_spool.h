@@ -1,0 +1,23 @@
+/* Reading a container's spool: records "<wall_ms> <o|e> <F|P> <text>\n" become log events. Pure.
+ *
+ * A record marked P is continued by the next one if that is of the same stream; what is joined ends
+ * at FL_SPOOL_MAX_TEXT, CloudWatch's limit for an event, or where the other stream cuts in. So an
+ * event is always one contiguous range of the file, and reading again from the end of any event
+ * gives the same events. What is no record (a file torn by a power cut, the edge of a punched hole)
+ * is skipped up to the next newline. */
+#pragma once
+
+#include "base/str.h"
+
+enum {
+    FL_SPOOL_MAX_TEXT = 256 * 1024 - 26,
+    FL_SPOOL_MAX_RECORD = 64 * 1024,           /* longer without a newline is damage */
+    FL_SPOOL_TEXT_CAP = 3 * FL_SPOOL_MAX_TEXT, /* for the buffer: a NUL becomes U+FFFD */
+};
+
+/* The next event of data from *at on: its text replaces what is in text (empty for an empty line,
+ * which is no event but counts as one here), *at moves behind it. False when data ends before the
+ * event does; *at then moved over damage at most. With `final` no more will come: an unterminated
+ * record is complete, and a line that was to go on ends. */
+bool fl_log_spool_next(struct fl_str data, bool final, size_t *at, int64_t *ret_time_ms,
+                       struct fl_buf *text);

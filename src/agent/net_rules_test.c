@@ -1,0 +1,69 @@
+/* The nftables text: what a change says, and that nothing but a valid tag can get into it. Whether
+ * the kernel takes the text and does what we mean is network_test's business. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "agent/net_rules.h"
+
+static const struct fl_rule_port ports[] = {
+    {.address = 0xac120002, .container_port = 80, .host_port = 8080},
+    {.address = 0xac120002, .container_port = 53, .host_port = 5353, .udp = true},
+    {.address = 0xac120002, .container_port = 81, .host_port = 65535},
+};
+
+static void only_plain_tags_are_valid(FL_UNUSED void **state)
+{
+    static const char *const bad[] = {
+        "", "1fl", "Fl1", "fl-1", "fl 1", "fl\"1", "fl1a2b3c4d", "fl;flush ruleset", "fl\n"};
+    assert_true(fl_rules_tag_valid(FL_STR("fl1a2b3c")));
+    assert_true(fl_rules_tag_valid(FL_STR("f")));
+    for (size_t i = 0; i < FL_ARRAY_SIZE(bad); i++)
+        assert_false(fl_rules_tag_valid(fl_str_of(bad[i])));
+    assert_false(fl_rules_tag_valid((struct fl_str){"fl\0x", 4}));
+}
+
+static void ports_go_to_the_map_of_their_protocol(FL_UNUSED void **state)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(4096);
+    fl_rules_add_ports(&text, FL_STR("fl1"), ports, 3);
+    assert_string_equal(text.p, "add element ip fl1 tcp_ports { 8080 : 172.18.0.2 . 80, "
+                                "65535 : 172.18.0.2 . 81 }\n"
+                                "add element ip fl1 udp_ports { 5353 : 172.18.0.2 . 53 }\n");
+}
+
+static void a_change_of_no_ports_says_nothing(FL_UNUSED void **state)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(4096);
+    fl_rules_add_ports(&text, FL_STR("fl1"), ports, 0);
+    fl_rules_delete_ports(&text, FL_STR("fl1"), NULL, 0);
+    assert_int_equal(text.n, 0);
+    fl_rules_delete_ports(&text, FL_STR("fl1"), ports + 1, 1);
+    assert_string_equal(text.p, "delete element ip fl1 udp_ports { 5353 : 172.18.0.2 . 53 }\n");
+}
+
+static void the_table_replaces_only_itself(FL_UNUSED void **state)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(65536);
+    struct fl_str all;
+    fl_rules_table(&text, FL_STR("fl1"), (struct fl_subnet){0xac120000, 20});
+    all = fl_buf_str(&text);
+    assert_true(
+        fl_str_starts(all, FL_STR("add table ip fl1\ndelete table ip fl1\ntable ip fl1 {")));
+    assert_true(fl_str_contains(all, FL_STR("ip saddr 172.18.0.0/20 oifname != \"fl1\"")));
+    assert_false(fl_str_contains(all, FL_STR("flush")));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_plain_tags_are_valid),
+        cmocka_unit_test(ports_go_to_the_map_of_their_protocol),
+        cmocka_unit_test(a_change_of_no_ports_says_nothing),
+        cmocka_unit_test(the_table_replaces_only_itself),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

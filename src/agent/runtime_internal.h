@@ -1,0 +1,92 @@
+/* What the runtime's parts share: the table of watched containers. */
+#pragma once
+
+#include <uthash.h>
+
+#include "agent/bundle.h"
+#include "agent/cgroup.h"
+#include "agent/runtime.h"
+#include "agent/seccomp.h"
+
+enum { FL_RUNTIME_ID_MAX = 128, FL_RUNTIME_FILE_MAX = 64 * 1024 };
+
+/* What of a container has been told. Started comes before exited, always; failed comes alone. */
+enum fl_runtime_state { FL_RUNTIME_LAUNCHED, FL_RUNTIME_STARTED, FL_RUNTIME_ENDED };
+
+struct fl_runtime_container {
+    char id[FL_RUNTIME_ID_MAX + 1];
+    struct fl_runtime *runtime;
+    enum fl_runtime_state state;
+    int watch; /* inotify's number for the directory */
+    int shim_pidfd;
+    uv_poll_t *shim_poll;
+    pid_t shim_child; /* to be reaped by us; 0 for an adopted one */
+    pid_t pid;        /* the container's first process */
+    int64_t start_time;
+    int pending_signal;   /* asked for before the container had started */
+    int64_t grace_end_ms; /* monotonic; an adopted one whose shim has not shown itself; 0: none */
+    bool is_dirty;        /* to be looked at when the loop comes around */
+    UT_hash_handle by_id;
+    UT_hash_handle by_watch;
+};
+
+struct fl_runtime {
+    uv_loop_t *loop;
+    struct fl_arena *arena; /* for what lives as long as the runtime */
+    struct fl_str data_dir;
+    struct fl_str shim_path;
+    struct fl_str tag;
+    struct fl_str runtime_path; /* crun or runc */
+    struct fl_str runtime_root; /* its state */
+    struct fl_str boot_id;
+    struct fl_str description;
+    struct fl_runtime_callbacks callbacks;
+    void *context;
+    struct fl_cgroup cgroup;
+    struct fl_seccomp seccomp;
+    struct fl_bundle_host host;
+    int inotify_fd;
+    uv_poll_t *inotify_poll;
+    uv_async_t *look_again;
+    uv_timer_t *grace_timer;
+    struct fl_runtime_container *containers;
+    struct fl_runtime_container *watches;
+};
+
+/* runtime_watch.c */
+int fl_runtime_watch_open(struct fl_runtime *runtime, struct fl_err *err);
+void fl_runtime_watch_close(struct fl_runtime *runtime);
+/* Adds a container to the table and watches its directory; NULL with err filled. */
+struct fl_runtime_container *fl_runtime_watch_add(struct fl_runtime *runtime, struct fl_str id,
+                                                  struct fl_err *err);
+/* Watches a shim by its pidfd, which is taken over. */
+int fl_runtime_watch_shim(struct fl_runtime_container *container, int pidfd);
+/* Looks at the container when the loop comes around. */
+void fl_runtime_watch_later(struct fl_runtime_container *container);
+/* Waits for the shim of a container that was launched but a moment ago. */
+void fl_runtime_watch_grace(struct fl_runtime_container *container);
+void fl_runtime_watch_remove(struct fl_runtime_container *container);
+struct fl_runtime_container *fl_runtime_find(struct fl_runtime *runtime, struct fl_str id);
+
+/* runtime_files.c */
+struct fl_str fl_runtime_dir(const struct fl_runtime *runtime, struct fl_str id,
+                             struct fl_arena *arena);
+/* Reads `name` in the container's directory as words; the number of words, or -errno. */
+int fl_runtime_read_words(const struct fl_runtime *runtime, struct fl_str id, const char *name,
+                          struct fl_arena *arena, struct fl_str *ret_words, size_t max);
+/* The group of a container or, with an empty id, of a task. */
+struct fl_str fl_runtime_cgroup_path(const struct fl_runtime *runtime, struct fl_str task_id,
+                                     struct fl_str id, struct fl_arena *arena);
+/* The same, as the orders of a launched container have it; empty when unreadable. */
+struct fl_str fl_runtime_ordered_cgroup(const struct fl_runtime *runtime, struct fl_str id,
+                                        struct fl_arena *arena);
+/* Docker's sentence for what the runtime's log says. */
+struct fl_str fl_runtime_sentence(struct fl_str raw, struct fl_arena *arena);
+/* /proc/<pid>/stat's start time, -errno when there is no such process. */
+int64_t fl_runtime_start_time(pid_t pid);
+/* A pidfd of exactly the process that started then; -ESRCH when it is gone. */
+int fl_runtime_open_process(pid_t pid, int64_t start_time);
+
+/* runtime_launch.c */
+int fl_runtime_spawn_shim(struct fl_runtime *runtime, struct fl_str dir, int netns_fd,
+                          pid_t *ret_pid);

@@ -1,0 +1,251 @@
+/* Launching: the container's directory with bundle and orders, then the shim. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/runtime_internal.h"
+#include "base/fs.h"
+#include "base/log.h"
+
+enum { NETNS_FD = 3, RUN_TIMEOUT_MS = 60000 };
+
+static char *const clean_environment[] = {
+    (char *)"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+
+static void set_attributes(posix_spawnattr_t *attr)
+{
+    sigset_t none;
+    sigset_t all;
+    (void)sigemptyset(&none);
+    (void)sigfillset(&all);
+    (void)posix_spawnattr_setsigmask(attr, &none);
+    (void)posix_spawnattr_setsigdefault(attr, &all);
+    (void)posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+                                             POSIX_SPAWN_SETSID);
+}
+
+static void set_actions(posix_spawn_file_actions_t *actions, int netns_fd)
+{
+    (void)posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDWR, 0);
+    (void)posix_spawn_file_actions_adddup2(actions, STDIN_FILENO, STDOUT_FILENO);
+    (void)posix_spawn_file_actions_adddup2(actions, STDIN_FILENO, STDERR_FILENO);
+    if (netns_fd >= 0)
+        (void)posix_spawn_file_actions_adddup2(actions, netns_fd, NETNS_FD);
+}
+
+/* posix_spawn does not copy the agent's page tables, which fork would. */
+int fl_runtime_spawn_shim(struct fl_runtime *runtime, struct fl_str dir, int netns_fd,
+                          pid_t *ret_pid)
+{
+    posix_spawnattr_t attr;
+    posix_spawn_file_actions_t actions;
+    char *argv[] = {(char *)(uintptr_t)runtime->shim_path.p, (char *)(uintptr_t)dir.p, NULL};
+    if (posix_spawnattr_init(&attr) != 0 || posix_spawn_file_actions_init(&actions) != 0)
+        return -ENOMEM;
+    set_attributes(&attr);
+    set_actions(&actions, netns_fd);
+    int rc = posix_spawn(ret_pid, argv[0], &actions, &attr, argv, clean_environment);
+    (void)posix_spawn_file_actions_destroy(&actions);
+    (void)posix_spawnattr_destroy(&attr);
+    return -rc;
+}
+
+static void add_order(struct fl_buf *buf, const char *word, struct fl_str value)
+{
+    fl_buf_printf(buf, "%s %.*s\n", word, FL_STR_ARG(value));
+}
+
+static void order_run(const struct fl_runtime *runtime, struct fl_str id, struct fl_buf *buf)
+{
+    add_order(buf, "run", runtime->runtime_path);
+    add_order(buf, "run", FL_STR("--root"));
+    add_order(buf, "run", runtime->runtime_root);
+    if (!runtime->host.is_runc)
+        add_order(buf, "run", FL_STR("--cgroup-manager=cgroupfs"));
+    add_order(buf, "run", FL_STR("--log=runtime.log"));
+    add_order(buf, "run", FL_STR("run"));
+    add_order(buf, "run", FL_STR("--detach"));
+    add_order(buf, "run", FL_STR("--bundle=."));
+    add_order(buf, "run", FL_STR("--pid-file=pid"));
+    add_order(buf, "run", id);
+}
+
+static void order_delete(const struct fl_runtime *runtime, struct fl_str id, struct fl_buf *buf)
+{
+    add_order(buf, "delete", runtime->runtime_path);
+    add_order(buf, "delete", FL_STR("--root"));
+    add_order(buf, "delete", runtime->runtime_root);
+    if (!runtime->host.is_runc)
+        add_order(buf, "delete", FL_STR("--cgroup-manager=cgroupfs"));
+    add_order(buf, "delete", FL_STR("delete"));
+    add_order(buf, "delete", FL_STR("--force"));
+    add_order(buf, "delete", id);
+}
+
+static void order_cgroups(const struct fl_runtime *runtime, struct fl_str group,
+                          struct fl_arena *arena, struct fl_buf *buf)
+{
+    add_order(buf, "group", group);
+    for (size_t i = 0; i < runtime->cgroup.hierarchy_count; i++)
+        add_order(buf, "cgroup",
+                  fl_str_printf(arena, "%s%s", runtime->cgroup.hierarchies[i], group.p));
+    struct fl_str oom_file = fl_cgroup_oom_file(&runtime->cgroup, group.p, arena);
+    if (oom_file.n > 0)
+        add_order(buf, "oom", oom_file);
+}
+
+static void make_orders(const struct fl_runtime *runtime, const struct fl_launch *launch,
+                        struct fl_str group, struct fl_arena *arena, struct fl_buf *buf)
+{
+    add_order(buf, "boot", runtime->boot_id);
+    add_order(buf, "timeout_ms", fl_str_printf(arena, "%d", RUN_TIMEOUT_MS));
+    add_order(buf, "netns", launch->netns_fd >= 0 ? FL_STR("1") : FL_STR("0"));
+    add_order(buf, "shipped", launch->spool_is_shipped ? FL_STR("1") : FL_STR("0"));
+    add_order(buf, "state",
+              fl_str_printf(arena, "%.*s/%.*s", FL_STR_ARG(runtime->runtime_root),
+                            FL_STR_ARG(launch->container_id)));
+    for (size_t i = 0; i < launch->layer_count; i++)
+        add_order(buf, "layer", launch->layers[i]);
+    order_cgroups(runtime, group, arena, buf);
+    order_run(runtime, launch->container_id, buf);
+    order_delete(runtime, launch->container_id, buf);
+}
+
+/* Nothing reads these files before they are whole, so they need no rename. */
+static int write_file(int dir_fd, const char *name, struct fl_str text, mode_t mode)
+{
+    FL_CLEANUP_FD int fd =
+        openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+    if (fd < 0)
+        return -errno;
+    return fl_fs_write_all(fd, text.p, text.n);
+}
+
+static int write_files(int dir_fd, const struct fl_launch *launch, struct fl_str config,
+                       struct fl_str orders, struct fl_arena *arena)
+{
+    struct fl_str name =
+        launch->hostname.n ? launch->hostname : fl_str_sub(launch->container_id, 0, 12);
+    const struct {
+        const char *name;
+        struct fl_str text;
+        mode_t mode;
+    } files[] = {
+        {"hosts", launch->etc_hosts, 0644},
+        {"hostname", fl_str_printf(arena, "%.*s\n", FL_STR_ARG(name)), 0644},
+        {"resolv.conf", launch->etc_resolv_conf, 0644},
+        {"config.json", config, 0600},
+        {"orders", orders, 0600},
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(files); i++) {
+        int rc = write_file(dir_fd, files[i].name, files[i].text, files[i].mode);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static bool holds_newline(const struct fl_launch *launch)
+{
+    for (size_t i = 0; i < launch->layer_count; i++)
+        if (memchr(launch->layers[i].p, '\n', launch->layers[i].n))
+            return true;
+    return false;
+}
+
+static int check_launch(const struct fl_launch *launch, struct fl_err *err)
+{
+    if (launch->container_id.n == 0 || launch->container_id.n > FL_RUNTIME_ID_MAX ||
+        launch->task_id.n == 0 || launch->task_id.n > FL_RUNTIME_ID_MAX)
+        return fl_err_set(err, -EINVAL, "the container's or the task's id is invalid");
+    if (launch->layer_count == 0 || launch->layer_count > 128 || holds_newline(launch))
+        return fl_err_set(err, -EINVAL, "the image has %zu layers; 1 to 128 are possible",
+                          launch->layer_count);
+    return 0;
+}
+
+static int make_dir(struct fl_str dir, struct fl_err *err, int *ret_fd)
+{
+    if (mkdir(dir.p, 0700) < 0)
+        return fl_err_errno(err, -errno, "cannot make the container's directory %s", dir.p);
+    int fd = open(dir.p, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return fl_err_errno(err, -errno, "cannot open %s", dir.p);
+    *ret_fd = fd;
+    return 0;
+}
+
+/* Everything up to the shim: all that can be refused is refused here. */
+static int prepare(struct fl_runtime *runtime, const struct fl_launch *launch, struct fl_str dir,
+                   struct fl_arena *arena, struct fl_err *err)
+{
+    FL_CLEANUP_BUF struct fl_buf config = FL_BUF_INIT(FL_BUNDLE_CONFIG_MAX);
+    FL_CLEANUP_BUF struct fl_buf orders = FL_BUF_INIT(2 * FL_RUNTIME_FILE_MAX);
+    FL_CLEANUP_FD int dir_fd = -1;
+    struct fl_str group =
+        fl_runtime_cgroup_path(runtime, launch->task_id, launch->container_id, arena);
+    struct fl_bundle_paths paths = {
+        .dir = dir,
+        .volumes_dir = fl_str_printf(arena, "%.*s/volumes/%.*s", FL_STR_ARG(runtime->data_dir),
+                                     FL_STR_ARG(launch->task_id)),
+        .cgroup_path = group,
+    };
+    struct fl_str note = {NULL, 0};
+    int rc = fl_bundle_make(&runtime->host, launch, &paths, arena, &config, &note, err);
+    if (rc < 0)
+        return rc;
+    if (note.n > 0)
+        fl_log_info("container %.*s: %.*s", FL_STR_ARG(launch->container_id), FL_STR_ARG(note));
+    make_orders(runtime, launch, group, arena, &orders);
+    rc = make_dir(dir, err, &dir_fd);
+    if (rc < 0)
+        return rc;
+    rc = write_files(dir_fd, launch, fl_buf_str(&config), fl_buf_str(&orders), arena);
+    if (rc < 0 || orders.overflow)
+        return fl_err_errno(err, rc < 0 ? rc : -E2BIG, "cannot write into %s", dir.p);
+    struct fl_str task_group = fl_runtime_cgroup_path(runtime, launch->task_id, FL_STR(""), arena);
+    return fl_cgroup_limit_task(&runtime->cgroup, task_group.p, launch->task->cpu_units,
+                                launch->task->memory_mib, err);
+}
+
+static int start(struct fl_runtime *runtime, const struct fl_launch *launch, struct fl_str dir,
+                 struct fl_err *err)
+{
+    pid_t pid;
+    struct fl_runtime_container *container =
+        fl_runtime_watch_add(runtime, launch->container_id, err);
+    if (!container)
+        return err ? err->status : -EINVAL;
+    int rc = fl_runtime_spawn_shim(runtime, dir, launch->netns_fd, &pid);
+    if (rc < 0) {
+        fl_runtime_watch_remove(container);
+        return fl_err_errno(err, rc, "cannot start %s", runtime->shim_path.p);
+    }
+    container->shim_child = pid;
+    int pidfd = pidfd_open(pid, 0);
+    if (pidfd < 0)
+        return 0; /* the shim's files are watched all the same */
+    (void)fl_runtime_watch_shim(container, pidfd);
+    return 0;
+}
+
+int fl_runtime_launch(struct fl_runtime *runtime, const struct fl_launch *launch,
+                      struct fl_err *err)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    int rc = check_launch(launch, err);
+    if (rc < 0)
+        return rc;
+    struct fl_str dir = fl_runtime_dir(runtime, launch->container_id, arena);
+    rc = prepare(runtime, launch, dir, arena, err);
+    if (rc == 0)
+        rc = start(runtime, launch, dir, err);
+    if (rc < 0 && rc != -EEXIST)
+        (void)fl_fs_remove_tree(AT_FDCWD, dir.p);
+    return rc;
+}

@@ -1,0 +1,265 @@
+/* From an HTTP request to a core command or a logs job, and the AWS JSON answer. */
+#include "server/api.h"
+
+#include "base/clock.h"
+#include "base/id.h"
+#include "shapes/ecs_shapes.h"
+#include "shapes/logs_shapes.h"
+#include "wire/json.h"
+
+static const char agent_target[] = "Fairlead_20261120.ShipLogs";
+
+/* One request on its way. */
+struct call {
+    struct fl_api *api;
+    struct fl_http_exchange *exchange;
+    enum fl_role role;
+};
+
+/* 32 random hex digits in a UUID's form: what users quote in questions. */
+static struct fl_str request_id(char text[37])
+{
+    uint8_t bytes[16];
+    char hex[33];
+    fl_random_bytes(bytes, sizeof(bytes));
+    fl_hex(bytes, sizeof(bytes), hex);
+    size_t n = 0;
+    for (size_t i = 0; i < 32; i++) {
+        if (i == 8 || i == 12 || i == 16 || i == 20)
+            text[n++] = '-';
+        text[n++] = hex[i];
+    }
+    text[n] = '\0';
+    return (struct fl_str){text, n};
+}
+
+static void reply(struct fl_http_exchange *exchange, unsigned status, struct fl_str body)
+{
+    char id[37];
+    struct fl_header headers[] = {
+        {FL_STR("Content-Type"), FL_STR("application/x-amz-json-1.1")},
+        {FL_STR("x-amzn-RequestId"), request_id(id)},
+    };
+    fl_http_reply(exchange, status, headers, FL_ARRAY_SIZE(headers), body);
+}
+
+void fl_api_reply(uint64_t id, unsigned status, struct fl_str body)
+{
+    reply((struct fl_http_exchange *)(uintptr_t)id, status, body);
+}
+
+static void refuse(struct fl_http_exchange *exchange, unsigned status, struct fl_str code,
+                   struct fl_str text)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(64 * 1024);
+    struct fl_json_writer jw = {.buf = &buf};
+    fl_jw_object_begin(&jw);
+    fl_jw_member_str(&jw, "__type", code);
+    fl_jw_member_str(&jw, "message", text);
+    fl_jw_object_end(&jw);
+    reply(exchange, status, fl_buf_str(&buf));
+}
+
+static const char *auth_code(enum fl_sigv4_status status)
+{
+    switch (status) {
+    case FL_SIGV4_MISSING:
+        return "MissingAuthenticationTokenException";
+    case FL_SIGV4_INCOMPLETE:
+        return "IncompleteSignatureException";
+    case FL_SIGV4_UNKNOWN_KEY:
+        return "UnrecognizedClientException";
+    case FL_SIGV4_EXPIRED:
+    case FL_SIGV4_WRONG_SCOPE:
+    case FL_SIGV4_MISMATCH:
+        return "InvalidSignatureException";
+    case FL_SIGV4_OK:
+        break;
+    }
+    return NULL;
+}
+
+static bool authenticate(struct fl_api *api, struct fl_http_exchange *exchange,
+                         struct call *ret_call)
+{
+    const struct fl_sigv4_request request = {
+        .method = exchange->method,
+        .path = exchange->path,
+        .query = exchange->query,
+        .headers = exchange->headers,
+        .header_count = exchange->header_count,
+        .body = exchange->body,
+    };
+    struct fl_sigv4_result result =
+        fl_sigv4_verify(&request, api->region, fl_clock_wall_ms(), api->cache, fl_keys_lookup,
+                        api->keys, exchange->arena);
+    const char *code = auth_code(result.status);
+    if (code) {
+        refuse(exchange, 400, fl_str_of(code), result.text);
+        return false;
+    }
+    *ret_call = (struct call){
+        .api = api,
+        .exchange = exchange,
+        .role = fl_keys_role(api->keys, result.access_key_id),
+    };
+    return true;
+}
+
+/* What an agent's key may call. */
+static bool agent_may(int operation)
+{
+    static const int allowed[] = {
+        ECS_OP_CreateCluster,
+        ECS_OP_DiscoverPollEndpoint,
+        ECS_OP_RegisterContainerInstance,
+        ECS_OP_SubmitAttachmentStateChanges,
+        ECS_OP_SubmitContainerStateChange,
+        ECS_OP_SubmitTaskStateChange,
+        ECS_OP_UpdateContainerInstancesState,
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(allowed); i++)
+        if (allowed[i] == operation)
+            return true;
+    return false;
+}
+
+static void deny(struct call *call, const char *service, struct fl_str operation)
+{
+    struct fl_str text = fl_str_printf(
+        call->exchange->arena,
+        "User: arn:aws:iam::%.*s:user/fairlead-agent is not authorized to perform: %s:%.*s",
+        FL_STR_ARG(call->api->account), service, FL_STR_ARG(operation));
+    refuse(call->exchange, 400, FL_STR("AccessDeniedException"), text);
+}
+
+/* Decodes the body into the operation's input; NULL after answering the refusal. */
+static void *decode_input(struct call *call, const struct fl_operation *operation,
+                          const char *invalid_code)
+{
+    struct fl_http_exchange *exchange = call->exchange;
+    struct fl_err err;
+    struct fl_shape_error fault;
+    FL_CLEANUP_JSON json_t *json =
+        fl_json_parse(exchange->body.n ? exchange->body : FL_STR("{}"), &err);
+    if (!json) {
+        refuse(exchange, 400, FL_STR("SerializationException"), fl_str_of(err.text));
+        return NULL;
+    }
+    void *input = fl_arena_alloc(exchange->arena, fl_shape_size(operation->input));
+    if (fl_shape_decode(operation->input, json, exchange->arena, input, &fault) == 0)
+        return input;
+    refuse(exchange, 400,
+           fault.fault == FL_SHAPE_TYPE ? FL_STR("SerializationException")
+                                        : fl_str_of(invalid_code),
+           fl_str_of(fault.text));
+    return NULL;
+}
+
+static void call_ecs(struct call *call, int operation)
+{
+    const struct fl_operation *op = &ecs_service.operations[operation];
+    if (call->role == FL_ROLE_AGENT && !agent_may(operation)) {
+        deny(call, "ecs", fl_str_of(op->name));
+        return;
+    }
+    void *input =
+        decode_input(call, op,
+                     operation == ECS_OP_RegisterTaskDefinition ? "ClientException"
+                                                                : "InvalidParameterException");
+    if (!input)
+        return;
+    struct fl_event event = {
+        .kind = FL_EVENT_COMMAND,
+        .request_id = (uint64_t)(uintptr_t)call->exchange,
+        .operation = operation,
+        .input = input,
+        .input_size = call->exchange->body.n,
+    };
+    fl_engine_step(call->api->engine, &event);
+}
+
+static void logs_replied(void *context, unsigned status, struct fl_str code, struct fl_str body)
+{
+    struct fl_http_exchange *exchange = context;
+    if (status == 200)
+        reply(exchange, status, body);
+    else
+        refuse(exchange, status, code, body);
+}
+
+static void call_logs(struct call *call, int operation)
+{
+    const struct fl_operation *op = &logs_service.operations[operation];
+    if (call->role == FL_ROLE_AGENT) {
+        deny(call, "logs", fl_str_of(op->name));
+        return;
+    }
+    if (!op->input) {
+        refuse(call->exchange, 400, FL_STR("ClientException"),
+               fl_str_printf(call->exchange->arena, "%s is not implemented yet.", op->name));
+        return;
+    }
+    void *input = decode_input(call, op, "InvalidParameterException");
+    if (input)
+        fl_logs_handle(call->api->logs, operation, input, call->exchange->arena, fl_clock_wall_ms(),
+                       logs_replied, call->exchange);
+}
+
+static void unknown_operation(struct fl_http_exchange *exchange, struct fl_str target)
+{
+    struct fl_str text = target.n
+                             ? fl_str_printf(exchange->arena, "The operation '%.*s' is unknown.",
+                                             (int)FL_MIN(target.n, (size_t)200), target.p)
+                             : FL_STR("The request names no operation: X-Amz-Target is missing.");
+    refuse(exchange, 400, FL_STR("UnknownOperationException"), text);
+}
+
+static void dispatch(struct call *call)
+{
+    static const struct {
+        const struct fl_service *service;
+        void (*handle)(struct call *call, int operation);
+    } services[] = {{&ecs_service, call_ecs}, {&logs_service, call_logs}};
+    struct fl_str target = fl_http_header(call->exchange, "X-Amz-Target");
+    struct fl_str name = target, prefix = FL_STR("");
+    if (fl_str_is(target, agent_target)) {
+        fl_logs_ship(call->api->logs, call->exchange->body, call->exchange->arena,
+                     fl_clock_wall_ms(), logs_replied, call->exchange);
+        return;
+    }
+    (void)fl_str_split(&name, '.', &prefix);
+    for (size_t i = 0; i < FL_ARRAY_SIZE(services); i++) {
+        if (!fl_str_is(prefix, services[i].service->target_prefix))
+            continue;
+        int operation = fl_service_find(services[i].service, name);
+        if (operation < 0)
+            break;
+        services[i].handle(call, operation);
+        return;
+    }
+    unknown_operation(call->exchange, target);
+}
+
+void fl_api_handle(void *context, struct fl_http_exchange *exchange)
+{
+    struct fl_api *api = context;
+    struct call call;
+    bool is_session = fl_str_is(exchange->method, "GET") && fl_str_is(exchange->path, "/acs/ws");
+    if (!is_session && !fl_str_is(exchange->path, "/")) {
+        refuse(exchange, 404, FL_STR("UnknownOperationException"),
+               FL_STR("Nothing is served at this path."));
+        return;
+    }
+    if (!is_session && !fl_str_is(exchange->method, "POST")) {
+        refuse(exchange, 405, FL_STR("UnknownOperationException"),
+               FL_STR("The API is called with POST."));
+        return;
+    }
+    if (!authenticate(api, exchange, &call))
+        return;
+    if (is_session)
+        fl_sessions_accept(api->sessions, exchange);
+    else
+        dispatch(&call);
+}

@@ -1,0 +1,28 @@
+/* The HTTP face of the API: authenticates a request, finds its service and operation, decodes and
+ * validates its input by the tables, and hands it on. */
+#pragma once
+
+#include "core/core.h"
+#include "net/http_server.h"
+#include "server/engine.h"
+#include "server/keys.h"
+#include "server/logs.h"
+#include "server/sessions.h"
+
+/* Largest request body: PutLogEvents' mebibyte of messages with every character escaped. */
+enum { FL_API_MAX_BODY = 8 << 20 };
+
+struct fl_api {
+    struct fl_keys *keys;
+    struct fl_sigv4_cache *cache;
+    struct fl_engine *engine;
+    struct fl_logs *logs;
+    struct fl_sessions *sessions;
+    struct fl_str region;
+    struct fl_str account;
+};
+
+/* The server's fl_http_handler; context is the struct fl_api. */
+void fl_api_handle(void *context, struct fl_http_exchange *exchange);
+/* Answers the exchange that a reply effect's request_id stands for. */
+void fl_api_reply(uint64_t request_id, unsigned status, struct fl_str body);

@@ -1,0 +1,159 @@
+/* Putting the control plane together: stores, core, engine, sessions, HTTP; and taking it apart. */
+#include "server/server.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "server/api.h"
+
+enum { MAX_CONNECTIONS = 4096 };
+
+struct server {
+    uv_loop_t loop;
+    struct fl_arena *arena;
+    struct fl_core *core;
+    struct fl_store *store;
+    struct fl_http_server *http;
+    struct fl_api api;
+    uv_signal_t signals[2];
+    bool is_stopping;
+};
+
+static void on_effect(void *context, const struct fl_effect *effect)
+{
+    struct server *server = context;
+    switch (effect->kind) {
+    case FL_EFFECT_REPLY:
+        fl_api_reply(effect->request_id, effect->status, effect->body);
+        return;
+    case FL_EFFECT_AGENT_TASK:
+        fl_sessions_task(server->api.sessions, effect);
+        return;
+    }
+}
+
+static void on_turn_done(void *context)
+{
+    struct server *server = context;
+    fl_sessions_flush(server->api.sessions);
+}
+
+static void on_signal(uv_signal_t *handle, FL_UNUSED int number)
+{
+    struct server *server = handle->data;
+    server->is_stopping = true;
+    uv_stop(&server->loop);
+}
+
+static void watch_signals(struct server *server)
+{
+    static const int numbers[] = {SIGTERM, SIGINT};
+    (void)signal(SIGPIPE, SIG_IGN);
+    for (size_t i = 0; i < FL_ARRAY_SIZE(numbers); i++) {
+        (void)uv_signal_init(&server->loop, &server->signals[i]);
+        server->signals[i].data = server;
+        (void)uv_signal_start(&server->signals[i], on_signal, numbers[i]);
+    }
+}
+
+static const char *path_of(struct server *server, const struct fl_server_config *config,
+                           const char *name)
+{
+    return fl_str_printf(server->arena, "%.*s/%s", FL_STR_ARG(config->data_dir), name).p;
+}
+
+static int open_core(struct server *server, const struct fl_server_config *config,
+                     struct fl_err *err)
+{
+    static const struct fl_engine_callbacks callbacks = {on_effect, on_turn_done};
+    struct fl_str advertise = config->advertise.n ? config->advertise
+                                                  : fl_str_printf(server->arena, "http://%.*s",
+                                                                  FL_STR_ARG(config->listen));
+    struct fl_core_config core_config = {
+        .region = config->region,
+        .account = config->account,
+        .endpoint = fl_str_printf(server->arena, "%.*s/acs", FL_STR_ARG(advertise)),
+        .strict = config->strict,
+    };
+    int rc = fl_store_open_sqlite(path_of(server, config, "server.db"), &server->loop,
+                                  &server->store, err);
+    if (rc < 0)
+        return rc;
+    server->core = fl_core_new(&core_config);
+    server->api.sessions =
+        fl_sessions_new(&server->loop, server->core, fl_store_epoch(server->store));
+    rc = fl_engine_open(&server->loop, server->core, server->store, &callbacks, server,
+                        &server->api.engine, err);
+    if (rc == 0)
+        fl_sessions_attach(server->api.sessions, server->api.engine);
+    return rc;
+}
+
+static int open_server(struct server *server, const struct fl_server_config *config,
+                       struct fl_err *err)
+{
+    server->api.region = config->region;
+    server->api.account = config->account;
+    server->api.cache = fl_sigv4_cache_new();
+    int rc = fl_keys_load(config->data_dir, &server->api.keys, err);
+    if (rc == 0)
+        rc = open_core(server, config, err);
+    if (rc == 0)
+        rc = fl_logs_open(&server->loop, path_of(server, config, "logs.db"), config->region,
+                          config->account, &server->api.logs, err);
+    struct fl_http_server_config http = {
+        .listen = config->listen,
+        .max_body = FL_API_MAX_BODY,
+        .max_connections = MAX_CONNECTIONS,
+        .handler = fl_api_handle,
+        .context = &server->api,
+    };
+    if (rc == 0)
+        rc = fl_http_server_start(&server->loop, &http, &server->http, err);
+    return rc;
+}
+
+/* What was answered is durable already; this only spares the next start some work. */
+static void close_server(struct server *server)
+{
+    if (server->http)
+        fl_http_server_stop(server->http);
+    if (server->api.engine)
+        fl_engine_close(server->api.engine);
+    if (server->api.sessions)
+        fl_sessions_free(server->api.sessions);
+    if (server->store)
+        fl_store_close(server->store);
+    if (server->api.logs)
+        fl_logs_close(server->api.logs);
+    for (int i = 0; i < 100 && uv_run(&server->loop, UV_RUN_NOWAIT); i++)
+        ;
+    fl_core_free(server->core);
+    fl_keys_free(server->api.keys);
+    fl_sigv4_cache_free(server->api.cache);
+    fl_arena_free(server->arena);
+}
+
+int fl_server_run(const struct fl_server_config *config)
+{
+    struct server server = {.arena = fl_arena_new()};
+    struct fl_err err = {0};
+    (void)uv_loop_init(&server.loop);
+    watch_signals(&server);
+    int rc = open_server(&server, config, &err);
+    if (rc < 0) {
+        (void)fprintf(stderr, "fairlead server: %s\n", err.text);
+        close_server(&server);
+        return 1;
+    }
+    struct fl_core_counts counts = fl_core_count(server.core);
+    fl_log_info("serving on %.*s: %zu clusters, %zu instances, %zu task definitions, %zu tasks",
+                FL_STR_ARG(config->listen), counts.clusters, counts.instances, counts.definitions,
+                counts.tasks);
+    while (!server.is_stopping)
+        (void)uv_run(&server.loop, UV_RUN_DEFAULT);
+    fl_log_info("stopping");
+    close_server(&server);
+    return 0;
+}

@@ -1,0 +1,324 @@
+/* Sessions by instance, their heartbeats and payloads. */
+#include "server/sessions.h"
+
+#include <bsd/sys/tree.h>
+
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/log.h"
+#include "wire/acs.h"
+#include "wire/arn.h"
+#include "wire/url.h"
+
+/* Bounds of one payload message; what is more goes into the next. */
+enum { PAYLOAD_TASKS = 100, PAYLOAD_BYTES = 1 << 20, MAX_UNACKED = 256, ID_SIZE = 33 };
+
+struct unacked {
+    char id[ID_SIZE];
+    int64_t sent_ms;
+};
+
+struct session {
+    RB_ENTRY(session) by_instance;
+    struct fl_sessions *owner;
+    struct fl_ws *ws;
+    uint64_t number;
+    struct fl_arena *arena; /* names below */
+    struct fl_str cluster;
+    struct fl_str instance;
+    struct fl_str cluster_arn;
+    struct fl_str instance_arn;
+    int64_t heard_ms; /* monotonic */
+    struct fl_str tasks[PAYLOAD_TASKS];
+    size_t task_count;
+    size_t task_bytes;
+    struct fl_arena *task_arena;
+    struct unacked unacked[MAX_UNACKED]; /* oldest first */
+    size_t unacked_count;
+    bool is_closing;
+    bool is_replaced;
+};
+
+RB_HEAD(session_tree, session);
+
+struct fl_sessions {
+    struct fl_core *core;
+    struct fl_engine *engine;
+    struct session_tree tree;
+    size_t count;
+    uint64_t last_number;
+    uint64_t epoch;
+    uint32_t counter;
+    uv_timer_t heartbeat;
+};
+
+static int order(const struct session *a, const struct session *b)
+{
+    int by_cluster = fl_str_cmp(a->cluster, b->cluster);
+    return by_cluster ? by_cluster : fl_str_cmp(a->instance, b->instance);
+}
+
+RB_GENERATE_INTERNAL(session_tree, session, by_instance, order, FL_UNUSED static)
+
+static struct session *find(struct fl_sessions *sessions, struct fl_str cluster,
+                            struct fl_str instance)
+{
+    struct session probe = {.cluster = cluster, .instance = instance};
+    return RB_FIND(session_tree, &sessions->tree, &probe);
+}
+
+static void session_drop(struct session *session)
+{
+    fl_arena_free(session->task_arena);
+    fl_arena_free(session->arena);
+    free(session);
+}
+
+static void new_message_id(char ret_id[ID_SIZE])
+{
+    uint8_t bytes[16];
+    fl_random_bytes(bytes, sizeof(bytes));
+    fl_hex(bytes, sizeof(bytes), ret_id);
+}
+
+static void close_session(struct session *session, const char *why)
+{
+    if (session->is_closing)
+        return;
+    session->is_closing = true;
+    fl_log_info("agent of instance %.*s: session closed: %s", FL_STR_ARG(session->instance), why);
+    fl_ws_close(session->ws, 1000, fl_str_of(why));
+}
+
+static void remember_unacked(struct session *session, const char *id)
+{
+    if (session->unacked_count == MAX_UNACKED) {
+        close_session(session, "too many messages wait for an acknowledgement");
+        return;
+    }
+    struct unacked *entry = &session->unacked[session->unacked_count++];
+    memcpy(entry->id, id, ID_SIZE);
+    entry->sent_ms = fl_clock_mono_ms();
+}
+
+static void send_payload(struct session *session)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(FL_WS_MAX_MESSAGE);
+    char id[ID_SIZE];
+    if (session->task_count == 0)
+        return;
+    new_message_id(id);
+    struct fl_acs_header header = {
+        .cluster_arn = session->cluster_arn,
+        .instance_arn = session->instance_arn,
+        .message_id = fl_str_of(id),
+        .seq = fl_acs_seq(session->owner->epoch, ++session->owner->counter),
+        .generated_ms = fl_clock_wall_ms(),
+    };
+    fl_acs_payload(&buf, &header, session->tasks, session->task_count);
+    FL_ASSERT(!buf.overflow);
+    fl_ws_send(session->ws, fl_buf_str(&buf));
+    remember_unacked(session, id);
+    session->task_count = session->task_bytes = 0;
+    fl_arena_reset(session->task_arena);
+}
+
+void fl_sessions_task(struct fl_sessions *sessions, const struct fl_effect *effect)
+{
+    struct session *session = find(sessions, effect->cluster, effect->instance);
+    if (!session || session->is_closing)
+        return;
+    if (session->task_count == PAYLOAD_TASKS ||
+        session->task_bytes + effect->task.n > PAYLOAD_BYTES)
+        send_payload(session);
+    session->tasks[session->task_count++] = fl_str_dup(session->task_arena, effect->task);
+    session->task_bytes += effect->task.n;
+}
+
+void fl_sessions_flush(struct fl_sessions *sessions)
+{
+    struct session *session;
+    RB_FOREACH (session, session_tree, &sessions->tree)
+        send_payload(session);
+}
+
+static void take_ack(struct session *session, struct fl_str id)
+{
+    for (size_t i = 0; i < session->unacked_count; i++) {
+        if (!fl_str_is(id, session->unacked[i].id))
+            continue;
+        session->unacked_count--;
+        memmove(&session->unacked[i], &session->unacked[i + 1],
+                (session->unacked_count - i) * sizeof(session->unacked[0]));
+        return;
+    }
+}
+
+static void on_message(void *context, FL_UNUSED struct fl_ws *ws, struct fl_str text)
+{
+    struct session *session = context;
+    struct fl_acs_message message;
+    struct fl_err err;
+    session->heard_ms = fl_clock_mono_ms();
+    if (fl_acs_decode(text, &message, &err) < 0) {
+        fl_log_warn("agent of instance %.*s: %s", FL_STR_ARG(session->instance), err.text);
+        return;
+    }
+    struct fl_acs_header header = fl_acs_read_header(&message);
+    if (message.type == FL_ACS_ACK)
+        take_ack(session, header.message_id);
+    else if (message.type == FL_ACS_NACK)
+        fl_log_warn("agent of instance %.*s refuses message %.*s", FL_STR_ARG(session->instance),
+                    FL_STR_ARG(header.message_id));
+    fl_acs_message_release(&message);
+}
+
+static void tell_core(struct session *session, enum fl_event_kind kind, struct fl_event *event)
+{
+    event->kind = kind;
+    event->cluster = session->cluster;
+    event->instance = session->instance;
+    event->session = session->number;
+    fl_engine_step(session->owner->engine, event);
+}
+
+static void on_closed(void *context, FL_UNUSED struct fl_ws *ws, FL_UNUSED uint16_t code,
+                      FL_UNUSED unsigned http_status, FL_UNUSED struct fl_str text)
+{
+    struct session *session = context;
+    struct fl_sessions *sessions = session->owner;
+    if (!session->is_replaced)
+        (void)RB_REMOVE(session_tree, &sessions->tree, session);
+    sessions->count--;
+    if (sessions->engine) {
+        struct fl_event event = {0};
+        tell_core(session, FL_EVENT_AGENT_DISCONNECTED, &event);
+    }
+    session_drop(session);
+}
+
+static void refuse(struct fl_http_exchange *exchange, const char *type, const char *text)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(4096);
+    struct fl_header header = {FL_STR("Content-Type"), FL_STR("application/json")};
+    fl_acs_error(&buf, type, fl_str_of(text));
+    fl_http_reply(exchange, 400, &header, 1, fl_buf_str(&buf));
+}
+
+static struct session *session_new(struct fl_sessions *sessions, struct fl_str cluster_arn,
+                                   struct fl_str instance_arn)
+{
+    struct session *session = fl_calloc(1, sizeof(*session));
+    struct fl_str cluster = fl_arn_last(cluster_arn);
+    session->owner = sessions;
+    session->number = ++sessions->last_number;
+    session->arena = fl_arena_new();
+    session->task_arena = fl_arena_new();
+    session->cluster = fl_str_dup(session->arena, cluster.n ? cluster : FL_STR("default"));
+    session->instance = fl_str_dup(session->arena, fl_arn_last(instance_arn));
+    session->cluster_arn = fl_str_dup(session->arena, cluster_arn);
+    session->instance_arn = fl_str_dup(session->arena, instance_arn);
+    session->heard_ms = fl_clock_mono_ms();
+    return session;
+}
+
+/* A newer session of an instance fences the older one. */
+static void register_session(struct session *session)
+{
+    struct fl_sessions *sessions = session->owner;
+    struct session *older = find(sessions, session->cluster, session->instance);
+    if (older) {
+        (void)RB_REMOVE(session_tree, &sessions->tree, older);
+        older->is_replaced = true;
+        close_session(older, "a newer session of the same instance");
+    }
+    (void)RB_INSERT(session_tree, &sessions->tree, session);
+    sessions->count++;
+}
+
+void fl_sessions_accept(struct fl_sessions *sessions, struct fl_http_exchange *exchange)
+{
+    static const struct fl_ws_callbacks callbacks = {.message = on_message, .closed = on_closed};
+    struct fl_arena *arena = exchange->arena;
+    struct fl_str cluster_arn = fl_url_parameter(arena, exchange->query, "clusterArn");
+    struct fl_str instance_arn = fl_url_parameter(arena, exchange->query, "containerInstanceArn");
+    struct fl_event event = {
+        .agent_version = fl_url_parameter(arena, exchange->query, "agentVersion"),
+        .agent_hash = fl_url_parameter(arena, exchange->query, "agentHash"),
+        .docker_version = fl_url_parameter(arena, exchange->query, "dockerVersion"),
+    };
+    struct session *session = session_new(sessions, cluster_arn, instance_arn);
+    if (!fl_core_instance_active(sessions->core, session->cluster, session->instance)) {
+        session_drop(session);
+        refuse(exchange, "InactiveInstanceException",
+               "The container instance is not registered or is inactive.");
+        return;
+    }
+    if (sessions->count >= FL_SESSION_MAX) {
+        session_drop(session);
+        refuse(exchange, "ServerException", "Too many agent sessions.");
+        return;
+    }
+    event.agent_version = fl_str_dup(session->arena, event.agent_version);
+    event.agent_hash = fl_str_dup(session->arena, event.agent_hash);
+    event.docker_version = fl_str_dup(session->arena, event.docker_version);
+    session->ws = fl_http_upgrade(exchange, &callbacks, session);
+    if (!session->ws) {
+        session_drop(session);
+        return;
+    }
+    register_session(session);
+    fl_log_info("agent of instance %.*s connected", FL_STR_ARG(session->instance));
+    tell_core(session, FL_EVENT_AGENT_CONNECTED, &event);
+}
+
+static void on_heartbeat(uv_timer_t *timer)
+{
+    struct fl_sessions *sessions = timer->data;
+    int64_t now_ms = fl_clock_mono_ms();
+    struct session *session;
+    RB_FOREACH (session, session_tree, &sessions->tree) {
+        FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(4096);
+        char id[ID_SIZE];
+        if (now_ms - session->heard_ms > FL_SESSION_SILENCE_MS) {
+            close_session(session, "no answer to heartbeats");
+            continue;
+        }
+        if (session->unacked_count && now_ms - session->unacked[0].sent_ms > FL_SESSION_ACK_MS) {
+            close_session(session, "a payload was not acknowledged");
+            continue;
+        }
+        new_message_id(id);
+        fl_acs_heartbeat(&buf, fl_str_of(id));
+        fl_ws_send(session->ws, fl_buf_str(&buf));
+    }
+}
+
+struct fl_sessions *fl_sessions_new(uv_loop_t *loop, struct fl_core *core, uint64_t epoch)
+{
+    struct fl_sessions *sessions = fl_calloc(1, sizeof(*sessions));
+    sessions->core = core;
+    sessions->epoch = epoch;
+    RB_INIT(&sessions->tree);
+    (void)uv_timer_init(loop, &sessions->heartbeat);
+    sessions->heartbeat.data = sessions;
+    (void)uv_timer_start(&sessions->heartbeat, on_heartbeat, FL_SESSION_HEARTBEAT_MS,
+                         FL_SESSION_HEARTBEAT_MS);
+    return sessions;
+}
+
+void fl_sessions_attach(struct fl_sessions *sessions, struct fl_engine *engine)
+{
+    sessions->engine = engine;
+}
+
+static void timer_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+void fl_sessions_free(struct fl_sessions *sessions)
+{
+    sessions->engine = NULL;
+    uv_close((uv_handle_t *)&sessions->heartbeat, timer_closed);
+}

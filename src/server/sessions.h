@@ -1,0 +1,32 @@
+/* Agents' ACS sessions: one websocket per container instance.
+ *
+ * What is sent follows from the core's effects; what an agent has not acknowledged is sent again
+ * after it reconnects, because the core works it out anew then. */
+#pragma once
+
+#include <uv.h>
+
+#include "core/core.h"
+#include "net/http_server.h"
+#include "server/engine.h"
+
+enum {
+    FL_SESSION_HEARTBEAT_MS = 30 * 1000,
+    FL_SESSION_SILENCE_MS = 60 * 1000, /* an agent that says nothing this long is gone */
+    FL_SESSION_ACK_MS = 20 * 1000,     /* a payload not acknowledged by then: reconnect */
+    FL_SESSION_MAX = 20000,
+};
+
+struct fl_sessions;
+
+struct fl_sessions *fl_sessions_new(uv_loop_t *loop, struct fl_core *core, uint64_t epoch);
+/* The engine is made after the sessions; needed before the first request. */
+void fl_sessions_attach(struct fl_sessions *sessions, struct fl_engine *engine);
+void fl_sessions_free(struct fl_sessions *sessions);
+
+/* A GET of <endpoint>/ws whose signature is good: upgrades it, or answers why not. */
+void fl_sessions_accept(struct fl_sessions *sessions, struct fl_http_exchange *exchange);
+/* FL_EFFECT_AGENT_TASK: gathers the task for its instance's next payload. */
+void fl_sessions_task(struct fl_sessions *sessions, const struct fl_effect *effect);
+/* Sends what was gathered. */
+void fl_sessions_flush(struct fl_sessions *sessions);

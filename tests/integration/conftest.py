@@ -1,0 +1,102 @@
+"""Fixtures: images made on the spot, one cluster for the tests that leave it as they found it, and
+private ones for those that do not. Every cluster ends with `uninstall` and a search for leaks."""
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+sys.dont_write_bytecode = True
+
+import cluster as clusters  # noqa: E402
+
+ROOT = clusters.ROOT
+
+
+def pytest_collection_modifyitems(items):
+    if os.geteuid() != 0:
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+def _busybox_root(root):
+    """Debian's busybox with every applet as a link, and the little a root needs besides."""
+    for name in ("bin", "dev", "etc", "home", "mnt", "proc", "root", "sys", "tmp", "var"):
+        (root / name).mkdir(parents=True)
+    (root / "tmp").chmod(0o1777)
+    shutil.copy("/bin/busybox", root / "bin" / "busybox")
+    for applet in clusters.run("/bin/busybox", "--list").stdout.split():
+        if applet != "busybox":
+            (root / "bin" / applet).symlink_to("busybox")
+    (root / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n"
+                                         "daemon:x:1:1:daemon:/:/bin/sh\n"
+                                         "web:x:1000:1001:web:/home:/bin/sh\n")
+    (root / "etc" / "group").write_text("root:x:0:\ndaemon:x:1:\nweb:x:1001:\n")
+
+
+@pytest.fixture(scope="session")
+def busybox(tmp_path_factory):
+    """A docker-archive of busybox."""
+    folder = tmp_path_factory.mktemp("images")
+    _busybox_root(folder / "root")
+    path = folder / "busybox.tar"
+    clusters.run(sys.executable, str(ROOT / "tools" / "mkimage.py"), "--tag", "busybox:1", "--cmd",
+                 "/bin/sh", "--output", str(path), str(folder / "root"))
+    return path
+
+
+def _made(busybox, *flags):
+    made = clusters.Cluster(*flags)
+    try:
+        made.up()
+        made.load_image(busybox, "busybox:1")
+    except BaseException:
+        print(made.diagnose())
+        _gone(made)
+        raise
+    return made
+
+
+def _gone(made):
+    try:
+        made.uninstall()
+    except (AssertionError, subprocess.TimeoutExpired):
+        print(made.diagnose())
+        raise
+    leaks = made.leaks()
+    assert not leaks, "\n".join(leaks)
+
+
+@pytest.fixture(scope="session")
+def shared(busybox):
+    """One cluster for many tests; it offers more than the machine has, so that none waits."""
+    made = _made(busybox, "--cpu-units", "65536", "--memory-mib", "65536")
+    yield made
+    _gone(made)
+
+
+@pytest.fixture
+def cluster(shared, request):
+    yield shared
+    if getattr(request.node, "failed_call", False):
+        print(shared.diagnose())
+    shared.stop_all()
+
+
+@pytest.fixture
+def private(busybox, request):
+    made = _made(busybox, "--cpu-units", "65536", "--memory-mib", "65536")
+    yield made
+    if getattr(request.node, "failed_call", False):
+        print(made.diagnose())
+    _gone(made)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    if call.when == "call" and outcome.get_result().failed:
+        item.failed_call = True

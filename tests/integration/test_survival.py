@@ -1,0 +1,136 @@
+"""Goal: no death of agent or server harms a task, and nothing of what happened meanwhile is lost.
+Method: kill -9 on a private cluster while containers count, end and are asked to end."""
+import os
+import time
+
+import botocore.exceptions
+import cluster as clusters
+import pytest
+
+COUNTING = "i=0; while :; do echo $i; i=$((i+1)); sleep 0.01; done"
+
+
+def pids_of(private):
+    """Processes in the installation's cgroups."""
+    found = set()
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/cgroup") as groups:
+                    if f"/{private.tag}/" in groups.read():
+                        found.add(int(name))
+            except OSError:
+                pass
+    return found
+
+
+def start_counting(private, group):
+    arn = private.start(private.register(
+        clusters.sh(COUNTING, logConfiguration=clusters.awslogs(group))))
+    private.wait(arn, "RUNNING")
+    return arn, f"t/main/{arn.rsplit('/', 1)[1]}"
+
+
+def lines(private, group, stream):
+    return [int(line) for line in private.messages(group, stream)]
+
+
+def assert_counts_on(private, group, stream):
+    """Lines come in order, none lost, none doubled, and new ones arrive."""
+    before = len(lines(private, group, stream))
+    clusters.until(lambda: len(lines(private, group, stream)) > before + 20, what="new lines",
+                   pause=0.1)
+    found = lines(private, group, stream)
+    assert found == list(range(len(found)))
+
+
+@pytest.mark.parametrize("victims", [("agent",), ("server",), ("agent", "server"),
+                                     ("server", "agent")])
+def test_kill_9_loses_no_task_and_no_line(private, victims):
+    arn, stream = start_counting(private, "/count")
+    assert_counts_on(private, "/count", stream)
+    before = pids_of(private)
+    for role in victims:
+        private.kill(role)
+    time.sleep(0.5)  # the container counts on while nobody listens
+    private.up()
+    assert before and before <= pids_of(private)
+    assert private.wait(arn, "RUNNING")["containers"][0]["lastStatus"] == "RUNNING"
+    assert_counts_on(private, "/count", stream)
+    private.ecs.stop_task(task=arn)
+    assert private.wait(arn)["stopCode"] == "UserInitiated"
+
+
+@pytest.mark.parametrize("victims", [("agent",), ("server",), ("agent", "server")])
+def test_what_ends_meanwhile_is_reported(private, victims):
+    flag = "/tmp/go"
+    arn = private.start(private.register(
+        clusters.sh(f"echo before; while [ ! -e {flag} ]; do sleep 0.05; done; echo after; exit 23",
+                    logConfiguration=clusters.awslogs("/meanwhile"))))
+    private.wait(arn, "RUNNING")
+    container = min(pids_of(private))
+    for role in victims:
+        private.kill(role)
+    open(f"/proc/{container}/root{flag}", "w").close()
+    clusters.until(lambda: not pids_of(private), what="the container's end")
+    private.up()
+    task = private.wait(arn)
+    assert task["containers"][0]["exitCode"] == 23
+    assert task["stopCode"] == "EssentialContainerExited"
+    assert private.messages("/meanwhile", f"t/main/{arn.rsplit('/', 1)[1]}") == ["before", "after"]
+
+
+def test_down_and_up_adopt_what_runs(private):
+    arn, stream = start_counting(private, "/adopted")
+    before = pids_of(private)
+    private.fairlead("down")
+    assert not private.status()["server"]["running"]
+    assert not private.status()["agent"]["running"]
+    assert before <= pids_of(private)
+    private.up()
+    assert before <= pids_of(private)
+    assert private.wait(arn, "RUNNING")
+    assert_counts_on(private, "/adopted", stream)
+    instances = private.ecs.list_container_instances()["containerInstanceArns"]
+    assert len(instances) == 1
+
+
+def test_down_with_tasks_stops_them(private):
+    arn, _ = start_counting(private, "/stopped")
+    private.fairlead("down", "--tasks", timeout=200)
+    assert not pids_of(private)
+    private.up()
+    assert private.task(arn)["lastStatus"] == "STOPPED"
+
+
+def test_what_was_answered_survives_the_server(private):
+    """Definitions, tasks and tokens that a client was told of are there after kill -9, again and
+    again, at any moment."""
+    definition = private.register(clusters.sh("sleep 1000 & wait", memory=8))
+    told = []
+    for round_number in range(5):
+        for i in range(4):
+            told.append(private.start(definition, clientToken=f"{round_number}-{i}"))
+        private.kill("server")
+        with pytest.raises(botocore.exceptions.BotoCoreError):
+            private.ecs.list_tasks()
+        private.up()
+        known = private.ecs.describe_tasks(tasks=told)
+        assert not known["failures"]
+        assert private.start(definition, clientToken=f"{round_number}-0") == told[4 * round_number]
+    for arn in told:
+        private.wait(arn, "RUNNING")
+    running = set(private.ecs.list_tasks()["taskArns"])
+    assert running == set(told)
+
+
+def test_tasks_asked_for_while_the_agent_is_away_start_later(private):
+    definition = private.register(clusters.sh("sleep 1000 & wait"))
+    stopping = private.start(definition)
+    private.wait(stopping, "RUNNING")
+    private.kill("agent")
+    private.ecs.stop_task(task=stopping)
+    private.up()
+    assert private.wait(stopping)["stopCode"] == "UserInitiated"
+    again = private.start(definition)
+    private.wait(again, "RUNNING")
