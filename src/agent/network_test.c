@@ -16,7 +16,9 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -43,6 +45,22 @@ static struct {
     struct fl_network *network;
 } t;
 
+/* Runs a line of shell; its exit code. output_fd -1: our own standard output. */
+static int run_shell(const char *command, int output_fd)
+{
+    const char *argv[] = {"sh", "-c", command, NULL};
+    posix_spawn_file_actions_t actions;
+    pid_t pid;
+    int status = -1;
+    posix_spawn_file_actions_init(&actions);
+    if (output_fd >= 0)
+        posix_spawn_file_actions_adddup2(&actions, output_fd, STDOUT_FILENO);
+    if (posix_spawn(&pid, "/bin/sh", &actions, NULL, (char *const *)argv, environ) == 0)
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+    posix_spawn_file_actions_destroy(&actions);
+    return status;
+}
+
 static int sh(const char *format, ...) FL_PRINTF(1, 2);
 
 static int sh(const char *format, ...)
@@ -52,17 +70,17 @@ static int sh(const char *format, ...)
     va_start(args, format);
     vsnprintf(command, sizeof(command), format, args);
     va_end(args);
-    return system(command);
+    return run_shell(command, -1);
 }
 
 static void output_of(const char *command, struct fl_buf *ret_output)
 {
     char chunk[4096];
-    FILE *pipe = popen(command, "re");
-    assert_non_null(pipe);
-    for (size_t n; (n = fread(chunk, 1, sizeof(chunk), pipe)) > 0;)
-        fl_buf_add(ret_output, chunk, n);
-    assert_int_equal(pclose(pipe), 0);
+    FL_CLEANUP_FD int fd = memfd_create("output", MFD_CLOEXEC);
+    assert_int_equal(run_shell(command, fd), 0);
+    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+    for (ssize_t n; (n = read(fd, chunk, sizeof(chunk))) > 0;)
+        fl_buf_add(ret_output, chunk, (size_t)n);
 }
 
 static void enter(int netns_fd)

@@ -12,9 +12,8 @@
 #include <sys/wait.h>
 
 #include "base/clock.h"
-#include "libexec/nft_protocol.h"
 
-enum { DEADLINE_MS = 5000, EXIT_GRACE_MS = 1000 };
+enum { MAX_REQUEST = 8 << 20, MAX_ANSWER = 4096, DEADLINE_MS = 5000, EXIT_GRACE_MS = 1000 };
 
 struct fl_nft {
     char *path;
@@ -98,22 +97,22 @@ static int transfer(int fd, void *bytes, size_t n, bool out, int64_t deadline_ms
     return 0;
 }
 
-static int exchange(struct fl_nft *nft, struct fl_str commands, struct fl_nft_head *ret_head,
-                    char ret_text[FL_NFT_MAX_ANSWER + 1])
+/* A message is its length (uint32_t) and its text; the answer's is empty when all went well. */
+static int exchange(struct fl_nft *nft, struct fl_str commands, char ret_answer[MAX_ANSWER + 1])
 {
     int64_t deadline_ms = fl_clock_mono_ms() + DEADLINE_MS;
-    struct fl_nft_head head = {.size = (uint32_t)commands.n};
-    int rc = transfer(nft->fd, &head, sizeof(head), true, deadline_ms);
+    uint32_t size = (uint32_t)commands.n;
+    int rc = transfer(nft->fd, &size, sizeof(size), true, deadline_ms);
     if (rc == 0)
         rc = transfer(nft->fd, (void *)commands.p, commands.n, true, deadline_ms);
     if (rc == 0)
-        rc = transfer(nft->fd, ret_head, sizeof(*ret_head), false, deadline_ms);
-    if (rc == 0 && ret_head->size > FL_NFT_MAX_ANSWER)
+        rc = transfer(nft->fd, &size, sizeof(size), false, deadline_ms);
+    if (rc == 0 && size > MAX_ANSWER)
         rc = -EBADMSG;
     if (rc == 0)
-        rc = transfer(nft->fd, ret_text, ret_head->size, false, deadline_ms);
+        rc = transfer(nft->fd, ret_answer, size, false, deadline_ms);
     if (rc == 0)
-        ret_text[ret_head->size] = '\0';
+        ret_answer[size] = '\0';
     return rc;
 }
 
@@ -126,17 +125,16 @@ static int refused(char *text, struct fl_err *err)
 
 int fl_nft_run(struct fl_nft *nft, struct fl_str commands, struct fl_err *err)
 {
-    char text[FL_NFT_MAX_ANSWER + 1];
-    struct fl_nft_head head;
+    char answer[MAX_ANSWER + 1];
     int rc = -EIO;
-    if (commands.n > FL_NFT_MAX_REQUEST)
+    if (commands.n > MAX_REQUEST)
         return fl_err_set(err, -EFBIG, "a change of the nftables rules is too large");
     for (int attempt = 0; attempt < 2; attempt++) {
         rc = nft->fd >= 0 ? 0 : start(nft);
         if (rc == 0)
-            rc = exchange(nft, commands, &head, text);
+            rc = exchange(nft, commands, answer);
         if (rc == 0)
-            return head.status == 0 ? 0 : refused(text, err);
+            return answer[0] == '\0' ? 0 : refused(answer, err);
         stop(nft, 0);
     }
     fl_err_errno(err, rc, "fairlead-nft (%s) does not answer", nft->path);

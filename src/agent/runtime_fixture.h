@@ -20,6 +20,7 @@ enum { FIXTURE_MAX = 1024, FIXTURE_WAIT_MS = 20000 };
 
 struct fixture_record {
     char id[65];
+    bool is_told; /* started or failed */
     bool is_started;
     bool is_failed;
     bool is_exited;
@@ -65,7 +66,7 @@ static inline void fixture_started(void *context, struct fl_str id, int64_t wall
 {
     struct fixture_record *record = fixture_record(context, id);
     FL_ASSERT(wall_ms > 0 && !record->is_started && !record->is_exited);
-    record->is_started = true;
+    record->is_started = record->is_told = true;
     record->started_us = fixture_now_us();
 }
 
@@ -73,7 +74,7 @@ static inline void fixture_failed(void *context, struct fl_str id, struct fl_str
 {
     struct fixture_record *record = fixture_record(context, id);
     FL_ASSERT(!record->is_started && !record->is_failed);
-    record->is_failed = true;
+    record->is_failed = record->is_told = true;
     (void)snprintf(record->reason, sizeof(record->reason), "%.*s", FL_STR_ARG(reason));
 }
 

@@ -116,10 +116,10 @@ static struct ecs_Resource_list resources(struct fl_decision *d, const struct fl
     int64_t memory = rec->memory - (remaining ? instance->memory_used : 0);
     add_resource(&list, "CPU", "INTEGER")->integerValue = (int32_t)cpu;
     add_resource(&list, "MEMORY", "INTEGER")->integerValue = (int32_t)memory;
-    FL_SET(add_resource(&list, "PORTS", "STRINGSET"), ecs_Resource, stringSetValue,
-           port_set(d, instance, 0, remaining));
-    FL_SET(add_resource(&list, "PORTS_UDP", "STRINGSET"), ecs_Resource, stringSetValue,
-           port_set(d, instance, 1, remaining));
+    struct ecs_Resource *tcp = add_resource(&list, "PORTS", "STRINGSET");
+    struct ecs_Resource *udp = add_resource(&list, "PORTS_UDP", "STRINGSET");
+    FL_SET(tcp, ecs_Resource, stringSetValue, port_set(d, instance, 0, remaining));
+    FL_SET(udp, ecs_Resource, stringSetValue, port_set(d, instance, 1, remaining));
     return list;
 }
 
@@ -201,8 +201,10 @@ int fl_register_instance(struct fl_decision *d, const void *input, void *output)
     if (!cluster || check_resources(d, in) < 0 || find_earlier(d, cluster, in, &instance) < 0 ||
         merge_attributes(d, in, instance, &attributes) < 0)
         return -1;
-    struct rec_Instance rec = instance ? *instance->rec : (struct rec_Instance){0};
-    if (!instance) {
+    struct rec_Instance rec = {0};
+    if (instance) /* a copy: the record dies when the new one is put */
+        rec = *(struct rec_Instance *)fl_shape_copy(&rec_shape_Instance, instance->rec, d->arena);
+    else {
         FL_SET(&rec, rec_Instance, v, FL_RECORD_VERSION);
         FL_SET(&rec, rec_Instance, id, fl_new_id(d));
         FL_SET(&rec, rec_Instance, cluster, cluster->rec->name);

@@ -65,6 +65,23 @@ static bool is_host(struct fl_str part)
            fl_str_is(part, "localhost");
 }
 
+/* A host name or IPv4 address, then maybe a colon and a port. */
+static bool host_valid(struct fl_str host)
+{
+    ptrdiff_t colon = fl_str_index(host, ':');
+    struct fl_str name = colon < 0 ? host : fl_str_sub(host, 0, (size_t)colon);
+    uint64_t port = 1;
+    if (colon >= 0 && !fl_str_to_u64(fl_str_from(host, (size_t)colon + 1), &port))
+        return false;
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+        bool letter = is_word(c) || (c >= 'A' && c <= 'Z');
+        if (!letter && (i == 0 || (c != '.' && c != '-')))
+            return false;
+    }
+    return name.n > 0 && host.n <= FL_REPOSITORY_MAX && port > 0 && port <= UINT16_MAX;
+}
+
 static int refuse(struct fl_str text, struct fl_err *err)
 {
     struct fl_str shown = fl_str_sub(text, 0, FL_MIN(text.n, 300));
@@ -104,7 +121,7 @@ int fl_image_name_parse(struct fl_str text, struct fl_image_name *ret_name, stru
         rest = fl_str_from(rest, (size_t)slash + 1);
     }
     name.repository = rest;
-    if (!fl_repository_valid(rest))
+    if (!fl_repository_valid(rest) || (name.host.n && !host_valid(name.host)))
         return refuse(text, err);
     *ret_name = name;
     return 0;

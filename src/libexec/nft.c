@@ -1,6 +1,9 @@
 /* fairlead-nft: the one program that links libnftables. Reads batches of nft commands from the
  * socket that is its standard input, runs each as one transaction, answers on the same socket, and
- * ends when the other side does. The messages are described in nft_protocol.h.
+ * ends when the other side does.
+ *
+ * A message, either way, is its length (uint32_t) and its text. The answer is empty when the batch
+ * was done; else it is nft's own words, and nothing of the batch was done.
  *
  * All it keeps of root is CAP_NET_ADMIN: it is nobody, can gain nothing by exec, and reads no file
  * by request (no include paths). */
@@ -15,9 +18,8 @@
 #include <unistd.h>
 
 #include "base/fs.h"
-#include "libexec/nft_protocol.h"
 
-enum { NOBODY = 65534 };
+enum { NOBODY = 65534, MAX_REQUEST = 8 << 20, MAX_ANSWER = 4096 };
 
 static int set_capabilities(uint32_t mask)
 {
@@ -53,38 +55,38 @@ static int read_all(void *bytes, size_t n)
     return 1;
 }
 
-static int answer(int status, const char *text)
+static int answer(const char *text)
 {
-    struct fl_nft_head head = {.status = status,
-                               .size = (uint32_t)strnlen(text, FL_NFT_MAX_ANSWER)};
-    int rc = fl_fs_write_all(STDIN_FILENO, &head, sizeof(head));
-    return rc < 0 ? rc : fl_fs_write_all(STDIN_FILENO, text, head.size);
+    uint32_t size = (uint32_t)strnlen(text, MAX_ANSWER);
+    int rc = fl_fs_write_all(STDIN_FILENO, &size, sizeof(size));
+    return rc < 0 ? rc : fl_fs_write_all(STDIN_FILENO, text, size);
 }
 
 static int run(struct nft_ctx *ctx, const char *commands)
 {
     int rc = nft_run_cmd_from_buffer(ctx, commands);
-    const char *output = nft_ctx_get_output_buffer(ctx);
     const char *error = nft_ctx_get_error_buffer(ctx);
-    (void)output; /* reading a buffer empties it */
-    return answer(rc == 0 ? 0 : -1, rc == 0 || !error ? "" : error);
+    (void)nft_ctx_get_output_buffer(ctx); /* getting a buffer empties it for the next batch */
+    if (rc == 0)
+        return answer("");
+    return answer(error && error[0] ? error : "no reason given");
 }
 
 /* Takes one batch. 1: go on; 0: the other side is gone. */
 static int serve(struct nft_ctx *ctx)
 {
-    FL_CLEANUP_BUF struct fl_buf commands = FL_BUF_INIT(FL_NFT_MAX_REQUEST);
-    struct fl_nft_head head;
-    int rc = read_all(&head, sizeof(head));
+    FL_CLEANUP_BUF struct fl_buf commands = FL_BUF_INIT(MAX_REQUEST);
+    uint32_t size;
+    int rc = read_all(&size, sizeof(size));
     if (rc <= 0)
         return rc;
-    if (head.size > FL_NFT_MAX_REQUEST)
+    if (size > MAX_REQUEST)
         return -EMSGSIZE;
-    char *bytes = fl_buf_reserve(&commands, head.size);
+    char *bytes = fl_buf_reserve(&commands, size);
     if (!bytes)
         return -EMSGSIZE;
-    rc = read_all(bytes, head.size);
-    bytes[head.size] = '\0';
+    rc = read_all(bytes, size);
+    bytes[size] = '\0';
     if (rc <= 0)
         return rc;
     rc = run(ctx, bytes);

@@ -66,6 +66,7 @@ struct fl_http_server {
     uv_timer_t sweep; /* runs while there are connections */
     unsigned open_handles;
     bool stopping;
+    bool kicked; /* to be run again, even if that was asked for while it runs */
     uint16_t port;
     LIST_HEAD(, fl_http_connection) connections;
 };

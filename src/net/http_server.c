@@ -35,8 +35,11 @@ static void on_timer(uv_timer_t *timer);
 static void run(struct fl_http_server *server)
 {
     MHD_UNSIGNED_LONG_LONG wait_ms;
+    server->kicked = false;
     (void)MHD_run(server->daemon);
-    if (MHD_get_timeout(server->daemon, &wait_ms) == MHD_YES)
+    if (server->kicked)
+        (void)uv_timer_start(&server->timer, on_timer, 0, 0);
+    else if (MHD_get_timeout(server->daemon, &wait_ms) == MHD_YES)
         (void)uv_timer_start(&server->timer, on_timer, wait_ms, 0);
     else
         (void)uv_timer_stop(&server->timer);
@@ -54,8 +57,10 @@ static void on_poll(uv_poll_t *poll, FL_UNUSED int status, FL_UNUSED int events)
 
 void fl_http_server_kick(struct fl_http_server *server)
 {
-    if (!server->stopping)
-        (void)uv_timer_start(&server->timer, on_timer, 0, 0);
+    if (server->stopping)
+        return;
+    server->kicked = true;
+    (void)uv_timer_start(&server->timer, on_timer, 0, 0);
 }
 
 /* ---- connections ---- */

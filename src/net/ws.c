@@ -144,14 +144,16 @@ static void finish(struct fl_ws *ws, uint16_t code, unsigned http_status, struct
         ws->callbacks.closed(ws->context, ws, code, http_status, text);
 }
 
-/* The peer's word first, then what we sent or meant to. */
+/* Our own word first (wslay takes 1013 from a peer for a mistake), then the peer's, then wslay's. */
 static uint16_t final_code(const struct fl_ws *ws)
 {
+    if (ws->close_code)
+        return ws->close_code;
     if (wslay_event_get_close_received(ws->frames))
         return wslay_event_get_status_code_received(ws->frames);
     if (wslay_event_get_close_sent(ws->frames))
         return wslay_event_get_status_code_sent(ws->frames);
-    return ws->close_code ? ws->close_code : WSLAY_CODE_ABNORMAL_CLOSURE;
+    return WSLAY_CODE_ABNORMAL_CLOSURE;
 }
 
 static void finish_frames(struct fl_ws *ws)
@@ -201,6 +203,13 @@ static void drain(struct fl_ws *ws)
     }
 }
 
+static void send_frames(struct fl_ws *ws)
+{
+    queue_close(ws);
+    if (wslay_event_want_write(ws->frames) && wslay_event_send(ws->frames) != 0)
+        ws->broken = true;
+}
+
 static void on_poll(uv_poll_t *poll, int status, int events);
 
 static void settle(struct fl_ws *ws)
@@ -232,10 +241,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         else if (wslay_event_recv(ws->frames) != 0)
             ws->broken = true;
     }
-    if (!ws->finished)
-        queue_close(ws);
-    if (!ws->finished && wslay_event_want_write(ws->frames) && wslay_event_send(ws->frames) != 0)
-        ws->broken = true;
+    if (!ws->finished && !ws->broken)
+        send_frames(ws);
     ws->busy = false;
     if (!ws->finished)
         settle(ws);
