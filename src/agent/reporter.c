@@ -128,8 +128,7 @@ static void pump(struct fl_reporter *reporter)
 {
     int64_t now_ms = fl_clock_mono_ms(), next_ms = INT64_MAX;
     struct report *report;
-    TAILQ_FOREACH(report, &reporter->reports, entry)
-    {
+    TAILQ_FOREACH (report, &reporter->reports, entry) {
         if (reporter->under_way >= FL_REPORTER_PARALLEL)
             break;
         if (report->under_way)
@@ -140,8 +139,7 @@ static void pump(struct fl_reporter *reporter)
         }
         report->under_way = true;
         reporter->under_way++;
-        fl_aws_call(reporter->aws, "ecs", target, report->body, CALL_TIMEOUT_MS, on_answer,
-                    report);
+        fl_aws_call(reporter->aws, "ecs", target, report->body, CALL_TIMEOUT_MS, on_answer, report);
     }
     set_timer(reporter, next_ms);
 }
@@ -163,8 +161,7 @@ void fl_reporter_send(struct fl_reporter *reporter, struct fl_str task_arn, int6
 void fl_reporter_hurry(struct fl_reporter *reporter)
 {
     struct report *report;
-    TAILQ_FOREACH(report, &reporter->reports, entry)
-    {
+    TAILQ_FOREACH (report, &reporter->reports, entry) {
         report->due_ms = 0;
         report->pause_ms = 0;
     }

@@ -120,7 +120,7 @@ static void test_sigpipe_is_default(void **state)
 {
     struct fixture_want want = {.task_id = "task"};
     (void)state;
-    expect_output(&want, "grep -E 'Sig(Blk|Ign)' /proc/self/status",
+    expect_output(&want, "exec grep -E 'Sig(Blk|Ign)' /proc/self/status",
                   "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
 }
 

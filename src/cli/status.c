@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "cli/api.h"
+#include "cli/operator.h"
 #include "cli/cli.h"
 #include "cli/daemons.h"
 #include "cli/install.h"
@@ -24,7 +24,7 @@ static json_t *pick(const json_t *object, const char *const pairs[][2], size_t c
     return picked;
 }
 
-static int add_instances(struct fl_api *api, const char *cluster, json_t *list, struct fl_err *err)
+static int add_instances(struct fl_operator *operator, const char *cluster, json_t *list, struct fl_err *err)
 {
     static const char *const members[][2] = {
         {"arn", "containerInstanceArn"},       {"status", "status"},
@@ -33,10 +33,10 @@ static int add_instances(struct fl_api *api, const char *cluster, json_t *list, 
     };
     FL_CLEANUP_JSON json_t *arns = NULL;
     FL_CLEANUP_JSON json_t *found = NULL;
-    int r = fl_api_list(api, "ListContainerInstances", json_pack("{s:s}", "cluster", cluster),
+    int r = fl_operator_list(api, "ListContainerInstances", json_pack("{s:s}", "cluster", cluster),
                         "containerInstanceArns", &arns, err);
     if (r == 0)
-        r = fl_api_describe(api, "DescribeContainerInstances", cluster, "containerInstances", arns,
+        r = fl_operator_describe(api, "DescribeContainerInstances", cluster, "containerInstances", arns,
                             &found, err);
     size_t index;
     json_t *instance;
@@ -46,7 +46,7 @@ static int add_instances(struct fl_api *api, const char *cluster, json_t *list, 
     return r;
 }
 
-static int add_tasks(struct fl_api *api, const char *cluster, json_t *list, struct fl_err *err)
+static int add_tasks(struct fl_operator *operator, const char *cluster, json_t *list, struct fl_err *err)
 {
     static const char *const members[][2] = {
         {"arn", "taskArn"},
@@ -56,10 +56,10 @@ static int add_tasks(struct fl_api *api, const char *cluster, json_t *list, stru
     };
     FL_CLEANUP_JSON json_t *arns = NULL;
     FL_CLEANUP_JSON json_t *found = NULL;
-    int r = fl_api_list(api, "ListTasks", json_pack("{s:s}", "cluster", cluster), "taskArns", &arns,
+    int r = fl_operator_list(api, "ListTasks", json_pack("{s:s}", "cluster", cluster), "taskArns", &arns,
                         err);
     if (r == 0)
-        r = fl_api_describe(api, "DescribeTasks", cluster, "tasks", arns, &found, err);
+        r = fl_operator_describe(api, "DescribeTasks", cluster, "tasks", arns, &found, err);
     size_t index;
     json_t *task;
     json_array_foreach (found, index, task) {
@@ -70,11 +70,11 @@ static int add_tasks(struct fl_api *api, const char *cluster, json_t *list, stru
 
 static int ask_server(const struct fl_options *options, json_t *report, struct fl_err *err)
 {
-    struct fl_api api;
+    struct fl_operator api;
     FL_CLEANUP_JSON json_t *clusters = NULL;
-    int r = fl_api_open(options, &api, err);
+    int r = fl_operator_open(options, &api, err);
     if (r == 0)
-        r = fl_api_clusters(&api, &clusters, err);
+        r = fl_operator_clusters(&api, &clusters, err);
     size_t index;
     json_t *cluster;
     json_array_foreach (clusters, index, cluster) {

@@ -9,7 +9,7 @@
 #include "agent/network.h"
 #include "base/fs.h"
 #include "base/program.h"
-#include "cli/api.h"
+#include "cli/operator.h"
 #include "cli/cli.h"
 #include "cli/daemons.h"
 #include "cli/install.h"
@@ -26,11 +26,11 @@ enum {
 /* Containers get their SIGTERM and a while to end; who does not is killed with the cgroup. */
 static void ask_tasks_to_stop(const struct fl_options *options)
 {
-    struct fl_api api;
+    struct fl_operator api;
     struct fl_err err;
     size_t left = 0;
-    if (fl_api_open(options, &api, &err) == 0)
-        (void)fl_api_stop_tasks(&api, "Stopped by fairlead uninstall", TASKS_PATIENCE_MS, &left,
+    if (fl_operator_open(options, &api, &err) == 0)
+        (void)fl_operator_stop_tasks(&api, "Stopped by fairlead uninstall", TASKS_PATIENCE_MS, &left,
                                 &err);
 }
 

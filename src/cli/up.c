@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/program.h"
-#include "cli/api.h"
+#include "cli/operator.h"
 #include "cli/cli.h"
 #include "cli/daemons.h"
 #include "cli/install.h"
@@ -73,13 +73,13 @@ static void pause_a_little(void)
     (void)nanosleep(&pause, NULL);
 }
 
-static int await_server(const struct fl_options *options, struct fl_api *api,
+static int await_server(const struct fl_options *options, struct fl_operator *operator,
                         const struct fl_daemon *server, struct fl_err *err)
 {
     int64_t deadline = fl_clock_mono_ms() + START_PATIENCE_MS;
     for (;;) {
         FL_CLEANUP_JSON json_t *answer = NULL;
-        int r = fl_api_call(api, "ListClusters", NULL, CALL_TIMEOUT_MS, &answer, err);
+        int r = fl_operator_call(api, "ListClusters", NULL, CALL_TIMEOUT_MS, &answer, err);
         if (r == 0 || r == -EPROTO)
             return r;
         if (!fl_daemon_runs(server))
@@ -92,13 +92,13 @@ static int await_server(const struct fl_options *options, struct fl_api *api,
 }
 
 /* Number of instances of the default cluster that are ACTIVE with their agent connected. */
-static int count_connected(struct fl_api *api, size_t *ret_count, struct fl_err *err)
+static int count_connected(struct fl_operator *operator, size_t *ret_count, struct fl_err *err)
 {
     FL_CLEANUP_JSON json_t *arns = NULL;
     FL_CLEANUP_JSON json_t *instances = NULL;
-    int r = fl_api_list(api, "ListContainerInstances", NULL, "containerInstanceArns", &arns, err);
+    int r = fl_operator_list(api, "ListContainerInstances", NULL, "containerInstanceArns", &arns, err);
     if (r == 0)
-        r = fl_api_describe(api, "DescribeContainerInstances", "default", "containerInstances",
+        r = fl_operator_describe(api, "DescribeContainerInstances", "default", "containerInstances",
                             arns, &instances, err);
     if (r < 0)
         return r;
@@ -113,7 +113,7 @@ static int count_connected(struct fl_api *api, size_t *ret_count, struct fl_err 
     return 0;
 }
 
-static int await_agent(const struct fl_options *options, struct fl_api *api,
+static int await_agent(const struct fl_options *options, struct fl_operator *operator,
                        const struct fl_daemon *agent, struct fl_err *err)
 {
     int64_t deadline = fl_clock_mono_ms() + START_PATIENCE_MS;
@@ -192,7 +192,7 @@ static int up(struct fl_options *options, struct fl_err *err)
     FL_CLEANUP_FD int lock = -1;
     FL_CLEANUP_DAEMON struct fl_daemon server = fl_daemon_find(data_dir, "server");
     FL_CLEANUP_DAEMON struct fl_daemon agent = {.fd = -1};
-    struct fl_api api;
+    struct fl_operator api;
     int r = server.pid > 0 ? refuse_changes(options, err) : 0;
     fl_daemon_forget(&server);
     if (r == 0)
@@ -202,7 +202,7 @@ static int up(struct fl_options *options, struct fl_err *err)
     if (r == 0)
         r = fl_install_make_keys(data_dir, err);
     if (r == 0)
-        r = fl_api_open(options, &api, err);
+        r = fl_operator_open(options, &api, err);
     if (r == 0)
         r = bring_up_server(options, &server, err);
     if (r == 0)

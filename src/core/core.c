@@ -8,6 +8,8 @@
 #include "core/decide.h"
 #include "wire/arn.h"
 
+/* What is accepted keeps every record far below its bound; an answer, made of up to a hundred
+ * objects that the caller names, may well ask for more than its own. */
 enum { MAX_RECORD = 8 << 20, MAX_REPLY = 64 << 20 };
 
 struct fl_core *fl_core_new(const struct fl_core_config *config)
@@ -49,6 +51,28 @@ static int kind_of_key(struct fl_str key)
     return -1;
 }
 
+/* Does what a record refers to exist? Keys are loaded in order, so it came before. */
+static bool refers_well(const struct fl_core *core, enum fl_record_kind kind, const void *rec)
+{
+    const struct rec_Instance *instance = rec;
+    const struct rec_Task *task = rec;
+    const struct fl_cluster *cluster;
+    switch (kind) {
+    case FL_RECORD_CLUSTER:
+    case FL_RECORD_DEFINITION:
+    case FL_RECORD_KINDS:
+        return true;
+    case FL_RECORD_INSTANCE:
+        return fl_state_cluster(core, instance->cluster);
+    case FL_RECORD_TASK:
+        cluster = fl_state_cluster(core, task->cluster);
+        return cluster && !fl_state_task(cluster, task->id) &&
+               fl_state_definition(core, task->family, task->revision) &&
+               (!FL_HAS(task, rec_Task, instance) || fl_state_instance(cluster, task->instance));
+    }
+    return false;
+}
+
 int fl_core_load(struct fl_core *core, struct fl_str key, struct fl_str value, struct fl_err *err)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
@@ -66,6 +90,9 @@ int fl_core_load(struct fl_core *core, struct fl_str key, struct fl_str value, s
     if (fl_shape_decode(fl_record_shape((enum fl_record_kind)kind), json, arena, rec,
                         &shape_error) < 0)
         return fl_err_set(err, -EINVAL, "record %.*s: %s", FL_STR_ARG(key), shape_error.text);
+    if (!refers_well(core, (enum fl_record_kind)kind, rec))
+        return fl_err_set(err, -EINVAL, "record %.*s refers to one that does not exist",
+                          FL_STR_ARG(key));
     fl_state_apply(core, (enum fl_record_kind)kind, rec);
     return 0;
 }
@@ -117,20 +144,24 @@ int fl_refuse(struct fl_decision *d, const char *code, const char *fmt, ...)
     return -1;
 }
 
-static struct fl_str encode(struct fl_decision *d, const struct fl_shape *shape, const void *object,
-                            size_t max)
+/* False when the text would be longer than max. */
+static bool encode(struct fl_decision *d, const struct fl_shape *shape, const void *object,
+                   size_t max, struct fl_str *ret_text)
 {
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(max);
     fl_shape_encode(shape, object, &buf);
-    FL_ASSERT(!buf.overflow);
-    return fl_str_dup(d->arena, fl_buf_str(&buf));
+    if (buf.overflow)
+        return false;
+    *ret_text = fl_str_dup(d->arena, fl_buf_str(&buf));
+    return true;
 }
 
 void fl_put(struct fl_decision *d, enum fl_record_kind kind, const void *rec)
 {
     struct fl_record *record = add_record(d->turn);
     record->key = fl_record_key(d->arena, kind, rec);
-    record->value = encode(d, fl_record_shape(kind), rec, MAX_RECORD);
+    bool fits = encode(d, fl_record_shape(kind), rec, MAX_RECORD, &record->value);
+    FL_ASSERT(fits);
     fl_state_apply(d->core, kind, rec);
 }
 
@@ -271,8 +302,10 @@ static void command(struct fl_decision *d, const struct fl_event *event)
         void *output = fl_arena_alloc(d->arena, fl_shape_size(operation->output));
         rc = handler(d, event->input, output);
         FL_ASSERT(rc == 0 || d->turn->record_count == records_before);
-        if (rc == 0)
-            body = encode(d, operation->output, output, MAX_REPLY);
+        if (rc == 0 && !encode(d, operation->output, output, MAX_REPLY, &body))
+            rc = fl_refuse(d, "ClientException",
+                           "The answer would be longer than %d bytes: ask for less at a time.",
+                           MAX_REPLY);
     }
     struct fl_effect *reply = add_effect(d->turn, FL_EFFECT_REPLY);
     reply->request_id = event->request_id;

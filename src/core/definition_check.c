@@ -35,7 +35,7 @@ static int check_text(struct fl_decision *d, const char *member, struct fl_str v
     if (value.n == 0)
         return fl_refuse(d, "ClientException", "Container.%s should not be null or empty.", member);
     if (!valid)
-        return fl_refuse(d, "ClientException", "Container.%s contains invalid characters.", member);
+        return fl_refuse(d, "ClientException", "Container.%s contains invalid characters", member);
     return 0;
 }
 

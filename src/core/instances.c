@@ -41,8 +41,12 @@ static int add_attribute(struct fl_decision *d, struct ecs_Attribute_list *list,
     if (list->n == MAX_ATTRIBUTES)
         return fl_refuse(d, "AttributeLimitExceededException",
                          "An instance can have at most %d attributes.", MAX_ATTRIBUTES);
-    if (!has_attribute(list, attribute->name))
-        list->items[list->n++] = *attribute;
+    if (has_attribute(list, attribute->name))
+        return 0;
+    struct ecs_Attribute *added = &list->items[list->n++];
+    FL_SET(added, ecs_Attribute, name, attribute->name);
+    if (FL_HAS(attribute, ecs_Attribute, value))
+        FL_SET(added, ecs_Attribute, value, attribute->value);
     return 0;
 }
 

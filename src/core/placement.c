@@ -102,12 +102,14 @@ static bool ports_are_free(const struct fl_int_list *wanted, const struct fl_ins
     return true;
 }
 
+/* The group's tasks there, without those that are being stopped. */
 static size_t group_count(const struct fl_instance *instance, struct fl_str group)
 {
     const struct fl_task *task;
     size_t count = 0;
     TAILQ_FOREACH (task, &instance->tasks, on_instance)
-        count += fl_str_eq(task->rec->group, group);
+        count += task->rec->desired != REC_TaskStatus_STOPPED &&
+                 fl_str_eq(task->rec->group, group);
     return count;
 }
 

@@ -3,10 +3,15 @@
 #include "core/decide.h"
 #include "wire/arn.h"
 
-enum { MAX_REASON = 1024, MAX_RUNTIME_ID = 255, MAX_BINDINGS = 100 };
+enum { MAX_REASON = 1024, MAX_RUNTIME_ID = 255, MAX_BINDINGS = 100, MAX_BINDING_TEXT = 64 };
 
+/* At most max bytes, no character cut in two: what is kept must read back as it was. */
 static struct fl_str cut(struct fl_str s, size_t max)
 {
+    if (s.n <= max)
+        return s;
+    while (max > 0 && ((unsigned char)s.p[max] & 0xc0) == 0x80)
+        max--;
     return fl_str_sub(s, 0, max);
 }
 
@@ -36,14 +41,23 @@ static enum rec_TaskStatus status_of(struct fl_str text)
     return REC_TaskStatus_PENDING;
 }
 
+static bool bindings_are_sane(const struct ecs_NetworkBinding_list *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (list->items[i].bindIP.n > MAX_BINDING_TEXT ||
+            list->items[i].containerPortRange.n > MAX_BINDING_TEXT ||
+            list->items[i].hostPortRange.n > MAX_BINDING_TEXT)
+            return false;
+    return list->n <= MAX_BINDINGS;
+}
+
 static void move_container(const struct ecs_ContainerStateChange *change,
                            struct rec_TaskContainer *c)
 {
     enum rec_TaskStatus status = status_of(change->status);
-    if (c->status == REC_TaskStatus_STOPPED)
+    if (c->status == REC_TaskStatus_STOPPED || status < c->status)
         return;
-    if (status > c->status)
-        c->status = status;
+    c->status = status;
     if (change->runtimeId.n)
         FL_SET(c, rec_TaskContainer, runtimeId, cut(change->runtimeId, MAX_RUNTIME_ID));
     if (change->imageDigest.n)
@@ -52,7 +66,7 @@ static void move_container(const struct ecs_ContainerStateChange *change,
         FL_SET(c, rec_TaskContainer, reason, cut(change->reason, MAX_REASON));
     if (FL_HAS(change, ecs_ContainerStateChange, exitCode))
         FL_SET(c, rec_TaskContainer, exitCode, change->exitCode);
-    if (change->networkBindings.n && change->networkBindings.n <= MAX_BINDINGS)
+    if (change->networkBindings.n && bindings_are_sane(&change->networkBindings))
         FL_SET(c, rec_TaskContainer, networkBindings, change->networkBindings);
 }
 
@@ -77,7 +91,8 @@ static void explain_stop(struct fl_decision *d, const struct ecs_SubmitTaskState
                    : ECS_TaskStopCode_TaskFailedToStart);
     FL_SET(rec, rec_Task, stoppedReason,
            in->reason.n ? cut(in->reason, MAX_REASON)
-                        : FL_STR("Essential container in task exited"));
+           : has_run    ? FL_STR("Essential container in task exited")
+                        : FL_STR("Task failed to start"));
 }
 
 static void finish(struct fl_decision *d, const struct ecs_SubmitTaskStateChangeRequest *in,

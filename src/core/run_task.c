@@ -80,6 +80,13 @@ static const struct ecs_ContainerOverride *override_of(const struct ecs_TaskOver
     return NULL;
 }
 
+/* A size given as text: absent, or a number that an instance could have. */
+static bool size_is_valid(struct fl_str text)
+{
+    int64_t value;
+    return text.n == 0 || (fl_str_to_i64(text, &value) && value >= 0 && value <= INT32_MAX);
+}
+
 static int check_overrides(struct fl_decision *d, const struct ecs_TaskOverride *overrides,
                            const struct ecs_TaskDefinition *def)
 {
@@ -89,6 +96,10 @@ static int check_overrides(struct fl_decision *d, const struct ecs_TaskOverride 
     if (buf.overflow)
         return fl_refuse(d, "InvalidParameterException",
                          "The overrides are longer than %d characters.", MAX_OVERRIDES);
+    if (overrides && (!size_is_valid(overrides->cpu) || !size_is_valid(overrides->memory)))
+        return fl_refuse(d, "InvalidParameterException",
+                         "Invalid '%s' override for task: it must be a whole number, not negative.",
+                         size_is_valid(overrides->cpu) ? "memory" : "cpu");
     for (size_t i = 0; overrides && i < overrides->containerOverrides.n; i++) {
         const struct ecs_ContainerOverride *o = &overrides->containerOverrides.items[i];
         bool known = false;
@@ -264,12 +275,14 @@ static struct fl_str request_hash(struct fl_decision *d, const struct ecs_RunTas
 static int repeat(struct fl_decision *d, struct fl_task *task, struct fl_str hash,
                   struct ecs_RunTaskResponse *out)
 {
+    const struct fl_cluster *cluster = task->cluster;
     struct fl_str token = task->rec->clientToken;
     if (!fl_str_eq(task->rec->requestHash, hash))
         return fl_refuse(d, "ConflictException",
                          "The clientToken was used before with another request.");
     out->tasks.items = fl_arena_new_array(d->arena, struct ecs_Task, MAX_COUNT);
-    while (task && fl_str_eq(task->rec->clientToken, token) && out->tasks.n < MAX_COUNT) {
+    while (task && task->cluster == cluster && fl_str_eq(task->rec->clientToken, token) &&
+           out->tasks.n < MAX_COUNT) {
         fl_show_task(d, task, true, &out->tasks.items[out->tasks.n++]);
         task = RB_NEXT(fl_token_tree, &d->core->tokens, task);
     }

@@ -336,7 +336,6 @@ static void bad_frames_close_with_their_code(void **state)
         TEST_AWAIT(&f->t, test_has(&raw, "\r\n\r\n"));
         size_t head = raw.in.n;
         add_frame(&raw, cases[i].first, cases[i].text, cases[i].masked);
-        print_message("%s\n", cases[i].text);
         TEST_AWAIT(&f->t, test_pump(&raw) && raw.in.n >= head + 4);
         assert_int_equal((uint8_t)raw.in.p[head], (uint8_t)frame[0]);
         assert_memory_equal(raw.in.p + head + 2, frame + 2, 2);

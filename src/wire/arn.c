@@ -12,9 +12,9 @@ bool fl_arn_parse(struct fl_str text, struct fl_arn *ret_arn)
     if (!fl_str_split(&rest, ':', &arn.service) || !fl_str_split(&rest, ':', &arn.region) ||
         !fl_str_split(&rest, ':', &arn.account) || rest.n == 0)
         return false;
-    ptrdiff_t end = fl_str_index(rest, '/');
-    if (end < 0)
-        end = fl_str_index(rest, ':');
+    ptrdiff_t end = fl_str_index(rest, '/'), colon = fl_str_index(rest, ':');
+    if (end < 0 || (colon >= 0 && colon < end))
+        end = colon;
     arn.type = end < 0 ? rest : fl_str_sub(rest, 0, (size_t)end);
     arn.rest = end < 0 ? FL_STR("") : fl_str_from(rest, (size_t)end + 1);
     *ret_arn = arn;

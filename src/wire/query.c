@@ -43,8 +43,10 @@ static bool take(struct parser *p, const char *symbol, const char *word)
 {
     skip_blanks(p);
     struct fl_str rest = fl_str_from(p->text, p->at);
-    if (symbol && fl_str_starts(rest, fl_str_of(symbol))) {
-        p->at += strlen(symbol);
+    size_t n = symbol ? strlen(symbol) : 0;
+    bool is_whole = n && !(is_word_char(symbol[n - 1]) && rest.n > n && is_word_char(rest.p[n]));
+    if (is_whole && fl_str_starts(rest, fl_str_of(symbol))) {
+        p->at += n;
         return true;
     }
     if (word && fl_str_case_eq(peek_word(p), fl_str_of(word))) {
@@ -105,13 +107,16 @@ static bool take_operator(struct parser *p, enum fl_query_operator *ret_op)
     return false;
 }
 
+/* A literal, or a list of them where the operator is one on lists. */
 static bool take_arguments(struct parser *p, struct fl_query *test)
 {
-    test->arguments = fl_arena_new_array(p->arena, struct fl_str, FL_QUERY_MAX_ITEMS);
-    if (!take(p, "[", NULL)) {
+    bool is_list_operator = test->op == FL_QUERY_IN || test->op == FL_QUERY_NOT_IN;
+    if (!is_list_operator || !take(p, "[", NULL)) {
+        test->arguments = fl_arena_new_object(p->arena, struct fl_str);
         test->argument_count = 1;
         return take_literal(p, &test->arguments[0]);
     }
+    test->arguments = fl_arena_new_array(p->arena, struct fl_str, FL_QUERY_MAX_ITEMS);
     do {
         if (test->argument_count == FL_QUERY_MAX_ITEMS ||
             !take_literal(p, &test->arguments[test->argument_count]))

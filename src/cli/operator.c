@@ -1,5 +1,5 @@
 /* The operator's API client: see the header. */
-#include "cli/api.h"
+#include "cli/operator.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -15,21 +15,21 @@ enum {
     POLL_MS = 20,
 };
 
-int fl_api_open(const struct fl_options *options, struct fl_api *ret_api, struct fl_err *err)
+int fl_operator_open(const struct fl_options *options, struct fl_operator *ret_api, struct fl_err *err)
 {
     struct fl_credentials key;
     int r = fl_install_read_key(options->value[FL_OPTION_DATA_DIR], "operator", options->arena,
                                 &key, err);
     if (r < 0)
         return r;
-    *ret_api = (struct fl_api){.config = {.endpoint = fl_options_endpoint(options),
+    *ret_api = (struct fl_operator){.config = {.endpoint = fl_options_endpoint(options),
                                           .region = options->value[FL_OPTION_REGION],
                                           .key = key},
                                .arena = options->arena};
     return 0;
 }
 
-int fl_api_call(struct fl_api *api, const char *operation, json_t *body, unsigned timeout_ms,
+int fl_operator_call(struct fl_operator *operator, const char *operation, json_t *body, unsigned timeout_ms,
                 json_t **ret_answer, struct fl_err *err)
 {
     FL_CLEANUP_JSON json_t *request = body ? body : json_object();
@@ -56,14 +56,14 @@ int fl_api_call(struct fl_api *api, const char *operation, json_t *body, unsigne
     return 0;
 }
 
-int fl_api_list(struct fl_api *api, const char *operation, json_t *body, const char *list,
+int fl_operator_list(struct fl_operator *operator, const char *operation, json_t *body, const char *list,
                 json_t **ret_items, struct fl_err *err)
 {
     FL_CLEANUP_JSON json_t *request = body ? body : json_object();
     FL_CLEANUP_JSON json_t *items = json_array();
     for (int page = 0; page < MAX_PAGES; page++) {
         FL_CLEANUP_JSON json_t *answer = NULL;
-        int r = fl_api_call(api, operation, json_incref(request), CALL_TIMEOUT_MS, &answer, err);
+        int r = fl_operator_call(api, operation, json_incref(request), CALL_TIMEOUT_MS, &answer, err);
         if (r < 0)
             return r;
         (void)json_array_extend(items, json_object_get(answer, list));
@@ -76,12 +76,12 @@ int fl_api_list(struct fl_api *api, const char *operation, json_t *body, const c
     return 0;
 }
 
-int fl_api_clusters(struct fl_api *api, json_t **ret_arns, struct fl_err *err)
+int fl_operator_clusters(struct fl_operator *operator, json_t **ret_arns, struct fl_err *err)
 {
-    return fl_api_list(api, "ListClusters", NULL, "clusterArns", ret_arns, err);
+    return fl_operator_list(api, "ListClusters", NULL, "clusterArns", ret_arns, err);
 }
 
-int fl_api_describe(struct fl_api *api, const char *operation, const char *cluster,
+int fl_operator_describe(struct fl_operator *operator, const char *operation, const char *cluster,
                     const char *member, const json_t *arns, json_t **ret_items, struct fl_err *err)
 {
     FL_CLEANUP_JSON json_t *items = json_array();
@@ -91,7 +91,7 @@ int fl_api_describe(struct fl_api *api, const char *operation, const char *clust
             (void)json_array_append(portion, json_array_get(arns, i));
         json_t *request = json_pack("{s:s, s:O}", "cluster", cluster, member, portion);
         FL_CLEANUP_JSON json_t *answer = NULL;
-        int r = fl_api_call(api, operation, request, CALL_TIMEOUT_MS, &answer, err);
+        int r = fl_operator_call(api, operation, request, CALL_TIMEOUT_MS, &answer, err);
         if (r < 0)
             return r;
         (void)json_array_extend(items, json_object_get(answer, member));
@@ -101,7 +101,7 @@ int fl_api_describe(struct fl_api *api, const char *operation, const char *clust
 }
 
 /* One StopTask per task that is to run; *ret_running counts the tasks that are not stopped yet. */
-static int stop_cluster(struct fl_api *api, const char *cluster, const char *reason,
+static int stop_cluster(struct fl_operator *operator, const char *cluster, const char *reason,
                         size_t *ret_running, struct fl_err *err)
 {
     static const char *const wanted[] = {"RUNNING", "STOPPED"};
@@ -109,9 +109,9 @@ static int stop_cluster(struct fl_api *api, const char *cluster, const char *rea
         FL_CLEANUP_JSON json_t *arns = NULL;
         FL_CLEANUP_JSON json_t *tasks = NULL;
         json_t *query = json_pack("{s:s, s:s}", "cluster", cluster, "desiredStatus", wanted[i]);
-        int r = fl_api_list(api, "ListTasks", query, "taskArns", &arns, err);
+        int r = fl_operator_list(api, "ListTasks", query, "taskArns", &arns, err);
         if (r == 0)
-            r = fl_api_describe(api, "DescribeTasks", cluster, "tasks", arns, &tasks, err);
+            r = fl_operator_describe(api, "DescribeTasks", cluster, "tasks", arns, &tasks, err);
         if (r < 0)
             return r;
         size_t index;
@@ -125,7 +125,7 @@ static int stop_cluster(struct fl_api *api, const char *cluster, const char *rea
             json_t *stop = json_pack("{s:s, s:O, s:s}", "cluster", cluster, "task",
                                      json_object_get(task, "taskArn"), "reason", reason);
             FL_CLEANUP_JSON json_t *answer = NULL;
-            r = fl_api_call(api, "StopTask", stop, CALL_TIMEOUT_MS, &answer, err);
+            r = fl_operator_call(api, "StopTask", stop, CALL_TIMEOUT_MS, &answer, err);
             if (r < 0)
                 return r;
         }
@@ -133,12 +133,12 @@ static int stop_cluster(struct fl_api *api, const char *cluster, const char *rea
     return 0;
 }
 
-int fl_api_stop_tasks(struct fl_api *api, const char *reason, unsigned patience_ms,
+int fl_operator_stop_tasks(struct fl_operator *operator, const char *reason, unsigned patience_ms,
                       size_t *ret_left, struct fl_err *err)
 {
     int64_t deadline = fl_clock_mono_ms() + patience_ms;
     FL_CLEANUP_JSON json_t *clusters = NULL;
-    int r = fl_api_clusters(api, &clusters, err);
+    int r = fl_operator_clusters(api, &clusters, err);
     for (bool first = true; r == 0; first = false) {
         *ret_left = 0;
         size_t index;

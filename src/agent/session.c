@@ -1,0 +1,345 @@
+/* A session goes through three stages: register, discover the endpoint, connect. A step that fails
+ * is tried again after a pause that grows; a refused handshake goes back to registration, a lost
+ * connection only to connecting. One timer serves the pauses and, on an open connection, the
+ * watch for a silent peer. */
+#include "agent/session.h"
+
+#include <stdio.h>
+
+#include "agent/session_calls.h"
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/log.h"
+#include "net/ws.h"
+#include "wire/json.h"
+
+enum {
+    FIRST_PAUSE_MS = 250,
+    LONGEST_PAUSE_MS = 5 * 1000,
+    INACTIVE_PAUSE_MS = 30 * 1000, /* the control plane says that it knows us no more */
+    SILENCE_MS = 60 * 1000,        /* and up to as much again */
+    STABLE_MS = 1000,              /* a connection that lived as long ends the growth of pauses */
+    FAILURES_BEFORE_DISCOVERY = 3,
+    CALL_TIMEOUT_MS = 10 * 1000,
+};
+
+enum stage { STAGE_REGISTER, STAGE_DISCOVER, STAGE_CONNECT, STAGE_OPEN };
+
+struct fl_session {
+    struct fl_session_config config;
+    struct fl_session_callbacks callbacks;
+    void *context;
+    struct fl_arena *arena;
+    struct fl_identity identity;
+    struct fl_buf endpoint_buf; /* base URL, ending in a slash */
+    enum stage stage;
+    uv_timer_t *timer;
+    struct fl_ws *ws;
+    struct fl_rand rand;
+    int64_t pause_ms;
+    int64_t opened_ms;
+    unsigned connect_failures;
+    bool cluster_made;
+    bool was_open; /* credentials are asked for on the first connection only */
+    bool closing;
+    char last_failure[256]; /* logged once, not at each attempt */
+};
+
+static void attempt(struct fl_session *session);
+
+static void on_pause_over(uv_timer_t *timer)
+{
+    attempt(timer->data);
+}
+
+/* ±20 %, so that many hosts do not come at once. */
+static int64_t jitter(struct fl_session *session, int64_t ms)
+{
+    return ms * 4 / 5 + (int64_t)fl_rand_below(&session->rand, (uint64_t)(ms * 2 / 5) + 1);
+}
+
+static void try_again(struct fl_session *session, enum stage stage)
+{
+    session->stage = stage;
+    session->pause_ms = session->pause_ms == 0
+                            ? FIRST_PAUSE_MS
+                            : FL_MIN(session->pause_ms * 3 / 2, (int64_t)LONGEST_PAUSE_MS);
+    (void)uv_timer_start(session->timer, on_pause_over,
+                         (uint64_t)jitter(session, session->pause_ms), 0);
+}
+
+static void note_failure(struct fl_session *session, const char *what, struct fl_str why)
+{
+    char text[sizeof(session->last_failure)];
+    (void)snprintf(text, sizeof(text), "%s: %.*s", what, FL_STR_ARG(fl_str_sub(why, 0, 200)));
+    if (strcmp(text, session->last_failure) != 0)
+        fl_log_warn("%s; trying again", text);
+    memcpy(session->last_failure, text, sizeof(text));
+}
+
+static void note_error_answer(struct fl_session *session, const char *what,
+                              const struct fl_http_response *response)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct fl_str code, message;
+    fl_aws_error(response, arena, &code, &message);
+    note_failure(session, what,
+                 fl_str_printf(arena, "%.*s: %.*s", FL_STR_ARG(code), FL_STR_ARG(message)));
+}
+
+/* ---- registration ---- */
+
+static void on_cluster_made(void *context, const struct fl_http_response *response)
+{
+    struct fl_session *session = context;
+    if (response->status == 200) {
+        attempt(session);
+        return;
+    }
+    note_error_answer(session, "the cluster cannot be created", response);
+    session->cluster_made = false;
+    try_again(session, STAGE_REGISTER);
+}
+
+/* The official agent's habit: a missing default cluster is made. */
+static bool make_cluster(struct fl_session *session, const struct fl_http_response *response)
+{
+    if (session->cluster_made || response->status != 400 ||
+        !fl_str_is(session->config.cluster, "default") ||
+        !fl_str_contains(response->body, FL_STR("Cluster not found.")))
+        return false;
+    session->cluster_made = true;
+    fl_aws_call(session->config.aws, "ecs", FL_ECS_TARGET "CreateCluster",
+                FL_STR("{\"clusterName\":\"default\"}"), CALL_TIMEOUT_MS, on_cluster_made, session);
+    return true;
+}
+
+static void on_registered(void *context, const struct fl_http_response *response)
+{
+    struct fl_session *session = context;
+    if (make_cluster(session, response))
+        return;
+    struct fl_str arn = {0};
+    if (response->status == 200)
+        arn = fl_session_read_registered(response->body, session->arena);
+    if (arn.n == 0) {
+        note_error_answer(session, "this host cannot be registered", response);
+        try_again(session, STAGE_REGISTER);
+        return;
+    }
+    if (session->identity.instance_arn.n == 0) {
+        struct fl_err err;
+        session->identity.instance_arn = arn;
+        fl_log_info("registered as %.*s", FL_STR_ARG(arn));
+        if (fl_identity_save(session->config.state_dir, &session->identity, &err) < 0)
+            fl_log_error("%s", err.text);
+    }
+    session->stage = STAGE_DISCOVER;
+    attempt(session);
+}
+
+static void call_register(struct fl_session *session)
+{
+    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(FL_SESSION_MAX_BODY);
+    fl_session_write_register(&session->config, &session->identity, &body);
+    fl_aws_call(session->config.aws, "ecs", FL_ECS_TARGET "RegisterContainerInstance",
+                fl_buf_str(&body), CALL_TIMEOUT_MS, on_registered, session);
+}
+
+/* ---- discovery ---- */
+
+static void on_discovered(void *context, const struct fl_http_response *response)
+{
+    struct fl_session *session = context;
+    FL_CLEANUP_JSON json_t *json =
+        response->status == 200 ? fl_json_parse(response->body, NULL) : NULL;
+    struct fl_str endpoint = fl_json_str(json_object_get(json, "endpoint"));
+    if (endpoint.n == 0) {
+        note_error_answer(session, "the control plane's endpoint cannot be discovered", response);
+        try_again(session, STAGE_REGISTER);
+        return;
+    }
+    fl_buf_clear(&session->endpoint_buf);
+    fl_buf_add_str(&session->endpoint_buf, endpoint);
+    if (!fl_str_ends(endpoint, FL_STR("/")))
+        fl_buf_add_char(&session->endpoint_buf, '/');
+    session->stage = STAGE_CONNECT;
+    session->connect_failures = 0;
+    attempt(session);
+}
+
+static void call_discover(struct fl_session *session)
+{
+    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(4096);
+    struct fl_json_writer jw = {.buf = &body};
+    fl_jw_object_begin(&jw);
+    fl_jw_member_str(&jw, "cluster", session->config.cluster);
+    fl_jw_member_str(&jw, "containerInstance", session->identity.instance_arn);
+    fl_jw_object_end(&jw);
+    fl_aws_call(session->config.aws, "ecs", FL_ECS_TARGET "DiscoverPollEndpoint", fl_buf_str(&body),
+                CALL_TIMEOUT_MS, on_discovered, session);
+}
+
+/* ---- the connection ---- */
+
+static void on_silence(uv_timer_t *timer)
+{
+    struct fl_session *session = timer->data;
+    fl_log_warn("nothing heard from the control plane for a minute: connecting again");
+    if (session->ws)
+        fl_ws_close(session->ws, 1000, FL_STR("silence"));
+}
+
+static void watch_silence(struct fl_session *session)
+{
+    uint64_t wait_ms = SILENCE_MS + fl_rand_below(&session->rand, SILENCE_MS);
+    (void)uv_timer_start(session->timer, on_silence, wait_ms, 0);
+}
+
+static void on_opened(void *context, FL_UNUSED struct fl_ws *ws)
+{
+    struct fl_session *session = context;
+    if (session->closing)
+        return;
+    session->stage = STAGE_OPEN;
+    session->opened_ms = fl_clock_mono_ms();
+    session->was_open = true;
+    session->connect_failures = 0;
+    session->last_failure[0] = '\0';
+    fl_log_info("connected to the control plane");
+    watch_silence(session);
+    session->callbacks.opened(session->context);
+}
+
+static void on_message(void *context, FL_UNUSED struct fl_ws *ws, struct fl_str text)
+{
+    struct fl_session *session = context;
+    if (session->closing)
+        return;
+    watch_silence(session);
+    session->callbacks.message(session->context, text);
+}
+
+static void session_free(struct fl_session *session)
+{
+    fl_buf_free(&session->endpoint_buf);
+    fl_arena_free(session->arena);
+    free(session);
+}
+
+/* What the control plane says instead of shaking hands decides where to go on. */
+static void on_refused(struct fl_session *session, unsigned http_status, struct fl_str text)
+{
+    note_failure(session, "the control plane cannot be reached", text);
+    if (http_status != 0) {
+        try_again(session, STAGE_REGISTER);
+        if (fl_str_contains(text, FL_STR("InactiveInstanceException")))
+            (void)uv_timer_start(session->timer, on_pause_over,
+                                 (uint64_t)jitter(session, INACTIVE_PAUSE_MS), 0);
+        return;
+    }
+    bool again = ++session->connect_failures < FAILURES_BEFORE_DISCOVERY;
+    try_again(session, again ? STAGE_CONNECT : STAGE_DISCOVER);
+}
+
+static void on_closed(void *context, FL_UNUSED struct fl_ws *ws, uint16_t code,
+                      unsigned http_status, struct fl_str text)
+{
+    struct fl_session *session = context;
+    session->ws = NULL;
+    if (session->closing) {
+        session_free(session);
+        return;
+    }
+    if (session->stage != STAGE_OPEN) {
+        on_refused(session, http_status, text);
+        return;
+    }
+    fl_log_info("the connection to the control plane has ended (%u)", code);
+    if (fl_clock_mono_ms() - session->opened_ms >= STABLE_MS)
+        session->pause_ms = 0;
+    try_again(session, STAGE_CONNECT);
+}
+
+static void open_connection(struct fl_session *session)
+{
+    static const struct fl_ws_callbacks callbacks = {
+        .opened = on_opened, .message = on_message, .closed = on_closed};
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct fl_header *headers;
+    struct fl_str url = fl_session_url(fl_buf_str(&session->endpoint_buf), &session->config,
+                                       &session->identity, !session->was_open, arena);
+    size_t count = fl_aws_sign_websocket(session->config.aws, "ecs", url, arena, &headers);
+    session->ws = fl_ws_connect(session->config.loop, url, headers, count, &callbacks, session);
+}
+
+static void attempt(struct fl_session *session)
+{
+    switch (session->stage) {
+    case STAGE_REGISTER:
+        call_register(session);
+        break;
+    case STAGE_DISCOVER:
+        call_discover(session);
+        break;
+    case STAGE_CONNECT:
+        open_connection(session);
+        break;
+    case STAGE_OPEN:
+        break;
+    }
+}
+
+static void seed(struct fl_session *session)
+{
+    uint8_t bytes[32];
+    fl_random_bytes(bytes, sizeof(bytes));
+    fl_rand_seed(&session->rand, bytes);
+}
+
+int fl_session_start(const struct fl_session_config *config,
+                     const struct fl_session_callbacks *callbacks, void *context,
+                     struct fl_session **ret_session, struct fl_err *err)
+{
+    struct fl_session *session = fl_calloc(1, sizeof(*session));
+    session->config = *config;
+    session->callbacks = *callbacks;
+    session->context = context;
+    session->arena = fl_arena_new();
+    session->endpoint_buf = FL_BUF_INIT(4096);
+    seed(session);
+    int r = fl_identity_open(config->state_dir, session->arena, &session->identity, err);
+    if (r < 0) {
+        session_free(session);
+        return r;
+    }
+    session->timer = fl_calloc(1, sizeof(*session->timer));
+    session->timer->data = session;
+    (void)uv_timer_init(config->loop, session->timer);
+    attempt(session);
+    *ret_session = session;
+    return 0;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+void fl_session_close(struct fl_session *session)
+{
+    if (!session)
+        return;
+    session->closing = true;
+    uv_close((uv_handle_t *)session->timer, on_timer_closed);
+    if (session->ws)
+        fl_ws_close(session->ws, 1001, FL_STR("the agent ends"));
+    else
+        session_free(session);
+}
+
+void fl_session_send(struct fl_session *session, struct fl_str text)
+{
+    if (session->stage == STAGE_OPEN && session->ws)
+        fl_ws_send(session->ws, text);
+}

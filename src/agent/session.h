@@ -1,0 +1,40 @@
+/* The agent's way to its control plane: registration, discovery, the websocket, and all of them
+ * again whenever the connection is lost, for ever. */
+#pragma once
+
+#include <uv.h>
+
+#include "agent/identity.h"
+#include "net/aws_client.h"
+#include "wire/task_spec.h"
+
+struct fl_session;
+
+struct fl_session_config {
+    uv_loop_t *loop;
+    struct fl_aws_client *aws;
+    struct fl_str state_dir; /* the agent's data, for the identity */
+    struct fl_str cluster;
+    struct fl_str describe;                  /* the container runtime in a few words */
+    const struct fl_key_value *capabilities; /* attributes sent always; empty value: name only */
+    size_t capability_count;
+    const struct fl_key_value *custom; /* attributes of the first registration only */
+    size_t custom_count;
+    int64_t cpu_units;
+    int64_t memory_mib;
+};
+
+struct fl_session_callbacks {
+    void (*opened)(void *context);
+    void (*message)(void *context, struct fl_str text);
+};
+
+/* Texts of the configuration must outlive the session. Begins at once. */
+int fl_session_start(const struct fl_session_config *config,
+                     const struct fl_session_callbacks *callbacks, void *context,
+                     struct fl_session **ret_session, struct fl_err *err);
+/* Ends it without further callbacks. API calls under way must have been ended before
+ * (fl_http_client_free); the loop must run until the handles are closed. */
+void fl_session_close(struct fl_session *session);
+/* Sends one frame; dropped when there is no connection: what matters is sent again on opening. */
+void fl_session_send(struct fl_session *session, struct fl_str text);

@@ -1,0 +1,107 @@
+/* Registration and websocket URL, as the protocol wants them. */
+#include "agent/session_calls.h"
+
+#include "wire/json.h"
+
+/* The ports that the ECS agent reserves: sshd, Docker's API, its own introspection and metadata. */
+static const char *const reserved_ports[] = {"22", "2375", "2376", "51678", "51679"};
+
+static void write_attributes(struct fl_json_writer *jw, const struct fl_key_value *items,
+                             size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        fl_jw_object_begin(jw);
+        fl_jw_member_str(jw, "name", items[i].key);
+        if (items[i].value.n > 0)
+            fl_jw_member_str(jw, "value", items[i].value);
+        fl_jw_object_end(jw);
+    }
+}
+
+static void write_integer(struct fl_json_writer *jw, const char *name, int64_t value)
+{
+    fl_jw_object_begin(jw);
+    fl_jw_member_str(jw, "name", fl_str_of(name));
+    fl_jw_member_str(jw, "type", FL_STR("INTEGER"));
+    fl_jw_member_int(jw, "integerValue", value);
+    fl_jw_object_end(jw);
+}
+
+static void write_set(struct fl_json_writer *jw, const char *name, const char *const *items,
+                      size_t count)
+{
+    fl_jw_object_begin(jw);
+    fl_jw_member_str(jw, "name", fl_str_of(name));
+    fl_jw_member_str(jw, "type", FL_STR("STRINGSET"));
+    fl_jw_key(jw, "stringSetValue");
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < count; i++)
+        fl_jw_str(jw, fl_str_of(items[i]));
+    fl_jw_array_end(jw);
+    fl_jw_object_end(jw);
+}
+
+void fl_session_write_register(const struct fl_session_config *config,
+                               const struct fl_identity *identity, struct fl_buf *buf)
+{
+    struct fl_json_writer jw = {.buf = buf};
+    bool again = identity->instance_arn.n > 0;
+    fl_jw_object_begin(&jw);
+    fl_jw_member_str(&jw, "cluster", config->cluster);
+    fl_jw_member_str(&jw, "clientToken", identity->client_token);
+    if (again)
+        fl_jw_member_str(&jw, "containerInstanceArn", identity->instance_arn);
+    fl_jw_member_str(&jw, "instanceIdentityDocument", FL_STR(""));
+    fl_jw_member_str(&jw, "instanceIdentityDocumentSignature", FL_STR(""));
+    fl_jw_key(&jw, "totalResources");
+    fl_jw_array_begin(&jw);
+    write_integer(&jw, "CPU", config->cpu_units);
+    write_integer(&jw, "MEMORY", config->memory_mib);
+    write_set(&jw, "PORTS", reserved_ports, FL_ARRAY_SIZE(reserved_ports));
+    write_set(&jw, "PORTS_UDP", NULL, 0);
+    fl_jw_array_end(&jw);
+    fl_jw_key(&jw, "attributes");
+    fl_jw_array_begin(&jw);
+    write_attributes(&jw, config->capabilities, config->capability_count);
+    if (!again)
+        write_attributes(&jw, config->custom, config->custom_count);
+    fl_jw_array_end(&jw);
+    fl_jw_object_end(&jw);
+}
+
+struct fl_str fl_session_read_registered(struct fl_str body, struct fl_arena *arena)
+{
+    FL_CLEANUP_JSON json_t *json = fl_json_parse(body, NULL);
+    const json_t *instance = json_object_get(json, "containerInstance");
+    return fl_str_dup(arena, fl_json_str(json_object_get(instance, "containerInstanceArn")));
+}
+
+static void add_parameter(struct fl_buf *buf, const char *name, struct fl_str value)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~";
+    fl_buf_printf(buf, "%s%s=", buf->n ? "&" : "", name);
+    for (size_t i = 0; i < value.n; i++) {
+        if (value.p[i] && strchr(plain, value.p[i]))
+            fl_buf_add_char(buf, value.p[i]);
+        else
+            fl_buf_printf(buf, "%%%02X", (unsigned)(uint8_t)value.p[i]);
+    }
+}
+
+struct fl_str fl_session_url(struct fl_str endpoint, const struct fl_session_config *config,
+                             const struct fl_identity *identity, bool send_credentials,
+                             struct fl_arena *arena)
+{
+    FL_CLEANUP_BUF struct fl_buf query = FL_BUF_INIT(16 * 1024);
+    add_parameter(&query, "agentHash", FL_STR("fairlead"));
+    add_parameter(&query, "agentVersion", FL_STR(FL_VERSION));
+    add_parameter(&query, "clusterArn", config->cluster);
+    add_parameter(&query, "containerInstanceArn", identity->instance_arn);
+    add_parameter(&query, "dockerVersion", config->describe);
+    add_parameter(&query, "protocolVersion", FL_STR("2"));
+    add_parameter(&query, "sendCredentials", send_credentials ? FL_STR("true") : FL_STR("false"));
+    add_parameter(&query, "seqNum", FL_STR("1"));
+    return fl_str_printf(arena, "%.*sws?%.*s", FL_STR_ARG(endpoint),
+                         FL_STR_ARG(fl_buf_str(&query)));
+}

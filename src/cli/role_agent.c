@@ -1,0 +1,56 @@
+/* `fairlead agent`: a host's agent in the foreground. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "agent/agent.h"
+#include "cli/cli.h"
+#include "cli/install.h"
+
+/* The key of --token, else the one in the data directory. */
+static int find_key(const struct fl_options *options, struct fl_credentials *ret_key,
+                    struct fl_err *err)
+{
+    struct fl_str token = options->value[FL_OPTION_TOKEN];
+    struct fl_str id;
+    if (token.n == 0)
+        return fl_install_read_key(options->value[FL_OPTION_DATA_DIR], "agent", options->arena,
+                                   ret_key, err);
+    if (!fl_str_split(&token, ':', &id) || id.n == 0 || token.n == 0)
+        return fl_err_set(err, -EINVAL, "--token wants ID:SECRET");
+    *ret_key = (struct fl_credentials){.access_key_id = id, .secret = token};
+    return 0;
+}
+
+int fl_cli_agent(int argc, char **argv)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct fl_options options;
+    fl_options_parse(FL_COMMAND_AGENT, "A host's agent, in the foreground.", argc, argv, arena,
+                     &options);
+    struct fl_err err = {0};
+    struct fl_credentials key;
+    int r = fl_install_prepare(&options, &err);
+    if (r == 0)
+        r = find_key(&options, &key, &err);
+    if (r < 0) {
+        (void)fprintf(stderr, "fairlead: %s\n", err.text);
+        return 1;
+    }
+    struct fl_str url = options.value[FL_OPTION_SERVER];
+    const struct fl_agent_config config = {
+        .data_dir = options.value[FL_OPTION_DATA_DIR],
+        .server_url = url.n > 0 ? url : fl_options_endpoint(&options),
+        .key = key,
+        .region = options.value[FL_OPTION_REGION],
+        .account = options.value[FL_OPTION_ACCOUNT],
+        .cluster = options.value[FL_OPTION_CLUSTER],
+        .name = options.value[FL_OPTION_NAME],
+        .zone = options.value[FL_OPTION_ZONE],
+        .instance_type = options.value[FL_OPTION_INSTANCE_TYPE],
+        .attributes = options.attributes,
+        .attribute_count = options.attribute_count,
+        .cpu_units = (int64_t)fl_options_number(&options, FL_OPTION_CPU_UNITS),
+        .memory_mib = (int64_t)fl_options_number(&options, FL_OPTION_MEMORY_MIB),
+    };
+    return fl_agent_run(&config);
+}
