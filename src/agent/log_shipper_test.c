@@ -313,7 +313,7 @@ static void nothing_is_lost_or_doubled_whoever_restarts(void **state)
     struct fixture *f = *state;
     server.fault_percent = 20;
     fl_log_shipper_start(f->shipper, &f->target);
-    for (int round = 0; round < 60; round++) {
+    for (int round = 0; round < 25; round++) {
         unsigned calls = server.calls;
         write_some(f, round);
         while (server.calls == calls)

@@ -181,12 +181,15 @@ int fl_runtime_open(uv_loop_t *loop, const struct fl_runtime_config *config,
     runtime->callbacks = *callbacks;
     runtime->context = context;
     runtime->inotify_fd = -1;
+    runtime->program_fd = -1;
     runtime->cgroup.quick_fd = -1;
     int rc = open_parts(runtime, err);
     if (rc < 0) {
         fl_runtime_close(runtime);
         return rc;
     }
+    if (!runtime->host.is_runc)
+        runtime->program_fd = fl_runtime_seal_program(runtime->runtime_path.p);
     fl_bundle_look_at_host(&runtime->host);
     runtime->host.cgroup = &runtime->cgroup;
     runtime->host.seccomp = &runtime->seccomp;
@@ -208,6 +211,8 @@ void fl_runtime_close(struct fl_runtime *runtime)
         fl_cgroup_remove(&runtime->cgroup,
                          fl_str_printf(runtime->arena, "/%.*s", FL_STR_ARG(runtime->tag)).p);
     fl_cgroup_close(&runtime->cgroup);
+    if (runtime->program_fd >= 0)
+        (void)close(runtime->program_fd);
     fl_seccomp_free(&runtime->seccomp);
     fl_arena_free(runtime->arena);
     free(runtime);

@@ -1,9 +1,10 @@
 /* Containers through the OCI runtime: bundles, the shim, cgroups, signals.
  *
  * One directory per container holds all that is known of it: the bundle's config.json, the shim's
- * orders (shim.json), and what the shim writes: `log` (the spool), then exactly one of `failed`
- * (a sentence) or `started` ("pid starttime wall_ms"), and after `started`, once, `exit`
- * ("code oom wall_ms"; code 128+n for signal n, oom 0 or 1). The files appear by rename. The shim's
+ * orders (`orders`), and what the shim writes: `shim` ("pid starttime" of itself), `log` (the
+ * spool), then exactly one of `failed` (a sentence) or `started` ("pid starttime wall_ms boot_id"),
+ * and after `started`, once, `exit` ("code oom wall_ms"; code 128+n for signal n, oom 0 or 1; by
+ * then the container's cgroup is gone). The files appear by rename. The shim's
  * life does not depend on ours: a restarted agent watches the same directories again. */
 #pragma once
 
@@ -60,7 +61,7 @@ struct fl_launch {
     const struct fl_image_config *image;
     const struct fl_str *layers; /* unpacked layers, absolute, topmost first */
     size_t layer_count;
-    const struct fl_key_value *extra_environment; /* added unless the definition or image sets it */
+    const struct fl_key_value *extra_environment; /* over the image's, under the definition's */
     size_t extra_environment_count;
     struct fl_str hostname;
     struct fl_str etc_hosts;       /* contents of /etc/hosts */
@@ -86,5 +87,8 @@ struct fl_str fl_runtime_log_path(const struct fl_runtime *runtime, struct fl_st
                                   struct fl_arena *arena);
 /* Removes what a stopped container left: directory, runtime state, cgroup. */
 int fl_runtime_remove(struct fl_runtime *runtime, struct fl_str container_id, struct fl_err *err);
-/* Removes the cgroup of a task whose containers are all removed. */
+/* Removes the cgroup and the volumes of a task whose containers are all removed. */
 void fl_runtime_remove_task(struct fl_runtime *runtime, struct fl_str task_id);
+/* For `uninstall`, without an agent: kills every container and shim of an installation and removes
+ * its cgroups. -EBUSY with a sentence when something resists. */
+int fl_runtime_destroy(const struct fl_runtime_config *config, struct fl_err *err);

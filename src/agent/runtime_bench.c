@@ -1,7 +1,10 @@
 /* Measures launches: `runtime-bench COUNT PAUSE_MS` starts that many `sleep`s through the runtime,
- * one after the other (each awaited until it is told as started), prints the time from the call to
- * that moment, then the rate with all of them asked for at once, and the time to end them all. */
+ * one after the other (each awaited until it is told as started) beside crun alone with the same
+ * bundle, prints the times from the call to that moment, then the rate with all of them asked for
+ * at once, and the time to end them all. */
 #include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
 
 #include "agent/runtime_fixture.h"
 
@@ -37,21 +40,82 @@ static void await_started(struct fixture *f, struct fixture_record *record)
     }
 }
 
+static void run_command(char *const argv[])
+{
+    pid_t pid;
+    int status = 0;
+    FL_ASSERT(posix_spawn(&pid, argv[0], NULL, NULL, argv, environ) == 0);
+    FL_ASSERT(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+/* The same bundle given to crun alone: no monitor, no overlay, no log. */
+static void make_bare_bundle(struct fixture *f, const struct fixture_record *record)
+{
+    char *from = (char *)(uintptr_t)fl_str_printf(f->arena, "%s/containers/%s/config.json",
+                                                  f->data_dir, record->id)
+                     .p;
+    char *to = (char *)(uintptr_t)fl_str_printf(f->arena, "%s/config.json", f->dir).p;
+    char *const copy[] = {(char *)"/bin/cp", from, to, NULL};
+    run_command(copy);
+    FL_ASSERT(symlink("layer", fl_str_printf(f->arena, "%s/rootfs", f->dir).p) == 0);
+}
+
+static void call_crun(struct fixture *f, bool is_delete, size_t number)
+{
+    char *root = (char *)(uintptr_t)fl_str_printf(f->arena, "--root=%s/crun", f->dir).p;
+    char *id = (char *)(uintptr_t)fl_str_printf(f->arena, "bare%zu", number).p;
+    char *bundle = (char *)(uintptr_t)fl_str_printf(f->arena, "--bundle=%s", f->dir).p;
+    char *const run[] = {(char *)"/usr/bin/crun",
+                         root,
+                         (char *)"--cgroup-manager=cgroupfs",
+                         (char *)"run",
+                         (char *)"--detach",
+                         bundle,
+                         id,
+                         NULL};
+    char *const delete[] = {(char *)"/usr/bin/crun",
+                            root,
+                            (char *)"--cgroup-manager=cgroupfs",
+                            (char *)"delete",
+                            (char *)"--force",
+                            id,
+                            NULL};
+    run_command(is_delete ? delete : run);
+}
+
+static void print_times(const char *what, int64_t *took_us, size_t count)
+{
+    qsort(took_us, count, sizeof(*took_us), compare);
+    (void)printf("  %-28s p50 %6.2f ms  p90 %6.2f ms  max %6.2f ms\n", what,
+                 (double)took_us[count / 2] / 1000, (double)took_us[count * 9 / 10] / 1000,
+                 (double)took_us[count - 1] / 1000);
+}
+
+/* Ours and crun alone take turns, so that both see the same machine. */
 static void run_one_by_one(struct fixture *f, size_t count, int pause_ms)
 {
-    int64_t *took_us = fl_calloc(count, sizeof(*took_us));
+    int64_t *ours_us = fl_calloc(count, sizeof(*ours_us));
+    int64_t *bare_us = fl_calloc(count, sizeof(*bare_us));
     for (size_t i = 0; i < count; i++) {
         (void)usleep((useconds_t)pause_ms * 1000);
         int64_t start_us = fixture_now_us();
         struct fixture_record *record = launch_sleep(f);
         await_started(f, record);
-        took_us[i] = record->started_us - start_us;
+        ours_us[i] = record->started_us - start_us;
+        if (access(fl_str_printf(f->arena, "%s/rootfs", f->dir).p, F_OK) < 0)
+            make_bare_bundle(f, record);
+        (void)usleep((useconds_t)pause_ms * 1000);
+        start_us = fixture_now_us();
+        call_crun(f, false, i);
+        bare_us[i] = fixture_now_us() - start_us;
     }
-    qsort(took_us, count, sizeof(*took_us), compare);
-    (void)printf("launch to started, %d ms apart, n=%zu: p50 %.2f ms, p90 %.2f ms, max %.2f ms\n",
-                 pause_ms, count, (double)took_us[count / 2] / 1000,
-                 (double)took_us[count * 9 / 10] / 1000, (double)took_us[count - 1] / 1000);
-    free(took_us);
+    (void)printf("%zu launches, %d ms apart:\n", count, pause_ms);
+    print_times("ours, call to told as started", ours_us, count);
+    print_times("crun run --detach alone", bare_us, count);
+    for (size_t i = 0; i < count; i++)
+        call_crun(f, true, i);
+    free(ours_us);
+    free(bare_us);
 }
 
 static void run_at_once(struct fixture *f, size_t count)

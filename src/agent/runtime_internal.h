@@ -37,6 +37,7 @@ struct fl_runtime {
     struct fl_str shim_path;
     struct fl_str tag;
     struct fl_str runtime_path; /* crun or runc */
+    int program_fd;             /* a sealed copy of its program; -1: none */
     struct fl_str runtime_root; /* its state */
     struct fl_str boot_id;
     struct fl_str description;
@@ -88,5 +89,7 @@ int64_t fl_runtime_start_time(pid_t pid);
 int fl_runtime_open_process(pid_t pid, int64_t start_time);
 
 /* runtime_launch.c */
+/* A sealed copy of a program in memory, its descriptor at least 10; -errno. */
+int fl_runtime_seal_program(const char *path);
 int fl_runtime_spawn_shim(struct fl_runtime *runtime, struct fl_str dir, int netns_fd,
                           pid_t *ret_pid);

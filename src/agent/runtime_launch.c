@@ -4,7 +4,9 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,7 +14,13 @@
 #include "base/fs.h"
 #include "base/log.h"
 
-enum { NETNS_FD = 3, RUN_TIMEOUT_MS = 60000 };
+enum {
+    NETNS_FD = 3,
+    PROGRAM_FD = 4,
+    FREE_FD = 10,
+    PROGRAM_MAX = 64 * 1024 * 1024,
+    RUN_TIMEOUT_MS = 60000
+};
 
 static char *const clean_environment[] = {
     (char *)"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
@@ -29,13 +37,36 @@ static void set_attributes(posix_spawnattr_t *attr)
                                              POSIX_SPAWN_SETSID);
 }
 
-static void set_actions(posix_spawn_file_actions_t *actions, int netns_fd)
+/* crun must not be overwritten through /proc/self/exe from a container (CVE-2019-5736), so it
+ * copies its program into sealed memory and executes itself again, at each start. A copy that is
+ * sealed already it takes as it is, and half of its start-up time is saved. */
+int fl_runtime_seal_program(const char *path)
+{
+    FL_CLEANUP_FD int from = open(path, O_RDONLY | O_CLOEXEC);
+    FL_CLEANUP_FD int to = memfd_create("crun", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    struct stat st;
+    if (from < 0 || to < 0 || fstat(from, &st) < 0 || st.st_size > PROGRAM_MAX)
+        return -EINVAL;
+    for (off_t at = 0; at < st.st_size;)
+        if (sendfile(to, from, &at, (size_t)(st.st_size - at)) <= 0)
+            return -EIO;
+    if (fchmod(to, 0755) < 0 ||
+        fcntl(to, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+        return -errno;
+    int fd = fcntl(to, F_DUPFD_CLOEXEC, FREE_FD);
+    return fd < 0 ? -errno : fd;
+}
+
+/* The sealed program's number is above those that are given away here. */
+static void set_actions(posix_spawn_file_actions_t *actions, int netns_fd, int program_fd)
 {
     (void)posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDWR, 0);
     (void)posix_spawn_file_actions_adddup2(actions, STDIN_FILENO, STDOUT_FILENO);
     (void)posix_spawn_file_actions_adddup2(actions, STDIN_FILENO, STDERR_FILENO);
     if (netns_fd >= 0)
         (void)posix_spawn_file_actions_adddup2(actions, netns_fd, NETNS_FD);
+    if (program_fd >= 0)
+        (void)posix_spawn_file_actions_adddup2(actions, program_fd, PROGRAM_FD);
 }
 
 /* posix_spawn does not copy the agent's page tables, which fork would. */
@@ -48,7 +79,7 @@ int fl_runtime_spawn_shim(struct fl_runtime *runtime, struct fl_str dir, int net
     if (posix_spawnattr_init(&attr) != 0 || posix_spawn_file_actions_init(&actions) != 0)
         return -ENOMEM;
     set_attributes(&attr);
-    set_actions(&actions, netns_fd);
+    set_actions(&actions, netns_fd, runtime->program_fd);
     int rc = posix_spawn(ret_pid, argv[0], &actions, &attr, argv, clean_environment);
     (void)posix_spawn_file_actions_destroy(&actions);
     (void)posix_spawnattr_destroy(&attr);
@@ -105,6 +136,7 @@ static void make_orders(const struct fl_runtime *runtime, const struct fl_launch
     add_order(buf, "boot", runtime->boot_id);
     add_order(buf, "timeout_ms", fl_str_printf(arena, "%d", RUN_TIMEOUT_MS));
     add_order(buf, "netns", launch->netns_fd >= 0 ? FL_STR("1") : FL_STR("0"));
+    add_order(buf, "runtime_fd", runtime->program_fd >= 0 ? FL_STR("1") : FL_STR("0"));
     add_order(buf, "shipped", launch->spool_is_shipped ? FL_STR("1") : FL_STR("0"));
     add_order(buf, "state",
               fl_str_printf(arena, "%.*s/%.*s", FL_STR_ARG(runtime->runtime_root),

@@ -2,10 +2,10 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "cli/operator.h"
 #include "cli/cli.h"
 #include "cli/daemons.h"
 #include "cli/install.h"
+#include "cli/operator.h"
 
 enum {
     DAEMON_PATIENCE_MS = 10 * 1000,
@@ -14,11 +14,12 @@ enum {
 
 static int stop_tasks(const struct fl_options *options, struct fl_err *err)
 {
-    struct fl_operator api;
+    struct fl_operator operator;
     size_t left = 0;
-    int r = fl_operator_open(options, &api, err);
+    int r = fl_operator_open(options, &operator, err);
     if (r == 0)
-        r = fl_operator_stop_tasks(&api, "Stopped by fairlead down", TASKS_PATIENCE_MS, &left, err);
+        r = fl_operator_stop_tasks(&operator, "Stopped by fairlead down", TASKS_PATIENCE_MS, &left,
+                                   err);
     if (r == 0 && left > 0)
         r = fl_err_set(err, -ETIMEDOUT, "%zu tasks do not stop; server and agent still run", left);
     return r;

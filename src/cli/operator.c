@@ -15,22 +15,23 @@ enum {
     POLL_MS = 20,
 };
 
-int fl_operator_open(const struct fl_options *options, struct fl_operator *ret_api, struct fl_err *err)
+int fl_operator_open(const struct fl_options *options, struct fl_operator *ret_operator,
+                     struct fl_err *err)
 {
     struct fl_credentials key;
     int r = fl_install_read_key(options->value[FL_OPTION_DATA_DIR], "operator", options->arena,
                                 &key, err);
     if (r < 0)
         return r;
-    *ret_api = (struct fl_operator){.config = {.endpoint = fl_options_endpoint(options),
-                                          .region = options->value[FL_OPTION_REGION],
-                                          .key = key},
-                               .arena = options->arena};
+    *ret_operator = (struct fl_operator){.config = {.endpoint = fl_options_endpoint(options),
+                                                    .region = options->value[FL_OPTION_REGION],
+                                                    .key = key},
+                                         .arena = options->arena};
     return 0;
 }
 
-int fl_operator_call(struct fl_operator *operator, const char *operation, json_t *body, unsigned timeout_ms,
-                json_t **ret_answer, struct fl_err *err)
+int fl_operator_call(struct fl_operator *operator, const char * operation, json_t *body,
+                     unsigned timeout_ms, json_t **ret_answer, struct fl_err *err)
 {
     FL_CLEANUP_JSON json_t *request = body ? body : json_object();
     FL_CLEANUP_FREE char *text = json_dumps(request, JSON_COMPACT);
@@ -38,7 +39,7 @@ int fl_operator_call(struct fl_operator *operator, const char *operation, json_t
     char target[128];
     (void)snprintf(target, sizeof(target), "AmazonEC2ContainerServiceV20141113.%s", operation);
     struct fl_http_response response = {0};
-    int r = fl_aws_call_wait(&api->config, "ecs", target, fl_str_of(text), timeout_ms, arena,
+    int r = fl_aws_call_wait(&operator->config, "ecs", target, fl_str_of(text), timeout_ms, arena,
                              &response, err);
     if (r < 0)
         return r;
@@ -56,14 +57,15 @@ int fl_operator_call(struct fl_operator *operator, const char *operation, json_t
     return 0;
 }
 
-int fl_operator_list(struct fl_operator *operator, const char *operation, json_t *body, const char *list,
-                json_t **ret_items, struct fl_err *err)
+int fl_operator_list(struct fl_operator *operator, const char * operation, json_t *body,
+                     const char *list, json_t **ret_items, struct fl_err *err)
 {
     FL_CLEANUP_JSON json_t *request = body ? body : json_object();
     FL_CLEANUP_JSON json_t *items = json_array();
     for (int page = 0; page < MAX_PAGES; page++) {
         FL_CLEANUP_JSON json_t *answer = NULL;
-        int r = fl_operator_call(api, operation, json_incref(request), CALL_TIMEOUT_MS, &answer, err);
+        int r = fl_operator_call(operator, operation, json_incref(request), CALL_TIMEOUT_MS,
+                                 &answer, err);
         if (r < 0)
             return r;
         (void)json_array_extend(items, json_object_get(answer, list));
@@ -76,13 +78,14 @@ int fl_operator_list(struct fl_operator *operator, const char *operation, json_t
     return 0;
 }
 
-int fl_operator_clusters(struct fl_operator *operator, json_t **ret_arns, struct fl_err *err)
+int fl_operator_clusters(struct fl_operator *operator, json_t ** ret_arns, struct fl_err *err)
 {
-    return fl_operator_list(api, "ListClusters", NULL, "clusterArns", ret_arns, err);
+    return fl_operator_list(operator, "ListClusters", NULL, "clusterArns", ret_arns, err);
 }
 
-int fl_operator_describe(struct fl_operator *operator, const char *operation, const char *cluster,
-                    const char *member, const json_t *arns, json_t **ret_items, struct fl_err *err)
+int fl_operator_describe(struct fl_operator *operator, const char * operation, const char *cluster,
+                         const char *member, const json_t *arns, json_t **ret_items,
+                         struct fl_err *err)
 {
     FL_CLEANUP_JSON json_t *items = json_array();
     for (size_t from = 0; from < json_array_size(arns); from += DESCRIBE_PORTION) {
@@ -91,7 +94,7 @@ int fl_operator_describe(struct fl_operator *operator, const char *operation, co
             (void)json_array_append(portion, json_array_get(arns, i));
         json_t *request = json_pack("{s:s, s:O}", "cluster", cluster, member, portion);
         FL_CLEANUP_JSON json_t *answer = NULL;
-        int r = fl_operator_call(api, operation, request, CALL_TIMEOUT_MS, &answer, err);
+        int r = fl_operator_call(operator, operation, request, CALL_TIMEOUT_MS, &answer, err);
         if (r < 0)
             return r;
         (void)json_array_extend(items, json_object_get(answer, member));
@@ -101,7 +104,7 @@ int fl_operator_describe(struct fl_operator *operator, const char *operation, co
 }
 
 /* One StopTask per task that is to run; *ret_running counts the tasks that are not stopped yet. */
-static int stop_cluster(struct fl_operator *operator, const char *cluster, const char *reason,
+static int stop_cluster(struct fl_operator *operator, const char * cluster, const char *reason,
                         size_t *ret_running, struct fl_err *err)
 {
     static const char *const wanted[] = {"RUNNING", "STOPPED"};
@@ -109,9 +112,10 @@ static int stop_cluster(struct fl_operator *operator, const char *cluster, const
         FL_CLEANUP_JSON json_t *arns = NULL;
         FL_CLEANUP_JSON json_t *tasks = NULL;
         json_t *query = json_pack("{s:s, s:s}", "cluster", cluster, "desiredStatus", wanted[i]);
-        int r = fl_operator_list(api, "ListTasks", query, "taskArns", &arns, err);
+        int r = fl_operator_list(operator, "ListTasks", query, "taskArns", &arns, err);
         if (r == 0)
-            r = fl_operator_describe(api, "DescribeTasks", cluster, "tasks", arns, &tasks, err);
+            r = fl_operator_describe(operator, "DescribeTasks", cluster, "tasks", arns, &tasks,
+                                     err);
         if (r < 0)
             return r;
         size_t index;
@@ -125,7 +129,7 @@ static int stop_cluster(struct fl_operator *operator, const char *cluster, const
             json_t *stop = json_pack("{s:s, s:O, s:s}", "cluster", cluster, "task",
                                      json_object_get(task, "taskArn"), "reason", reason);
             FL_CLEANUP_JSON json_t *answer = NULL;
-            r = fl_operator_call(api, "StopTask", stop, CALL_TIMEOUT_MS, &answer, err);
+            r = fl_operator_call(operator, "StopTask", stop, CALL_TIMEOUT_MS, &answer, err);
             if (r < 0)
                 return r;
         }
@@ -133,18 +137,19 @@ static int stop_cluster(struct fl_operator *operator, const char *cluster, const
     return 0;
 }
 
-int fl_operator_stop_tasks(struct fl_operator *operator, const char *reason, unsigned patience_ms,
-                      size_t *ret_left, struct fl_err *err)
+int fl_operator_stop_tasks(struct fl_operator *operator, const char * reason, unsigned patience_ms,
+                           size_t *ret_left, struct fl_err *err)
 {
     int64_t deadline = fl_clock_mono_ms() + patience_ms;
     FL_CLEANUP_JSON json_t *clusters = NULL;
-    int r = fl_operator_clusters(api, &clusters, err);
+    int r = fl_operator_clusters(operator, & clusters, err);
     for (bool first = true; r == 0; first = false) {
         *ret_left = 0;
         size_t index;
         json_t *arn;
         json_array_foreach (clusters, index, arn) {
-            r = stop_cluster(api, json_string_value(arn), first ? reason : NULL, ret_left, err);
+            r = stop_cluster(operator, json_string_value(arn), first ? reason : NULL, ret_left,
+                             err);
             if (r < 0)
                 return r;
         }

@@ -2,10 +2,10 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "cli/operator.h"
 #include "cli/cli.h"
 #include "cli/daemons.h"
 #include "cli/install.h"
+#include "cli/operator.h"
 
 static json_t *role(struct fl_str data_dir, const char *name)
 {
@@ -24,7 +24,8 @@ static json_t *pick(const json_t *object, const char *const pairs[][2], size_t c
     return picked;
 }
 
-static int add_instances(struct fl_operator *operator, const char *cluster, json_t *list, struct fl_err *err)
+static int add_instances(struct fl_operator *operator, const char * cluster, json_t *list,
+                         struct fl_err *err)
 {
     static const char *const members[][2] = {
         {"arn", "containerInstanceArn"},       {"status", "status"},
@@ -33,11 +34,12 @@ static int add_instances(struct fl_operator *operator, const char *cluster, json
     };
     FL_CLEANUP_JSON json_t *arns = NULL;
     FL_CLEANUP_JSON json_t *found = NULL;
-    int r = fl_operator_list(api, "ListContainerInstances", json_pack("{s:s}", "cluster", cluster),
-                        "containerInstanceArns", &arns, err);
+    int r =
+        fl_operator_list(operator, "ListContainerInstances", json_pack("{s:s}", "cluster", cluster),
+                         "containerInstanceArns", &arns, err);
     if (r == 0)
-        r = fl_operator_describe(api, "DescribeContainerInstances", cluster, "containerInstances", arns,
-                            &found, err);
+        r = fl_operator_describe(operator, "DescribeContainerInstances", cluster,
+                                 "containerInstances", arns, &found, err);
     size_t index;
     json_t *instance;
     json_array_foreach (found, index, instance) {
@@ -46,7 +48,8 @@ static int add_instances(struct fl_operator *operator, const char *cluster, json
     return r;
 }
 
-static int add_tasks(struct fl_operator *operator, const char *cluster, json_t *list, struct fl_err *err)
+static int add_tasks(struct fl_operator *operator, const char * cluster, json_t *list,
+                     struct fl_err *err)
 {
     static const char *const members[][2] = {
         {"arn", "taskArn"},
@@ -56,10 +59,10 @@ static int add_tasks(struct fl_operator *operator, const char *cluster, json_t *
     };
     FL_CLEANUP_JSON json_t *arns = NULL;
     FL_CLEANUP_JSON json_t *found = NULL;
-    int r = fl_operator_list(api, "ListTasks", json_pack("{s:s}", "cluster", cluster), "taskArns", &arns,
-                        err);
+    int r = fl_operator_list(operator, "ListTasks", json_pack("{s:s}", "cluster", cluster),
+                             "taskArns", &arns, err);
     if (r == 0)
-        r = fl_operator_describe(api, "DescribeTasks", cluster, "tasks", arns, &found, err);
+        r = fl_operator_describe(operator, "DescribeTasks", cluster, "tasks", arns, &found, err);
     size_t index;
     json_t *task;
     json_array_foreach (found, index, task) {
@@ -70,19 +73,19 @@ static int add_tasks(struct fl_operator *operator, const char *cluster, json_t *
 
 static int ask_server(const struct fl_options *options, json_t *report, struct fl_err *err)
 {
-    struct fl_operator api;
+    struct fl_operator operator;
     FL_CLEANUP_JSON json_t *clusters = NULL;
-    int r = fl_operator_open(options, &api, err);
+    int r = fl_operator_open(options, &operator, err);
     if (r == 0)
-        r = fl_operator_clusters(&api, &clusters, err);
+        r = fl_operator_clusters(&operator, & clusters, err);
     size_t index;
     json_t *cluster;
     json_array_foreach (clusters, index, cluster) {
         const char *arn = json_string_value(cluster);
         if (r == 0)
-            r = add_instances(&api, arn, json_object_get(report, "instances"), err);
+            r = add_instances(&operator, arn, json_object_get(report, "instances"), err);
         if (r == 0)
-            r = add_tasks(&api, arn, json_object_get(report, "tasks"), err);
+            r = add_tasks(&operator, arn, json_object_get(report, "tasks"), err);
     }
     return r;
 }

@@ -9,11 +9,11 @@
 #include "agent/network.h"
 #include "base/fs.h"
 #include "base/program.h"
-#include "cli/operator.h"
 #include "cli/cli.h"
 #include "cli/daemons.h"
 #include "cli/install.h"
 #include "cli/leftovers.h"
+#include "cli/operator.h"
 #include "cli/userenv.h"
 #include "wire/install.h"
 
@@ -26,12 +26,12 @@ enum {
 /* Containers get their SIGTERM and a while to end; who does not is killed with the cgroup. */
 static void ask_tasks_to_stop(const struct fl_options *options)
 {
-    struct fl_operator api;
+    struct fl_operator operator;
     struct fl_err err;
     size_t left = 0;
-    if (fl_operator_open(options, &api, &err) == 0)
-        (void)fl_operator_stop_tasks(&api, "Stopped by fairlead uninstall", TASKS_PATIENCE_MS, &left,
-                                &err);
+    if (fl_operator_open(options, &operator, & err) == 0)
+        (void)fl_operator_stop_tasks(&operator, "Stopped by fairlead uninstall", TASKS_PATIENCE_MS,
+                                     &left, &err);
 }
 
 static int end_processes(const struct fl_options *options, const char *tag, struct fl_err *err)

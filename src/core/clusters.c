@@ -2,7 +2,8 @@
 #include "core/decide.h"
 #include "core/page.h"
 
-enum { MAX_DESCRIBED = 100 };
+/* What a cluster is made of is kept whole; ECS has no reason to take this much. */
+enum { MAX_DESCRIBED = 100, MAX_CLUSTER_BYTES = 64 * 1024 };
 
 static bool name_is_valid(struct fl_str name)
 {
@@ -63,6 +64,9 @@ int fl_create_cluster(struct fl_decision *d, const void *input, void *output)
                          "Cluster name '%.*s' is not valid: up to 255 letters (uppercase and "
                          "lowercase), numbers, underscores, and hyphens are allowed.",
                          FL_STR_ARG(name));
+    if (d->input_size > MAX_CLUSTER_BYTES)
+        return fl_refuse(d, "InvalidParameterException",
+                         "The request is longer than %d bytes.", MAX_CLUSTER_BYTES);
     if (in->capacityProviders.n || in->defaultCapacityProviderStrategy.n)
         return fl_refuse(d, "ClientException", "Capacity providers are not implemented yet.");
     if (FL_HAS(in, ecs_CreateClusterRequest, serviceConnectDefaults))

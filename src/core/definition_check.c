@@ -1,5 +1,6 @@
 /* What RegisterTaskDefinition refuses, in ECS's words (spec: error codes and messages). */
 #include "core/decide.h"
+#include "core/placement.h"
 
 enum {
     MAX_CONTAINERS = 10,
@@ -166,6 +167,19 @@ static int check_task_size(struct fl_decision *d,
     return 0;
 }
 
+static int check_constraints(struct fl_decision *d,
+                             const struct ecs_TaskDefinitionPlacementConstraint_list *list)
+{
+    if (list->n > FL_MAX_CONSTRAINTS)
+        return fl_refuse(d, "ClientException",
+                         "A task definition can have at most %d placement constraints.",
+                         FL_MAX_CONSTRAINTS);
+    for (size_t i = 0; i < list->n; i++)
+        if (!fl_expression_compile(d, list->items[i].expression))
+            return -1;
+    return 0;
+}
+
 int fl_check_definition(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in)
 {
     bool has_essential = false;
@@ -194,5 +208,5 @@ int fl_check_definition(struct fl_decision *d, const struct ecs_RegisterTaskDefi
     if (!has_essential)
         return fl_refuse(d, "ClientException",
                          "A task definition must have at least one essential container.");
-    return 0;
+    return check_constraints(d, &in->placementConstraints);
 }

@@ -195,6 +195,22 @@ static int check_resources(struct fl_decision *d,
     return 0;
 }
 
+/* What an agent says of itself; what it leaves out stays as it was. True when anything changed. */
+static bool set_versions(struct rec_Instance *rec, struct fl_str agent, struct fl_str hash,
+                         struct fl_str docker)
+{
+    bool changed = (agent.n && !fl_str_eq(rec->agentVersion, agent)) ||
+                   (hash.n && !fl_str_eq(rec->agentHash, hash)) ||
+                   (docker.n && !fl_str_eq(rec->dockerVersion, docker));
+    if (agent.n)
+        FL_SET(rec, rec_Instance, agentVersion, agent);
+    if (hash.n)
+        FL_SET(rec, rec_Instance, agentHash, hash);
+    if (docker.n)
+        FL_SET(rec, rec_Instance, dockerVersion, docker);
+    return changed;
+}
+
 int fl_register_instance(struct fl_decision *d, const void *input, void *output)
 {
     const struct ecs_RegisterContainerInstanceRequest *in = input;
@@ -220,6 +236,10 @@ int fl_register_instance(struct fl_decision *d, const void *input, void *output)
     FL_SET(&rec, rec_Instance, memory, resource(in, "MEMORY")->integerValue);
     FL_SET(&rec, rec_Instance, attributes, attributes);
     FL_SET(&rec, rec_Instance, version, rec.version + 1);
+    if (in->versionInfo)
+        (void)set_versions(&rec, fl_str_sub(in->versionInfo->agentVersion, 0, MAX_TEXT),
+                           fl_str_sub(in->versionInfo->agentHash, 0, MAX_TEXT),
+                           fl_str_sub(in->versionInfo->dockerVersion, 0, MAX_TEXT));
     fill_ports(d, in, &rec);
     fl_put(d, FL_RECORD_INSTANCE, &rec);
     instance = fl_state_instance(cluster, rec.id);
@@ -336,14 +356,10 @@ void fl_agent_connected(struct fl_decision *d, const struct fl_event *event)
     if (!instance)
         return;
     fl_state_connect(instance, true, event->session);
-    const struct rec_Instance *old = instance->rec;
-    if (!fl_str_eq(old->agentVersion, event->agent_version) ||
-        !fl_str_eq(old->agentHash, event->agent_hash) ||
-        !fl_str_eq(old->dockerVersion, event->docker_version)) {
-        struct rec_Instance rec = *old;
-        FL_SET(&rec, rec_Instance, agentVersion, event->agent_version);
-        FL_SET(&rec, rec_Instance, agentHash, event->agent_hash);
-        FL_SET(&rec, rec_Instance, dockerVersion, event->docker_version);
+    struct rec_Instance rec = *instance->rec;
+    if (set_versions(&rec, fl_str_sub(event->agent_version, 0, MAX_TEXT),
+                     fl_str_sub(event->agent_hash, 0, MAX_TEXT),
+                     fl_str_sub(event->docker_version, 0, MAX_TEXT))) {
         FL_SET(&rec, rec_Instance, version, rec.version + 1);
         fl_put(d, FL_RECORD_INSTANCE, &rec);
     }

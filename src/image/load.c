@@ -156,43 +156,80 @@ static int load_layout(struct fl_load *load, struct fl_err *err)
                       "(no index.json)");
 }
 
-static int unpack_and_load(struct fl_load *load, struct fl_str libexec_dir, int archive_fd,
-                           const char *staging, struct fl_err *err)
-{
-    FL_CLEANUP_FD int dir = -1;
-    if (mkdirat(load->store->tmp_fd, staging, 0700) < 0)
-        return fl_err_errno(err, -errno, "cannot write to the image store");
-    dir = openat(load->store->tmp_fd, staging, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (dir < 0)
-        return fl_err_errno(err, -errno, "cannot write to the image store");
-    int rc = fl_unpack_archive(libexec_dir, archive_fd, dir, err);
-    if (rc < 0)
-        return rc;
-    load->dir_fd = dir;
-    return load_layout(load, err);
-}
+/* A private directory beneath tmp/, removed by scratch_remove. */
+struct scratch {
+    char name[8 + 17];
+    int fd;
+};
 
-static int load_archive(struct fl_load *load, struct fl_str libexec_dir, int archive_fd,
-                        struct fl_err *err)
+static int scratch_make(struct fl_load *load, struct scratch *scratch, struct fl_err *err)
 {
     uint8_t salt[8];
-    char staging[5 + 17] = "load.";
+    memcpy(scratch->name, "scratch.", 8);
     fl_random_bytes(salt, sizeof(salt));
-    fl_hex(salt, sizeof(salt), staging + 5);
-    int rc = unpack_and_load(load, libexec_dir, archive_fd, staging, err);
-    (void)fl_fs_remove_tree(load->store->tmp_fd, staging);
+    fl_hex(salt, sizeof(salt), scratch->name + 8);
+    scratch->fd = -1;
+    if (mkdirat(load->store->tmp_fd, scratch->name, 0700) == 0)
+        scratch->fd = openat(load->store->tmp_fd, scratch->name,
+                             O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    return scratch->fd < 0 ? fl_err_errno(err, -errno, "cannot write to the image store") : 0;
+}
+
+static void scratch_remove(struct fl_load *load, struct scratch *scratch)
+{
+    fl_cleanup_fd(&scratch->fd);
+    (void)fl_fs_remove_tree(load->store->tmp_fd, scratch->name);
+}
+
+static int load_archive(struct fl_load *load, int archive_fd, struct fl_err *err)
+{
+    struct scratch scratch;
+    int rc = scratch_make(load, &scratch, err);
+    if (rc == 0)
+        rc = fl_unpack_archive(load->libexec_dir, archive_fd, scratch.fd, err);
+    load->dir_fd = scratch.fd;
+    if (rc == 0)
+        rc = load_layout(load, err);
+    scratch_remove(load, &scratch);
     return rc;
 }
 
-static int load_path(struct fl_load *load, struct fl_str libexec_dir, const char *path,
-                     struct fl_err *err)
+static bool is_added(const struct fl_load *load, const struct fl_digest *digest)
+{
+    for (size_t i = 0; i < load->added_count; i++) {
+        if (fl_digest_eq(&load->added[i], digest))
+            return true;
+    }
+    return false;
+}
+
+int fl_load_check_layer(struct fl_load *load, const struct fl_digest *digest,
+                        const struct fl_digest *diff_id, struct fl_err *err)
+{
+    struct scratch scratch;
+    struct fl_err inner = {0};
+    if (!is_added(load, digest))
+        return 0;
+    FL_CLEANUP_FD int blob = fl_image_store_open_blob(load->store, digest);
+    if (blob < 0)
+        return fl_err_errno(err, blob, "cannot read the layer sha256:%s", digest->hex);
+    int rc = scratch_make(load, &scratch, &inner);
+    if (rc == 0)
+        rc = fl_unpack_check(load->libexec_dir, blob, scratch.fd, diff_id, &inner);
+    scratch_remove(load, &scratch);
+    if (rc < 0)
+        return fl_err_set(err, rc, "layer sha256:%.12s: %s", digest->hex, inner.text);
+    return 0;
+}
+
+static int load_path(struct fl_load *load, const char *path, struct fl_err *err)
 {
     struct stat st;
     FL_CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) < 0)
         return fl_err_errno(err, -errno, "cannot open %s", path);
     if (!S_ISDIR(st.st_mode))
-        return load_archive(load, libexec_dir, fd, err);
+        return load_archive(load, fd, err);
     load->dir_fd = fd;
     return load_layout(load, err);
 }
@@ -205,13 +242,12 @@ static int set_refs(struct fl_load *load, struct fl_err *err)
     return rc;
 }
 
-static int load_all(struct fl_load *load, struct fl_str libexec_dir, const char *path,
-                    struct fl_err *err)
+static int load_all(struct fl_load *load, const char *path, struct fl_err *err)
 {
     struct fl_image_name checked;
     int rc = load->name.n ? fl_image_name_parse(load->name, &checked, err) : 0;
     if (rc == 0)
-        rc = load_path(load, libexec_dir, path, err);
+        rc = load_path(load, path, err);
     if (rc == 0)
         rc = set_refs(load, err);
     for (size_t i = 0; rc < 0 && i < load->added_count; i++)
@@ -225,11 +261,12 @@ int fl_image_load(struct fl_image_store *store, struct fl_str libexec_dir, const
                   size_t *ret_count, struct fl_err *err)
 {
     struct fl_load *load = fl_arena_new_object(arena, struct fl_load);
-    *load = (struct fl_load){.store = store, .dir_fd = -1, .name = name, .arena = arena};
+    *load = (struct fl_load){
+        .store = store, .dir_fd = -1, .libexec_dir = libexec_dir, .name = name, .arena = arena};
     int rc = fl_image_store_lock(store, err);
     if (rc < 0)
         return rc;
-    rc = load_all(load, libexec_dir, path, err);
+    rc = load_all(load, path, err);
     fl_image_store_unlock(store);
     if (rc < 0)
         return rc;

@@ -1,6 +1,7 @@
 /* `fairlead image load`: docker-archive and OCI layout, as tar (gzip, zstd or plain) or directory,
- * into the store. Every blob's digest is verified; references are set last, so that a refused
- * image is not visible. */
+ * into the store. Every blob's digest is verified, every new layer is tried out (unpacked without
+ * its files' contents, and thrown away), references are set last: a refused image leaves nothing.
+ */
 #pragma once
 
 #include "image/store.h"

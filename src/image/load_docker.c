@@ -42,7 +42,8 @@ static int load_layer(struct fl_load *load, const json_t *json, const struct fl_
     if (rc < 0)
         return rc;
     bool plain = strcmp(layer->media_type, FL_MEDIA_OCI_LAYER) == 0;
-    return fl_load_blob(load, member, plain ? diff_id : NULL, &layer->digest, &layer->size, err);
+    rc = fl_load_blob(load, member, plain ? diff_id : NULL, &layer->digest, &layer->size, err);
+    return rc < 0 ? rc : fl_load_check_layer(load, &layer->digest, diff_id, err);
 }
 
 static void write_descriptor(struct fl_json_writer *jw, const char *media_type,

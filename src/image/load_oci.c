@@ -69,6 +69,9 @@ static int load_entry(struct fl_load *load, const struct fl_descriptor *entry, s
         rc = copy_parts(load, &manifest, err);
     if (rc == 0)
         rc = fl_image_store_read_image(load->store, &chosen->digest, arena, &image, err);
+    for (size_t i = 0; rc == 0 && i < image.manifest.layer_count; i++)
+        rc = fl_load_check_layer(load, &image.manifest.layers[i].digest, &image.config.diff_ids[i],
+                                 err);
     if (rc < 0)
         return rc;
     return fl_load_add_ref(load, entry->name, &chosen->digest, size, manifest.media_type, err);

@@ -106,9 +106,9 @@ const char *fl_unpack_program(struct fl_str libexec_dir, struct fl_arena *arena)
  * cannot overwrite another. */
 enum { COPY_FROM = 10, CHANNELS = 5 };
 
-static int spawn(const char *program, const int fds[CHANNELS], pid_t *ret_pid)
+static int spawn(char *const *argv, const int fds[CHANNELS], pid_t *ret_pid)
 {
-    char mode[] = "archive", *argv[] = {(char *)(uintptr_t)program, mode, NULL}, *env[] = {NULL};
+    char *env[] = {NULL};
     posix_spawn_file_actions_t actions;
     int copies[CHANNELS];
     int rc = posix_spawn_file_actions_init(&actions);
@@ -118,7 +118,7 @@ static int spawn(const char *program, const int fds[CHANNELS], pid_t *ret_pid)
             rc = copies[i] < 0 ? errno : posix_spawn_file_actions_adddup2(&actions, copies[i], i);
     }
     if (rc == 0)
-        rc = posix_spawn(ret_pid, program, &actions, NULL, argv, env);
+        rc = posix_spawn(ret_pid, argv[0], &actions, NULL, argv, env);
     for (int i = 0; i < CHANNELS; i++)
         fl_cleanup_fd(&copies[i]);
     (void)posix_spawn_file_actions_destroy(&actions);
@@ -135,18 +135,17 @@ static int wait_for(pid_t pid)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EBADMSG;
 }
 
-static int run_archive(struct fl_str libexec_dir, int archive_fd, int dir_fd,
-                       struct fl_unpack_channels *channels, struct fl_err *err)
+static int run_with(char *const *argv, int archive_fd, int dir_fd,
+                    const struct fl_unpack_channels *channels, struct fl_err *err)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     FL_CLEANUP_FD int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     const int fds[CHANNELS] = {null, channels->report_fd, channels->complaint_fd, archive_fd,
                                dir_fd};
-    const char *program = fl_unpack_program(libexec_dir, arena);
     pid_t pid = 0;
-    int rc = spawn(program, fds, &pid);
+    int rc = spawn(argv, fds, &pid);
     if (rc < 0)
-        return fl_err_errno(err, rc, "cannot start %s", program);
+        return fl_err_errno(err, rc, "cannot start %s", argv[0]);
     rc = wait_for(pid);
     if (rc < 0) {
         struct fl_str complaint = fl_unpack_complaint(channels, arena);
@@ -155,13 +154,35 @@ static int run_archive(struct fl_str libexec_dir, int archive_fd, int dir_fd,
     return 0;
 }
 
-int fl_unpack_archive(struct fl_str libexec_dir, int archive_fd, int dir_fd, struct fl_err *err)
+/* mode is the helper's; diff_id may be NULL. */
+static int run(struct fl_str libexec_dir, const char *mode, const struct fl_digest *diff_id,
+               int archive_fd, int dir_fd, struct fl_err *err)
 {
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_unpack_channels channels;
+    char *const argv[] = {
+        fl_arena_memdup(arena, fl_unpack_program(libexec_dir, arena),
+                        strlen(fl_unpack_program(libexec_dir, arena))),
+        fl_arena_memdup(arena, mode, strlen(mode)),
+        diff_id ? fl_arena_memdup(arena, "--diff-id", 9) : NULL,
+        diff_id ? fl_arena_memdup(arena, diff_id->hex, 64) : NULL,
+        NULL,
+    };
     int rc = fl_unpack_channels_open(&channels, err);
     if (rc < 0)
         return rc;
-    rc = run_archive(libexec_dir, archive_fd, dir_fd, &channels, err);
+    rc = run_with(argv, archive_fd, dir_fd, &channels, err);
     fl_unpack_channels_close(&channels);
     return rc;
+}
+
+int fl_unpack_archive(struct fl_str libexec_dir, int archive_fd, int dir_fd, struct fl_err *err)
+{
+    return run(libexec_dir, "archive", NULL, archive_fd, dir_fd, err);
+}
+
+int fl_unpack_check(struct fl_str libexec_dir, int archive_fd, int dir_fd,
+                    const struct fl_digest *diff_id, struct fl_err *err)
+{
+    return run(libexec_dir, "check", diff_id, archive_fd, dir_fd, err);
 }

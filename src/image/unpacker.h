@@ -27,3 +27,7 @@ const char *fl_unpack_program(struct fl_str libexec_dir, struct fl_arena *arena)
 
 /* Extracts an archive's files and links into an empty directory, waiting for the end. */
 int fl_unpack_archive(struct fl_str libexec_dir, int archive_fd, int dir_fd, struct fl_err *err);
+/* Tries a layer out in an empty directory, files without contents: 0 if it would unpack and its
+ * digest is diff_id. */
+int fl_unpack_check(struct fl_str libexec_dir, int archive_fd, int dir_fd,
+                    const struct fl_digest *diff_id, struct fl_err *err);

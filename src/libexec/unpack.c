@@ -1,6 +1,7 @@
 /* fairlead-unpack: fills one directory from one archive and ends.
  *
  *   fairlead-unpack layer   [--diff-id HEX] [--max-bytes N] [--max-entries N]
+ *   fairlead-unpack check   … the same, without the files' contents: would it unpack?
  *   fairlead-unpack archive [--max-bytes N] [--max-entries N]
  *
  * See unpack.h for the descriptors. Exit status 0: filled; 1: refused, the sentence is on 2. */
@@ -16,6 +17,7 @@
 
 struct orders {
     bool layer;
+    bool discard;
     struct fl_unpack_limits limits;
     struct fl_str diff_id; /* 64 hex digits; empty when not known */
 };
@@ -36,7 +38,8 @@ static bool parse_orders(int argc, char **argv, struct orders *orders)
     *orders = (struct orders){.limits = {.bytes = (uint64_t)64 << 30, .entries = 1000000}};
     if (argc < 2 || argc % 2 != 0)
         return false;
-    orders->layer = strcmp(argv[1], "layer") == 0;
+    orders->discard = strcmp(argv[1], "check") == 0;
+    orders->layer = orders->discard || strcmp(argv[1], "layer") == 0;
     if (!orders->layer && strcmp(argv[1], "archive") != 0)
         return false;
     for (int i = 2; i < argc; i += 2) {
@@ -75,7 +78,7 @@ static int run(const struct orders *orders, struct fl_err *err)
     rc = fl_tar_open(FL_UNPACK_ARCHIVE_FD, &orders->limits, &tar, err);
     if (rc < 0)
         return rc;
-    struct fl_tree *tree = fl_tree_new(orders->layer);
+    struct fl_tree *tree = fl_tree_new(orders->layer, orders->discard);
     rc = fill(orders, tar, tree, err);
     fl_tree_free(tree);
     fl_tar_close(tar);
@@ -88,7 +91,7 @@ int main(int argc, char **argv)
     struct fl_err err = {0};
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (!parse_orders(argc, argv, &orders)) {
-        (void)fputs("usage: fairlead-unpack layer|archive [--diff-id HEX] [--max-bytes N] "
+        (void)fputs("usage: fairlead-unpack layer|check|archive [--diff-id HEX] [--max-bytes N] "
                     "[--max-entries N]\n",
                     stderr);
         return 2;

@@ -58,7 +58,8 @@ int fl_member_parse(const char *text, struct fl_member *ret_member, struct fl_er
 
 /* Where entries go; knows the directory it was in last. */
 struct fl_tree;
-struct fl_tree *fl_tree_new(bool owners);
+/* discard: files stay empty; for trying a layer out. */
+struct fl_tree *fl_tree_new(bool owners, bool discard);
 void fl_tree_free(struct fl_tree *tree);
 /* Descriptor (the tree's) of the directory that path[0..n) names, made if missing. Never leaves
  * the root: links that are absolute or lead out are refused. */

@@ -21,6 +21,7 @@ struct dir_time {
 
 struct fl_tree {
     bool owners;
+    bool discard;
     int root_fd;
     int last_fd; /* the directory entered last, -1 for none */
     char last[FL_UNPACK_PATH_MAX + 1];
@@ -31,10 +32,11 @@ struct fl_tree {
 
 enum { OPAQUE_BYTES_MAX = 16 << 20 };
 
-struct fl_tree *fl_tree_new(bool owners)
+struct fl_tree *fl_tree_new(bool owners, bool discard)
 {
     struct fl_tree *tree = fl_calloc(1, sizeof(*tree));
     tree->owners = owners;
+    tree->discard = discard;
     tree->last_fd = -1;
     tree->opaque = FL_BUF_INIT(OPAQUE_BYTES_MAX);
     tree->root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -155,8 +157,8 @@ static int clear_place(int dir_fd, const char *name, struct fl_err *err)
     return rc < 0 ? fl_err_errno(err, rc, "cannot replace %s", fl_printable(name)) : 0;
 }
 
-static int put_file(struct fl_tar *tar, struct archive_entry *entry, int dir_fd, const char *name,
-                    struct fl_err *err)
+static int put_file(const struct fl_tree *tree, struct fl_tar *tar, struct archive_entry *entry,
+                    int dir_fd, const char *name, struct fl_err *err)
 {
     const void *bytes = NULL;
     size_t n = 0;
@@ -167,11 +169,13 @@ static int put_file(struct fl_tar *tar, struct archive_entry *entry, int dir_fd,
     if (fd < 0)
         return fl_err_errno(err, -errno, "cannot write %s", fl_printable(name));
     while ((rc = fl_tar_data(tar, &bytes, &n, &offset, err)) > 0) {
+        if (tree->discard)
+            continue;
         if (lseek(fd, offset, SEEK_SET) < 0 || (rc = fl_fs_write_all(fd, bytes, n)) < 0)
             return fl_err_errno(err, rc < 0 ? rc : -errno, "cannot write %s", fl_printable(name));
     }
     /* A file may end in a hole. */
-    if (rc == 0 && ftruncate(fd, archive_entry_size(entry)) < 0)
+    if (rc == 0 && !tree->discard && ftruncate(fd, archive_entry_size(entry)) < 0)
         rc = fl_err_errno(err, -errno, "cannot write %s", fl_printable(name));
     return rc;
 }
@@ -223,9 +227,12 @@ static void note_time(struct fl_tree *tree, const char *path, struct archive_ent
         tree->time_cap = FL_MAX(256, tree->time_cap * 2);
         tree->times = fl_realloc(tree->times, tree->time_cap * sizeof(*tree->times));
     }
-    tree->times[tree->time_count++] =
-        (struct dir_time){fl_strndup(*path ? path : ".", FL_UNPACK_PATH_MAX),
-                          archive_entry_mtime(entry), archive_entry_mtime_nsec(entry)};
+    const char *where = *path ? path : ".";
+    tree->times[tree->time_count++] = (struct dir_time){
+        fl_strndup(where, strlen(where)),
+        archive_entry_mtime(entry),
+        archive_entry_mtime_nsec(entry),
+    };
 }
 
 /* A directory keeps what an earlier entry of the same name put into it. */
@@ -291,7 +298,7 @@ static int put_other(struct fl_tree *tree, struct fl_tar *tar, struct archive_en
     if (archive_entry_hardlink(entry))
         return put_hardlink(tree, entry, dir_fd, name, err);
     if (type == AE_IFREG)
-        rc = put_file(tar, entry, dir_fd, name, err);
+        rc = put_file(tree, tar, entry, dir_fd, name, err);
     else if (type == AE_IFLNK)
         rc = put_symlink(entry, dir_fd, name, err);
     else

@@ -9,7 +9,8 @@
 #include "net/http_internal.h"
 #include "net/ws_internal.h"
 
-enum { MAX_DRAINED = 1024 * 1024, DRAIN_MS = 2000 };
+/* Thrown away after a refusal: enough for a client to notice the answer while it still sends. */
+enum { MAX_DRAINED = 16 * 1024 * 1024, DRAIN_MS = 2000 };
 
 static void free_request(struct fl_http_request_state *request)
 {

@@ -63,10 +63,10 @@ struct fl_http_server {
     struct MHD_Daemon *daemon;
     uv_poll_t poll;   /* MHD's epoll descriptor */
     uv_timer_t timer; /* MHD's next timeout */
+    uv_async_t wake;  /* MHD is to run soon */
     uv_timer_t sweep; /* runs while there are connections */
     unsigned open_handles;
     bool stopping;
-    bool kicked; /* to be run again, even if that was asked for while it runs */
     uint16_t port;
     LIST_HEAD(, fl_http_connection) connections;
 };

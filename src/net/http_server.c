@@ -30,24 +30,28 @@ static const struct fl_http_deadlines normal_deadlines = {
 
 /* ---- running MHD ---- */
 
-static void on_timer(uv_timer_t *timer);
+/* Handlers run in the loop's poll phase only, so that who collects a turn's events may end the turn
+ * in a check or prepare handle: timers just wake the loop. */
+static void on_timer(uv_timer_t *timer)
+{
+    fl_http_server_kick(timer->data);
+}
 
 static void run(struct fl_http_server *server)
 {
     MHD_UNSIGNED_LONG_LONG wait_ms;
-    server->kicked = false;
     (void)MHD_run(server->daemon);
-    if (server->kicked)
-        (void)uv_timer_start(&server->timer, on_timer, 0, 0);
-    else if (MHD_get_timeout(server->daemon, &wait_ms) == MHD_YES)
+    if (MHD_get_timeout(server->daemon, &wait_ms) == MHD_YES)
         (void)uv_timer_start(&server->timer, on_timer, wait_ms, 0);
     else
         (void)uv_timer_stop(&server->timer);
 }
 
-static void on_timer(uv_timer_t *timer)
+static void on_wake(uv_async_t *wake)
 {
-    run(timer->data);
+    struct fl_http_server *server = wake->data;
+    if (!server->stopping)
+        run(server);
 }
 
 static void on_poll(uv_poll_t *poll, FL_UNUSED int status, FL_UNUSED int events)
@@ -57,10 +61,8 @@ static void on_poll(uv_poll_t *poll, FL_UNUSED int status, FL_UNUSED int events)
 
 void fl_http_server_kick(struct fl_http_server *server)
 {
-    if (server->stopping)
-        return;
-    server->kicked = true;
-    (void)uv_timer_start(&server->timer, on_timer, 0, 0);
+    if (!server->stopping)
+        (void)uv_async_send(&server->wake);
 }
 
 /* ---- connections ---- */
@@ -304,8 +306,9 @@ static void open_handles(struct fl_http_server *server)
     FL_ASSERT(uv_poll_init(server->loop, &server->poll, epoll_fd) == 0);
     FL_ASSERT(uv_timer_init(server->loop, &server->timer) == 0);
     FL_ASSERT(uv_timer_init(server->loop, &server->sweep) == 0);
-    server->poll.data = server->timer.data = server->sweep.data = server;
-    server->open_handles = 3;
+    FL_ASSERT(uv_async_init(server->loop, &server->wake, on_wake) == 0);
+    server->poll.data = server->timer.data = server->sweep.data = server->wake.data = server;
+    server->open_handles = 4;
     (void)uv_poll_start(&server->poll, UV_READABLE, on_poll);
 }
 
@@ -370,6 +373,7 @@ void fl_http_server_stop(struct fl_http_server *server)
     uv_close((uv_handle_t *)&server->poll, on_handle_closed);
     uv_close((uv_handle_t *)&server->timer, on_handle_closed);
     uv_close((uv_handle_t *)&server->sweep, on_handle_closed);
+    uv_close((uv_handle_t *)&server->wake, on_handle_closed);
     MHD_stop_daemon(server->daemon);
     server->daemon = NULL;
 }

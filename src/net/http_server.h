@@ -1,6 +1,6 @@
 /* HTTP/1.1 server: libmicrohttpd driven by our loop, requests delivered whole.
  *
- * Bounds: header block 32 KiB, body `max_body` (413 beyond, the rest is not read), 10 s for the
+ * Bounds: header block 32 KiB, body `max_body` (413 beyond; of the rest at most 16 MiB are read, and dropped), 10 s for the
  * headers and 30 s for the body from the first byte on, 60 s idle, max_connections. A handler may
  * answer at once or later: the connection waits suspended. */
 #pragma once
@@ -28,6 +28,7 @@ struct fl_http_exchange {
     struct fl_arena *arena; /* dies with the exchange: the handler may use it */
 };
 
+/* Called in the loop's poll phase, never from a timer's. Must not stop the server. */
 typedef void (*fl_http_handler)(void *context, struct fl_http_exchange *exchange);
 
 struct fl_http_server_config {
@@ -41,6 +42,9 @@ struct fl_http_server_config {
 int fl_http_server_start(uv_loop_t *loop, const struct fl_http_server_config *config,
                          struct fl_http_server **ret_server, struct fl_err *err);
 uint16_t fl_http_server_port(const struct fl_http_server *server);
+/* Closes every connection (websockets: `closed` with 1006) before it returns; memory goes when the
+ * loop has closed the handles. Exchanges not answered yet stay valid until they are. Not to be
+ * called from a handler or a websocket's callback. */
 void fl_http_server_stop(struct fl_http_server *server);
 
 /* First header of that name (any case), or an empty string with p = NULL. */

@@ -108,16 +108,6 @@ static void on_message(FL_UNUSED wslay_event_context_ptr frames,
         fl_buf_add_str(&ws->peer_reason, fl_str_from(text, 2));
 }
 
-/* RFC 6455, 5.5: wslay would wait for the rest of a control frame that says it is not the last. */
-static void on_frame(wslay_event_context_ptr frames,
-                     const struct wslay_event_on_frame_recv_start_arg *arg, void *context)
-{
-    if (arg->fin || !wslay_is_ctrl_frame(arg->opcode))
-        return;
-    fl_ws_close(context, WSLAY_CODE_PROTOCOL_ERROR, FL_STR("fragmented control frame"));
-    wslay_event_shutdown_read(frames);
-}
-
 /* ---- its end ---- */
 
 static void on_handle_closed(uv_handle_t *handle)
@@ -273,7 +263,6 @@ struct fl_ws *fl_ws_new(uv_loop_t *loop, bool is_server, const struct fl_ws_call
     static const struct wslay_event_callbacks hooks = {.recv_callback = on_recv,
                                                        .send_callback = on_send,
                                                        .genmask_callback = on_mask,
-                                                       .on_frame_recv_start_callback = on_frame,
                                                        .on_msg_recv_callback = on_message};
     struct fl_ws *ws = fl_calloc(1, sizeof(*ws));
     *ws = (struct fl_ws){.loop = loop,

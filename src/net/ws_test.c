@@ -322,10 +322,9 @@ static void bad_frames_close_with_their_code(void **state)
         bool masked;
         uint16_t code;
     } cases[] = {
-        {0x82, "binary", true, 1003},     {0x81, "unmasked", false, 1002},
-        {0x81, "\xff\xfe", true, 1007},   {0x80, "nothing to continue", true, 1002},
-        {0xc1, "reserved", true, 1002},   {0x83, "unknown opcode", true, 1002},
-        {0x09, "split ping", true, 1002},
+        {0x82, "binary", true, 1003},   {0x81, "unmasked", false, 1002},
+        {0x81, "\xff\xfe", true, 1007}, {0x80, "nothing to continue", true, 1002},
+        {0xc1, "reserved", true, 1002}, {0x83, "unknown opcode", true, 1002},
     };
     struct fixture *f = *state;
     for (size_t i = 0; i < FL_ARRAY_SIZE(cases); i++) {
@@ -344,6 +343,17 @@ static void bad_frames_close_with_their_code(void **state)
         assert_int_equal(f->server.code, cases[i].code);
         assert_int_equal(f->server.messages, 0);
     }
+}
+
+static void a_fragmented_control_frame_ends_the_connection(void **state)
+{
+    struct fixture *f = *state;
+    struct test_raw raw = raw_handshake(f);
+    add_frame(&raw, 0x09, "split ping", true);
+    TEST_AWAIT(&f->t, test_at_end(&raw));
+    assert_int_equal(f->server.closed, 1);
+    assert_int_equal(f->server.code, 1006);
+    test_disconnect(&raw);
 }
 
 static void a_peer_that_never_answers_a_close_is_left(void **state)
@@ -413,6 +423,7 @@ int main(void)
         CASE(the_specification_s_example_key_is_answered),
         CASE(fragments_are_assembled_and_pings_answered),
         CASE(bad_frames_close_with_their_code),
+        CASE(a_fragmented_control_frame_ends_the_connection),
         CASE(a_peer_that_never_answers_a_close_is_left),
         CASE(what_is_no_upgrade_is_refused),
         CASE(stopping_the_server_closes_its_websockets),

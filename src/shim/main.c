@@ -1,12 +1,14 @@
 /* fairlead-shim: holds one container from its start to its end, whatever becomes of the agent.
  *
- * Called as `fairlead-shim <container directory>`, with the network namespace as descriptor 3 if
- * the orders say so. It mounts the root file system, runs the OCI runtime, copies the output into
- * the spool, waits for the container's first process (whose parent it becomes as a subreaper), and
- * tells what happened by files that appear by rename: `failed`, or `started` and later `exit`.
- * It holds nothing of the agent's and is deaf to all signals but SIGKILL. */
+ * Called as `fairlead-shim <container directory>`, with the network namespace as descriptor 3 and
+ * a sealed copy of the runtime's program as descriptor 4 if the orders say so. It mounts the root
+ * file system, runs the OCI runtime, copies the output into the spool, waits for the container's
+ * first process (whose parent it becomes as a subreaper), and tells what happened by files that
+ * appear by rename: `failed`, or `started` and later `exit`. It holds nothing of the agent's and is
+ * deaf to all signals but SIGKILL. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -27,11 +29,16 @@
 
 enum {
     NETNS_FD = 3,
+    RUNTIME_FD = 4,
     DRAIN_MS = 2000,   /* a process outside the container's pid namespace may hold the pipe */
     RECHECK_MS = 50,   /* while the spool is full */
     DELETE_MS = 10000, /* for the runtime's own removal */
     REASON_MAX = 4096,
 };
+
+/* A sealed copy knows that it cannot be overwritten from a container; the program's own file would
+ * first copy and execute itself again. */
+#define RUNTIME_PATH "/proc/self/fd/4"
 
 struct shim {
     int dir_fd;
@@ -125,7 +132,7 @@ static bool run_to_end(struct shim *s, char *const argv[], int out_fd, int err_f
                        int64_t timeout_ms)
 {
     s->runtime_done = false;
-    pid_t pid = process_start(argv, out_fd, err_fd);
+    pid_t pid = process_start(argv[0], argv, out_fd, err_fd);
     if (pid < 0) {
         s->runtime_status = 127 << 8;
         return true;
@@ -230,9 +237,12 @@ static int start_container(struct shim *s)
     int rc = open_pipes(s, write_ends);
     if (rc < 0)
         return fail_errno(s, "cannot make pipes", rc);
-    pid_t pid = process_start(s->orders.run, write_ends[0], write_ends[1]);
+    pid_t pid = process_start(s->orders.has_runtime_fd ? RUNTIME_PATH : s->orders.run[0],
+                              s->orders.run, write_ends[0], write_ends[1]);
     (void)close(write_ends[0]);
     (void)close(write_ends[1]);
+    if (s->orders.has_runtime_fd)
+        (void)close(RUNTIME_FD);
     if (pid < 0)
         return fail_errno(s, s->orders.run[0], pid);
     s->runtime_pid = pid;
@@ -300,8 +310,8 @@ static int write_shim(int dir_fd)
 
 static int settle(struct shim *s, const char *dir)
 {
-    (void)close_range(NETNS_FD + 1, ~0U, 0);
-    (void)fcntl(NETNS_FD, F_SETFD, FD_CLOEXEC);
+    (void)close_range(RUNTIME_FD + 1, ~0U, 0);
+    (void)close_range(NETNS_FD, RUNTIME_FD, CLOSE_RANGE_CLOEXEC);
     (void)umask(0022);
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     s->spool.streams[0].fd = s->spool.streams[1].fd = -1;

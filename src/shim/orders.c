@@ -45,6 +45,8 @@ static int take_line(struct orders *o, const char *word, char *value)
         return fl_str_to_i64(fl_str_of(value), &o->run_timeout_ms) ? 0 : -EINVAL;
     else if (strcmp(word, "netns") == 0)
         o->has_netns = value[0] == '1';
+    else if (strcmp(word, "runtime_fd") == 0)
+        o->has_runtime_fd = value[0] == '1';
     else if (strcmp(word, "shipped") == 0)
         o->is_shipped = value[0] == '1';
     else

@@ -28,6 +28,7 @@ struct orders {
     const char *state_dir;  /* the runtime's directory of this container */
     const char *boot_id;    /* of the boot the orders were given in */
     int64_t run_timeout_ms; /* how long the runtime may take */
+    bool has_runtime_fd;    /* descriptor 4 is the runtime's program */
     bool has_netns;         /* descriptor 3 is the network namespace to enter */
     bool is_shipped;        /* a full spool blocks the container; else a ring is kept */
 };

@@ -34,7 +34,7 @@ static void set_actions(posix_spawn_file_actions_t *actions, int out_fd, int err
         (void)posix_spawn_file_actions_adddup2(actions, err_fd, STDERR_FILENO);
 }
 
-pid_t process_start(char *const argv[], int out_fd, int err_fd)
+pid_t process_start(const char *path, char *const argv[], int out_fd, int err_fd)
 {
     posix_spawnattr_t attr;
     posix_spawn_file_actions_t actions;
@@ -43,7 +43,7 @@ pid_t process_start(char *const argv[], int out_fd, int err_fd)
         return -ENOMEM;
     set_attributes(&attr);
     set_actions(&actions, out_fd, err_fd);
-    int rc = posix_spawn(&pid, argv[0], &actions, &attr, argv, clean_environment);
+    int rc = posix_spawn(&pid, path, &actions, &attr, argv, clean_environment);
     (void)posix_spawn_file_actions_destroy(&actions);
     (void)posix_spawnattr_destroy(&attr);
     return rc == 0 ? pid : -rc;

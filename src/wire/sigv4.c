@@ -232,6 +232,10 @@ static void add_header_value(struct fl_buf *out, struct fl_str value)
 {
     bool blank = false;
     value = fl_str_trim(value);
+    if (!fl_str_contains(value, FL_STR("  ")) && fl_str_index(value, '\t') < 0) {
+        fl_buf_add_str(out, value);
+        return;
+    }
     for (size_t i = 0; i < value.n; i++) {
         bool is_blank = value.p[i] == ' ' || value.p[i] == '\t';
         if (!is_blank)

@@ -86,10 +86,11 @@ def test_a_body_that_is_too_large_and_sent(cluster):
 def test_a_body_that_is_cut_off(cluster):
     headers = cluster.signed(f"{TARGET}.ListClusters", b"{}" * 50)
     head = "POST / HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items())
-    with socket.create_connection(("127.0.0.1", cluster.port), timeout=10) as sock:
-        sock.sendall(head.encode() + b"Content-Length: 100\r\n\r\n{}")
-        sock.shutdown(socket.SHUT_WR)
-        assert b"200 OK" not in sock.recv(65536)
+    for end in (socket.SHUT_WR, socket.SHUT_RDWR):
+        with socket.create_connection(("127.0.0.1", cluster.port), timeout=10) as sock:
+            sock.sendall(head.encode() + b"Content-Length: 100\r\n\r\n{}")
+            sock.shutdown(end)
+        assert cluster.ecs.list_clusters()["clusterArns"]
 
 
 @pytest.mark.parametrize("data", [
@@ -98,7 +99,7 @@ def test_a_body_that_is_cut_off(cluster):
     b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"])
 def test_what_is_no_http(cluster, data):
-    answer = raw(cluster, data + b"\r\n\r\n", timeout=15)
+    answer = raw(cluster, data + b"\r\n\r\n", timeout=2)
     assert b" 200 " not in answer.split(b"\r\n", 1)[0]
 
 

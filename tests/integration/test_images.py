@@ -284,6 +284,19 @@ def test_an_archive_cannot_read_the_hosts_files(tmp_path, data):
     refused(data, layout)
 
 
+@pytest.mark.parametrize("options", [["-o", "bad.tar"], ["-o", "layout"],
+                                     ["-o", "layout", "--compress", "none"]])
+@pytest.mark.parametrize("case", ["dotdot", "escaping-link-parent", "hardlink-absolute",
+                                  "whiteout-dotdot"])
+def test_an_image_with_a_hostile_layer_is_not_taken_in(tmp_path, rootfs, data, case, options):
+    (tmp_path / "hostile.tar").write_bytes(make_tar(*ESCAPES[case]))
+    run(sys.executable, MKIMAGE, "-t", "app:1", *options, rootfs, "hostile.tar", cwd=tmp_path)
+    assert "layer sha256:" in refused(data, tmp_path / options[1])
+    mkimage("-t", "good:1", "-o", tmp_path / "good.tar", rootfs)
+    image(data, "load", tmp_path / "good.tar")
+    assert "layer sha256:" in refused(data, tmp_path / options[1])
+
+
 @pytest.mark.parametrize("name", ["../x", "A", "app:", "app:a/b", "a..b", "app:" + "x" * 200])
 def test_hostile_names_are_refused(tmp_path, rootfs, data, name):
     mkimage("-t", "app:1", "-o", tmp_path / "a.tar", rootfs)
@@ -437,7 +450,7 @@ ESCAPES = {
     "file-as-directory": [member("a", b"x"), member("a/b", b"x")],
     "device-as-directory": [member("a", type=tarfile.CHRTYPE, devmajor=1, devminor=3),
                             member("a/b", b"x")],
-    "root-as-file": [member("./", b"x")],
+    "root-as-file": [member(".", b"x")],
     "root-as-link": [symlink(".", "/etc")],
     "too-deep": [directory("/".join(["d"] * 300))],
     "too-long": [member("/".join(["n" * 200] * 30), b"x")],

@@ -1,0 +1,114 @@
+/* The agent's glue: what its files share.
+ *
+ * Everything happens on the loop's thread. An event is stepped through the brain as soon as it
+ * comes; what the brain answers is collected in the present turn, which is committed at the end of
+ * the loop's iteration; its effects leave when the commit is durable. */
+#pragma once
+
+#include <uthash.h>
+#include <uv.h>
+
+#include "agent/agent.h"
+#include "agent/images.h"
+#include "agent/log_shipper.h"
+#include "agent/network.h"
+#include "agent/reporter.h"
+#include "agent/runtime.h"
+#include "agent/session.h"
+#include "store/store.h"
+#include "task/brain.h"
+
+struct turn;
+
+/* What the glue holds of a container from its image's readiness to its release. */
+struct fl_live {
+    UT_hash_handle hh; /* by id */
+    struct fl_agent *agent;
+    struct fl_arena *arena;
+    char id[FL_CONTAINER_ID_SIZE];
+    bool busy; /* an answer is on the way that will find this */
+    bool released;
+    int64_t pull_started_ms;
+    struct fl_image_ready image;
+    struct fl_endpoint endpoint;
+    bool attached;
+    /* An exit that waits until the log is shipped. */
+    bool exit_held;
+    struct fl_brain_event exit;
+    uv_timer_t *exit_timer;
+};
+
+struct fl_agent {
+    uv_loop_t loop;
+    struct fl_arena *arena; /* lives as long as the agent */
+    struct fl_agent_config config;
+    struct fl_str dir; /* <data_dir>/agent */
+    struct fl_str hostname;
+    struct fl_brain *brain;
+    struct fl_store *store;
+    struct fl_runtime *runtime;
+    struct fl_images *images;
+    struct fl_network *network;
+    struct fl_http_client *http;
+    struct fl_aws_client *aws;
+    struct fl_log_shipper *shipper;
+    struct fl_reporter *reporter;
+    struct fl_session *session;
+    struct turn *turn; /* collecting; NULL: nothing has happened since the last commit */
+    struct fl_live *live;
+    uv_prepare_t before_poll; /* both commit the present turn */
+    uv_check_t after_poll;
+    uv_timer_t due; /* the brain's */
+    uv_signal_t on_term;
+    uv_signal_t on_int;
+    bool ending;
+};
+
+/* agent_turn.c */
+void fl_agent_turns_start(struct fl_agent *agent);
+void fl_agent_turns_stop(struct fl_agent *agent);
+/* Steps one event; its times and seed are filled in here. False: the brain refused it. */
+bool fl_agent_post(struct fl_agent *agent, struct fl_brain_event *event);
+
+/* agent_effects.c: one effect, after its turn is durable. */
+void fl_agent_carry_out(struct fl_agent *agent, const struct fl_effect *effect);
+
+/* agent_launch.c */
+void fl_agent_ensure_image(struct fl_agent *agent, struct fl_str container_id);
+void fl_agent_prepare(struct fl_agent *agent, struct fl_str container_id);
+void fl_agent_launch(struct fl_agent *agent, struct fl_str container_id);
+void fl_agent_release(struct fl_agent *agent, struct fl_str container_id);
+void fl_agent_fail(struct fl_agent *agent, struct fl_str container_id, enum fl_effect_type effect,
+                   enum fl_failure failure, struct fl_str text);
+struct fl_live *fl_agent_live(struct fl_agent *agent, struct fl_str container_id);
+void fl_agent_live_free_all(struct fl_agent *agent);
+
+/* agent_exit.c: the runtime's callbacks; an exit is told once its log is shipped, or after a
+ * second. */
+extern const struct fl_runtime_callbacks fl_agent_runtime_callbacks;
+void fl_agent_exit_forget(struct fl_live *live);
+
+/* agent_logs.c */
+bool fl_agent_is_shipped(const struct fl_container_spec *spec);
+struct fl_log_target fl_agent_log_target(struct fl_agent *agent,
+                                         const struct fl_task_container *container,
+                                         struct fl_arena *arena);
+
+/* agent_files.c: contents of files that containers see; in the arena. */
+struct fl_str fl_agent_hostname_of(const struct fl_agent *agent,
+                                   const struct fl_task_container *container,
+                                   struct fl_arena *arena);
+struct fl_str fl_agent_etc_hosts(enum fl_network_mode mode, const uint8_t address[4],
+                                 struct fl_str hostname, struct fl_arena *arena);
+struct fl_str fl_agent_etc_resolv_conf(enum fl_network_mode mode, struct fl_arena *arena);
+
+/* agent_adopt.c */
+void fl_agent_adopt(struct fl_agent *agent, struct fl_str container_id);
+/* After a restart: network endpoints and log shipping of what lives or still has lines. */
+void fl_agent_restore(struct fl_agent *agent);
+
+/* agent_remove.c */
+void fl_agent_remove(struct fl_agent *agent, struct fl_str task_arn);
+
+/* agent_acs.c: one frame of the control plane's. */
+void fl_agent_on_frame(struct fl_agent *agent, struct fl_str text);

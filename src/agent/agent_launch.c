@@ -1,0 +1,282 @@
+/* The way of a container to its start: image, log stream and network, launch.
+ *
+ * The brain may have changed its mind whenever an answer arrives, so each step looks the container
+ * up anew; what belongs to nobody any more is given back. Each effect gets exactly one answer. */
+#include <errno.h>
+
+#include "agent/agent_internal.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+struct fl_live *fl_agent_live(struct fl_agent *agent, struct fl_str container_id)
+{
+    struct fl_live *live;
+    HASH_FIND(hh, agent->live, container_id.p, container_id.n, live);
+    return live;
+}
+
+static struct fl_live *live_new(struct fl_agent *agent, struct fl_str container_id)
+{
+    struct fl_arena *arena = fl_arena_new();
+    struct fl_live *live = fl_arena_new_object(arena, struct fl_live);
+    live->agent = agent;
+    live->arena = arena;
+    live->endpoint.netns_fd = -1;
+    FL_ASSERT(container_id.n == FL_CONTAINER_ID_SIZE - 1);
+    memcpy(live->id, container_id.p, container_id.n);
+    HASH_ADD_KEYPTR(hh, agent->live, live->id, container_id.n, live);
+    return live;
+}
+
+static void live_free(struct fl_live *live)
+{
+    HASH_DEL(live->agent->live, live);
+    fl_agent_exit_forget(live);
+    if (live->endpoint.netns_fd >= 0)
+        (void)close(live->endpoint.netns_fd);
+    fl_arena_free(live->arena);
+}
+
+void fl_agent_live_free_all(struct fl_agent *agent)
+{
+    struct fl_live *live, *next;
+    HASH_ITER(hh, agent->live, live, next)
+    {
+        live_free(live);
+    }
+}
+
+void fl_agent_fail(struct fl_agent *agent, struct fl_str container_id, enum fl_effect_type effect,
+                   enum fl_failure failure, struct fl_str text)
+{
+    struct fl_brain_event event = {.type = FL_EVENT_FAILED};
+    event.failed.container_id = container_id;
+    event.failed.effect = effect;
+    event.failed.failure = failure;
+    event.failed.text = text;
+    fl_log_info("container %.12s does not start: %.*s", container_id.p, FL_STR_ARG(text));
+    (void)fl_agent_post(agent, &event);
+}
+
+/* ---- image ---- */
+
+static struct fl_str *copy_list(struct fl_arena *arena, const struct fl_str *items, size_t count)
+{
+    struct fl_str *copy = fl_arena_new_array(arena, struct fl_str, count);
+    for (size_t i = 0; i < count; i++)
+        copy[i] = fl_str_dup(arena, items[i]);
+    return copy;
+}
+
+static void copy_image(struct fl_live *live, const struct fl_image_ready *ready)
+{
+    struct fl_arena *arena = live->arena;
+    const struct fl_image_config *from = &ready->config;
+    live->image = (struct fl_image_ready){
+        .digest = fl_str_dup(arena, ready->digest),
+        .config =
+            {
+                .entry_point = copy_list(arena, from->entry_point, from->entry_point_count),
+                .entry_point_count = from->entry_point_count,
+                .command = copy_list(arena, from->command, from->command_count),
+                .command_count = from->command_count,
+                .environment = copy_list(arena, from->environment, from->environment_count),
+                .environment_count = from->environment_count,
+                .user = fl_str_dup(arena, from->user),
+                .working_dir = fl_str_dup(arena, from->working_dir),
+                .stop_signal = fl_str_dup(arena, from->stop_signal),
+            },
+        .layers = copy_list(arena, ready->layers, ready->layer_count),
+        .layer_count = ready->layer_count,
+    };
+}
+
+static void on_image(void *context, const struct fl_image_ready *ready, struct fl_str error)
+{
+    struct fl_live *live = context;
+    struct fl_agent *agent = live->agent;
+    struct fl_str id = fl_str_of(live->id);
+    live->busy = false;
+    if (live->released) {
+        live_free(live);
+        return;
+    }
+    if (!ready) {
+        fl_agent_fail(agent, id, FL_EFFECT_ENSURE_IMAGE, FL_FAILURE_PULL, error);
+        live_free(live);
+        return;
+    }
+    copy_image(live, ready);
+    struct fl_brain_event event = {.type = FL_EVENT_IMAGE_READY};
+    event.image.container_id = id;
+    event.image.digest = ready->digest;
+    event.image.stop_signal = fl_runtime_signal_number(ready->config.stop_signal);
+    event.image.pull_started_ms = live->pull_started_ms;
+    event.image.pull_stopped_ms = fl_clock_wall_ms();
+    (void)fl_agent_post(agent, &event);
+}
+
+void fl_agent_ensure_image(struct fl_agent *agent, struct fl_str container_id)
+{
+    const struct fl_task_container *container = fl_brain_container(agent->brain, container_id);
+    if (!container || fl_agent_live(agent, container_id) ||
+        container->state == FL_CONTAINER_STOPPED)
+        return;
+    struct fl_live *live = live_new(agent, container_id);
+    live->busy = true;
+    live->pull_started_ms = fl_clock_wall_ms();
+    fl_images_ensure(agent->images, container->spec->image, on_image, live);
+}
+
+/* ---- log stream and network ---- */
+
+static struct fl_task_binding *copy_bindings(const struct fl_endpoint *endpoint,
+                                             struct fl_arena *arena)
+{
+    struct fl_task_binding *bindings =
+        fl_arena_new_array(arena, struct fl_task_binding, endpoint->binding_count);
+    for (size_t i = 0; i < endpoint->binding_count; i++)
+        bindings[i] = (struct fl_task_binding){
+            .container_port = endpoint->bindings[i].container_port,
+            .host_port = endpoint->bindings[i].host_port,
+            .udp = endpoint->bindings[i].udp,
+        };
+    return bindings;
+}
+
+static void attach(struct fl_live *live, const struct fl_task_container *container)
+{
+    struct fl_err err = {0};
+    struct fl_agent *agent = live->agent;
+    struct fl_str id = fl_str_of(live->id);
+    int r = fl_network_attach(agent->network, id, container->task->spec->network_mode,
+                              container->spec->ports, container->spec->port_count, live->arena,
+                              &live->endpoint, &err);
+    if (r < 0) {
+        live->endpoint.netns_fd = -1;
+        fl_agent_fail(agent, id, FL_EFFECT_PREPARE, FL_FAILURE_START, fl_str_of(err.text));
+        fl_agent_release(agent, id);
+        return;
+    }
+    live->attached = true;
+    struct fl_log_target target = fl_agent_log_target(agent, container, live->arena);
+    struct fl_brain_event event = {.type = FL_EVENT_PREPARED};
+    event.prepared.container_id = id;
+    event.prepared.log_stream =
+        fl_agent_is_shipped(container->spec) ? target.stream : (struct fl_str){0};
+    memcpy(event.prepared.address, live->endpoint.address, sizeof(event.prepared.address));
+    event.prepared.bindings = copy_bindings(&live->endpoint, live->arena);
+    event.prepared.binding_count = live->endpoint.binding_count;
+    (void)fl_agent_post(agent, &event);
+}
+
+static void on_log_finished(FL_UNUSED void *context)
+{
+}
+
+static void on_log_ensured(void *context, struct fl_str error)
+{
+    struct fl_live *live = context;
+    struct fl_agent *agent = live->agent;
+    struct fl_str id = fl_str_of(live->id);
+    const struct fl_task_container *container = fl_brain_container(agent->brain, id);
+    live->busy = false;
+    bool wanted = container && container->state == FL_CONTAINER_PULLED && !live->released;
+    if (error.n > 0 && wanted)
+        fl_agent_fail(agent, id, FL_EFFECT_PREPARE, FL_FAILURE_START, error);
+    if (error.n == 0 && !wanted)
+        (void)fl_log_shipper_finish(agent->shipper, id, on_log_finished, NULL);
+    if (error.n > 0 || !wanted)
+        live_free(live);
+    else
+        attach(live, container);
+}
+
+void fl_agent_prepare(struct fl_agent *agent, struct fl_str container_id)
+{
+    const struct fl_task_container *container = fl_brain_container(agent->brain, container_id);
+    struct fl_live *live = fl_agent_live(agent, container_id);
+    if (!live || live->busy || live->attached)
+        return;
+    if (!container || container->state != FL_CONTAINER_PULLED) {
+        live_free(live);
+        return;
+    }
+    if (!fl_agent_is_shipped(container->spec)) {
+        attach(live, container);
+        return;
+    }
+    struct fl_log_target target = fl_agent_log_target(agent, container, live->arena);
+    live->busy = true;
+    fl_log_shipper_ensure(agent->shipper, &target, on_log_ensured, live);
+}
+
+/* ---- launch ---- */
+
+static void fill_launch(struct fl_live *live, const struct fl_task_container *container,
+                        struct fl_launch *launch)
+{
+    struct fl_agent *agent = live->agent;
+    struct fl_arena *arena = live->arena;
+    enum fl_network_mode mode = container->task->spec->network_mode;
+    struct fl_key_value *extra = fl_arena_new_array(arena, struct fl_key_value, 3);
+    extra[0] = (struct fl_key_value){FL_STR("AWS_EXECUTION_ENV"), FL_STR("AWS_ECS_EC2")};
+    extra[1] = (struct fl_key_value){FL_STR("AWS_REGION"), agent->config.region};
+    extra[2] = (struct fl_key_value){FL_STR("AWS_DEFAULT_REGION"), agent->config.region};
+    struct fl_str hostname = fl_agent_hostname_of(agent, container, arena);
+    *launch = (struct fl_launch){
+        .container_id = fl_str_of(live->id),
+        .task_id = fl_task_id(container->task->arn),
+        .task = container->task->spec,
+        .container = container->spec,
+        .image = &live->image.config,
+        .layers = live->image.layers,
+        .layer_count = live->image.layer_count,
+        .extra_environment = extra,
+        .extra_environment_count = 3,
+        .hostname = hostname,
+        .etc_hosts = fl_agent_etc_hosts(mode, live->endpoint.address, hostname, arena),
+        .etc_resolv_conf = fl_agent_etc_resolv_conf(mode, arena),
+        .netns_fd = live->endpoint.netns_fd,
+        .spool_is_shipped = fl_agent_is_shipped(container->spec),
+    };
+}
+
+void fl_agent_launch(struct fl_agent *agent, struct fl_str container_id)
+{
+    const struct fl_task_container *container = fl_brain_container(agent->brain, container_id);
+    struct fl_live *live = fl_agent_live(agent, container_id);
+    if (!live || !container || container->state != FL_CONTAINER_CREATED)
+        return;
+    struct fl_err err = {0};
+    struct fl_launch launch;
+    fill_launch(live, container, &launch);
+    int r = fl_runtime_launch(agent->runtime, &launch, &err);
+    if (live->endpoint.netns_fd >= 0)
+        (void)close(FL_TAKE_FD(live->endpoint.netns_fd));
+    if (r < 0) {
+        fl_agent_fail(agent, fl_str_of(live->id), FL_EFFECT_LAUNCH,
+                      r == -EINVAL ? FL_FAILURE_CREATE : FL_FAILURE_START, fl_str_of(err.text));
+        return;
+    }
+    if (!launch.spool_is_shipped)
+        return;
+    struct fl_log_target target = fl_agent_log_target(agent, container, live->arena);
+    fl_log_shipper_start(agent->shipper, &target);
+}
+
+/* ---- the end ---- */
+
+/* Nothing of the container runs: its address and ports are free again. The spool stays until the
+ * task is removed, and so does the shipper while lines are left. */
+void fl_agent_release(struct fl_agent *agent, struct fl_str container_id)
+{
+    struct fl_live *live = fl_agent_live(agent, container_id);
+    fl_network_detach(agent->network, container_id);
+    (void)fl_log_shipper_finish(agent->shipper, container_id, on_log_finished, NULL);
+    if (!live)
+        return;
+    live->released = true;
+    if (!live->busy)
+        live_free(live);
+}
