@@ -29,24 +29,15 @@ static void tell_exit(struct fl_live *live)
     (void)fl_agent_post(live->agent, &live->exit);
 }
 
-/* The patience or the log's end, whichever is first; the other one finds nobody. */
+/* The patience or the log's end, whichever is first; the other one finds nothing held. */
 static void on_patience_over(uv_timer_t *timer)
 {
     tell_exit(timer->data);
 }
 
-struct shipped {
-    struct fl_agent *agent;
-    char id[FL_CONTAINER_ID_SIZE];
-};
-
-static void on_shipped(void *context)
+void fl_agent_exit_log_shipped(struct fl_live *live)
 {
-    struct shipped *shipped = context;
-    struct fl_live *live = fl_agent_live(shipped->agent, fl_str_of(shipped->id));
-    if (live)
-        tell_exit(live);
-    free(shipped);
+    tell_exit(live);
 }
 
 static void on_started(void *context, struct fl_str container_id, int64_t wall_ms)
@@ -62,15 +53,8 @@ static void on_failed(void *context, struct fl_str container_id, struct fl_str r
     fl_agent_fail(context, container_id, FL_EFFECT_LAUNCH, FL_FAILURE_START, reason);
 }
 
-static bool hold(struct fl_agent *agent, struct fl_live *live, const struct fl_brain_event *event)
+static void hold(struct fl_agent *agent, struct fl_live *live, const struct fl_brain_event *event)
 {
-    struct shipped *shipped = fl_calloc(1, sizeof(*shipped));
-    shipped->agent = agent;
-    memcpy(shipped->id, live->id, sizeof(shipped->id));
-    if (!fl_log_shipper_finish(agent->shipper, fl_str_of(live->id), on_shipped, shipped)) {
-        free(shipped);
-        return false;
-    }
     live->exit = *event;
     live->exit.process.container_id = fl_str_of(live->id);
     live->exit_held = true;
@@ -78,7 +62,6 @@ static bool hold(struct fl_agent *agent, struct fl_live *live, const struct fl_b
     live->exit_timer->data = live;
     (void)uv_timer_init(&agent->loop, live->exit_timer);
     (void)uv_timer_start(live->exit_timer, on_patience_over, LOG_PATIENCE_MS, 0);
-    return true;
 }
 
 static void on_exited(void *context, struct fl_str container_id, int exit_code, bool oom_killed,
@@ -93,7 +76,9 @@ static void on_exited(void *context, struct fl_str container_id, int exit_code, 
     event.process.oom_killed = oom_killed;
     if (live && live->exit_held)
         return;
-    if (!live || !hold(agent, live, &event))
+    if (live && fl_agent_log_finish(agent, container_id))
+        hold(agent, live, &event);
+    else
         (void)fl_agent_post(agent, &event);
 }
 

@@ -38,6 +38,14 @@ struct fl_live {
     uv_timer_t *exit_timer;
 };
 
+/* A container whose log is followed and not yet shipped to its end. */
+struct fl_shipping {
+    UT_hash_handle hh; /* by id */
+    struct fl_agent *agent;
+    char id[FL_CONTAINER_ID_SIZE];
+    bool finishing;
+};
+
 struct fl_agent {
     uv_loop_t loop;
     struct fl_arena *arena; /* lives as long as the agent */
@@ -56,6 +64,7 @@ struct fl_agent {
     struct fl_session *session;
     struct turn *turn; /* collecting; NULL: nothing has happened since the last commit */
     struct fl_live *live;
+    struct fl_shipping *shipping;
     uv_prepare_t before_poll; /* both commit the present turn */
     uv_check_t after_poll;
     uv_timer_t due; /* the brain's */
@@ -81,11 +90,13 @@ void fl_agent_release(struct fl_agent *agent, struct fl_str container_id);
 void fl_agent_fail(struct fl_agent *agent, struct fl_str container_id, enum fl_effect_type effect,
                    enum fl_failure failure, struct fl_str text);
 struct fl_live *fl_agent_live(struct fl_agent *agent, struct fl_str container_id);
+struct fl_live *fl_agent_live_new(struct fl_agent *agent, struct fl_str container_id);
 void fl_agent_live_free_all(struct fl_agent *agent);
 
 /* agent_exit.c: the runtime's callbacks; an exit is told once its log is shipped, or after a
  * second. */
 extern const struct fl_runtime_callbacks fl_agent_runtime_callbacks;
+void fl_agent_exit_log_shipped(struct fl_live *live);
 void fl_agent_exit_forget(struct fl_live *live);
 
 /* agent_logs.c */
@@ -93,6 +104,12 @@ bool fl_agent_is_shipped(const struct fl_container_spec *spec);
 struct fl_log_target fl_agent_log_target(struct fl_agent *agent,
                                          const struct fl_task_container *container,
                                          struct fl_arena *arena);
+/* The shipper knows the container (ensured, or started after our own restart). */
+void fl_agent_log_begin(struct fl_agent *agent, struct fl_str container_id);
+/* The container has ended, or will never run: the rest is shipped. True while it is under way. */
+bool fl_agent_log_finish(struct fl_agent *agent, struct fl_str container_id);
+bool fl_agent_log_is_open(const struct fl_agent *agent, struct fl_str container_id);
+void fl_agent_log_free_all(struct fl_agent *agent);
 
 /* agent_files.c: contents of files that containers see; in the arena. */
 struct fl_str fl_agent_hostname_of(const struct fl_agent *agent,

@@ -8,6 +8,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+/* How Docker's client begins every failure that it was told; people and alarms know the words. */
+#define DAEMON "Error response from daemon: "
+
 struct fl_live *fl_agent_live(struct fl_agent *agent, struct fl_str container_id)
 {
     struct fl_live *live;
@@ -15,7 +18,7 @@ struct fl_live *fl_agent_live(struct fl_agent *agent, struct fl_str container_id
     return live;
 }
 
-static struct fl_live *live_new(struct fl_agent *agent, struct fl_str container_id)
+struct fl_live *fl_agent_live_new(struct fl_agent *agent, struct fl_str container_id)
 {
     struct fl_arena *arena = fl_arena_new();
     struct fl_live *live = fl_arena_new_object(arena, struct fl_live);
@@ -49,7 +52,10 @@ void fl_agent_live_free_all(struct fl_agent *agent)
 void fl_agent_fail(struct fl_agent *agent, struct fl_str container_id, enum fl_effect_type effect,
                    enum fl_failure failure, struct fl_str text)
 {
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_brain_event event = {.type = FL_EVENT_FAILED};
+    if (failure != FL_FAILURE_PULL)
+        text = fl_str_printf(arena, DAEMON "%.*s", FL_STR_ARG(text));
     event.failed.container_id = container_id;
     event.failed.effect = effect;
     event.failed.failure = failure;
@@ -96,8 +102,9 @@ static void on_image(void *context, const struct fl_image_ready *ready, struct f
     struct fl_live *live = context;
     struct fl_agent *agent = live->agent;
     struct fl_str id = fl_str_of(live->id);
+    const struct fl_task_container *container = fl_brain_container(agent->brain, id);
     live->busy = false;
-    if (live->released) {
+    if (live->released || !container || container->state == FL_CONTAINER_STOPPED) {
         live_free(live);
         return;
     }
@@ -122,7 +129,7 @@ void fl_agent_ensure_image(struct fl_agent *agent, struct fl_str container_id)
     if (!container || fl_agent_live(agent, container_id) ||
         container->state == FL_CONTAINER_STOPPED)
         return;
-    struct fl_live *live = live_new(agent, container_id);
+    struct fl_live *live = fl_agent_live_new(agent, container_id);
     live->busy = true;
     live->pull_started_ms = fl_clock_wall_ms();
     fl_images_ensure(agent->images, container->spec->image, on_image, live);
@@ -170,10 +177,6 @@ static void attach(struct fl_live *live, const struct fl_task_container *contain
     (void)fl_agent_post(agent, &event);
 }
 
-static void on_log_finished(FL_UNUSED void *context)
-{
-}
-
 static void on_log_ensured(void *context, struct fl_str error)
 {
     struct fl_live *live = context;
@@ -182,10 +185,12 @@ static void on_log_ensured(void *context, struct fl_str error)
     const struct fl_task_container *container = fl_brain_container(agent->brain, id);
     live->busy = false;
     bool wanted = container && container->state == FL_CONTAINER_PULLED && !live->released;
+    if (error.n == 0)
+        fl_agent_log_begin(agent, id);
     if (error.n > 0 && wanted)
         fl_agent_fail(agent, id, FL_EFFECT_PREPARE, FL_FAILURE_START, error);
-    if (error.n == 0 && !wanted)
-        (void)fl_log_shipper_finish(agent->shipper, id, on_log_finished, NULL);
+    if (!wanted)
+        (void)fl_agent_log_finish(agent, id);
     if (error.n > 0 || !wanted)
         live_free(live);
     else
@@ -273,7 +278,7 @@ void fl_agent_release(struct fl_agent *agent, struct fl_str container_id)
 {
     struct fl_live *live = fl_agent_live(agent, container_id);
     fl_network_detach(agent->network, container_id);
-    (void)fl_log_shipper_finish(agent->shipper, container_id, on_log_finished, NULL);
+    (void)fl_agent_log_finish(agent, container_id);
     if (!live)
         return;
     live->released = true;

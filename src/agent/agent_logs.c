@@ -28,3 +28,62 @@ struct fl_log_target fl_agent_log_target(struct fl_agent *agent,
         .create_group = fl_str_is(option(container->spec, "awslogs-create-group"), "true"),
     };
 }
+
+static struct fl_shipping *find(const struct fl_agent *agent, struct fl_str container_id)
+{
+    struct fl_shipping *shipping;
+    HASH_FIND(hh, agent->shipping, container_id.p, container_id.n, shipping);
+    return shipping;
+}
+
+bool fl_agent_log_is_open(const struct fl_agent *agent, struct fl_str container_id)
+{
+    return find(agent, container_id) != NULL;
+}
+
+void fl_agent_log_begin(struct fl_agent *agent, struct fl_str container_id)
+{
+    if (find(agent, container_id))
+        return;
+    struct fl_shipping *shipping = fl_calloc(1, sizeof(*shipping));
+    shipping->agent = agent;
+    FL_ASSERT(container_id.n == FL_CONTAINER_ID_SIZE - 1);
+    memcpy(shipping->id, container_id.p, container_id.n);
+    HASH_ADD_KEYPTR(hh, agent->shipping, shipping->id, container_id.n, shipping);
+}
+
+static void end(struct fl_shipping *shipping)
+{
+    HASH_DEL(shipping->agent->shipping, shipping);
+    free(shipping);
+}
+
+static void on_finished(void *context)
+{
+    struct fl_shipping *shipping = context;
+    struct fl_live *live = fl_agent_live(shipping->agent, fl_str_of(shipping->id));
+    end(shipping);
+    if (live)
+        fl_agent_exit_log_shipped(live);
+}
+
+bool fl_agent_log_finish(struct fl_agent *agent, struct fl_str container_id)
+{
+    struct fl_shipping *shipping = find(agent, container_id);
+    if (!shipping || shipping->finishing)
+        return shipping != NULL;
+    shipping->finishing = true;
+    if (fl_log_shipper_finish(agent->shipper, container_id, on_finished, shipping))
+        return true;
+    end(shipping);
+    return false;
+}
+
+void fl_agent_log_free_all(struct fl_agent *agent)
+{
+    struct fl_shipping *shipping, *next;
+    HASH_ITER(hh, agent->shipping, shipping, next)
+    {
+        end(shipping);
+    }
+}

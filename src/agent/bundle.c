@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/bundle_args.h"
+#include "agent/bundle_devices.h"
 #include "agent/bundle_user.h"
 #include "base/fs.h"
 #include "wire/json.h"
@@ -500,7 +501,10 @@ static void write_linux(struct making *m)
     fl_jw_raw(&m->jw, FL_STR(NAMESPACES));
     write_resources(m);
     write_seccomp(m);
-    if (!m->launch->container->privileged) {
+    if (m->launch->container->privileged) {
+        fl_jw_key(&m->jw, "devices");
+        fl_bundle_devices("/dev", &m->jw);
+    } else {
         fl_jw_key(&m->jw, "maskedPaths");
         fl_jw_raw(&m->jw, FL_STR(MASKED_PATHS));
         fl_jw_key(&m->jw, "readonlyPaths");

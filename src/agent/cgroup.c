@@ -16,7 +16,13 @@
 
 #define ROOT "/sys/fs/cgroup"
 
-enum { FILE_MAX = 64 * 1024, CPU_PERIOD_US = 100000, CPU_QUOTA_MIN_US = 1000, KILL_ROUNDS = 50 };
+enum {
+    FILE_MAX = 64 * 1024,
+    CPU_PERIOD_US = 100000,
+    CPU_QUOTA_MIN_US = 1000,
+    KILL_ROUNDS = 50,
+    TREE_DEPTH_MAX = 32
+};
 
 static long file_system_type(const char *path)
 {
@@ -365,6 +371,29 @@ static int kill_round(const char *dir)
     return seen;
 }
 
+/* Calls visit for dir and every group below it, the deepest first. */
+static void walk_tree(const char *dir, int depth, void (*visit)(const char *dir))
+{
+    DIR *stream = depth <= TREE_DEPTH_MAX ? opendir(dir) : NULL;
+    struct dirent *entry;
+    if (!stream)
+        return;
+    while ((entry = readdir(stream)) != NULL) {
+        char path[512];
+        int n = snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name);
+        if (entry->d_type == DT_DIR && entry->d_name[0] != '.' && n > 0 && (size_t)n < sizeof(path))
+            walk_tree(path, depth + 1, visit);
+    }
+    (void)closedir(stream);
+    visit(dir);
+}
+
+static void kill_group(const char *dir)
+{
+    for (int i = 0; i < KILL_ROUNDS && kill_round(dir) > 0; i++)
+        (void)usleep(1000);
+}
+
 /* Every hierarchy that the runtime knows holds the same processes; memory is always there. */
 void fl_cgroup_kill(const struct fl_cgroup *cgroup, const char *path)
 {
@@ -373,10 +402,37 @@ void fl_cgroup_kill(const struct fl_cgroup *cgroup, const char *path)
     int n = snprintf(dir, sizeof(dir), "%s%s", base, path);
     if (n < 0 || (size_t)n >= sizeof(dir))
         return;
-    if (cgroup->layout == FL_CGROUP_V2 && write_value(dir, "cgroup.kill", "1") == 0)
-        return;
-    for (int i = 0; i < KILL_ROUNDS && kill_round(dir) > 0; i++)
+    if (cgroup->layout != FL_CGROUP_V2 || write_value(dir, "cgroup.kill", "1") < 0)
+        kill_group(dir);
+}
+
+void fl_cgroup_kill_tree(const struct fl_cgroup *cgroup, const char *path)
+{
+    char dir[512];
+    const char *base = cgroup->layout == FL_CGROUP_V2 ? ROOT : ROOT "/memory";
+    int n = snprintf(dir, sizeof(dir), "%s%s", base, path);
+    if (n > 0 && (size_t)n < sizeof(dir))
+        walk_tree(dir, 0, kill_group);
+}
+
+static void remove_group(const char *dir)
+{
+    for (int i = 0; i < KILL_ROUNDS && rmdir(dir) < 0 && errno == EBUSY; i++)
         (void)usleep(1000);
+}
+
+bool fl_cgroup_remove_tree(const struct fl_cgroup *cgroup, const char *path)
+{
+    char dir[512];
+    bool all = true;
+    for (size_t i = 0; i < cgroup->hierarchy_count; i++) {
+        int n = snprintf(dir, sizeof(dir), "%s%s", cgroup->hierarchies[i], path);
+        if (n < 0 || (size_t)n >= sizeof(dir))
+            continue;
+        walk_tree(dir, 0, remove_group);
+        all = all && access(dir, F_OK) < 0;
+    }
+    return all;
 }
 
 void fl_cgroup_remove(const struct fl_cgroup *cgroup, const char *path)

@@ -43,5 +43,9 @@ struct fl_str fl_cgroup_oom_file(const struct fl_cgroup *cgroup, const char *pat
                                  struct fl_arena *arena);
 /* SIGKILLs every process of group `path`; ends when it is empty or after a few rounds. */
 void fl_cgroup_kill(const struct fl_cgroup *cgroup, const char *path);
+/* The same for group `path` and all groups below it. */
+void fl_cgroup_kill_tree(const struct fl_cgroup *cgroup, const char *path);
+/* Removes group `path` and all below it in every hierarchy; false when something is left. */
+bool fl_cgroup_remove_tree(const struct fl_cgroup *cgroup, const char *path);
 /* Removes the empty group `path` in every hierarchy. */
 void fl_cgroup_remove(const struct fl_cgroup *cgroup, const char *path);

@@ -2,6 +2,7 @@
  * busybox, started through the runtime's public calls, the shim and the OCI runtime; what is
  * claimed is read from inside the container or from the host's cgroups and processes. Needs root;
  * exits 77 without. */
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -185,8 +186,9 @@ static void test_privileged(void **state)
     struct fixture_want want = {.task_id = "task", .container.privileged = true};
     (void)state;
     expect_output(&want,
-                  "grep -E '^Seccomp:' /proc/self/status; mount -t tmpfs none /tmp && echo ok",
-                  "Seccomp:\t0\nok\n");
+                  "grep -E '^Seccomp:' /proc/self/status; mount -t tmpfs none /tmp && echo ok; "
+                  "[ -e /dev/kmsg ] && echo devices",
+                  "Seccomp:\t0\nok\ndevices\n");
 }
 
 static void test_no_foreign_descriptors(void **state)
@@ -406,6 +408,80 @@ static bool names_us(const char *file)
     return found;
 }
 
+/* An installation whose agent is gone is ended all the same. */
+static void test_destroy(void **state)
+{
+    struct fixture_want want = {.task_id = "task"};
+    struct fl_runtime_config config = {.data_dir = fl_str_of(fixture.data_dir)};
+    struct fl_err err = {.text = ""};
+    char path[256];
+    (void)state;
+    fixture_script(&fixture, &want, "sleep 1000 & sleep 1000");
+    struct fixture_record *record = start(&want);
+    config.tag = fl_str_of(fixture.tag);
+    if (fl_runtime_destroy(&config, &err) < 0)
+        fail_msg("%s", err.text);
+    (void)snprintf(path, sizeof(path), "/sys/fs/cgroup/memory/%s", fixture.tag);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_true(fixture_await(&fixture, &record->is_exited));
+    assert_int_equal(record->exit_code, 137);
+    discard(record);
+}
+
+/* What a host that was restarted finds of its last boot has ended. */
+static void test_reboot(void **state)
+{
+    struct fixture_want want = {.task_id = "task"};
+    char dir[256];
+    (void)state;
+    fixture_script(&fixture, &want, "sleep 1000");
+    struct fixture_record *record = start(&want);
+    char started[160];
+    (void)snprintf(started, sizeof(started), "%d 1 1000 another-boot\n",
+                   (int)read_number(record->id, "started"));
+    (void)snprintf(dir, sizeof(dir), "%s/containers/0123abcd", fixture.data_dir);
+    assert_int_equal(mkdir(dir, 0700), 0);
+    fixture_write(dir, "orders", "boot another-boot\n");
+    fixture_write(dir, "started", started);
+    assert_int_equal(fl_runtime_adopt(fixture.runtime, FL_STR("0123abcd"), NULL), 0);
+    struct fixture_record *old = fixture_record(&fixture, FL_STR("0123abcd"));
+    assert_true(fixture_await(&fixture, &old->is_exited));
+    assert_true(old->is_started);
+    assert_int_equal(old->exit_code, 137);
+    discard(old);
+    assert_false(record->is_exited); /* the number passed to another process, which lives */
+    (void)fl_runtime_kill(fixture.runtime, fl_str_of(record->id), SIGKILL);
+    assert_true(fixture_await(&fixture, &record->is_exited));
+    discard(record);
+}
+
+/* The shim enters the network namespace it is given. */
+static void test_network_namespace(void **state)
+{
+    struct fixture_want want = {.task_id = "task"};
+    char path[64];
+    int ready[2];
+    char byte;
+    (void)state;
+    assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (unshare(CLONE_NEWNET) < 0 || write(ready[1], "", 1) != 1)
+            _exit(1);
+        (void)pause();
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    (void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
+    want.netns_fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(want.netns_fd > 0);
+    expect_output(&want, "tail -n +3 /proc/net/dev | grep -c :; ls /sys/class/net", "1\nlo\n");
+    (void)close(want.netns_fd);
+    (void)close(ready[0]);
+    (void)close(ready[1]);
+    (void)kill(pid, SIGKILL);
+    (void)waitpid(pid, NULL, 0);
+}
+
 /* Last: every container above was removed, so nothing of them may be left. */
 static void test_nothing_left(void **state)
 {
@@ -458,9 +534,14 @@ int main(void)
         cmocka_unit_test(test_command_not_found),
         cmocka_unit_test(test_adoption),
         cmocka_unit_test(test_killed_shim),
+        cmocka_unit_test(test_reboot),
+        cmocka_unit_test(test_network_namespace),
+        cmocka_unit_test(test_destroy),
         cmocka_unit_test(test_nothing_left),
     };
-    if (geteuid() != 0)
+    if (geteuid() != 0) {
+        (void)puts("1..0 # SKIP needs root");
         return 77;
+    }
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

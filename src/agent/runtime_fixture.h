@@ -90,8 +90,9 @@ static inline void fixture_exited(void *context, struct fl_str id, int code, boo
 
 static inline void fixture_write(const char *dir, const char *name, const char *text)
 {
-    char path[256];
-    (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+    char path[512];
+    int n = snprintf(path, sizeof(path), "%s/%s", dir, name);
+    FL_ASSERT(n > 0 && (size_t)n < sizeof(path));
     FL_ASSERT(fl_fs_write_fast(AT_FDCWD, path, fl_str_of(text), 0644) == 0);
 }
 
@@ -103,7 +104,7 @@ static inline void fixture_make_layer(struct fixture *f)
                                            "env",  "pwd",   "swapon", "grep",    "yes",  "unshare",
                                            "head", "touch", "stat",   "hostname"};
     static const char *const dirs[] = {"", "/bin", "/etc", "/tmp", "/proc", "/sys", "/dev", "/srv"};
-    char path[256];
+    char path[512];
     char command[256];
     for (size_t i = 0; i < FL_ARRAY_SIZE(dirs); i++) {
         (void)snprintf(path, sizeof(path), "%s%s", f->layer, dirs[i]);
@@ -203,6 +204,7 @@ struct fixture_want {
     struct fl_task_spec task;
     struct fl_image_config image;
     const char *task_id;
+    int netns_fd; /* 0: the host's */
 };
 
 /* `sh -c script` for want->container. */
@@ -235,7 +237,7 @@ static inline int fixture_launch(struct fixture *f, struct fixture_want *want,
         .hostname = FL_STR("box"),
         .etc_hosts = FL_STR("127.0.0.1 localhost\n"),
         .etc_resolv_conf = FL_STR("nameserver 127.0.0.1\n"),
-        .netns_fd = -1,
+        .netns_fd = want->netns_fd > 0 ? want->netns_fd : -1,
     };
     *ret_record = fixture_record(f, launch.container_id);
     return fl_runtime_launch(f->runtime, &launch, err);

@@ -54,8 +54,10 @@ static bool parse(int argc, char **argv, struct call *call)
         if (strcmp(argv[i], "--data-dir") == 0 && i + 1 < argc)
             flags[n++] = argv[++i];
     }
-    fl_options_parse(FL_COMMAND_STATUS, "Images in the built-in registry.", n, flags, call->arena,
-                     &call->options);
+    fl_options_parse(
+        FL_COMMAND_STATUS,
+        "load FILE|DIR [NAME[:TAG]], ls, rm NAME[:TAG]: images of the built-in registry.", n, flags,
+        call->arena, &call->options);
     call->json = fl_options_on(&call->options, FL_OPTION_JSON);
     return call->operand_count > 0;
 }

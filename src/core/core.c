@@ -277,7 +277,7 @@ static fl_handler handler_of(int operation)
     return NULL;
 }
 
-/* {"__type":"<code>","message":"<text>"}, AWS JSON's error body. */
+/* {"__type":"<code>","message":"<text>"…}, AWS JSON's error body. */
 static struct fl_str error_body(struct fl_decision *d)
 {
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(MAX_REPLY);
@@ -285,6 +285,13 @@ static struct fl_str error_body(struct fl_decision *d)
     fl_jw_object_begin(&jw);
     fl_jw_member_str(&jw, "__type", fl_str_of(d->error_code));
     fl_jw_member_str(&jw, "message", d->error_text);
+    if (d->error_ids.n) {
+        fl_jw_key(&jw, "resourceIds");
+        fl_jw_array_begin(&jw);
+        for (size_t i = 0; i < d->error_ids.n; i++)
+            fl_jw_str(&jw, d->error_ids.items[i]);
+        fl_jw_array_end(&jw);
+    }
     fl_jw_object_end(&jw);
     return fl_str_dup(d->arena, fl_buf_str(&buf));
 }

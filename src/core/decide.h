@@ -16,6 +16,7 @@ struct fl_decision {
     size_t input_size;
     const char *error_code; /* set by fl_refuse */
     struct fl_str error_text;
+    struct fl_str_list error_ids; /* ConflictException's resourceIds */
 };
 
 /* Refuses the command with an API error; returns -1, so that handlers can return it. */

@@ -271,21 +271,34 @@ static struct fl_str request_hash(struct fl_decision *d, const struct ecs_RunTas
     return fl_str_printf(d->arena, "%016llx", (unsigned long long)hash);
 }
 
+/* The next task of the same call, or NULL. */
+static struct fl_task *next_of_call(struct fl_task *task)
+{
+    struct fl_task *next = RB_NEXT(fl_token_tree, NULL, task);
+    bool is_same = next && next->cluster == task->cluster &&
+                   fl_str_eq(next->rec->clientToken, task->rec->clientToken);
+    return is_same ? next : NULL;
+}
+
+static int refuse_reuse(struct fl_decision *d, struct fl_task *task)
+{
+    struct fl_str_list ids = {.items = fl_arena_new_array(d->arena, struct fl_str, MAX_COUNT)};
+    for (; task && ids.n < MAX_COUNT; task = next_of_call(task))
+        ids.items[ids.n++] = fl_task_arn(d, task->rec);
+    d->error_ids = ids;
+    return fl_refuse(d, "ConflictException",
+                     "The clientToken was used before with another request.");
+}
+
 /* A token seen before: the same request gets the same tasks, another one ConflictException. */
 static int repeat(struct fl_decision *d, struct fl_task *task, struct fl_str hash,
                   struct ecs_RunTaskResponse *out)
 {
-    const struct fl_cluster *cluster = task->cluster;
-    struct fl_str token = task->rec->clientToken;
     if (!fl_str_eq(task->rec->requestHash, hash))
-        return fl_refuse(d, "ConflictException",
-                         "The clientToken was used before with another request.");
+        return refuse_reuse(d, task);
     out->tasks.items = fl_arena_new_array(d->arena, struct ecs_Task, MAX_COUNT);
-    while (task && task->cluster == cluster && fl_str_eq(task->rec->clientToken, token) &&
-           out->tasks.n < MAX_COUNT) {
+    for (; task && out->tasks.n < MAX_COUNT; task = next_of_call(task))
         fl_show_task(d, task, true, &out->tasks.items[out->tasks.n++]);
-        task = RB_NEXT(fl_token_tree, &d->core->tokens, task);
-    }
     FL_SET(out, ecs_RunTaskResponse, tasks, out->tasks);
     FL_SET(out, ecs_RunTaskResponse, failures, out->failures);
     return 0;

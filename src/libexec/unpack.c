@@ -9,11 +9,12 @@
 
 #include <errno.h>
 #include <locale.h>
+#include <openssl/evp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 
-#include "image/digest.h"
+#include "base/id.h"
 
 struct orders {
     bool layer;
@@ -24,13 +25,13 @@ struct orders {
 
 static bool parse_option(const char *name, const char *value, struct orders *orders)
 {
-    struct fl_digest digest;
+    uint8_t digest[32];
     if (strcmp(name, "--max-bytes") == 0)
         return fl_str_to_u64(fl_str_of(value), &orders->limits.bytes);
     if (strcmp(name, "--max-entries") == 0)
         return fl_str_to_u64(fl_str_of(value), &orders->limits.entries);
     orders->diff_id = fl_str_of(value);
-    return strcmp(name, "--diff-id") == 0 && fl_digest_parse_hex(orders->diff_id, &digest);
+    return strcmp(name, "--diff-id") == 0 && fl_unhex(orders->diff_id, digest, 32);
 }
 
 static bool parse_orders(int argc, char **argv, struct orders *orders)
@@ -89,6 +90,7 @@ int main(int argc, char **argv)
 {
     struct orders orders;
     struct fl_err err = {0};
+    unsigned char digest[EVP_MAX_MD_SIZE];
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (!parse_orders(argc, argv, &orders)) {
         (void)fputs("usage: fairlead-unpack layer|check|archive [--diff-id HEX] [--max-bytes N] "
@@ -99,7 +101,7 @@ int main(int argc, char **argv)
     /* What loads files on first use must do so before the chroot: the character set in which names
      * are kept as they are, and the digest. */
     (void)setlocale(LC_CTYPE, "C.UTF-8");
-    (void)fl_digest_of(FL_STR(""));
+    (void)EVP_Q_digest(NULL, "SHA256", NULL, "", 0, digest, NULL);
     if (run(&orders, &err) == 0)
         return 0;
     (void)fprintf(stderr, "%s\n", err.text);

@@ -2,15 +2,16 @@
  * format in a second one fed by the first, so that every decompressed byte is counted and hashed
  * once. */
 #include <errno.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 
-#include "image/digest.h"
+#include "base/id.h"
 #include "libexec/unpack.h"
 
 struct fl_tar {
     struct archive *raw; /* decompresses */
     struct archive *tar;
-    struct fl_hasher *hasher;
+    EVP_MD_CTX *hash;
     struct fl_unpack_limits limits;
     uint64_t bytes;   /* decompressed so far */
     uint64_t claimed; /* sizes of the entries so far, holes included */
@@ -48,7 +49,7 @@ static ssize_t read_raw(struct fl_tar *tar, const void **ret_bytes)
         return -1;
     }
     tar->bytes += n;
-    fl_hasher_add(tar->hasher, *ret_bytes, n);
+    FL_ASSERT(EVP_DigestUpdate(tar->hash, *ret_bytes, n) == 1);
     return check_bomb(tar, &tar->failure) < 0 ? -1 : (ssize_t)n;
 }
 
@@ -102,7 +103,8 @@ int fl_tar_open(int fd, const struct fl_unpack_limits *limits, struct fl_tar **r
 {
     struct fl_tar *tar = fl_calloc(1, sizeof(*tar));
     tar->limits = *limits;
-    tar->hasher = fl_hasher_new();
+    tar->hash = EVP_MD_CTX_new();
+    FL_ASSERT(tar->hash && EVP_DigestInit_ex(tar->hash, EVP_sha256(), NULL) == 1);
     int rc = open_raw(tar, fd, err);
     if (rc == 0) {
         tar->tar = archive_read_new();
@@ -148,13 +150,16 @@ int fl_tar_data(struct fl_tar *tar, const void **ret_bytes, size_t *ret_n, int64
 
 int fl_tar_finish(struct fl_tar *tar, char ret_hex[65], struct fl_err *err)
 {
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned digest_n = 0;
     const void *bytes = NULL;
     ssize_t n = 0;
     while (!tar->raw_at_end && n >= 0)
         n = read_raw(tar, &bytes);
     if (n < 0)
         return complain(tar, err);
-    memcpy(ret_hex, fl_hasher_end(tar->hasher).hex, 65);
+    FL_ASSERT(EVP_DigestFinal_ex(tar->hash, digest, &digest_n) == 1 && digest_n == 32);
+    fl_hex(digest, 32, ret_hex);
     return 0;
 }
 
@@ -166,6 +171,6 @@ void fl_tar_close(struct fl_tar *tar)
         (void)archive_read_free(tar->tar);
     if (tar->raw)
         (void)archive_read_free(tar->raw);
-    fl_hasher_free(tar->hasher);
+    EVP_MD_CTX_free(tar->hash);
     free(tar);
 }

@@ -14,6 +14,7 @@ struct call {
     struct fl_api *api;
     struct fl_http_exchange *exchange;
     enum fl_role role;
+    struct fl_str service; /* that the signature is for */
 };
 
 /* 32 random hex digits in a UUID's form: what users quote in questions. */
@@ -102,6 +103,7 @@ static bool authenticate(struct fl_api *api, struct fl_http_exchange *exchange,
         .api = api,
         .exchange = exchange,
         .role = fl_keys_role(api->keys, result.access_key_id),
+        .service = result.service,
     };
     return true;
 }
@@ -232,6 +234,13 @@ static void dispatch(struct call *call)
     for (size_t i = 0; i < FL_ARRAY_SIZE(services); i++) {
         if (!fl_str_is(prefix, services[i].service->target_prefix))
             continue;
+        if (!fl_str_is(call->service, services[i].service->signing_name)) {
+            refuse(call->exchange, 400, FL_STR("InvalidSignatureException"),
+                   fl_str_printf(call->exchange->arena,
+                                 "Credential should be scoped to correct service: '%s'.",
+                                 services[i].service->signing_name));
+            return;
+        }
         int operation = fl_service_find(services[i].service, name);
         if (operation < 0)
             break;

@@ -8,14 +8,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A map that finds no memory stops the process, like everything else. */
-#define uthash_malloc(size) fl_malloc(size)
-#define uthash_fatal(text) fl_assert_failed(text, __FILE__, __LINE__)
 #include <uthash.h>
 
 #include "base/str.h"
 #include "base/util.h"
 #include "wire/task_spec.h"
+
+/* A map that finds no memory stops the process, like everything else. */
+#undef uthash_malloc
+#undef uthash_fatal
+#define uthash_malloc(size) fl_malloc(size)
+#define uthash_fatal(text) fl_assert_failed(text, __FILE__, __LINE__)
 
 enum fl_container_state {
     FL_CONTAINER_NONE,    /* its image is being ensured */

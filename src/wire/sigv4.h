@@ -50,7 +50,7 @@ enum fl_sigv4_status {
     FL_SIGV4_UNKNOWN_KEY, /* the look-up knows no such access key, or not with that token */
     FL_SIGV4_EXPIRED,     /* clock skew beyond FL_SIGV4_SKEW_MS */
     FL_SIGV4_WRONG_SCOPE, /* date, region, service or terminator of the scope do not fit */
-    FL_SIGV4_MISMATCH,    /* signature or body hash differ, or a header that must be signed is not */
+    FL_SIGV4_MISMATCH,    /* signature or body hash differ, or something needful is not signed */
 };
 
 struct fl_sigv4_result {

@@ -13,11 +13,13 @@ import stat
 import subprocess
 import sys
 import tarfile
+import zlib
 
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BUILD = os.environ.get("FAIRLEAD_BUILD", os.path.join(ROOT, "build"))
+UNDER_TEST = os.environ.get("FAIRLEAD_UNDER_TEST", os.path.join(ROOT, "build", "fairlead"))
+BUILD = os.environ.get("FAIRLEAD_BUILD", os.path.dirname(UNDER_TEST))
 MKIMAGE = os.path.join(ROOT, "tools", "mkimage.py")
 UNPACK = os.path.join(BUILD, "src", "libexec", "fairlead-unpack")
 TIMEOUT_SECONDS = 120
@@ -221,12 +223,6 @@ def test_what_skopeo_writes_loads(tmp_path, rootfs, data):
     image(data, "load", tmp_path / "skopeo.tar")
     image(data, "load", tmp_path / "again.tar")
     assert set(images(data)) == {"copied:1", "again:1"}
-
-
-def rewrite_json(path, change):
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
 
 
 def test_a_blob_with_a_wrong_digest_is_refused(tmp_path, rootfs, data):
@@ -499,7 +495,7 @@ def test_bombs_are_refused(tmp_path):
 def test_a_dense_bomb_is_refused_early(tmp_path):
     header = tarfile.TarInfo("a")
     header.size = 1 << 30
-    packer = __import__("zlib").compressobj(9, 8, 31)
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     packed = packer.compress(header.tobuf())
     zeros = bytes(1 << 20)
     for _ in range(1 << 10):

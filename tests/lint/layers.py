@@ -30,7 +30,7 @@ WRAPPED = {
     "curl/": ["net"],
     "sqlite3.h": ["store"],
     "netlink/": ["agent"],
-    "seccomp.h": ["agent"],
+    "seccomp.h": ["agent", "libexec"],
 }
 
 _OURS = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)

@@ -1,0 +1,234 @@
+/* The agent's process: parts opened bottom up, the loop, parts closed top down.
+ *
+ * The runtime comes first: it moves the process into a mount namespace of its own, which has to
+ * happen before any thread exists. */
+#include "agent/agent.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+
+#include "agent/agent_attributes.h"
+#include "agent/agent_internal.h"
+#include "agent/config_host.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "wire/install.h"
+
+static void on_report_acked(void *context, struct fl_str task_arn, int64_t seq)
+{
+    struct fl_brain_event event = {.type = FL_EVENT_REPORT_ACKED};
+    event.report.task_arn = task_arn;
+    event.report.seq = seq;
+    (void)fl_agent_post(context, &event);
+}
+
+static void on_session_opened(void *context)
+{
+    struct fl_agent *agent = context;
+    fl_reporter_hurry(agent->reporter);
+}
+
+static void on_session_message(void *context, struct fl_str text)
+{
+    fl_agent_on_frame(context, text);
+}
+
+static struct fl_str host_and_port(struct fl_str url)
+{
+    const char *mark = url.n ? memmem(url.p, url.n, "://", 3) : NULL;
+    struct fl_str rest = mark ? fl_str_from(url, (size_t)(mark - url.p) + 3) : url;
+    ptrdiff_t slash = fl_str_index(rest, '/');
+    return slash < 0 ? rest : fl_str_sub(rest, 0, (size_t)slash);
+}
+
+static int open_host_parts(struct fl_agent *agent, struct fl_err *err)
+{
+    const struct fl_agent_config *config = &agent->config;
+    char *tag = fl_arena_alloc(agent->arena, FL_INSTALL_TAG_SIZE);
+    fl_install_tag(config->data_dir, tag);
+    const struct fl_runtime_config runtime = {
+        .data_dir = agent->dir, .libexec_dir = config->libexec_dir, .tag = fl_str_of(tag)};
+    const struct fl_images_config images = {
+        .registry_dir = config->registry_dir,
+        .data_dir = agent->dir,
+        .libexec_dir = config->libexec_dir,
+        .account = config->account,
+        .region = config->region,
+        .registry_host = host_and_port(config->server_url),
+    };
+    const struct fl_network_config network = {
+        .tag = fl_str_of(tag), .libexec_dir = config->libexec_dir, .data_dir = agent->dir};
+    int r = fl_runtime_open(&agent->loop, &runtime, &fl_agent_runtime_callbacks, agent,
+                            &agent->runtime, err);
+    if (r == 0)
+        r = fl_images_open(&agent->loop, &images, &agent->images, err);
+    if (r == 0)
+        r = fl_network_open(&network, &agent->network, err);
+    return r;
+}
+
+static int load_record(void *context, struct fl_str key, struct fl_str value)
+{
+    struct fl_agent *agent = context;
+    struct fl_err err = {0};
+    int r = fl_brain_load(agent->brain, key, value, &err);
+    if (r < 0)
+        fl_log_error("%s", err.text);
+    return r;
+}
+
+static int open_state(struct fl_agent *agent, struct fl_err *err)
+{
+    const struct fl_brain_config config = {
+        .stop_timeout_ms = agent->config.stop_timeout_ms,
+        .cleanup_delay_ms = agent->config.cleanup_delay_ms,
+    };
+    const char *path = fl_str_printf(agent->arena, "%.*s/state.db", FL_STR_ARG(agent->dir)).p;
+    int r = fl_store_open_sqlite(path, &agent->loop, &agent->store, err);
+    if (r < 0)
+        return r;
+    agent->brain = fl_brain_new(&config);
+    r = fl_store_load(agent->store, load_record, agent, err);
+    return r < 0 ? fl_err_set(err, r, "the agent's state in %s cannot be read", path) : 0;
+}
+
+static int open_server_parts(struct fl_agent *agent, struct fl_err *err)
+{
+    const struct fl_aws_config aws = {.endpoint = agent->config.server_url,
+                                      .region = agent->config.region,
+                                      .key = agent->config.key};
+    int r = fl_http_client_new(&agent->loop, &agent->http, err);
+    if (r < 0)
+        return r;
+    agent->aws = fl_aws_client_new(agent->http, &aws);
+    agent->shipper = fl_log_shipper_open(&agent->loop, agent->aws);
+    agent->reporter = fl_reporter_new(&agent->loop, agent->aws, on_report_acked, agent);
+    return 0;
+}
+
+static int open_session(struct fl_agent *agent, struct fl_err *err)
+{
+    static const struct fl_session_callbacks callbacks = {.opened = on_session_opened,
+                                                          .message = on_session_message};
+    struct fl_session_config session = {
+        .loop = &agent->loop,
+        .aws = agent->aws,
+        .state_dir = agent->dir,
+        .cluster = agent->config.cluster,
+        .describe = fl_runtime_describe(agent->runtime),
+        .cpu_units = agent->config.cpu_units,
+        .memory_mib = agent->config.memory_mib,
+    };
+    session.capabilities = fl_agent_capabilities(agent->arena, &session.capability_count);
+    session.custom =
+        fl_agent_custom_attributes(&agent->config, agent->arena, &session.custom_count);
+    return fl_session_start(&session, &callbacks, agent, &agent->session, err);
+}
+
+/* The order matters: adoption needs the network restored, effects leave only in the loop. */
+static void boot(struct fl_agent *agent)
+{
+    struct fl_brain_event event = {.type = FL_EVENT_BOOT};
+    event.boot.boot_id = fl_config_boot_id(agent->arena);
+    (void)fl_agent_post(agent, &event);
+    fl_agent_restore(agent);
+}
+
+static void on_signal(uv_signal_t *handle, FL_UNUSED int number)
+{
+    struct fl_agent *agent = handle->data;
+    agent->ending = true;
+    uv_stop(&agent->loop);
+}
+
+static void watch_signals(struct fl_agent *agent)
+{
+    (void)signal(SIGPIPE, SIG_IGN);
+    agent->on_term.data = agent->on_int.data = agent;
+    (void)uv_signal_init(&agent->loop, &agent->on_term);
+    (void)uv_signal_init(&agent->loop, &agent->on_int);
+    (void)uv_signal_start(&agent->on_term, on_signal, SIGTERM);
+    (void)uv_signal_start(&agent->on_int, on_signal, SIGINT);
+}
+
+static int open_all(struct fl_agent *agent, const struct fl_agent_config *config,
+                    struct fl_err *err)
+{
+    int r = fl_config_complete(config, agent->arena, &agent->config, err);
+    if (r < 0)
+        return r;
+    agent->hostname = fl_config_hostname(agent->arena);
+    agent->dir = fl_str_printf(agent->arena, "%.*s/agent", FL_STR_ARG(config->data_dir));
+    r = fl_fs_mkdirs(agent->dir.p, 0700);
+    if (r < 0)
+        return fl_err_errno(err, r, "%s cannot be made", agent->dir.p);
+    r = open_host_parts(agent, err);
+    if (r == 0)
+        r = open_state(agent, err);
+    if (r == 0)
+        r = open_server_parts(agent, err);
+    if (r < 0)
+        return r;
+    fl_agent_turns_start(agent);
+    watch_signals(agent);
+    boot(agent);
+    fl_log_info("agent %s: %.*s", FL_VERSION, FL_STR_ARG(fl_runtime_describe(agent->runtime)));
+    return open_session(agent, err);
+}
+
+static void close_loop_parts(struct fl_agent *agent)
+{
+    if (agent->due.data) {
+        fl_agent_turns_stop(agent);
+        uv_close((uv_handle_t *)&agent->on_term, NULL);
+        uv_close((uv_handle_t *)&agent->on_int, NULL);
+    }
+    if (agent->shipper)
+        fl_log_shipper_close(agent->shipper);
+    if (agent->http)
+        fl_http_client_free(agent->http);
+    fl_session_close(agent->session);
+    fl_reporter_free(agent->reporter);
+}
+
+/* Containers live on under their shims; the next agent adopts them. */
+static void close_all(struct fl_agent *agent)
+{
+    agent->ending = true;
+    close_loop_parts(agent);
+    fl_agent_live_free_all(agent);
+    fl_agent_log_free_all(agent);
+    if (agent->images)
+        fl_images_close(agent->images);
+    if (agent->runtime)
+        fl_runtime_close(agent->runtime);
+    if (agent->network)
+        fl_network_close(agent->network);
+    if (agent->store)
+        fl_store_close(agent->store);
+    (void)uv_run(&agent->loop, UV_RUN_DEFAULT);
+    fl_aws_client_free(agent->aws);
+    fl_brain_free(agent->brain);
+    (void)uv_loop_close(&agent->loop);
+    fl_arena_free(agent->arena);
+}
+
+int fl_agent_run(const struct fl_agent_config *config)
+{
+    struct fl_err err = {0};
+    struct fl_agent *agent = fl_calloc(1, sizeof(*agent));
+    agent->arena = fl_arena_new();
+    int r = uv_loop_init(&agent->loop);
+    if (r == 0)
+        r = open_all(agent, config, &err);
+    else
+        (void)fl_err_set(&err, r, "no event loop: %s", uv_strerror(r));
+    if (r == 0)
+        (void)uv_run(&agent->loop, UV_RUN_DEFAULT);
+    else
+        (void)fprintf(stderr, "fairlead agent: %s\n", err.text);
+    close_all(agent);
+    free(agent);
+    return r == 0 ? 0 : 1;
+}

@@ -1,0 +1,403 @@
+/* Goal: a container is told what Docker would have told it. Method: the pure parts (arguments,
+ * environment, users, limits' names, signals) directly; the whole config.json by parsing it and
+ * looking at the parts that matter, against a made-up host. Refusals included. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/bundle.h"
+#include "agent/bundle_args.h"
+#include "agent/bundle_user.h"
+#include "base/fs.h"
+#include "wire/json.h"
+
+#define PASSWD                                                                                     \
+    "# comment\nroot:x:0:0:root:/root:/bin/sh\nweb:x:1001:1002::/:\nbroken:x:no:1::/:\n"           \
+    "42:x:7:8::/:\nhuge:x:4294967296:1::/:\n"
+#define GROUP "root:x:0:\nweb:x:1002:\nlog:x:1003:mail, web\nops:x:1004:web,log\nodd:x\n"
+
+static struct fl_arena *arena;
+static struct fl_str none[1];
+
+static struct fl_str *list(size_t count, const char *const *items)
+{
+    struct fl_str *strs = fl_arena_new_array(arena, struct fl_str, count + 1);
+    for (size_t i = 0; i < count; i++)
+        strs[i] = fl_str_of(items[i]);
+    return strs;
+}
+
+static void expect_args(struct fl_container_spec *container, struct fl_image_config *image,
+                        const char *joined)
+{
+    struct fl_buf text = FL_BUF_INIT(1000);
+    struct fl_str *args;
+    size_t count;
+    assert_int_equal(fl_bundle_args(container, image, arena, &args, &count, NULL), 0);
+    for (size_t i = 0; i < count; i++)
+        fl_buf_printf(&text, "%s%.*s", i ? " " : "", FL_STR_ARG(args[i]));
+    assert_string_equal(text.p, joined);
+    fl_buf_free(&text);
+}
+
+static void args_follow_docker(FL_UNUSED void **state)
+{
+    struct fl_image_config image = {.entry_point = list(1, (const char *const[]){"/entry"}),
+                                    .entry_point_count = 1,
+                                    .command = list(2, (const char *const[]){"a", "b"}),
+                                    .command_count = 2};
+    struct fl_container_spec container = {.command = none};
+    expect_args(&container, &image, "/entry a b");
+    container.command = list(1, (const char *const[]){"c"});
+    container.command_count = 1;
+    expect_args(&container, &image, "/entry c");
+    container.entry_point = list(2, (const char *const[]){"/own", "-x"});
+    container.entry_point_count = 2;
+    expect_args(&container, &image, "/own -x c");
+    container.command_count = 0;
+    expect_args(&container, &image, "/own -x");
+}
+
+static void nothing_to_run_is_refused(FL_UNUSED void **state)
+{
+    struct fl_image_config image = {.entry_point_count = 0};
+    struct fl_container_spec container = {.command_count = 0};
+    struct fl_str *args;
+    size_t count;
+    struct fl_err err;
+    assert_int_equal(fl_bundle_args(&container, &image, arena, &args, &count, &err), -EINVAL);
+    assert_string_equal(err.text, "No command specified");
+}
+
+static void later_environment_wins(FL_UNUSED void **state)
+{
+    struct fl_image_config image = {
+        .environment = list(4, (const char *const[]){"A=image", "PATH=/img", "bad", "=worse"}),
+        .environment_count = 4};
+    struct fl_key_value extra[] = {{FL_STR("A"), FL_STR("extra")}, {FL_STR("B"), FL_STR("extra")}};
+    struct fl_key_value own[] = {{FL_STR("B"), FL_STR("own=1")}, {FL_STR("C"), FL_STR("")}};
+    struct fl_container_spec container = {.environment = own, .environment_count = 2};
+    struct fl_launch launch = {.image = &image,
+                               .container = &container,
+                               .extra_environment = extra,
+                               .extra_environment_count = 2};
+    const char *const expected[] = {"PATH=/img", "HOSTNAME=box", "A=extra", "B=own=1", "C="};
+    struct fl_str *items;
+    size_t count;
+    fl_bundle_environment(&launch, FL_STR("box"), arena, &items, &count);
+    assert_int_equal(count, FL_ARRAY_SIZE(expected));
+    for (size_t i = 0; i < count; i++)
+        assert_true(fl_str_is(items[i], expected[i]));
+}
+
+static struct fl_bundle_user resolve(const char *text)
+{
+    struct fl_bundle_user user = {.uid = 0};
+    struct fl_err err = {.text = ""};
+    int rc =
+        fl_bundle_user_resolve(fl_str_of(text), FL_STR(PASSWD), FL_STR(GROUP), arena, &user, &err);
+    if (rc < 0)
+        fail_msg("%s: %s", text, err.text);
+    return user;
+}
+
+static void users_are_found(FL_UNUSED void **state)
+{
+    static const struct {
+        const char *text;
+        uint32_t uid;
+        uint32_t gid;
+        size_t groups;
+    } cases[] = {
+        {"", 0, 0, 0},           {"web", 1001, 1002, 2},
+        {"1001", 1001, 1002, 2}, {"web:log", 1001, 1003, 0},
+        {"web:5", 1001, 5, 0},   {"5", 5, 0, 0},
+        {"5:6", 5, 6, 0},        {"42", 7, 8, 0},
+        {"0:ops", 0, 1004, 0},
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(cases); i++) {
+        struct fl_bundle_user user = resolve(cases[i].text);
+        assert_int_equal(user.uid, cases[i].uid);
+        assert_int_equal(user.gid, cases[i].gid);
+        assert_int_equal(user.group_count, cases[i].groups);
+    }
+    assert_int_equal(resolve("web").groups[1], 1004);
+}
+
+static void unknown_users_are_refused(FL_UNUSED void **state)
+{
+    static const struct {
+        const char *text;
+        const char *sentence;
+    } cases[] = {
+        {"nope", "unable to find user nope: no matching entries in passwd file"},
+        {"broken", "unable to find user broken: no matching entries in passwd file"},
+        {"web:nope", "unable to find group nope: no matching entries in group file"},
+        {"4294967296", "uids and gids must be in range 0-2147483647"},
+        {"-1", "uids and gids must be in range 0-2147483647"},
+        {"0:2147483648", "uids and gids must be in range 0-2147483647"},
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(cases); i++) {
+        struct fl_bundle_user user;
+        struct fl_err err;
+        assert_true(fl_bundle_user_resolve(fl_str_of(cases[i].text), FL_STR(PASSWD), FL_STR(GROUP),
+                                           arena, &user, &err) < 0);
+        assert_string_equal(err.text, cases[i].sentence);
+    }
+}
+
+static void write_at(const char *dir, const char *name, const char *text)
+{
+    struct fl_str path = fl_str_printf(arena, "%s/%s", dir, name);
+    assert_int_equal(fl_fs_write_fast(AT_FDCWD, path.p, fl_str_of(text), 0644), 0);
+}
+
+/* Two layers: what the upper one has wins; links do not lead out; odd files are not read. */
+static void etc_is_read_within_layers(FL_UNUSED void **state)
+{
+    char dir[] = "/tmp/fairlead-bundle-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    struct fl_str layers[] = {fl_str_printf(arena, "%s/upper", dir),
+                              fl_str_printf(arena, "%s/lower", dir)};
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(fl_fs_mkdirs(fl_str_printf(arena, "%s/etc", layers[i].p).p, 0755), 0);
+    write_at(layers[0].p, "etc/group", "upper");
+    write_at(layers[1].p, "etc/group", "lower");
+    write_at(layers[1].p, "etc/passwd", "lower");
+    write_at(layers[1].p, "etc/secret", "lower");
+    write_at(dir, "outside", "outside");
+    assert_int_equal(symlink("../../outside", fl_str_printf(arena, "%s/etc/link", layers[0].p).p),
+                     0);
+    assert_int_equal(mkfifo(fl_str_printf(arena, "%s/etc/secret", layers[0].p).p, 0600), 0);
+    assert_true(fl_str_is(fl_bundle_read_etc(layers, 2, "group", arena), "upper"));
+    assert_true(fl_str_is(fl_bundle_read_etc(layers, 2, "passwd", arena), "lower"));
+    assert_true(fl_str_is(fl_bundle_read_etc(layers, 2, "link", arena), ""));
+    assert_true(fl_str_is(fl_bundle_read_etc(layers, 2, "secret", arena), ""));
+    assert_true(fl_str_is(fl_bundle_read_etc(layers, 2, "absent", arena), ""));
+    assert_int_equal(fl_fs_remove_tree(AT_FDCWD, dir), 0);
+}
+
+static void signals_have_names(FL_UNUSED void **state)
+{
+    assert_int_equal(fl_runtime_signal_number(FL_STR("SIGTERM")), SIGTERM);
+    assert_int_equal(fl_runtime_signal_number(FL_STR("quit")), SIGQUIT);
+    assert_int_equal(fl_runtime_signal_number(FL_STR("15")), 15);
+    assert_int_equal(fl_runtime_signal_number(FL_STR("SIGRTMIN+3")), 37);
+    assert_int_equal(fl_runtime_signal_number(FL_STR("RTMAX")), 64);
+    assert_int_equal(fl_runtime_signal_number(FL_STR("SIGNOPE")), -1);
+    assert_int_equal(fl_runtime_signal_number(FL_STR("0")), -1);
+    assert_int_equal(fl_runtime_signal_number(FL_STR("65")), -1);
+    assert_int_equal(fl_runtime_signal_number(FL_STR("")), -1);
+    assert_int_equal(fl_runtime_signal_number(FL_STR("RTMIN+99")), -1);
+}
+
+static void limits_have_names(FL_UNUSED void **state)
+{
+    assert_int_equal(fl_bundle_rlimit_number(FL_STR("nofile")), RLIMIT_NOFILE);
+    assert_int_equal(fl_bundle_rlimit_number(FL_STR("nope")), -1);
+}
+
+/* A made-up host and a container that asks for everything. */
+struct setup {
+    struct fl_cgroup cgroup;
+    struct fl_seccomp seccomp;
+    struct fl_bundle_host host;
+    struct fl_task_spec task;
+    struct fl_container_spec container;
+    struct fl_image_config image;
+    struct fl_launch launch;
+};
+
+static void set_up(struct setup *s)
+{
+    *s = (struct setup){
+        .cgroup = {.layout = FL_CGROUP_V1,
+                   .has_memory = true,
+                   .has_swap = true,
+                   .has_cpu = true,
+                   .has_pids = true,
+                   .has_devices = true},
+        .seccomp = {.json = FL_STR("{\"defaultAction\":\"X\"}"), .base64 = FL_STR("QUJD")},
+        .host = {.bounding_caps = ~UINT64_C(0)},
+        .container = {.name = FL_STR("c"), .memory_mib = 64, .cpu_units = 1},
+        .launch = {.container_id = FL_STR("0123456789abcdef"),
+                   .task_id = FL_STR("t"),
+                   .hostname = FL_STR("box"),
+                   .netns_fd = -1},
+    };
+    s->container.command = list(1, (const char *const[]){"/bin/true"});
+    s->container.command_count = 1;
+    for (int i = 0; i < RLIM_NLIMITS; i++)
+        s->host.limits[i] = (struct rlimit){1000, 1000};
+    s->host.cgroup = &s->cgroup;
+    s->host.seccomp = &s->seccomp;
+    s->launch.task = &s->task;
+    s->launch.container = &s->container;
+    s->launch.image = &s->image;
+}
+
+static int make_config(struct setup *s, json_t **ret_json, struct fl_str *ret_note,
+                       struct fl_err *err)
+{
+    struct fl_buf text = FL_BUF_INIT(FL_BUNDLE_CONFIG_MAX);
+    struct fl_bundle_paths paths = {FL_STR("/c"), FL_STR("/tmp/fairlead-no-volumes"),
+                                    FL_STR("/tag/t/c")};
+    int rc = fl_bundle_make(&s->host, &s->launch, &paths, arena, &text, ret_note, err);
+    if (rc == 0) {
+        *ret_json = fl_json_parse(fl_buf_str(&text), err);
+        assert_non_null(*ret_json);
+    }
+    fl_buf_free(&text);
+    return rc;
+}
+
+/* The value at a path of keys and indexes, "process.args.0". */
+static const json_t *at(const json_t *json, const char *path)
+{
+    struct fl_str rest = fl_str_of(path);
+    struct fl_str part;
+    int64_t index;
+    while (json && fl_str_split(&rest, '.', &part))
+        json = fl_str_to_i64(part, &index) ? json_array_get(json, (size_t)index)
+                                           : json_object_get(json, fl_str_z(arena, part));
+    return json;
+}
+
+static void config_has_the_defaults(FL_UNUSED void **state)
+{
+    struct setup s;
+    json_t *json;
+    struct fl_str note;
+    set_up(&s);
+    assert_int_equal(make_config(&s, &json, &note, NULL), 0);
+    assert_string_equal(json_string_value(at(json, "process.args.0")), "/bin/true");
+    assert_string_equal(json_string_value(at(json, "process.cwd")), "/");
+    assert_true(json_is_false(at(json, "process.noNewPrivileges")));
+    assert_int_equal(json_array_size(at(json, "process.capabilities.bounding")), 14);
+    assert_int_equal(json_array_size(at(json, "process.capabilities.effective")), 14);
+    assert_null(at(json, "process.capabilities.inheritable"));
+    assert_null(at(json, "process.capabilities.ambient"));
+    assert_null(at(json, "process.oomScoreAdj"));
+    assert_int_equal(json_integer_value(at(json, "linux.resources.memory.limit")), 64 << 20);
+    assert_int_equal(json_integer_value(at(json, "linux.resources.memory.swap")), 64 << 20);
+    assert_int_equal(json_integer_value(at(json, "linux.resources.cpu.shares")), 2);
+    assert_true(json_is_false(at(json, "linux.resources.devices.0.allow")));
+    assert_string_equal(json_string_value(at(json, "linux.cgroupsPath")), "/tag/t/c");
+    assert_int_equal(json_array_size(at(json, "linux.namespaces")), 5);
+    assert_int_equal(json_array_size(at(json, "linux.maskedPaths")), 11);
+    assert_non_null(at(json, "linux.seccomp"));
+    assert_string_equal(
+        json_string_value(json_object_get(at(json, "annotations"), "run.oci.seccomp_bpf_data")),
+        "QUJD");
+    json_decref(json);
+}
+
+static void config_of_the_privileged_is_open(FL_UNUSED void **state)
+{
+    struct setup s;
+    json_t *json;
+    struct fl_str note;
+    set_up(&s);
+    s.container.privileged = true;
+    s.host.bounding_caps &= ~(UINT64_C(1) << 24);
+    s.host.oom_score_adj = -500;
+    assert_int_equal(make_config(&s, &json, &note, NULL), 0);
+    assert_int_equal(json_array_size(at(json, "process.capabilities.bounding")), 40);
+    assert_null(at(json, "linux.seccomp"));
+    assert_null(at(json, "linux.maskedPaths"));
+    assert_null(at(json, "annotations"));
+    assert_true(json_is_true(at(json, "linux.resources.devices.0.allow")));
+    assert_int_equal(json_integer_value(at(json, "process.oomScoreAdj")), 0);
+    assert_true(json_is_integer(at(json, "process.oomScoreAdj")));
+    json_decref(json);
+}
+
+static void limits_are_clamped_and_noted(FL_UNUSED void **state)
+{
+    struct fl_ulimit limits[] = {{FL_STR("nofile"), 500, 5000}, {FL_STR("core"), -1, -1}};
+    struct setup s;
+    json_t *json;
+    struct fl_str note;
+    struct fl_err err;
+    set_up(&s);
+    s.container.ulimits = limits;
+    s.container.ulimit_count = 2;
+    assert_int_equal(make_config(&s, &json, &note, NULL), 0);
+    assert_string_equal(json_string_value(at(json, "process.rlimits.0.type")), "RLIMIT_NOFILE");
+    assert_int_equal(json_integer_value(at(json, "process.rlimits.0.soft")), 500);
+    assert_int_equal(json_integer_value(at(json, "process.rlimits.0.hard")), 1000);
+    assert_int_equal(json_integer_value(at(json, "process.rlimits.1.soft")), 1000);
+    assert_true(fl_str_is(note, "nofile lowered to the host's hard limit 1000, "
+                                "core lowered to the host's hard limit 1000"));
+    json_decref(json);
+    limits[0].name = FL_STR("nope");
+    assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+    assert_string_equal(err.text, "invalid ulimit type: nope");
+}
+
+static void bad_places_are_refused(FL_UNUSED void **state)
+{
+    struct fl_volume_spec volume = {FL_STR("../x"), FL_STR("")};
+    struct fl_mount_point mount = {FL_STR("../x"), FL_STR("/data"), false};
+    struct setup s;
+    json_t *json;
+    struct fl_str note;
+    struct fl_err err;
+    set_up(&s);
+    s.container.working_dir = FL_STR("relative");
+    assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+    s.container.working_dir = FL_STR("/proc/self/fd/8");
+    assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+    s.container.working_dir = FL_STR("");
+    s.container.mounts = &mount;
+    s.container.mount_count = 1;
+    assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+    assert_string_equal(err.text, "the mount point /data names no volume of the task");
+    s.task.volumes = &volume;
+    s.task.volume_count = 1;
+    assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+    assert_string_equal(err.text, "the volume name '../x' is invalid");
+    volume.name = mount.source_volume = FL_STR("x");
+    volume.host_path = FL_STR("relative");
+    assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+    mount.container_path = FL_STR("data");
+    assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+}
+
+static int open_arena(FL_UNUSED void **state)
+{
+    arena = fl_arena_new();
+    return 0;
+}
+
+static int close_arena(FL_UNUSED void **state)
+{
+    fl_arena_free(arena);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(args_follow_docker),
+        cmocka_unit_test(nothing_to_run_is_refused),
+        cmocka_unit_test(later_environment_wins),
+        cmocka_unit_test(users_are_found),
+        cmocka_unit_test(unknown_users_are_refused),
+        cmocka_unit_test(etc_is_read_within_layers),
+        cmocka_unit_test(signals_have_names),
+        cmocka_unit_test(limits_have_names),
+        cmocka_unit_test(config_has_the_defaults),
+        cmocka_unit_test(config_of_the_privileged_is_open),
+        cmocka_unit_test(limits_are_clamped_and_noted),
+        cmocka_unit_test(bad_places_are_refused),
+    };
+    return cmocka_run_group_tests(tests, open_arena, close_arena);
+}

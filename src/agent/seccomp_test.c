@@ -1,0 +1,144 @@
+/* Goal: the distribution's profile becomes the filter it describes. Method: rules that apply to
+ * some hosts only are resolved for made-up hosts; a small profile is compiled and installed in a
+ * child process, which reports what the kernel answers. Refusals included. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/bundle.h"
+#include "agent/seccomp.h"
+#include "wire/json.h"
+
+static const char *const caps[] = {"CAP_CHOWN", "CAP_KILL"};
+static const struct fl_seccomp_host host = {
+    .arch = "amd64", .caps = caps, .cap_count = 2, .kernel_major = 5, .kernel_minor = 10};
+
+static json_t *resolve(const char *text, struct fl_err *err)
+{
+    FL_CLEANUP_JSON json_t *profile = fl_json_parse(fl_str_of(text), err);
+    assert_non_null(profile);
+    return fl_seccomp_resolve(profile, &host, err);
+}
+
+#define RULE(name, members) "{\"names\":[\"" name "\"],\"action\":\"SCMP_ACT_ALLOW\"" members "}"
+
+static void rules_apply_by_host(FL_UNUSED void **state)
+{
+    FL_CLEANUP_JSON json_t *oci = resolve(
+        "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"archMap\":["
+        "{\"architecture\":\"SCMP_ARCH_X86_64\",\"subArchitectures\":[\"SCMP_ARCH_X86\"]},"
+        "{\"architecture\":\"SCMP_ARCH_AARCH64\",\"subArchitectures\":[]}],\"syscalls\":[" RULE(
+            "a0",
+            "") "," RULE("-", ",\"includes\":{\"arches\":[\"arm64\"]}") "," RULE("a1",
+                                                                                 ",\"includes\":{"
+                                                                                 "\"arches\":["
+                                                                                 "\"x32\","
+                                                                                 "\"amd64\"]}") "," RULE("a2", ",\"includes\":{\"caps\":[\"CAP_CHOWN\",\"CAP_KILL\"]}") "," RULE("-", ",\"includes\":{\"caps\":[\"CAP_CHOWN\",\"CAP_SYS_ADMIN\"]}") "," RULE("-", ",\"excludes\":{\"caps\":[\"CAP_SYS_ADMIN\",\"CAP_KILL\"]}") "," RULE("a3", ",\"excludes\":{\"caps\":[\"CAP_SYS_ADMIN\"]}") "," RULE("a4",
+                                                                                                                                                                                                                                                                                                                                                                                                       ",\"includes\":{\"minKernel\":\"4.8\"}") "," RULE("-",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                         ",\"includes\":{\"minKernel\":\"5.11\"}") "," RULE("-",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                            ",\"excludes\":{\"arches\":[\"amd64\"]}") "," RULE("a5",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                               ",\"args\":null,\"errnoRet\":1") "]}",
+        NULL);
+    assert_non_null(oci);
+    const json_t *rules = json_object_get(oci, "syscalls");
+    assert_int_equal(json_array_size(rules), 6);
+    for (size_t i = 0; i < 6; i++) {
+        const json_t *rule = json_array_get(rules, i);
+        const char *name = json_string_value(json_array_get(json_object_get(rule, "names"), 0));
+        assert_int_equal(name[1], '0' + (int)i);
+        assert_null(json_object_get(rule, "includes"));
+        assert_null(json_object_get(rule, "args"));
+    }
+    assert_int_equal(json_array_size(json_object_get(oci, "architectures")), 2);
+}
+
+static void what_is_no_profile_is_refused(FL_UNUSED void **state)
+{
+    struct fl_err err;
+    struct fl_buf program = FL_BUF_INIT(1 << 20);
+    assert_null(resolve("{}", &err));
+    assert_null(resolve("{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":3}", &err));
+    FL_CLEANUP_JSON json_t *bad_action =
+        fl_json_parse(FL_STR("{\"defaultAction\":\"NOPE\",\"syscalls\":[]}"), NULL);
+    assert_true(fl_seccomp_compile(bad_action, &program, &err) < 0);
+    FL_CLEANUP_JSON json_t *bad_operator = fl_json_parse(
+        FL_STR("{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":[{\"names\":[\"read\"],"
+               "\"action\":\"SCMP_ACT_ALLOW\",\"args\":[{\"index\":0,\"op\":\"NOPE\"}]}]}"),
+        NULL);
+    assert_true(fl_seccomp_compile(bad_operator, &program, &err) < 0);
+    struct fl_seccomp seccomp;
+    assert_true(fl_seccomp_load("/nonexistent", caps, 2, &seccomp, &err) < 0);
+    assert_non_null(strstr(err.text, "golang-github-containers-common"));
+    fl_buf_free(&program);
+}
+
+/* Installs the program and answers with the errno of personality(0xdead) and of getppid. */
+static int try_program(const struct fl_buf *program)
+{
+    struct sock_fprog prog = {.len = (unsigned short)(program->n / sizeof(struct sock_filter)),
+                              .filter = (struct sock_filter *)(void *)program->p};
+    pid_t pid = fork();
+    int status;
+    if (pid == 0) {
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) < 0)
+            _exit(255);
+        long denied = syscall(SYS_personality, 0xdeadUL);
+        int denied_errno = denied < 0 ? errno : 0;
+        bool allowed = syscall(SYS_personality, 0UL) >= 0 && syscall(SYS_getppid) > 0;
+        _exit(allowed ? denied_errno : 254);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void program_does_what_it_says(FL_UNUSED void **state)
+{
+    struct fl_buf program = FL_BUF_INIT(1 << 20);
+    FL_CLEANUP_JSON json_t *oci = fl_json_parse(
+        FL_STR("{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"personality\","
+               "\"no_such_call\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":22,\"args\":"
+               "[{\"index\":0,\"value\":0,\"op\":\"SCMP_CMP_NE\"}]}]}"),
+        NULL);
+    assert_int_equal(fl_seccomp_compile(oci, &program, NULL), 0);
+    assert_int_equal(program.n % sizeof(struct sock_filter), 0);
+    assert_int_equal(try_program(&program), EINVAL);
+    fl_buf_free(&program);
+}
+
+/* The real file, where the distribution has it. */
+static void distribution_profile_compiles(FL_UNUSED void **state)
+{
+    struct fl_seccomp seccomp;
+    struct fl_err err = {.text = ""};
+    if (access(FL_SECCOMP_PROFILE, R_OK) < 0)
+        skip();
+    if (fl_seccomp_load(FL_SECCOMP_PROFILE, fl_bundle_default_caps, FL_BUNDLE_DEFAULT_CAPS,
+                        &seccomp, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_true(seccomp.base64.n > 1000 && seccomp.base64.n % 4 == 0);
+    assert_true(fl_str_contains(seccomp.json, FL_STR("\"defaultErrnoRet\":38")));
+    fl_seccomp_free(&seccomp);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rules_apply_by_host),
+        cmocka_unit_test(what_is_no_profile_is_refused),
+        cmocka_unit_test(program_does_what_it_says),
+        cmocka_unit_test(distribution_profile_compiles),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,159 @@
+/* Goal: the shim tells the truth whatever the runtime does. Method: the real shim with shell
+ * scripts in the runtime's place: one that hangs, one that fails, one that lies, one whose
+ * "container" leaves its output to a grandchild. Needs root. argv[1] or FAIRLEAD_TEST_SHIM is the
+ * shim. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+
+static const char *shim_path;
+static char dir[64];
+static struct fl_arena *arena;
+
+static struct fl_str path_of(const char *name)
+{
+    return fl_str_printf(arena, "%s/%s", dir, name);
+}
+
+static void write_orders(const char *script, const char *more)
+{
+    struct fl_str text =
+        fl_str_printf(arena,
+                      "boot here\ntimeout_ms 300\nnetns 0\nshipped 0\nstate %s/state\n"
+                      "layer %s/layer\nrun /bin/sh\nrun -c\nrun %s\n%s",
+                      dir, dir, script, more);
+    assert_int_equal(fl_fs_write_fast(AT_FDCWD, path_of("orders").p, text, 0600), 0);
+}
+
+static struct fl_str read_told(const char *name)
+{
+    struct fl_buf text = FL_BUF_INIT(65536);
+    (void)fl_fs_read(AT_FDCWD, path_of(name).p, 65536, &text);
+    struct fl_str copy = fl_str_dup(arena, fl_buf_str(&text));
+    fl_buf_free(&text);
+    return copy;
+}
+
+/* Runs the shim to its end and returns its exit status. */
+static int run_shim(void)
+{
+    char *argv[] = {(char *)(uintptr_t)shim_path, dir, NULL};
+    char *const environment[] = {NULL};
+    pid_t pid;
+    int status;
+    assert_int_equal(posix_spawn(&pid, shim_path, NULL, NULL, argv, environment), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static int set_up(FL_UNUSED void **state)
+{
+    arena = fl_arena_new();
+    (void)snprintf(dir, sizeof(dir), "/tmp/fairlead-shim-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    return fl_fs_mkdirs(path_of("layer").p, 0755);
+}
+
+static int tear_down(FL_UNUSED void **state)
+{
+    int rc = fl_fs_remove_tree(AT_FDCWD, dir);
+    fl_arena_free(arena);
+    return rc;
+}
+
+static void hanging_runtime_is_ended(FL_UNUSED void **state)
+{
+    write_orders("exec sleep 1000", "");
+    assert_int_equal(run_shim(), 1);
+    assert_true(
+        fl_str_is(read_told("failed"), "runtime the container runtime did not finish in time"));
+    assert_int_equal(read_told("started").n, 0);
+}
+
+static void failing_runtime_is_quoted(FL_UNUSED void **state)
+{
+    write_orders("echo no such thing > runtime.log; exit 3", "");
+    assert_int_equal(run_shim(), 1);
+    assert_true(fl_str_is(read_told("failed"), "runtime no such thing\n"));
+}
+
+static void lying_runtime_is_a_failure(FL_UNUSED void **state)
+{
+    write_orders("exit 0", "");
+    assert_int_equal(run_shim(), 1);
+    assert_true(fl_str_starts(read_told("failed"), FL_STR("runtime the container runtime ended")));
+}
+
+static void bad_orders_are_refused(FL_UNUSED void **state)
+{
+    write_orders("exit 0", "nonsense 1\n");
+    assert_int_equal(run_shim(), 1);
+    assert_true(fl_str_starts(read_told("failed"), FL_STR("cannot read the orders")));
+    write_orders("exit 0", "layer /nonexistent\n");
+    assert_int_equal(run_shim(), 1);
+    assert_true(fl_str_starts(read_told("failed"), FL_STR("cannot mount the root file system")));
+}
+
+/* The "container" is a process that its runtime leaves behind: the shim inherits it. */
+static void exit_is_told_after_started(FL_UNUSED void **state)
+{
+    write_orders("{ sleep 0.1; echo out; echo err >&2; exit 9; } & echo $! > pid", "");
+    assert_int_equal(run_shim(), 0);
+    assert_true(fl_str_ends(read_told("started"), FL_STR(" here\n")));
+    assert_true(fl_str_starts(read_told("exit"), FL_STR("9 0 ")));
+    assert_true(fl_str_contains(read_told("log"), FL_STR(" o F out\n")));
+    assert_true(fl_str_contains(read_told("log"), FL_STR(" e F err\n")));
+    assert_int_equal(read_told("failed").n, 0);
+}
+
+static void early_end_is_not_lost(FL_UNUSED void **state)
+{
+    write_orders("exit 4 & echo $! > pid; sleep 0.1", "");
+    assert_int_equal(run_shim(), 0);
+    assert_true(fl_str_starts(read_told("exit"), FL_STR("4 0 ")));
+}
+
+/* Whoever still holds the pipe delays the news for two seconds, not for ever. */
+static void grandchild_does_not_hold_the_exit(FL_UNUSED void **state)
+{
+    write_orders("sh -c 'sleep 30 & echo $! > grandchild; kill -TERM $$' & echo $! > pid", "");
+    int64_t start_ms = fl_clock_mono_ms();
+    assert_int_equal(run_shim(), 0);
+    assert_true(fl_clock_mono_ms() - start_ms < 20000);
+    assert_true(fl_str_starts(read_told("exit"), FL_STR("143 0 ")));
+    int64_t pid;
+    assert_true(fl_str_to_i64(fl_str_trim(read_told("grandchild")), &pid));
+    (void)kill((pid_t)pid, SIGKILL);
+}
+
+int main(int argc, char *argv[])
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(hanging_runtime_is_ended, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(failing_runtime_is_quoted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(lying_runtime_is_a_failure, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(bad_orders_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(exit_is_told_after_started, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(early_end_is_not_lost, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(grandchild_does_not_hold_the_exit, set_up, tear_down),
+    };
+    shim_path = argc > 1 ? argv[1] : getenv("FAIRLEAD_TEST_SHIM");
+    if (geteuid() != 0 || !shim_path) {
+        (void)puts("1..0 # SKIP needs root and the shim's path");
+        return 77;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
