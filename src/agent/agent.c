@@ -219,6 +219,7 @@ int fl_agent_run(const struct fl_agent_config *config)
     struct fl_err err = {0};
     struct fl_agent *agent = fl_calloc(1, sizeof(*agent));
     agent->arena = fl_arena_new();
+    TAILQ_INIT(&agent->launch_queue);
     int r = uv_loop_init(&agent->loop);
     if (r == 0)
         r = open_all(agent, config, &err);

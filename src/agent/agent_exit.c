@@ -46,11 +46,13 @@ static void on_started(void *context, struct fl_str container_id, int64_t wall_m
     event.process.container_id = container_id;
     event.process.at_ms = wall_ms;
     (void)fl_agent_post(context, &event);
+    fl_agent_launch_ended(context, container_id);
 }
 
 static void on_failed(void *context, struct fl_str container_id, struct fl_str reason)
 {
     fl_agent_fail(context, container_id, FL_EFFECT_LAUNCH, FL_FAILURE_START, reason);
+    fl_agent_launch_ended(context, container_id);
 }
 
 static void hold(struct fl_agent *agent, struct fl_live *live, const struct fl_brain_event *event)

@@ -53,12 +53,10 @@ static bool is_loopback_nameserver(struct fl_str line)
     return fl_str_starts(address, FL_STR("127.")) || fl_str_is(address, "::1");
 }
 
-struct fl_str fl_agent_etc_resolv_conf(enum fl_network_mode mode, struct fl_arena *arena)
+struct fl_str fl_agent_filter_resolv_conf(struct fl_str host, struct fl_arena *arena)
 {
-    struct fl_str host = host_file("/etc/resolv.conf", arena), rest = host, line;
-    if (mode == FL_NET_HOST)
-        return host;
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(2 * FILE_MAX);
+    struct fl_str rest = host, line;
     bool has_nameserver = false;
     while (fl_str_split(&rest, '\n', &line)) {
         if (is_loopback_nameserver(line))
@@ -68,4 +66,10 @@ struct fl_str fl_agent_etc_resolv_conf(enum fl_network_mode mode, struct fl_aren
         fl_buf_add_char(&buf, '\n');
     }
     return has_nameserver ? fl_str_dup(arena, fl_buf_str(&buf)) : host;
+}
+
+struct fl_str fl_agent_etc_resolv_conf(enum fl_network_mode mode, struct fl_arena *arena)
+{
+    struct fl_str host = host_file("/etc/resolv.conf", arena);
+    return mode == FL_NET_HOST ? host : fl_agent_filter_resolv_conf(host, arena);
 }

@@ -5,6 +5,7 @@
  * the loop's iteration; its effects leave when the commit is durable. */
 #pragma once
 
+#include <sys/queue.h>
 #include <uthash.h>
 #include <uv.h>
 
@@ -32,6 +33,9 @@ struct fl_live {
     struct fl_image_ready image;
     struct fl_endpoint endpoint;
     bool attached;
+    bool queued;    /* for its launch */
+    bool launching; /* launched, and not yet heard of */
+    TAILQ_ENTRY(fl_live) queue;
     /* An exit that waits until the log is shipped. */
     bool exit_held;
     struct fl_brain_event exit;
@@ -44,6 +48,7 @@ struct fl_shipping {
     struct fl_agent *agent;
     char id[FL_CONTAINER_ID_SIZE];
     bool finishing;
+    bool remove_after; /* the task's removal waits for it */
 };
 
 struct fl_agent {
@@ -64,6 +69,8 @@ struct fl_agent {
     struct fl_session *session;
     struct turn *turn; /* collecting; NULL: nothing has happened since the last commit */
     struct fl_live *live;
+    TAILQ_HEAD(fl_live_queue, fl_live) launch_queue;
+    unsigned launching;
     struct fl_shipping *shipping;
     uv_prepare_t before_poll; /* both commit the present turn */
     uv_check_t after_poll;
@@ -86,6 +93,8 @@ void fl_agent_carry_out(struct fl_agent *agent, const struct fl_effect *effect);
 void fl_agent_ensure_image(struct fl_agent *agent, struct fl_str container_id);
 void fl_agent_prepare(struct fl_agent *agent, struct fl_str container_id);
 void fl_agent_launch(struct fl_agent *agent, struct fl_str container_id);
+/* Started or failed: the next one in the queue may go. */
+void fl_agent_launch_ended(struct fl_agent *agent, struct fl_str container_id);
 void fl_agent_release(struct fl_agent *agent, struct fl_str container_id);
 void fl_agent_fail(struct fl_agent *agent, struct fl_str container_id, enum fl_effect_type effect,
                    enum fl_failure failure, struct fl_str text);
@@ -108,7 +117,9 @@ struct fl_log_target fl_agent_log_target(struct fl_agent *agent,
 void fl_agent_log_begin(struct fl_agent *agent, struct fl_str container_id);
 /* The container has ended, or will never run: the rest is shipped. True while it is under way. */
 bool fl_agent_log_finish(struct fl_agent *agent, struct fl_str container_id);
-bool fl_agent_log_is_open(const struct fl_agent *agent, struct fl_str container_id);
+/* True while lines are left; then the removal of the container's task is tried again at their
+ * end. */
+bool fl_agent_log_delays_removal(struct fl_agent *agent, struct fl_str container_id);
 void fl_agent_log_free_all(struct fl_agent *agent);
 
 /* agent_files.c: contents of files that containers see; in the arena. */
@@ -117,6 +128,9 @@ struct fl_str fl_agent_hostname_of(const struct fl_agent *agent,
                                    struct fl_arena *arena);
 struct fl_str fl_agent_etc_hosts(enum fl_network_mode mode, const uint8_t address[4],
                                  struct fl_str hostname, struct fl_arena *arena);
+/* Without name servers on the host's loopback; if none is left, the file as it is: no other is
+ * known here. */
+struct fl_str fl_agent_filter_resolv_conf(struct fl_str host, struct fl_arena *arena);
 struct fl_str fl_agent_etc_resolv_conf(enum fl_network_mode mode, struct fl_arena *arena);
 
 /* agent_adopt.c */

@@ -8,6 +8,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+enum { PARALLEL_LAUNCHES = 16 };
+
 /* How Docker's client begins every failure that it was told; people and alarms know the words. */
 #define DAEMON "Error response from daemon: "
 
@@ -34,6 +36,10 @@ struct fl_live *fl_agent_live_new(struct fl_agent *agent, struct fl_str containe
 static void live_free(struct fl_live *live)
 {
     HASH_DEL(live->agent->live, live);
+    if (live->queued)
+        TAILQ_REMOVE(&live->agent->launch_queue, live, queue);
+    if (live->launching)
+        live->agent->launching--;
     fl_agent_exit_forget(live);
     if (live->endpoint.netns_fd >= 0)
         (void)close(live->endpoint.netns_fd);
@@ -247,16 +253,13 @@ static void fill_launch(struct fl_live *live, const struct fl_task_container *co
     };
 }
 
-void fl_agent_launch(struct fl_agent *agent, struct fl_str container_id)
+static void launch(struct fl_live *live, const struct fl_task_container *container)
 {
-    const struct fl_task_container *container = fl_brain_container(agent->brain, container_id);
-    struct fl_live *live = fl_agent_live(agent, container_id);
-    if (!live || !container || container->state != FL_CONTAINER_CREATED)
-        return;
     struct fl_err err = {0};
-    struct fl_launch launch;
-    fill_launch(live, container, &launch);
-    int r = fl_runtime_launch(agent->runtime, &launch, &err);
+    struct fl_launch order;
+    struct fl_agent *agent = live->agent;
+    fill_launch(live, container, &order);
+    int r = fl_runtime_launch(agent->runtime, &order, &err);
     if (live->endpoint.netns_fd >= 0)
         (void)close(FL_TAKE_FD(live->endpoint.netns_fd));
     if (r < 0) {
@@ -264,10 +267,47 @@ void fl_agent_launch(struct fl_agent *agent, struct fl_str container_id)
                       r == -EINVAL ? FL_FAILURE_CREATE : FL_FAILURE_START, fl_str_of(err.text));
         return;
     }
-    if (!launch.spool_is_shipped)
+    live->launching = true;
+    agent->launching++;
+    if (!order.spool_is_shipped)
         return;
     struct fl_log_target target = fl_agent_log_target(agent, container, live->arena);
     fl_log_shipper_start(agent->shipper, &target);
+}
+
+/* A machine that starts hundreds of containers at once starts none of them soon. */
+static void pump_launches(struct fl_agent *agent)
+{
+    struct fl_live *live;
+    while (agent->launching < PARALLEL_LAUNCHES &&
+           (live = TAILQ_FIRST(&agent->launch_queue)) != NULL) {
+        const struct fl_task_container *container =
+            fl_brain_container(agent->brain, fl_str_of(live->id));
+        TAILQ_REMOVE(&agent->launch_queue, live, queue);
+        live->queued = false;
+        if (container && container->state == FL_CONTAINER_CREATED)
+            launch(live, container);
+    }
+}
+
+void fl_agent_launch(struct fl_agent *agent, struct fl_str container_id)
+{
+    struct fl_live *live = fl_agent_live(agent, container_id);
+    if (!live || live->queued || live->launching)
+        return;
+    live->queued = true;
+    TAILQ_INSERT_TAIL(&agent->launch_queue, live, queue);
+    pump_launches(agent);
+}
+
+void fl_agent_launch_ended(struct fl_agent *agent, struct fl_str container_id)
+{
+    struct fl_live *live = fl_agent_live(agent, container_id);
+    if (!live || !live->launching)
+        return;
+    live->launching = false;
+    agent->launching--;
+    pump_launches(agent);
 }
 
 /* ---- the end ---- */

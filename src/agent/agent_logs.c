@@ -36,9 +36,12 @@ static struct fl_shipping *find(const struct fl_agent *agent, struct fl_str cont
     return shipping;
 }
 
-bool fl_agent_log_is_open(const struct fl_agent *agent, struct fl_str container_id)
+bool fl_agent_log_delays_removal(struct fl_agent *agent, struct fl_str container_id)
 {
-    return find(agent, container_id) != NULL;
+    struct fl_shipping *shipping = find(agent, container_id);
+    if (shipping)
+        shipping->remove_after = true;
+    return shipping != NULL;
 }
 
 void fl_agent_log_begin(struct fl_agent *agent, struct fl_str container_id)
@@ -61,10 +64,16 @@ static void end(struct fl_shipping *shipping)
 static void on_finished(void *context)
 {
     struct fl_shipping *shipping = context;
-    struct fl_live *live = fl_agent_live(shipping->agent, fl_str_of(shipping->id));
+    struct fl_agent *agent = shipping->agent;
+    struct fl_str id = fl_str_of(shipping->id);
+    struct fl_live *live = fl_agent_live(agent, id);
+    const struct fl_task_container *container = fl_brain_container(agent->brain, id);
+    bool remove_after = shipping->remove_after;
     end(shipping);
     if (live)
         fl_agent_exit_log_shipped(live);
+    if (remove_after && container)
+        fl_agent_remove(agent, container->task->arn);
 }
 
 bool fl_agent_log_finish(struct fl_agent *agent, struct fl_str container_id)

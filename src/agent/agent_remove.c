@@ -2,13 +2,13 @@
 #include "agent/agent_internal.h"
 #include "base/log.h"
 
-/* Lines that wait for a server are not thrown away: the brain asks again in a minute. */
-static bool has_open_log(const struct fl_agent *agent, const struct fl_task *task)
+/* Lines that wait for a server are not thrown away. */
+static bool has_open_log(struct fl_agent *agent, const struct fl_task *task)
 {
+    bool open = false;
     for (size_t i = 0; i < task->container_count; i++)
-        if (fl_agent_log_is_open(agent, fl_str_of(task->containers[i].id)))
-            return true;
-    return false;
+        open |= fl_agent_log_delays_removal(agent, fl_str_of(task->containers[i].id));
+    return open;
 }
 
 static bool remove_containers(struct fl_agent *agent, const struct fl_task *task)
@@ -34,6 +34,6 @@ void fl_agent_remove(struct fl_agent *agent, struct fl_str task_arn)
         return;
     fl_runtime_remove_task(agent->runtime, fl_task_id(task->arn));
     struct fl_brain_event event = {.type = FL_EVENT_REMOVED};
-    event.removed.task_arn = task_arn;
+    event.removed.task_arn = task->arn;
     (void)fl_agent_post(agent, &event);
 }

@@ -19,7 +19,6 @@ enum {
     START_PATIENCE_MS = 60 * 1000,
     POLL_MS = 5,
     CALL_TIMEOUT_MS = 5 * 1000,
-    LOG_TAIL_BYTES = 1 << 20,
 };
 
 static void add_flag(const struct fl_options *options, enum fl_option which, const char **argv,
@@ -56,7 +55,6 @@ static int died(const struct fl_options *options, const char *role, struct fl_er
 {
     struct fl_str path =
         fl_str_printf(options->arena, "%s/log/%s.log", options->value[FL_OPTION_DATA_DIR].p, role);
-    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(LOG_TAIL_BYTES);
     FL_CLEANUP_FD int fd = open(path.p, O_RDONLY | O_CLOEXEC);
     off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
     char tail[2048];

@@ -65,8 +65,8 @@ int fl_create_cluster(struct fl_decision *d, const void *input, void *output)
                          "lowercase), numbers, underscores, and hyphens are allowed.",
                          FL_STR_ARG(name));
     if (d->input_size > MAX_CLUSTER_BYTES)
-        return fl_refuse(d, "InvalidParameterException",
-                         "The request is longer than %d bytes.", MAX_CLUSTER_BYTES);
+        return fl_refuse(d, "InvalidParameterException", "The request is longer than %d bytes.",
+                         MAX_CLUSTER_BYTES);
     if (in->capacityProviders.n || in->defaultCapacityProviderStrategy.n)
         return fl_refuse(d, "ClientException", "Capacity providers are not implemented yet.");
     if (FL_HAS(in, ecs_CreateClusterRequest, serviceConnectDefaults))

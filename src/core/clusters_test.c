@@ -146,8 +146,7 @@ static void tokens_and_page_sizes_are_checked(FL_UNUSED void **state)
 static void what_is_not_implemented_says_so(FL_UNUSED void **state)
 {
     struct fix *f = fix_new();
-    fix_refused(f, "ClientException", "ListServices is not implemented yet.", "ListServices",
-                "{}");
+    fix_refused(f, "ClientException", "ListServices is not implemented yet.", "ListServices", "{}");
     fix_free(f);
 }
 
@@ -175,7 +174,7 @@ static void broken_records_are_refused_when_loaded(FL_UNUSED void **state)
         struct fl_err err = {0};
         assert_true(fl_core_load(core, fl_str_of(rows[i][0]), fl_str_of(rows[i][1]), &err) < 0);
         if (!strstr(err.text, rows[i][2]))
-            print_message("%s: %s\n", rows[i][0], err.text);
+            print_message("# %s: %s\n", rows[i][0], err.text);
         assert_non_null(strstr(err.text, rows[i][2]));
         fl_core_free(core);
     }

@@ -183,6 +183,15 @@ void fl_send_task(struct fl_decision *d, const struct fl_task *task)
     effect->task = fl_task_object(d, task);
 }
 
+struct fl_str fl_cut(struct fl_str s, size_t max)
+{
+    if (s.n <= max)
+        return s;
+    while (max > 0 && ((unsigned char)s.p[max] & 0xc0) == 0x80)
+        max--;
+    return fl_str_sub(s, 0, max);
+}
+
 struct fl_str fl_new_id(struct fl_decision *d)
 {
     uint64_t words[2] = {fl_rand_u64(&d->rand), fl_rand_u64(&d->rand)};

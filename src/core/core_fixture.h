@@ -116,15 +116,13 @@ static inline void fix_store(struct fix *f, const struct fl_record *record)
         free(f->records[at].key);
         free(f->records[at].value);
         f->record_count--;
-        memmove(&f->records[at], &f->records[at + 1],
-                (f->record_count - at) * sizeof(*f->records));
+        memmove(&f->records[at], &f->records[at + 1], (f->record_count - at) * sizeof(*f->records));
         free(key);
         return;
     }
     if (!found) {
         f->records = fl_realloc(f->records, (f->record_count + 1) * sizeof(*f->records));
-        memmove(&f->records[at + 1], &f->records[at],
-                (f->record_count - at) * sizeof(*f->records));
+        memmove(&f->records[at + 1], &f->records[at], (f->record_count - at) * sizeof(*f->records));
         f->records[at] = (struct fix_record){key, NULL};
         f->record_count++;
     } else {
@@ -139,7 +137,7 @@ static inline json_t *fix_parse(struct fl_str text)
     struct fl_err err = {0};
     json_t *json = fl_json_parse(text, &err);
     if (!json)
-        print_message("not JSON (%s): %.*s\n", err.text, FL_STR_ARG(text));
+        print_message("# not JSON (%s): %.*s\n", err.text, FL_STR_ARG(text));
     assert_non_null(json);
     return json;
 }
@@ -252,7 +250,7 @@ static inline int64_t fix_int(const struct fix *f, const char *path)
 {
     json_t *value = fix_at(f->reply, path);
     if (!json_is_integer(value))
-        print_message("no integer at %s in %s\n", path, f->reply_text);
+        print_message("# no integer at %s in %s\n", path, f->reply_text);
     assert_true(json_is_integer(value));
     return json_integer_value(value);
 }
@@ -265,8 +263,8 @@ static inline size_t fix_size(const struct fix *f, const char *path)
 #define fix_ok(f, ...)                                                                             \
     do {                                                                                           \
         if (fix_call(f, __VA_ARGS__) != 200)                                                       \
-            print_message("refused: %s\n", (f)->reply_text ? (f)->reply_text                       \
-                                                           : fix_text(f, "message"));              \
+            print_message("# refused: %s\n",                                                       \
+                          (f)->reply_text ? (f)->reply_text : fix_text(f, "message"));             \
         assert_int_equal((f)->status, 200);                                                        \
     } while (0)
 
@@ -355,10 +353,10 @@ static inline struct fl_core *fix_load(const struct fix *f)
     struct fl_core *core = fix_new_core();
     for (size_t i = 0; i < f->record_count; i++) {
         struct fl_err err = {0};
-        int rc = fl_core_load(core, fl_str_of(f->records[i].key), fl_str_of(f->records[i].value),
-                              &err);
+        int rc =
+            fl_core_load(core, fl_str_of(f->records[i].key), fl_str_of(f->records[i].value), &err);
         if (rc < 0)
-            print_message("%s: %s\n%s\n", f->records[i].key, err.text, f->records[i].value);
+            print_message("# %s: %s\n%s\n", f->records[i].key, err.text, f->records[i].value);
         assert_int_equal(rc, 0);
     }
     return core;
@@ -459,7 +457,7 @@ static inline void fix_complain(const char *live, const char *loaded)
     while (live[at] && live[at] == loaded[at])
         at++;
     at = at > 200 ? at - 200 : 0;
-    print_message("live:   %.400s\nloaded: %.400s\n", live + at, loaded + at);
+    print_message("# live: %.400s\n# loaded: %.400s\n", live + at, loaded + at);
 }
 
 /* Builds a second core from the records alone and compares; with `adopt` it replaces the live one

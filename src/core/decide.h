@@ -29,6 +29,8 @@ void fl_drop_task(struct fl_decision *d, struct fl_task *task);
 /* Tells the task's agent what is wanted of the task, if it is connected. */
 void fl_send_task(struct fl_decision *d, const struct fl_task *task);
 
+/* At most max bytes, no character cut in two: what is kept must read back as it was. */
+struct fl_str fl_cut(struct fl_str s, size_t max);
 /* 32 hex digits: ECS's task and instance ids. */
 struct fl_str fl_new_id(struct fl_decision *d);
 /* A version 4 UUID in its usual form. */

@@ -105,6 +105,26 @@ static void derive_compatibilities(struct fl_decision *d, struct ecs_TaskDefinit
     FL_SET(def, ecs_TaskDefinition, compatibilities, list);
 }
 
+static void need_value(struct ecs_Attribute_list *list, struct fl_str name, struct fl_str value)
+{
+    need(list, name);
+    FL_SET(&list->items[list->n - 1], ecs_Attribute, value, value);
+}
+
+/* Every agent tells its system and architecture, so that a task for another one stays away. */
+static void need_for_platform(const struct ecs_RuntimePlatform *platform,
+                              struct ecs_Attribute_list *list)
+{
+    if (FL_HAS(platform, ecs_RuntimePlatform, cpuArchitecture))
+        need_value(list, FL_STR("ecs.cpu-architecture"),
+                   platform->cpuArchitecture == ECS_CPUArchitecture_ARM64 ? FL_STR("arm64")
+                                                                          : FL_STR("x86_64"));
+    if (FL_HAS(platform, ecs_RuntimePlatform, operatingSystemFamily))
+        need_value(list, FL_STR("ecs.os-type"),
+                   platform->operatingSystemFamily == ECS_OSFamily_LINUX ? FL_STR("linux")
+                                                                         : FL_STR("windows"));
+}
+
 void fl_derive_attributes(struct fl_decision *d, struct ecs_TaskDefinition *def)
 {
     struct ecs_Attribute_list list = {0};
@@ -114,6 +134,8 @@ void fl_derive_attributes(struct fl_decision *d, struct ecs_TaskDefinition *def)
         need(&list, FL_STR(NEW_PREFIX "task-eni"));
         need(&list, FL_STR(OLD_PREFIX "docker-remote-api.1.18"));
     }
+    if (def->runtimePlatform)
+        need_for_platform(def->runtimePlatform, &list);
     if (FL_HAS(def, ecs_TaskDefinition, taskRoleArn)) {
         need(&list, FL_STR(OLD_PREFIX "task-iam-role"));
         need(&list, FL_STR(OLD_PREFIX "docker-remote-api.1.17"));

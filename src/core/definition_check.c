@@ -9,6 +9,7 @@ enum {
     MIN_MEMORY_MIB = 4,
     MAX_PORTS = 100,
     MAX_STOP_TIMEOUT_S = 24 * 60 * 60,
+    MAX_ITEMS = 600, /* what overrides add must still fit what an agent takes */
 };
 
 static bool is_name(struct fl_str s)
@@ -129,6 +130,28 @@ static int check_mounts(struct fl_decision *d, const struct ecs_RegisterTaskDefi
     return 0;
 }
 
+/* Lists longer than an agent takes would make a task that can never start. */
+static int check_lists(struct fl_decision *d, const struct ecs_ContainerDefinition *c)
+{
+    const struct {
+        const char *member;
+        size_t n;
+    } lists[] = {
+        {"command", c->command.n},
+        {"entryPoint", c->entryPoint.n},
+        {"environment", c->environment.n},
+        {"mountPoints", c->mountPoints.n},
+        {"dockerLabels", c->dockerLabels.n},
+        {"ulimits", c->ulimits.n},
+        {"log options", c->logConfiguration ? c->logConfiguration->options.n : 0},
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(lists); i++)
+        if (lists[i].n > MAX_ITEMS)
+            return fl_refuse(d, "ClientException", "Container '%.*s' has more than %d items of %s.",
+                             FL_STR_ARG(c->name), MAX_ITEMS, lists[i].member);
+    return 0;
+}
+
 static int check_container(struct fl_decision *d,
                            const struct ecs_RegisterTaskDefinitionRequest *in, size_t index)
 {
@@ -147,7 +170,8 @@ static int check_container(struct fl_decision *d,
                          "Invalid setting for container '%.*s'. The 'stopTimeout' must be "
                          "between 0 and %d.",
                          FL_STR_ARG(c->name), MAX_STOP_TIMEOUT_S);
-    if (check_memory(d, in, c) < 0 || check_ports(d, in, c) < 0 || check_log(d, c) < 0)
+    if (check_memory(d, in, c) < 0 || check_ports(d, in, c) < 0 || check_log(d, c) < 0 ||
+        check_lists(d, c) < 0)
         return -1;
     return check_mounts(d, in, c);
 }

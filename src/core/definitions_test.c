@@ -45,8 +45,8 @@ static void unknown_ones_are_refused(FL_UNUSED void **state)
 {
     struct fix *f = fix_new();
     static const char *const names[] = {
-        "nope", "web:2", "web:0", "web:-1", "web:x", "web:", ":1", "", "web:99999999999",
-        "arn:aws:ecs:r:1:task/web:1",
+        "nope", "web:2", "web:0", "web:-1",          "web:x",
+        "web:", ":1",    "",      "web:99999999999", "arn:aws:ecs:r:1:task/web:1",
     };
     fix_register(f, "web", 0, 64, "");
     for (size_t i = 0; i < FL_ARRAY_SIZE(names); i++)
@@ -123,6 +123,8 @@ static void features_become_required_attributes(FL_UNUSED void **state)
          "com.amazonaws.ecs.capability.task-iam-role"},
         {DEFINITION(",'cpu':'256'"), "ecs.capability.task-cpu-mem-limit"},
         {DEFINITION(",'pidMode':'task'"), "ecs.capability.pid-ipc-namespace-sharing"},
+        {DEFINITION(",'runtimePlatform':{'cpuArchitecture':'ARM64'}"), "ecs.cpu-architecture"},
+        {DEFINITION(",'runtimePlatform':{'operatingSystemFamily':'LINUX'}"), "ecs.os-type"},
         {WITH(",'privileged':true"), "com.amazonaws.ecs.capability.privileged-container"},
         {WITH(",'dependsOn':[{'containerName':'app','condition':'START'}]"),
          "ecs.capability.container-ordering"},
@@ -145,7 +147,7 @@ static void features_become_required_attributes(FL_UNUSED void **state)
     for (size_t i = 0; i < FL_ARRAY_SIZE(rows); i++) {
         fix_ok(f, "RegisterTaskDefinition", "%s", rows[i][0]);
         if (!requires(f, rows[i][1]))
-            print_message("%s lacks %s\n", rows[i][0], rows[i][1]);
+            print_message("# %s lacks %s\n", rows[i][0], rows[i][1]);
         assert_true(requires(f, rows[i][1]));
     }
     fix_ok(f, "RegisterTaskDefinition", DEFINITION(""));
@@ -205,8 +207,7 @@ static const struct {
     {"{'family':'web','networkMode':'awsvpc','containerDefinitions':[" CONTAINER(
          ",'portMappings':[{'containerPort':80,'hostPort':81}]") "]}",
      "When networkMode=awsvpc, the host ports and container ports in port mappings must match."},
-    {WITH(",'essential':false"),
-     "A task definition must have at least one essential container."},
+    {WITH(",'essential':false"), "A task definition must have at least one essential container."},
     {"{'family':'web','containerDefinitions':[" CONTAINER("") "," CONTAINER("") "]}",
      "Container names must be unique: 'app' occurs twice."},
     {DEFINITION(",'cpu':'many'"),
@@ -226,7 +227,7 @@ static void refusals_use_the_words_of_ecs(FL_UNUSED void **state)
     struct fix *f = fix_new();
     for (size_t i = 0; i < FL_ARRAY_SIZE(refusals); i++) {
         if (fix_call(f, "RegisterTaskDefinition", "%s", refusals[i].request) != 400)
-            print_message("accepted: %s\n", refusals[i].request);
+            print_message("# accepted: %s\n", refusals[i].request);
         assert_int_equal(f->status, 400);
         assert_string_equal(fix_text(f, "message"), refusals[i].message);
         assert_int_equal(f->records_put, 0);
@@ -243,8 +244,8 @@ static void sizes_are_bounded(FL_UNUSED void **state)
         fl_buf_clear(&text);
         fl_buf_add_z(&text, "{\"family\":\"web\",\"containerDefinitions\":[");
         for (int i = 0; i < count; i++)
-            fl_buf_printf(&text, "%s{\"name\":\"c%d\",\"image\":\"b\",\"memory\":4}",
-                          i ? "," : "", i);
+            fl_buf_printf(&text, "%s{\"name\":\"c%d\",\"image\":\"b\",\"memory\":4}", i ? "," : "",
+                          i);
         fl_buf_add_z(&text, "]}");
         assert_int_equal(fix_send(f, "RegisterTaskDefinition", fl_buf_str(&text)),
                          count == 10 ? 200 : 400);
@@ -253,8 +254,9 @@ static void sizes_are_bounded(FL_UNUSED void **state)
                         "A task definition can have at most 10 containers, this one has 11.");
     for (int more = 0; more <= 1; more++) {
         fl_buf_clear(&text);
-        fl_buf_add_z(&text, "{\"family\":\"web\",\"containerDefinitions\":[{\"name\":\"c\",\"image\":"
-                            "\"b\",\"memory\":4,\"command\":[\"");
+        fl_buf_add_z(&text,
+                     "{\"family\":\"web\",\"containerDefinitions\":[{\"name\":\"c\",\"image\":"
+                     "\"b\",\"memory\":4,\"command\":[\"");
         while (text.n < 65536 - 5 + (size_t)more)
             fl_buf_add_char(&text, 'x');
         fl_buf_add_z(&text, "\"]}]}");
@@ -264,6 +266,24 @@ static void sizes_are_bounded(FL_UNUSED void **state)
     assert_string_equal(fix_text(f, "message"),
                         "Actual length: '65537'. Max allowed length is '65536' bytes.");
     fix_recover(f, true);
+    fix_free(f);
+}
+
+static void lists_stay_below_what_an_agent_takes(FL_UNUSED void **state)
+{
+    struct fix *f = fix_new();
+    for (int count = 600; count <= 601; count++) {
+        FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(1 << 20);
+        fl_buf_add_z(&text, "{'family':'web','containerDefinitions':[{'name':'app','image':'b',"
+                            "'memory':4,'command':[''");
+        for (int i = 1; i < count; i++)
+            fl_buf_add_z(&text, ",''");
+        fl_buf_add_z(&text, "]}]}");
+        (void)fix_call(f, "RegisterTaskDefinition", "%s", text.p);
+        assert_int_equal(f->status, count == 600 ? 200 : 400);
+    }
+    assert_string_equal(fix_text(f, "message"),
+                        "Container 'app' has more than 600 items of command.");
     fix_free(f);
 }
 
@@ -310,6 +330,7 @@ int main(void)
         cmocka_unit_test(features_become_required_attributes),
         cmocka_unit_test(refusals_use_the_words_of_ecs),
         cmocka_unit_test(sizes_are_bounded),
+        cmocka_unit_test(lists_stay_below_what_an_agent_takes),
         cmocka_unit_test(listings_are_ordered_and_filtered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

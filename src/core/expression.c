@@ -169,6 +169,16 @@ static bool is_among(const struct fl_query *query, struct fl_str value)
     return false;
 }
 
+/* A match that meets a limit decides nothing, so it passes neither of the two tests. */
+static bool matches_pattern(const struct fl_expression *e, struct fl_str value)
+{
+    if (value.n > MAX_SUBJECT)
+        return false;
+    int rc = pcre2_match(e->pattern, (PCRE2_SPTR)(value.p ? value.p : ""), value.n, 0, 0, e->match,
+                         e->limits);
+    return e->query->op == FL_QUERY_MATCHES ? rc >= 0 : rc == PCRE2_ERROR_NOMATCH;
+}
+
 static bool test(const struct fl_expression *e, const struct fl_instance *instance)
 {
     const struct fl_query *query = e->query;
@@ -196,10 +206,7 @@ static bool test(const struct fl_expression *e, const struct fl_instance *instan
         return natural_order(value, query->arguments[0]) <= 0;
     case FL_QUERY_MATCHES:
     case FL_QUERY_NOT_MATCHES:
-        if (value.n > MAX_SUBJECT)
-            return false;
-        return (pcre2_match(e->pattern, (PCRE2_SPTR)(value.p ? value.p : ""), value.n, 0, 0,
-                            e->match, e->limits) >= 0) == (query->op == FL_QUERY_MATCHES);
+        return matches_pattern(e, value);
     case FL_QUERY_EXISTS:
     case FL_QUERY_NOT_EXISTS:
         break;

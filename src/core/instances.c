@@ -96,16 +96,16 @@ static struct fl_str_list port_set(struct fl_decision *d, const struct fl_instan
                                    int udp, bool with_tasks)
 {
     const struct fl_int_list *own = &instance->rec->ports;
-    const struct fl_task *task;
+    struct fl_task *task;
     size_t count = own->n;
-    TAILQ_FOREACH (task, &instance->tasks, on_instance)
+    RB_FOREACH (task, fl_held_tree, (struct fl_held_tree *)&instance->tasks)
         count += task->rec->ports.n;
     struct fl_str_list list = {.items = fl_arena_new_array(d->arena, struct fl_str, count)};
     for (size_t i = 0; i < own->n; i++)
         append_port(d, own->items[i], udp, &list);
     if (!with_tasks)
         return list;
-    TAILQ_FOREACH (task, &instance->tasks, on_instance)
+    RB_FOREACH (task, fl_held_tree, (struct fl_held_tree *)&instance->tasks)
         for (size_t i = 0; i < task->rec->ports.n; i++)
             append_port(d, task->rec->ports.items[i], udp, &list);
     return list;
@@ -139,7 +139,7 @@ static struct ecs_VersionInfo *version_info(struct fl_decision *d, const struct 
     return info;
 }
 
-static void show(struct fl_decision *d, const struct fl_instance *instance,
+static void show(struct fl_decision *d, const struct fl_instance *instance, bool with_tags,
                  struct ecs_ContainerInstance *out)
 {
     const struct rec_Instance *rec = instance->rec;
@@ -157,7 +157,9 @@ static void show(struct fl_decision *d, const struct fl_instance *instance,
     FL_SET(out, ecs_ContainerInstance, attributes, rec->attributes);
     FL_SET(out, ecs_ContainerInstance, registeredAt, rec->registeredAt);
     FL_SET(out, ecs_ContainerInstance, attachments, out->attachments);
-    FL_SET(out, ecs_ContainerInstance, tags, rec->tags);
+    FL_SET(out, ecs_ContainerInstance, tags, out->tags);
+    if (with_tags)
+        out->tags = rec->tags;
 }
 
 /* The instance that an agent registers again, by its ARN; NULL for a new one. */
@@ -237,15 +239,15 @@ int fl_register_instance(struct fl_decision *d, const void *input, void *output)
     FL_SET(&rec, rec_Instance, attributes, attributes);
     FL_SET(&rec, rec_Instance, version, rec.version + 1);
     if (in->versionInfo)
-        (void)set_versions(&rec, fl_str_sub(in->versionInfo->agentVersion, 0, MAX_TEXT),
-                           fl_str_sub(in->versionInfo->agentHash, 0, MAX_TEXT),
-                           fl_str_sub(in->versionInfo->dockerVersion, 0, MAX_TEXT));
+        (void)set_versions(&rec, fl_cut(in->versionInfo->agentVersion, MAX_TEXT),
+                           fl_cut(in->versionInfo->agentHash, MAX_TEXT),
+                           fl_cut(in->versionInfo->dockerVersion, MAX_TEXT));
     fill_ports(d, in, &rec);
     fl_put(d, FL_RECORD_INSTANCE, &rec);
     instance = fl_state_instance(cluster, rec.id);
     FL_SET(out, ecs_RegisterContainerInstanceResponse, containerInstance,
            fl_arena_new_object(d->arena, struct ecs_ContainerInstance));
-    show(d, instance, out->containerInstance);
+    show(d, instance, true, out->containerInstance);
     return 0;
 }
 
@@ -255,12 +257,15 @@ int fl_describe_instances(struct fl_decision *d, const void *input, void *output
     struct ecs_DescribeContainerInstancesResponse *out = output;
     struct fl_cluster *cluster = fl_find_cluster(d, in->cluster);
     size_t count = in->containerInstances.n;
+    bool with_tags = false;
     if (!cluster)
         return -1;
     if (count == 0 || count > MAX_DESCRIBED)
         return fl_refuse(d, "InvalidParameterException",
                          count ? "At most 100 container instances can be described at a time."
                                : "Container Instances cannot be empty.");
+    for (size_t i = 0; i < in->include.n; i++)
+        with_tags |= in->include.items[i] == ECS_ContainerInstanceField_TAGS;
     out->containerInstances.items =
         fl_arena_new_array(d->arena, struct ecs_ContainerInstance, count);
     out->failures.items = fl_arena_new_array(d->arena, struct ecs_Failure, count);
@@ -268,7 +273,8 @@ int fl_describe_instances(struct fl_decision *d, const void *input, void *output
         struct fl_str given = in->containerInstances.items[i];
         struct fl_instance *instance = fl_state_instance(cluster, fl_id_of(given));
         if (instance) {
-            show(d, instance, &out->containerInstances.items[out->containerInstances.n++]);
+            show(d, instance, with_tags,
+                 &out->containerInstances.items[out->containerInstances.n++]);
             continue;
         }
         struct rec_Instance missing = {.cluster = cluster->rec->name, .id = fl_id_of(given)};
@@ -338,7 +344,7 @@ int fl_discover_poll_endpoint(struct fl_decision *d, const void *input, void *ou
 static void send_outstanding(struct fl_decision *d, struct fl_instance *instance)
 {
     struct fl_task *task;
-    TAILQ_FOREACH (task, &instance->tasks, on_instance)
+    RB_FOREACH (task, fl_held_tree, (struct fl_held_tree *)&instance->tasks)
         if (task->rec->status < REC_TaskStatus_RUNNING ||
             task->rec->desired == REC_TaskStatus_STOPPED)
             fl_send_task(d, task);
@@ -357,9 +363,9 @@ void fl_agent_connected(struct fl_decision *d, const struct fl_event *event)
         return;
     fl_state_connect(instance, true, event->session);
     struct rec_Instance rec = *instance->rec;
-    if (set_versions(&rec, fl_str_sub(event->agent_version, 0, MAX_TEXT),
-                     fl_str_sub(event->agent_hash, 0, MAX_TEXT),
-                     fl_str_sub(event->docker_version, 0, MAX_TEXT))) {
+    if (set_versions(&rec, fl_cut(event->agent_version, MAX_TEXT),
+                     fl_cut(event->agent_hash, MAX_TEXT),
+                     fl_cut(event->docker_version, MAX_TEXT))) {
         FL_SET(&rec, rec_Instance, version, rec.version + 1);
         fl_put(d, FL_RECORD_INSTANCE, &rec);
     }

@@ -1,6 +1,6 @@
 /* Container instances as an operator and their agents see them: registration and its repetition,
- * sessions old and new, what is sent again when an agent comes back, and the filter language on real
- * instances. After each part a core built from the records must agree. */
+ * sessions old and new, what is sent again when an agent comes back, and the filter language on
+ * real instances. After each part a core built from the records must agree. */
 #include "core/core_fixture.h"
 
 static struct fix *fix_with_cluster(void)
@@ -32,6 +32,13 @@ static void registration_shows_what_was_sent(FL_UNUSED void **state)
     assert_string_equal(fix_text(f, "containerInstance.attributes.0.value"), "r1");
     assert_string_equal(fix_text(f, "containerInstance.attributes.2.value"), "eu-central-1a");
     assert_string_equal(fix_text(f, "containerInstance.tags.0.key"), "a");
+    char id[64];
+    (void)snprintf(id, sizeof(id), "%s",
+                   fix_id(fix_text(f, "containerInstance.containerInstanceArn")));
+    fix_ok(f, "DescribeContainerInstances", "{'containerInstances':['%s']}", id);
+    assert_int_equal(fix_size(f, "containerInstances.0.tags"), 0);
+    fix_ok(f, "DescribeContainerInstances", "{'containerInstances':['%s'],'include':['TAGS']}", id);
+    assert_string_equal(fix_text(f, "containerInstances.0.tags.0.key"), "a");
     fix_recover(f, true);
     fix_free(f);
 }
@@ -60,11 +67,10 @@ static void registering_again_keeps_the_instance(FL_UNUSED void **state)
                               "{'name':'MEMORY'}]}"),
                      400);
     fix_refused(f, "InvalidParameterException",
-                "totalResources must hold CPU and MEMORY as integers.",
-                "RegisterContainerInstance", "{'totalResources':[{'name':'CPU'}]}");
+                "totalResources must hold CPU and MEMORY as integers.", "RegisterContainerInstance",
+                "{'totalResources':[{'name':'CPU'}]}");
     fix_refused(f, "InvalidParameterException",
-                "totalResources must hold CPU and MEMORY as integers.",
-                "RegisterContainerInstance",
+                "totalResources must hold CPU and MEMORY as integers.", "RegisterContainerInstance",
                 "{'totalResources':[{'name':'CPU','integerValue':-1},{'name':'MEMORY'}]}");
     assert_int_equal(fix_call(f, "RegisterContainerInstance",
                               "{'totalResources':[{'name':'CPU'},{'name':'MEMORY'}],"
@@ -87,6 +93,33 @@ static void attributes_have_a_limit(FL_UNUSED void **state)
         assert_int_equal(f->status, count == 499 ? 200 : 400);
     }
     assert_string_equal(fix_text(f, "__type"), "AttributeLimitExceededException");
+    fix_free(f);
+}
+
+/* A hundred times the largest instance is more than an answer may hold. */
+static void an_answer_too_long_is_refused(FL_UNUSED void **state)
+{
+    struct fix *f = fix_with_cluster();
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(16 << 20);
+    char id[64], value[6 * 512 + 1];
+    for (size_t i = 0; i < 512; i++)
+        memcpy(value + 6 * i, "\\u0001", 7);
+    fl_buf_add_z(&text, "{'totalResources':[{'name':'CPU'},{'name':'MEMORY'}],'attributes':[");
+    for (int i = 0; i < 499; i++)
+        fl_buf_printf(&text, "%s{'name':'a%d','value':'%s'}", i ? "," : "", i, value);
+    fl_buf_add_z(&text, "]}");
+    fix_ok(f, "RegisterContainerInstance", "%s", text.p);
+    (void)snprintf(id, sizeof(id), "%s",
+                   fix_id(fix_text(f, "containerInstance.containerInstanceArn")));
+    fl_buf_clear(&text);
+    fl_buf_add_z(&text, "{'containerInstances':[");
+    for (int i = 0; i < 100; i++)
+        fl_buf_printf(&text, "%s'%s'", i ? "," : "", id);
+    fl_buf_add_z(&text, "]}");
+    fix_refused(f, "ClientException",
+                "The answer would be longer than 67108864 bytes: ask for less at a time.",
+                "DescribeContainerInstances", "%s", text.p);
+    fix_recover(f, true);
     fix_free(f);
 }
 
@@ -201,7 +234,7 @@ static void filters_choose_instances(FL_UNUSED void **state)
     for (size_t i = 0; i < FL_ARRAY_SIZE(rows); i++) {
         fix_ok(f, "ListContainerInstances", "{'filter':'%s'}", rows[i].filter);
         if (fix_size(f, "containerInstanceArns") != rows[i].count)
-            print_message("%s: %zu\n", rows[i].filter, fix_size(f, "containerInstanceArns"));
+            print_message("# %s: %zu\n", rows[i].filter, fix_size(f, "containerInstanceArns"));
         assert_int_equal(fix_size(f, "containerInstanceArns"), rows[i].count);
     }
     assert_int_equal(fix_call(f, "ListContainerInstances", "{'filter':'registeredAt > 2018'}"),
@@ -222,8 +255,8 @@ static void hostile_patterns_end(FL_UNUSED void **state)
 {
     struct fix *f = fix_with_cluster();
     char attribute[600], id[64];
-    static const char *const patterns[] = {"(x+x+)+y", "(x|x|xx)*y", "((x{1,20}){1,20}){1,20}y",
-                                           "(?:x?){500}x{500}y"};
+    static const char *const patterns[] = {"(x+x+)+[yz]", "(x|x|xx)*[yz]",
+                                           "((x{1,20}){1,20}){1,20}[yz]", "(?:x?){500}x{500}[yz]"};
     static const char *const refused[] = {"(((x{1000}){1000}){1000})", "(?<=x+)y", "[z-a]", "("};
     (void)snprintf(attribute, sizeof(attribute), "{'name':'a','value':'%0500d'}", 0);
     for (char *c = attribute; *c; c++)
@@ -234,6 +267,9 @@ static void hostile_patterns_end(FL_UNUSED void **state)
         fix_ok(f, "ListContainerInstances", "{'filter':'attribute:a =~ \\\"%s\\\"'}", patterns[i]);
         assert_int_equal(fix_size(f, "containerInstanceArns"), 0);
     }
+    /* Nor is it told that the instance does not match. */
+    fix_ok(f, "ListContainerInstances", "{'filter':'attribute:a !~ \\\"%s\\\"'}", patterns[0]);
+    assert_int_equal(fix_size(f, "containerInstanceArns"), 0);
     for (size_t i = 0; i < FL_ARRAY_SIZE(refused); i++)
         assert_int_equal(fix_call(f, "ListContainerInstances",
                                   "{'filter':'attribute:a =~ \\\"%s\\\"'}", refused[i]),
@@ -247,6 +283,7 @@ int main(void)
         cmocka_unit_test(registration_shows_what_was_sent),
         cmocka_unit_test(registering_again_keeps_the_instance),
         cmocka_unit_test(attributes_have_a_limit),
+        cmocka_unit_test(an_answer_too_long_is_refused),
         cmocka_unit_test(an_older_sessions_end_does_not_disconnect),
         cmocka_unit_test(a_returning_agent_is_told_what_it_may_have_missed),
         cmocka_unit_test(filters_choose_instances),

@@ -91,11 +91,11 @@ static bool has_port(const struct fl_int_list *ports, int32_t port)
 
 static bool ports_are_free(const struct fl_int_list *wanted, const struct fl_instance *instance)
 {
-    const struct fl_task *task;
+    struct fl_task *task;
     for (size_t i = 0; i < wanted->n; i++) {
         if (has_port(&instance->rec->ports, wanted->items[i]))
             return false;
-        TAILQ_FOREACH (task, &instance->tasks, on_instance)
+        RB_FOREACH (task, fl_held_tree, (struct fl_held_tree *)&instance->tasks)
             if (has_port(&task->rec->ports, wanted->items[i]))
                 return false;
     }
@@ -105,11 +105,10 @@ static bool ports_are_free(const struct fl_int_list *wanted, const struct fl_ins
 /* The group's tasks there, without those that are being stopped. */
 static size_t group_count(const struct fl_instance *instance, struct fl_str group)
 {
-    const struct fl_task *task;
+    struct fl_task *task;
     size_t count = 0;
-    TAILQ_FOREACH (task, &instance->tasks, on_instance)
-        count += task->rec->desired != REC_TaskStatus_STOPPED &&
-                 fl_str_eq(task->rec->group, group);
+    RB_FOREACH (task, fl_held_tree, (struct fl_held_tree *)&instance->tasks)
+        count += task->rec->desired != REC_TaskStatus_STOPPED && fl_str_eq(task->rec->group, group);
     return count;
 }
 

@@ -5,16 +5,6 @@
 
 enum { MAX_REASON = 1024, MAX_RUNTIME_ID = 255, MAX_BINDINGS = 100, MAX_BINDING_TEXT = 64 };
 
-/* At most max bytes, no character cut in two: what is kept must read back as it was. */
-static struct fl_str cut(struct fl_str s, size_t max)
-{
-    if (s.n <= max)
-        return s;
-    while (max > 0 && ((unsigned char)s.p[max] & 0xc0) == 0x80)
-        max--;
-    return fl_str_sub(s, 0, max);
-}
-
 /* The task that a report names: its ARN holds the cluster. NULL when we know none. */
 static struct fl_task *reported_task(struct fl_decision *d, struct fl_str cluster_name,
                                      struct fl_str task)
@@ -59,11 +49,11 @@ static void move_container(const struct ecs_ContainerStateChange *change,
         return;
     c->status = status;
     if (change->runtimeId.n)
-        FL_SET(c, rec_TaskContainer, runtimeId, cut(change->runtimeId, MAX_RUNTIME_ID));
+        FL_SET(c, rec_TaskContainer, runtimeId, fl_cut(change->runtimeId, MAX_RUNTIME_ID));
     if (change->imageDigest.n)
-        FL_SET(c, rec_TaskContainer, imageDigest, cut(change->imageDigest, MAX_RUNTIME_ID));
+        FL_SET(c, rec_TaskContainer, imageDigest, fl_cut(change->imageDigest, MAX_RUNTIME_ID));
     if (change->reason.n)
-        FL_SET(c, rec_TaskContainer, reason, cut(change->reason, MAX_REASON));
+        FL_SET(c, rec_TaskContainer, reason, fl_cut(change->reason, MAX_REASON));
     if (FL_HAS(change, ecs_ContainerStateChange, exitCode))
         FL_SET(c, rec_TaskContainer, exitCode, change->exitCode);
     if (change->networkBindings.n && bindings_are_sane(&change->networkBindings))
@@ -90,7 +80,7 @@ static void explain_stop(struct fl_decision *d, const struct ecs_SubmitTaskState
            has_run ? ECS_TaskStopCode_EssentialContainerExited
                    : ECS_TaskStopCode_TaskFailedToStart);
     FL_SET(rec, rec_Task, stoppedReason,
-           in->reason.n ? cut(in->reason, MAX_REASON)
+           in->reason.n ? fl_cut(in->reason, MAX_REASON)
            : has_run    ? FL_STR("Essential container in task exited")
                         : FL_STR("Task failed to start"));
 }

@@ -1,6 +1,6 @@
 /* What agents report, and what the user then sees: states only go forward; repeated, stale and
- * unknown reports are answered OK and change nothing; stop codes, reasons, exit codes, times; what a
- * stopped task held is free again and its record goes an hour later. After each part a core built
+ * unknown reports are answered OK and change nothing; stop codes, reasons, exit codes, times; what
+ * a stopped task held is free again and its record goes an hour later. After each part a core built
  * from the records must agree. */
 #include "core/core_fixture.h"
 
@@ -26,7 +26,8 @@ static struct setup begin(void)
     fix_add_instance(s.f, "default", 100, 100, "", s.instance);
     fix_ok(s.f, "RegisterTaskDefinition",
            "{'family':'web','containerDefinitions':[{'name':'app','image':'b',"
-           "'cpu':100,'memory':60,'portMappings':[{'containerPort':80,'hostPort':8080}]},{'name':'side',"
+           "'cpu':100,'memory':60,'portMappings':[{'containerPort':80,'hostPort':8080}]},{'name':'"
+           "side',"
            "'image':'b','essential':false,'memory':40}]}");
     return s;
 }
@@ -158,8 +159,8 @@ static void a_failed_start_tells_the_agents_reason(FL_UNUSED void **state)
     expect(&s, "tasks.0.stoppedReason", "Task failed to start");
     /* Stopped before anybody heard that it ran: its exit code shows that it did. */
     run_one(&s);
-    fix_report(s.f, s.task, "STOPPED", APP("'status':'STOPPED','exitCode':0")
-                                           ",'executionStoppedAt':1700000000.25");
+    fix_report(s.f, s.task, "STOPPED",
+               APP("'status':'STOPPED','exitCode':0") ",'executionStoppedAt':1700000000.25");
     expect(&s, "tasks.0.stopCode", "EssentialContainerExited");
     expect(&s, "tasks.0.containers.0.exitCode", "0");
     assert_true(json_number_value(fix_at(s.f->reply, "tasks.0.startedAt")) == 1700000000.25);
@@ -204,10 +205,9 @@ static void what_a_stopped_task_held_is_free(FL_UNUSED void **state)
     }
     fix_ok(s.f, "DescribeContainerInstances", "{'containerInstances':['%s']}", s.instance);
     for (int i = 0; i < 2; i++)
-        assert_int_equal(
-            fix_int(s.f, i ? "containerInstances.0.remainingResources.1.integerValue"
-                           : "containerInstances.0.remainingResources.0.integerValue"),
-            100);
+        assert_int_equal(fix_int(s.f, i ? "containerInstances.0.remainingResources.1.integerValue"
+                                        : "containerInstances.0.remainingResources.0.integerValue"),
+                         100);
     assert_int_equal(fix_int(s.f, "containerInstances.0.pendingTasksCount"), 0);
     fix_free(s.f);
 }

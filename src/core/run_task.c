@@ -6,6 +6,8 @@
 enum { MAX_COUNT = 10, MAX_TOKEN = 64, MAX_STARTED_BY = 128, MAX_GROUP = 255, MAX_TAGS = 50 };
 /* ECS's bound on the overrides, their JSON's own characters included. */
 enum { MAX_OVERRIDES = 8192 };
+/* Together with the definition's own these stay below what an agent takes. */
+enum { MAX_ITEMS = 600, MAX_OVERRIDDEN = 400 };
 
 /* The members of a container definition that our agent cannot honour and that no attribute stands
  * for: running such a task would silently ignore them. */
@@ -114,6 +116,9 @@ static int check_overrides(struct fl_decision *d, const struct ecs_TaskOverride 
             return fl_refuse(d, "InvalidParameterException",
                              "Override for container %.*s: cpu and memory must not be negative.",
                              FL_STR_ARG(o->name));
+        if (o->command.n > MAX_ITEMS || o->environment.n > MAX_OVERRIDDEN)
+            return fl_refuse(d, "InvalidParameterException",
+                             "Override for container %.*s: too many items.", FL_STR_ARG(o->name));
         if (o->environmentFiles.n || o->resourceRequirements.n)
             return fl_refuse(d, "ClientException", "Overriding %s is not implemented yet.",
                              o->environmentFiles.n ? "environmentFiles" : "resourceRequirements");

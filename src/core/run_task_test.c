@@ -8,7 +8,10 @@ static struct fix *fix_ready(char ret_instance[64])
 {
     struct fix *f = fix_new();
     fix_ok(f, "CreateCluster", "{}");
-    fix_add_instance(f, "default", 1024, 1000, "{'name':'rack','value':'r1'}", ret_instance);
+    fix_add_instance(
+        f, "default", 1024, 1000,
+        "{'name':'rack','value':'r1'},{'name':'ecs.cpu-architecture','value':'x86_64'}",
+        ret_instance);
     fix_register(f, "web", 100, 50, "");
     return f;
 }
@@ -106,70 +109,69 @@ static void overrides_reach_the_agent_and_count(FL_UNUSED void **state)
     fix_free(f);
 }
 
+static const struct {
+    const char *request, *code, *message;
+} refusals[] = {
+    {"{'taskDefinition':'web','count':0}", "InvalidParameterException",
+     "count should be between 1 and 10."},
+    {"{'taskDefinition':'web','count':11}", "InvalidParameterException",
+     "count should be between 1 and 10."},
+    {"{'taskDefinition':'nope'}", "ClientException", "TaskDefinition not found."},
+    {"{'taskDefinition':'web:9'}", "ClientException", "TaskDefinition not found."},
+    {"{'taskDefinition':'old:1'}", "ClientException", "TaskDefinition is inactive"},
+    {"{'taskDefinition':'web','launchType':'FARGATE'}", "ClientException",
+     "The launch type FARGATE is not implemented yet."},
+    {"{'taskDefinition':'web','launchType':'EXTERNAL'}", "ClientException",
+     "The launch type EXTERNAL is not implemented yet."},
+    {"{'taskDefinition':'web','enableExecuteCommand':true}", "ClientException",
+     "enableExecuteCommand is not implemented yet."},
+    {"{'taskDefinition':'web','capacityProviderStrategy':[{'capacityProvider':'x'}]}",
+     "ClientException", "capacityProviderStrategy is not implemented yet."},
+    {"{'taskDefinition':'links'}", "ClientException", "links is not implemented yet."},
+    {"{'taskDefinition':'dns'}", "ClientException", "dnsServers is not implemented yet."},
+    {"{'taskDefinition':'web','networkConfiguration':{'awsvpcConfiguration':{'subnets':"
+     "['s']}}}",
+     "InvalidParameterException",
+     "Network Configuration is not valid for the given networkMode of this task definition."},
+    {"{'taskDefinition':'vpc'}", "InvalidParameterException",
+     "Network Configuration must be provided when networkMode 'awsvpc' is specified."},
+    {"{'taskDefinition':'web','overrides':{'containerOverrides':[{'name':'x'}]}}",
+     "InvalidParameterException",
+     "Override for container named x is not a container in the TaskDefinition."},
+    {"{'taskDefinition':'web','overrides':{'containerOverrides':[{'name':'app','cpu':-1}]}}",
+     "InvalidParameterException",
+     "Override for container app: cpu and memory must not be negative."},
+    {"{'taskDefinition':'web','overrides':{'cpu':'-100'}}", "InvalidParameterException",
+     "Invalid 'cpu' override for task: it must be a whole number, not negative."},
+    {"{'taskDefinition':'web','overrides':{'memory':'4294967296'}}", "InvalidParameterException",
+     "Invalid 'memory' override for task: it must be a whole number, not negative."},
+    {"{'taskDefinition':'web','overrides':{'containerOverrides':[{'name':'app',"
+     "'environmentFiles':[{'type':'s3','value':'x'}]}]}}",
+     "ClientException", "Overriding environmentFiles is not implemented yet."},
+    {"{'taskDefinition':'web','placementStrategy':[{'type':'spread','field':'x'}]}",
+     "InvalidParameterException",
+     "'x' is not a valid field for a placement strategy of type spread."},
+    {"{'taskDefinition':'web','placementStrategy':[{'type':'binpack'}]}",
+     "InvalidParameterException",
+     "'' is not a valid field for a placement strategy of type binpack."},
+    {"{'taskDefinition':'web','placementStrategy':[{'field':'cpu'}]}", "InvalidParameterException",
+     "A placement strategy needs a type."},
+    {"{'taskDefinition':'web','placementConstraints':[{}]}", "InvalidParameterException",
+     "A placement constraint needs a type."},
+    {"{'taskDefinition':'web','placementConstraints':[{'type':'memberOf'}]}",
+     "InvalidParameterException", "Invalid expression '': a subject is expected at character 1."},
+    {"{'taskDefinition':'web','placementConstraints':[{'type':'memberOf','expression':"
+     "'attribute:a =~ *'}]}",
+     "InvalidParameterException", "Invalid expression: '*' is no regular expression."},
+    {"{'taskDefinition':'web','placementConstraints':[{'type':'memberOf','expression':"
+     "'colour == red'}]}",
+     "InvalidParameterException", "Invalid expression: unknown subject 'colour'."},
+};
+
 static void wrong_requests_are_refused(FL_UNUSED void **state)
 {
     char instance[64];
     struct fix *f = fix_ready(instance);
-    static const struct {
-        const char *request, *code, *message;
-    } rows[] = {
-        {"{'taskDefinition':'web','count':0}", "InvalidParameterException",
-         "count should be between 1 and 10."},
-        {"{'taskDefinition':'web','count':11}", "InvalidParameterException",
-         "count should be between 1 and 10."},
-        {"{'taskDefinition':'nope'}", "ClientException", "TaskDefinition not found."},
-        {"{'taskDefinition':'web:9'}", "ClientException", "TaskDefinition not found."},
-        {"{'taskDefinition':'old:1'}", "ClientException", "TaskDefinition is inactive"},
-        {"{'taskDefinition':'web','launchType':'FARGATE'}", "ClientException",
-         "The launch type FARGATE is not implemented yet."},
-        {"{'taskDefinition':'web','launchType':'EXTERNAL'}", "ClientException",
-         "The launch type EXTERNAL is not implemented yet."},
-        {"{'taskDefinition':'web','enableExecuteCommand':true}", "ClientException",
-         "enableExecuteCommand is not implemented yet."},
-        {"{'taskDefinition':'web','capacityProviderStrategy':[{'capacityProvider':'x'}]}",
-         "ClientException", "capacityProviderStrategy is not implemented yet."},
-        {"{'taskDefinition':'links'}", "ClientException", "links is not implemented yet."},
-        {"{'taskDefinition':'dns'}", "ClientException", "dnsServers is not implemented yet."},
-        {"{'taskDefinition':'web','networkConfiguration':{'awsvpcConfiguration':{'subnets':"
-         "['s']}}}",
-         "InvalidParameterException",
-         "Network Configuration is not valid for the given networkMode of this task definition."},
-        {"{'taskDefinition':'vpc'}", "InvalidParameterException",
-         "Network Configuration must be provided when networkMode 'awsvpc' is specified."},
-        {"{'taskDefinition':'web','overrides':{'containerOverrides':[{'name':'x'}]}}",
-         "InvalidParameterException",
-         "Override for container named x is not a container in the TaskDefinition."},
-        {"{'taskDefinition':'web','overrides':{'containerOverrides':[{'name':'app','cpu':-1}]}}",
-         "InvalidParameterException",
-         "Override for container app: cpu and memory must not be negative."},
-        {"{'taskDefinition':'web','overrides':{'cpu':'-100'}}", "InvalidParameterException",
-         "Invalid 'cpu' override for task: it must be a whole number, not negative."},
-        {"{'taskDefinition':'web','overrides':{'memory':'4294967296'}}",
-         "InvalidParameterException",
-         "Invalid 'memory' override for task: it must be a whole number, not negative."},
-        {"{'taskDefinition':'web','overrides':{'containerOverrides':[{'name':'app',"
-         "'environmentFiles':[{'type':'s3','value':'x'}]}]}}",
-         "ClientException", "Overriding environmentFiles is not implemented yet."},
-        {"{'taskDefinition':'web','placementStrategy':[{'type':'spread','field':'x'}]}",
-         "InvalidParameterException",
-         "'x' is not a valid field for a placement strategy of type spread."},
-        {"{'taskDefinition':'web','placementStrategy':[{'type':'binpack'}]}",
-         "InvalidParameterException",
-         "'' is not a valid field for a placement strategy of type binpack."},
-        {"{'taskDefinition':'web','placementStrategy':[{'field':'cpu'}]}",
-         "InvalidParameterException", "A placement strategy needs a type."},
-        {"{'taskDefinition':'web','placementConstraints':[{}]}", "InvalidParameterException",
-         "A placement constraint needs a type."},
-        {"{'taskDefinition':'web','placementConstraints':[{'type':'memberOf'}]}",
-         "InvalidParameterException",
-         "Invalid expression '': a subject is expected at character 1."},
-        {"{'taskDefinition':'web','placementConstraints':[{'type':'memberOf','expression':"
-         "'attribute:a =~ *'}]}",
-         "InvalidParameterException", "Invalid expression: '*' is no regular expression."},
-        {"{'taskDefinition':'web','placementConstraints':[{'type':'memberOf','expression':"
-         "'colour == red'}]}",
-         "InvalidParameterException", "Invalid expression: unknown subject 'colour'."},
-    };
     fix_register(f, "old", 0, 4, "");
     fix_ok(f, "DeregisterTaskDefinition", "{'taskDefinition':'old:1'}");
     fix_register(f, "links", 0, 4, ",'links':['app']");
@@ -177,11 +179,11 @@ static void wrong_requests_are_refused(FL_UNUSED void **state)
     fix_ok(f, "RegisterTaskDefinition",
            "{'family':'vpc','networkMode':'awsvpc','containerDefinitions':[{'name':'app',"
            "'image':'b','memory':4}]}");
-    for (size_t i = 0; i < FL_ARRAY_SIZE(rows); i++) {
-        if (fix_call(f, "RunTask", "%s", rows[i].request) != 400)
-            print_message("accepted: %s\n", rows[i].request);
-        assert_string_equal(fix_text(f, "message"), rows[i].message);
-        assert_string_equal(fix_text(f, "__type"), rows[i].code);
+    for (size_t i = 0; i < FL_ARRAY_SIZE(refusals); i++) {
+        if (fix_call(f, "RunTask", "%s", refusals[i].request) != 400)
+            print_message("# accepted: %s\n", refusals[i].request);
+        assert_string_equal(fix_text(f, "message"), refusals[i].message);
+        assert_string_equal(fix_text(f, "__type"), refusals[i].code);
         assert_int_equal(f->records_put, 0);
     }
     assert_int_equal(fl_core_count(f->core).tasks, 0);
@@ -213,7 +215,8 @@ static void long_things_are_refused(FL_UNUSED void **state)
                 "'command':['%09000d']}]}}",
                 7);
     FL_CLEANUP_BUF struct fl_buf many = FL_BUF_INIT(1 << 16);
-    fl_buf_add_z(&many, "{'taskDefinition':'web','placementConstraints':[{'type':'distinctInstance'}");
+    fl_buf_add_z(&many,
+                 "{'taskDefinition':'web','placementConstraints':[{'type':'distinctInstance'}");
     for (int i = 0; i < 10; i++)
         fl_buf_add_z(&many, ",{'type':'memberOf','expression':'agentConnected == true'}");
     fl_buf_add_z(&many, "]}");
@@ -236,8 +239,12 @@ static void a_failure_says_why_for_each_instance(FL_UNUSED void **state)
         {"{'taskDefinition':'web','placementConstraints':[{'type':'memberOf','expression':"
          "'attribute:rack == r2'}]}",
          "MemberOf placement constraint unsatisfied.", NULL},
+        {"{'taskDefinition':'arm'}", "ATTRIBUTE", "ecs.cpu-architecture"},
         {"{'taskDefinition':'picky'}", "MemberOf placement constraint unsatisfied.", NULL},
     };
+    fix_ok(f, "RegisterTaskDefinition",
+           "{'family':'arm','runtimePlatform':{'cpuArchitecture':'ARM64'},'containerDefinitions':"
+           "[{'name':'app','image':'b','memory':4}]}");
     fix_register(f, "bigcpu", 1025, 50, "");
     fix_register(f, "bigmem", 1, 1001, "");
     fix_register(f, "ssh", 1, 4, ",'portMappings':[{'containerPort':22,'hostPort':22}]");
@@ -263,8 +270,7 @@ static void a_failure_says_why_for_each_instance(FL_UNUSED void **state)
     fix_ok(f, "RunTask", "{'taskDefinition':'web'}");
     assert_int_equal(fix_size(f, "failures"), 2);
     bool is_first = strcmp(fix_id(fix_text(f, "failures.0.arn")), instance) == 0;
-    assert_string_equal(fix_text(f, is_first ? "failures.0.reason" : "failures.1.reason"),
-                        "AGENT");
+    assert_string_equal(fix_text(f, is_first ? "failures.0.reason" : "failures.1.reason"), "AGENT");
     assert_string_equal(fix_text(f, is_first ? "failures.1.reason" : "failures.0.reason"),
                         "RESOURCE:CPU");
     fix_free(f);
@@ -290,10 +296,10 @@ static void some_may_be_placed_and_the_rest_fail(FL_UNUSED void **state)
     fix_ok(f, "RunTask", "{'taskDefinition':'port'}");
     assert_int_equal(fix_size(f, "tasks"), 0);
     fix_ok(f, "DescribeContainerInstances", "{'containerInstances':['%s']}", instance);
-    assert_string_equal(
-        fix_text(f, "containerInstances.0.remainingResources.2.stringSetValue.2"), "8080");
-    assert_string_equal(
-        fix_text(f, "containerInstances.0.remainingResources.3.stringSetValue.0"), "8080");
+    assert_string_equal(fix_text(f, "containerInstances.0.remainingResources.2.stringSetValue.2"),
+                        "8080");
+    assert_string_equal(fix_text(f, "containerInstances.0.remainingResources.3.stringSetValue.0"),
+                        "8080");
     fix_free(f);
 }
 
@@ -308,8 +314,9 @@ static void distinct_instances_ignore_stopping_tasks(FL_UNUSED void **state)
     fix_ok(f, "RunTask", "%s", request);
     assert_string_equal(fix_text(f, "failures.0.reason"),
                         "DistinctInstance placement constraint unsatisfied.");
-    fix_ok(f, "RunTask", "{'taskDefinition':'web','group':'other','placementConstraints':"
-                         "[{'type':'distinctInstance'}]}");
+    fix_ok(f, "RunTask",
+           "{'taskDefinition':'web','group':'other','placementConstraints':"
+           "[{'type':'distinctInstance'}]}");
     assert_int_equal(fix_size(f, "tasks"), 1);
     fix_ok(f, "StopTask", "{'task':'%s'}", arn);
     fix_ok(f, "RunTask", "%s", request);

@@ -1,6 +1,6 @@
-/* The life of one task through the whole core, as an agent and a user see it: registration, session,
- * RunTask, RUNNING, StopTask, STOPPED, and the record's end an hour later. After every step a core
- * built from the records alone must answer like the live one. */
+/* The life of one task through the whole core, as an agent and a user see it: registration,
+ * session, RunTask, RUNNING, StopTask, STOPPED, and the record's end an hour later. After every
+ * step a core built from the records alone must answer like the live one. */
 #include "core/core_fixture.h"
 
 static void a_task_lives_and_is_forgotten(FL_UNUSED void **state)

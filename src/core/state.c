@@ -24,6 +24,13 @@ int fl_instance_order(const struct fl_instance *a, const struct fl_instance *b)
     return fl_str_cmp(a->rec->id, b->rec->id);
 }
 
+int fl_held_order(const struct fl_task *a, const struct fl_task *b)
+{
+    if (a->rec->createdAt != b->rec->createdAt)
+        return a->rec->createdAt < b->rec->createdAt ? -1 : 1;
+    return fl_str_cmp(a->rec->id, b->rec->id);
+}
+
 int fl_stop_order(const struct fl_task *a, const struct fl_task *b)
 {
     if (a->rec->stoppedAt != b->rec->stoppedAt)
@@ -39,6 +46,7 @@ int fl_token_order(const struct fl_task *a, const struct fl_task *b)
     return order ? order : fl_str_cmp(a->rec->id, b->rec->id);
 }
 
+RB_GENERATE(fl_held_tree, fl_task, on_instance, fl_held_order)
 RB_GENERATE(fl_token_tree, fl_task, by_token, fl_token_order)
 RB_GENERATE(fl_stopped_tree, fl_task, by_stop, fl_stop_order)
 RB_GENERATE(fl_cluster_tree, fl_cluster, by_name, fl_cluster_order)
@@ -177,7 +185,7 @@ static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)
         instance = fl_calloc(1, sizeof(*instance));
         instance->rec = clone;
         instance->cluster = cluster;
-        TAILQ_INIT(&instance->tasks);
+        RB_INIT(&instance->tasks);
         (void)RB_INSERT(fl_instance_tree, &cluster->instances, instance);
         core->counts.instances++;
     }
@@ -218,9 +226,9 @@ static void count_task(struct fl_task *task, int sign)
     instance->cpu_used += sign * task->rec->cpu;
     instance->memory_used += sign * task->rec->memory;
     if (sign > 0)
-        TAILQ_INSERT_TAIL(&instance->tasks, task, on_instance);
+        (void)RB_INSERT(fl_held_tree, &instance->tasks, task);
     else
-        TAILQ_REMOVE(&instance->tasks, task, on_instance);
+        (void)RB_REMOVE(fl_held_tree, &instance->tasks, task);
     FL_ASSERT(instance->cpu_used >= 0 && instance->memory_used >= 0);
 }
 

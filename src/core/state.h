@@ -4,7 +4,6 @@
  * is derived from records (or, for `connected`, from sessions) and never written elsewhere. */
 #pragma once
 
-#include <bsd/sys/queue.h>
 #include <bsd/sys/tree.h>
 
 #include "core/core.h"
@@ -13,9 +12,9 @@
 
 struct fl_task {
     RB_ENTRY(fl_task) by_id;
-    TAILQ_ENTRY(fl_task) on_instance; /* while it holds resources there */
-    RB_ENTRY(fl_task) by_stop;        /* once stopped: in order of stopping */
-    RB_ENTRY(fl_task) by_token;       /* if it was made with a client token */
+    RB_ENTRY(fl_task) on_instance; /* while it holds resources there */
+    RB_ENTRY(fl_task) by_stop;     /* once stopped: in order of stopping */
+    RB_ENTRY(fl_task) by_token;    /* if it was made with a client token */
     struct rec_Task *rec;
     struct fl_cluster *cluster;
     struct fl_instance *instance; /* NULL: not placed */
@@ -24,11 +23,14 @@ struct fl_task {
     bool is_stopped;
 };
 
+/* In order of creation: the order must follow from the records, not from what happened when. */
+RB_HEAD(fl_held_tree, fl_task);
+
 struct fl_instance {
     RB_ENTRY(fl_instance) by_id;
     struct rec_Instance *rec;
     struct fl_cluster *cluster;
-    TAILQ_HEAD(, fl_task) tasks; /* the ones that hold resources */
+    struct fl_held_tree tasks; /* the ones that hold resources */
     int64_t cpu_used;
     int64_t memory_used;
     size_t running_count;
@@ -77,12 +79,14 @@ struct fl_core {
 int fl_cluster_order(const struct fl_cluster *a, const struct fl_cluster *b);
 int fl_definition_order(const struct fl_definition *a, const struct fl_definition *b);
 int fl_task_order(const struct fl_task *a, const struct fl_task *b);
+int fl_held_order(const struct fl_task *a, const struct fl_task *b);
 int fl_stop_order(const struct fl_task *a, const struct fl_task *b);
 int fl_token_order(const struct fl_task *a, const struct fl_task *b);
 int fl_instance_order(const struct fl_instance *a, const struct fl_instance *b);
 RB_PROTOTYPE(fl_cluster_tree, fl_cluster, by_name, fl_cluster_order)
 RB_PROTOTYPE(fl_definition_tree, fl_definition, by_name, fl_definition_order)
 RB_PROTOTYPE(fl_task_tree, fl_task, by_id, fl_task_order)
+RB_PROTOTYPE(fl_held_tree, fl_task, on_instance, fl_held_order)
 RB_PROTOTYPE(fl_stopped_tree, fl_task, by_stop, fl_stop_order)
 RB_PROTOTYPE(fl_token_tree, fl_task, by_token, fl_token_order)
 RB_PROTOTYPE(fl_instance_tree, fl_instance, by_id, fl_instance_order)

@@ -30,18 +30,26 @@ static void resume_container(struct fl_step *step, struct fl_task_container *con
 
 static void host_restarted(struct fl_step *step, struct fl_task *task)
 {
-    if (task->cleanup_due_ms != 0) {
-        task->cleanup_due_ms = step->event->now_ms + step->brain->config.cleanup_delay_ms;
-        fl_brain_mark(step->brain, task);
-    }
     for (size_t i = 0; i < task->container_count; i++)
         if (task->containers[i].state != FL_CONTAINER_STOPPED)
             fl_brain_container_failed(step, &task->containers[i], RESTARTED);
 }
 
+/* A removal that was asked for and lost is not put off for longer than a new one; the clock of
+ * another boot means nothing. */
+static void resume_cleanup(struct fl_step *step, struct fl_task *task)
+{
+    if (task->cleanup_due_ms == 0)
+        return;
+    task->cleanup_due_ms =
+        FL_MIN(task->cleanup_due_ms, step->event->now_ms + step->brain->config.cleanup_delay_ms);
+    fl_brain_mark(step->brain, task);
+}
+
 static void boot_task(struct fl_step *step, struct fl_task *task, bool same_boot)
 {
     task->sent_seq = 0;
+    resume_cleanup(step, task);
     if (!same_boot)
         host_restarted(step, task);
     else

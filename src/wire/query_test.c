@@ -14,12 +14,12 @@
 #include "wire/query.h"
 
 static const char *const operator_texts[] = {
-    [FL_QUERY_EQ] = "==",           [FL_QUERY_NE] = "!=",
-    [FL_QUERY_GT] = ">",            [FL_QUERY_GE] = ">=",
-    [FL_QUERY_LT] = "<",            [FL_QUERY_LE] = "<=",
-    [FL_QUERY_EXISTS] = "exists",   [FL_QUERY_NOT_EXISTS] = "!exists",
-    [FL_QUERY_IN] = "in",           [FL_QUERY_NOT_IN] = "!in",
-    [FL_QUERY_MATCHES] = "=~",      [FL_QUERY_NOT_MATCHES] = "!~",
+    [FL_QUERY_EQ] = "==",         [FL_QUERY_NE] = "!=",
+    [FL_QUERY_GT] = ">",          [FL_QUERY_GE] = ">=",
+    [FL_QUERY_LT] = "<",          [FL_QUERY_LE] = "<=",
+    [FL_QUERY_EXISTS] = "exists", [FL_QUERY_NOT_EXISTS] = "!exists",
+    [FL_QUERY_IN] = "in",         [FL_QUERY_NOT_IN] = "!in",
+    [FL_QUERY_MATCHES] = "=~",    [FL_QUERY_NOT_MATCHES] = "!~",
 };
 
 static void write_test(const struct fl_query *q, struct fl_buf *out)
@@ -57,7 +57,7 @@ static void assert_reads(const char *text, const char *expected)
     struct fl_err err = {0};
     struct fl_query *query = fl_query_parse(fl_str_of(text), arena, &err);
     if (!query)
-        print_message("%s: %s\n", text, err.text);
+        print_message("# %s: %s\n", text, err.text);
     assert_non_null(query);
     write_query(query, &out);
     assert_string_equal(out.p, expected);
@@ -69,23 +69,18 @@ static void assert_refused(const char *text, const char *why)
     struct fl_err err = {0};
     assert_null(fl_query_parse(fl_str_of(text), arena, &err));
     if (!strstr(err.text, why))
-        print_message("%s: %s\n", text, err.text);
+        print_message("# %s: %s\n", text, err.text);
     assert_non_null(strstr(err.text, why));
 }
 
 static void every_operator_is_read_as_symbol_and_as_word(FL_UNUSED void **state)
 {
     static const char *const pairs[][2] = {
-        {"==", "equals"},
-        {"!=", "not_equals"},
-        {">", "greater_than"},
-        {">=", "greater_than_equal"},
-        {"<", "less_than"},
-        {"<=", "less_than_equal"},
-        {"in", "IN"},
-        {"!in", "not_in"},
-        {"=~", "matches"},
-        {"!~", "not_matches"},
+        {"==", "equals"},      {"!=", "not_equals"},
+        {">", "greater_than"}, {">=", "greater_than_equal"},
+        {"<", "less_than"},    {"<=", "less_than_equal"},
+        {"in", "IN"},          {"!in", "not_in"},
+        {"=~", "matches"},     {"!~", "not_matches"},
     };
     for (size_t i = 0; i < FL_ARRAY_SIZE(pairs); i++) {
         for (size_t form = 0; form < 2; form++) {
@@ -107,17 +102,14 @@ static void every_operator_is_read_as_symbol_and_as_word(FL_UNUSED void **state)
 
 static void and_binds_closer_than_or_and_not_closest(FL_UNUSED void **state)
 {
-    assert_reads("a == 1 or b == 2 and c == 3",
-                 "((a == <1>) or ((b == <2>) and (c == <3>)))");
+    assert_reads("a == 1 or b == 2 and c == 3", "((a == <1>) or ((b == <2>) and (c == <3>)))");
     assert_reads("a == 1 && b == 2 || c == 3", "(((a == <1>) and (b == <2>)) or (c == <3>))");
-    assert_reads("(a == 1 or b == 2) and c == 3",
-                 "(((a == <1>) or (b == <2>)) and (c == <3>))");
+    assert_reads("(a == 1 or b == 2) and c == 3", "(((a == <1>) or (b == <2>)) and (c == <3>))");
     assert_reads("not a == 1 and b == 2", "((not (a == <1>)) and (b == <2>))");
     assert_reads("not(a == 1 and b == 2)", "(not ((a == <1>) and (b == <2>)))");
     assert_reads("!(a exists)", "(not (a exists))");
     assert_reads("!!a exists", "(not (not (a exists)))");
-    assert_reads("a == 1 and b == 2 and c == 3",
-                 "(((a == <1>) and (b == <2>)) and (c == <3>))");
+    assert_reads("a == 1 and b == 2 and c == 3", "(((a == <1>) and (b == <2>)) and (c == <3>))");
     assert_reads("A == 1 AND b == 2 OR NOT c == 3",
                  "(((A == <1>) and (b == <2>)) or (not (c == <3>)))");
     assert_reads("notes == 1 and order == 2", "((notes == <1>) and (order == <2>))");
@@ -134,8 +126,7 @@ static void literals_may_be_quoted_and_lists_go_with_in(FL_UNUSED void **state)
     assert_reads("a in[x,y]", "(a in <x> <y>)");
     assert_reads("a !in [us-east-1a, us-east-1b]", "(a !in <us-east-1a> <us-east-1b>)");
     assert_reads("a in x", "(a in <x>)");
-    assert_reads("attribute:ecs.instance-type =~ t2.*",
-                 "(attribute:ecs.instance-type =~ <t2.*>)");
+    assert_reads("attribute:ecs.instance-type =~ t2.*", "(attribute:ecs.instance-type =~ <t2.*>)");
     assert_reads("a =~ '[tc](2|3).*'", "(a =~ <[tc](2|3).*>)");
     assert_reads("(a =~ ^x$)", "(a =~ <^x$>)");
     assert_reads("task:group == service:production", "(task:group == <service:production>)");
@@ -215,9 +206,9 @@ static void length_depth_and_lists_are_bounded(FL_UNUSED void **state)
 static void random_texts_do_no_harm(FL_UNUSED void **state)
 {
     static const char *const pieces[] = {
-        "a",  "attribute:x", "==", "!=", ">=", "<",   ">", "in",  "!in",    "not_in", "exists",
-        "!",  "!exists",     "=~", "!~", "(",  ")",   "[", "]",   ",",      "'",      "\"",
-        "or", "and",         "||", "&&", "&",  "not", "x", "x y", "\xc3\xa9", "\t",   "\x01",
+        "a",  "attribute:x", "==", "!=", ">=", "<",   ">", "in",  "!in",      "not_in", "exists",
+        "!",  "!exists",     "=~", "!~", "(",  ")",   "[", "]",   ",",        "'",      "\"",
+        "or", "and",         "||", "&&", "&",  "not", "x", "x y", "\xc3\xa9", "\t",     "\x01",
     };
     struct fl_rand rand;
     uint8_t seed[32] = {1};

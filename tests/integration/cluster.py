@@ -57,6 +57,12 @@ def sh(script, **more):
     return container(command=["sh", "-c", script], **more)
 
 
+def idle(script="", **more):
+    """Runs until told to end, and then ends at once. A process 1 without a handler for SIGTERM
+    never gets it; one that is asked before it has its handler ends by its short timeout."""
+    return sh(f"trap 'exit 0' TERM; {script} sleep 1000 & wait $!", **{"stopTimeout": 2, **more})
+
+
 def awslogs(group, prefix="t", **options):
     return {"logDriver": "awslogs",
             "options": {"awslogs-group": group, "awslogs-region": "us-east-1",

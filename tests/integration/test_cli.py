@@ -83,7 +83,7 @@ def test_keys_and_directory_are_root_s_alone(cluster):
 
 
 def test_status_in_json(cluster):
-    arn = cluster.start(cluster.register(clusters.sh("sleep 1000 & wait")))
+    arn = cluster.start(cluster.register(clusters.idle()))
     cluster.wait(arn, "RUNNING")
     status = cluster.status()
     assert set(status) >= {"dataDir", "endpoint", "region", "account", "server", "agent",

@@ -39,7 +39,7 @@ def test_an_essential_container_takes_the_others_along(cluster):
 
 def test_a_container_that_is_not_essential_ends_alone(cluster):
     arn = cluster.start(cluster.register(
-        clusters.sh("sleep 1000 & wait", name="app"),
+        clusters.idle(name="app"),
         clusters.sh("exit 5", name="side", essential=False)))
 
     def side_ended():
@@ -64,7 +64,7 @@ def test_stop_task_sends_sigterm_and_reports_the_exit_code(cluster):
 
 
 def test_stop_task_without_a_reason_has_ecs_s(cluster):
-    arn = cluster.start(cluster.register(clusters.sh("sleep 1000 & wait")))
+    arn = cluster.start(cluster.register(clusters.idle()))
     cluster.wait(arn, "RUNNING")
     cluster.ecs.stop_task(task=arn)
     assert cluster.wait(arn)["stoppedReason"] == "Task stopped by user"
@@ -158,7 +158,7 @@ def test_a_missing_command_stops_the_task(cluster):
 
 def test_one_failing_container_takes_a_started_task_down(cluster):
     task = cluster.run_to_end(
-        clusters.sh("sleep 1000 & wait", name="good"),
+        clusters.idle(name="good"),
         clusters.container(name="bad", command=["/no/such/program"]))
     assert task["lastStatus"] == "STOPPED"
 
@@ -172,7 +172,7 @@ def test_ten_containers_in_a_task(cluster):
 
 
 def test_count_starts_that_many_tasks(cluster):
-    definition = cluster.register(clusters.sh("sleep 1000 & wait", memory=16))
+    definition = cluster.register(clusters.idle(memory=16))
     answer = cluster.ecs.run_task(taskDefinition=definition, count=10, startedBy="me",
                                   group="mine")
     assert len(answer["tasks"]) == 10 and not answer["failures"]
@@ -184,7 +184,7 @@ def test_count_starts_that_many_tasks(cluster):
 
 
 def test_a_client_token_starts_once(cluster):
-    definition = cluster.register(clusters.sh("sleep 1000 & wait", memory=16))
+    definition = cluster.register(clusters.idle(memory=16))
     first = cluster.start(definition, clientToken="token-1")
     again = cluster.start(definition, clientToken="token-1")
     assert first == again

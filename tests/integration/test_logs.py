@@ -25,7 +25,7 @@ def test_both_streams_and_a_last_line_without_an_end(cluster):
 
 def test_group_and_stream_are_there_before_the_container_runs(cluster):
     arn = cluster.start(cluster.register(
-        clusters.sh("sleep 1000 & wait", logConfiguration=clusters.awslogs("/early", prefix="p"))))
+        clusters.idle(logConfiguration=clusters.awslogs("/early", prefix="p"))))
     task = cluster.wait(arn, "RUNNING")
     streams = cluster.logs.describe_log_streams(logGroupName="/early")["logStreams"]
     assert [s["logStreamName"] for s in streams] == [stream_of(task, "p")]

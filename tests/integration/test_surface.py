@@ -119,8 +119,8 @@ def test_answers_have_the_model_s_shapes(cluster):
                                                       "STATISTICS", "TAGS"]})
     registered = checked(cluster, "RegisterTaskDefinition", {
         "family": "shapes", "cpu": "256", "memory": "128", "networkMode": "bridge",
-        "containerDefinitions": [clusters.sh(
-            "sleep 1000 & wait", cpu=10, essential=True,
+        "containerDefinitions": [clusters.idle(
+            cpu=10, essential=True,
             portMappings=[{"containerPort": 80}], environment=[{"name": "A", "value": "b"}],
             ulimits=[{"name": "nofile", "softLimit": 64, "hardLimit": 128}],
             logConfiguration=clusters.awslogs("/shapes"))]})

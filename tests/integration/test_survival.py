@@ -7,26 +7,27 @@ import botocore.exceptions
 import cluster as clusters
 import pytest
 
-COUNTING = "i=0; while :; do echo $i; i=$((i+1)); sleep 0.01; done"
+COUNTING = "trap 'exit 0' TERM; i=0; while :; do echo $i; i=$((i+1)); sleep 0.01; done"
 
 
 def pids_of(private):
-    """Processes in the installation's cgroups."""
+    """First processes of the installation's containers."""
     found = set()
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
-                with open(f"/proc/{name}/cgroup") as groups:
-                    if f"/{private.tag}/" in groups.read():
+                with open(f"/proc/{name}/cgroup") as groups, open(f"/proc/{name}/status") as status:
+                    inner = [line for line in status if line.startswith("NSpid:")][0].split()
+                    if f"/{private.tag}/" in groups.read() and inner[-1] == "1":
                         found.add(int(name))
-            except OSError:
+            except (OSError, IndexError):
                 pass
     return found
 
 
 def start_counting(private, group):
     arn = private.start(private.register(
-        clusters.sh(COUNTING, logConfiguration=clusters.awslogs(group))))
+        clusters.sh(COUNTING, stopTimeout=2, logConfiguration=clusters.awslogs(group))))
     private.wait(arn, "RUNNING")
     return arn, f"t/main/{arn.rsplit('/', 1)[1]}"
 
@@ -106,7 +107,7 @@ def test_down_with_tasks_stops_them(private):
 def test_what_was_answered_survives_the_server(private):
     """Definitions, tasks and tokens that a client was told of are there after kill -9, again and
     again, at any moment."""
-    definition = private.register(clusters.sh("sleep 1000 & wait", memory=8))
+    definition = private.register(clusters.idle(memory=8))
     told = []
     for round_number in range(5):
         for i in range(4):
@@ -125,7 +126,7 @@ def test_what_was_answered_survives_the_server(private):
 
 
 def test_tasks_asked_for_while_the_agent_is_away_start_later(private):
-    definition = private.register(clusters.sh("sleep 1000 & wait"))
+    definition = private.register(clusters.idle())
     stopping = private.start(definition)
     private.wait(stopping, "RUNNING")
     private.kill("agent")

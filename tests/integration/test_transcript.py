@@ -5,7 +5,7 @@ import cluster as clusters
 
 
 def test_stock_cli_runs_a_task_end_to_end(cluster):
-    definition = [clusters.sh("echo hello from the task; echo second line; sleep 1000 & wait",
+    definition = [clusters.idle("echo hello from the task; echo second line;",
                               logConfiguration=clusters.awslogs("/transcript", prefix="demo"))]
     registered = cluster.aws_json("ecs", "register-task-definition", "--family", "transcript",
                                   "--container-definitions", json.dumps(definition))

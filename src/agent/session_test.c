@@ -1,0 +1,318 @@
+/* Registration, discovery, the websocket and reports against a control plane in this very process.
+ * Method: a real HTTP server on a loopback port plays the control plane from a script (cluster
+ * missing, errors, lost connections); what it was asked and what the session makes of it is
+ * compared. Times are awaited as conditions, never slept for. */
+#include "net/test_loop.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "agent/identity.h"
+#include "agent/reporter.h"
+#include "agent/session.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "net/aws_client.h"
+#include "wire/acs.h"
+#include "wire/json.h"
+
+#define INSTANCE "arn:aws:ecs:r:a:container-instance/default/i1"
+
+struct plane {
+    struct test_loop t;
+    char dir[64];
+    struct fl_http_client *http;
+    struct fl_aws_client *aws;
+    struct fl_session *session;
+    struct fl_ws *ws; /* the server's end */
+    bool has_cluster;
+    unsigned failures; /* calls to be answered with 500 first */
+    unsigned registered, discovered, upgraded, opened, reports;
+    bool sent_instance; /* the last registration named the instance */
+    bool sent_custom;
+    unsigned messages; /* got by the session */
+    char heard[256];   /* last frame of the session */
+    char query[1024];  /* of the last upgrade */
+    int64_t acked;
+};
+
+static void on_ws_message(void *context, FL_UNUSED struct fl_ws *ws, struct fl_str text)
+{
+    struct plane *plane = context;
+    (void)snprintf(plane->heard, sizeof(plane->heard), "%.*s", FL_STR_ARG(text));
+}
+
+static void on_ws_closed(void *context, FL_UNUSED struct fl_ws *ws, FL_UNUSED uint16_t code,
+                         FL_UNUSED unsigned status, FL_UNUSED struct fl_str text)
+{
+    struct plane *plane = context;
+    plane->ws = NULL;
+}
+
+static void reply(struct fl_http_exchange *exchange, unsigned status, const char *body)
+{
+    fl_http_reply(exchange, status, NULL, 0, fl_str_of(body));
+}
+
+static bool has_attribute(const json_t *request, const char *name)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach (json_object_get(request, "attributes"), i, item) {
+        if (fl_str_is(fl_json_str(json_object_get(item, "name")), name))
+            return true;
+    }
+    return false;
+}
+
+static void on_register(struct plane *plane, struct fl_http_exchange *exchange)
+{
+    FL_CLEANUP_JSON json_t *request = fl_json_parse(exchange->body, NULL);
+    if (!plane->has_cluster) {
+        reply(exchange, 400,
+              "{\"__type\":\"ClusterNotFoundException\",\"message\":\"Cluster not found.\"}");
+        return;
+    }
+    plane->registered++;
+    plane->sent_instance = json_object_get(request, "containerInstanceArn") != NULL;
+    plane->sent_custom = has_attribute(request, "rack");
+    assert_true(has_attribute(request, "fairlead.protocol"));
+    assert_int_equal(json_array_size(json_object_get(request, "totalResources")), 4);
+    reply(exchange, 200, "{\"containerInstance\":{\"containerInstanceArn\":\"" INSTANCE "\"}}");
+}
+
+static void on_discover(struct plane *plane, struct fl_http_exchange *exchange)
+{
+    char body[128];
+    plane->discovered++;
+    (void)snprintf(body, sizeof(body), "{\"endpoint\":\"http://127.0.0.1:%u/acs\"}",
+                   fl_http_server_port(plane->t.server));
+    reply(exchange, 200, body);
+}
+
+static void on_upgrade(struct plane *plane, struct fl_http_exchange *exchange)
+{
+    static const struct fl_ws_callbacks callbacks = {.message = on_ws_message,
+                                                     .closed = on_ws_closed};
+    plane->upgraded++;
+    (void)snprintf(plane->query, sizeof(plane->query), "%.*s", FL_STR_ARG(exchange->query));
+    assert_true(fl_http_header(exchange, "Authorization").n > 0);
+    plane->ws = fl_http_upgrade(exchange, &callbacks, plane);
+}
+
+static void handle(void *context, struct fl_http_exchange *exchange)
+{
+    struct plane *plane = context;
+    struct fl_str target = fl_http_header(exchange, "X-Amz-Target");
+    if (plane->failures > 0) {
+        plane->failures--;
+        reply(exchange, 500, "{\"__type\":\"ServerException\",\"message\":\"later\"}");
+    } else if (fl_str_is(exchange->path, "/acs/ws")) {
+        on_upgrade(plane, exchange);
+    } else if (fl_str_ends(target, FL_STR(".RegisterContainerInstance"))) {
+        on_register(plane, exchange);
+    } else if (fl_str_ends(target, FL_STR(".CreateCluster"))) {
+        plane->has_cluster = true;
+        reply(exchange, 200, "{}");
+    } else if (fl_str_ends(target, FL_STR(".DiscoverPollEndpoint"))) {
+        on_discover(plane, exchange);
+    } else if (fl_str_ends(target, FL_STR(".SubmitTaskStateChange"))) {
+        plane->reports++;
+        reply(exchange, 200, "{\"acknowledgment\":\"x\"}");
+    } else {
+        reply(exchange, 404, "{}");
+    }
+}
+
+static void on_opened(void *context)
+{
+    struct plane *plane = context;
+    plane->opened++;
+}
+
+static void on_message(void *context, FL_UNUSED struct fl_str text)
+{
+    struct plane *plane = context;
+    plane->messages++;
+}
+
+static struct plane *plane_new(void)
+{
+    struct plane *plane = fl_calloc(1, sizeof(*plane));
+    struct fl_err err;
+    char endpoint[64];
+    fl_log_set_level(FL_LOG_ERROR);
+    test_start(&plane->t, handle, plane);
+    (void)snprintf(plane->dir, sizeof(plane->dir), "/tmp/fl-session-XXXXXX");
+    assert_non_null(mkdtemp(plane->dir));
+    (void)snprintf(endpoint, sizeof(endpoint), "http://127.0.0.1:%u",
+                   fl_http_server_port(plane->t.server));
+    const struct fl_aws_config config = {.endpoint = fl_str_of(endpoint),
+                                         .region = FL_STR("us-east-1"),
+                                         .key = {FL_STR("AKID"), FL_STR("secret"), {0}}};
+    assert_int_equal(fl_http_client_new(&plane->t.loop, &plane->http, &err), 0);
+    plane->aws = fl_aws_client_new(plane->http, &config);
+    return plane;
+}
+
+static void session_start(struct plane *plane)
+{
+    static const struct fl_session_callbacks callbacks = {.opened = on_opened,
+                                                          .message = on_message};
+    static const struct fl_key_value capabilities[] = {{{"fairlead.protocol", 17}, {"1", 1}}};
+    static const struct fl_key_value custom[] = {{{"rack", 4}, {"7", 1}}};
+    struct fl_err err;
+    const struct fl_session_config config = {.loop = &plane->t.loop,
+                                             .aws = plane->aws,
+                                             .state_dir = fl_str_of(plane->dir),
+                                             .cluster = FL_STR("default"),
+                                             .describe = FL_STR("crun 1"),
+                                             .capabilities = capabilities,
+                                             .capability_count = 1,
+                                             .custom = custom,
+                                             .custom_count = 1,
+                                             .cpu_units = 2048,
+                                             .memory_mib = 1000};
+    assert_int_equal(fl_session_start(&config, &callbacks, plane, &plane->session, &err), 0);
+}
+
+static void plane_free(struct plane *plane)
+{
+    fl_http_client_free(plane->http);
+    fl_session_close(plane->session);
+    TEST_AWAIT(&plane->t, plane->ws == NULL);
+    test_stop(&plane->t);
+    fl_aws_client_free(plane->aws);
+    assert_int_equal(fl_fs_remove_tree(AT_FDCWD, plane->dir), 0);
+    free(plane);
+}
+
+static void a_missing_cluster_is_made_and_the_host_registered(FL_UNUSED void **state)
+{
+    struct plane *plane = plane_new();
+    session_start(plane);
+    TEST_AWAIT(&plane->t, plane->opened == 1);
+    assert_int_equal(plane->registered, 1);
+    assert_int_equal(plane->discovered, 1);
+    assert_false(plane->sent_instance);
+    assert_true(plane->sent_custom);
+    assert_non_null(strstr(plane->query, "sendCredentials=true"));
+    assert_non_null(strstr(plane->query, "containerInstanceArn=arn%3Aaws%3Aecs"));
+    assert_non_null(strstr(plane->query, "protocolVersion=2"));
+    plane_free(plane);
+}
+
+static void frames_go_both_ways(FL_UNUSED void **state)
+{
+    struct plane *plane = plane_new();
+    plane->has_cluster = true;
+    session_start(plane);
+    TEST_AWAIT(&plane->t, plane->opened == 1);
+    fl_ws_send(plane->ws, FL_STR("{\"type\":\"HeartbeatMessage\",\"message\":{}}"));
+    TEST_AWAIT(&plane->t, plane->messages == 1);
+    fl_session_send(plane->session, FL_STR("hello"));
+    TEST_AWAIT(&plane->t, strcmp(plane->heard, "hello") == 0);
+    plane_free(plane);
+}
+
+static void a_lost_connection_is_opened_again(FL_UNUSED void **state)
+{
+    struct plane *plane = plane_new();
+    plane->has_cluster = true;
+    session_start(plane);
+    TEST_AWAIT(&plane->t, plane->opened == 1);
+    fl_ws_close(plane->ws, 1000, FL_STR("ConnectionExpired: Reconnect to continue"));
+    TEST_AWAIT(&plane->t, plane->opened == 2);
+    assert_int_equal(plane->registered, 1);
+    assert_non_null(strstr(plane->query, "sendCredentials=false"));
+    plane_free(plane);
+}
+
+static void errors_are_outlived_and_a_refused_handshake_registers_again(FL_UNUSED void **state)
+{
+    struct plane *plane = plane_new();
+    plane->has_cluster = true;
+    plane->failures = 2;
+    session_start(plane);
+    TEST_AWAIT(&plane->t, plane->opened == 1);
+    plane->failures = 1;
+    fl_ws_close(plane->ws, 1000, FL_STR(""));
+    TEST_AWAIT(&plane->t, plane->opened == 2);
+    assert_int_equal(plane->registered, 2);
+    assert_true(plane->sent_instance);
+    plane_free(plane);
+}
+
+static void the_identity_outlives_the_agent(FL_UNUSED void **state)
+{
+    struct plane *plane = plane_new();
+    plane->has_cluster = true;
+    session_start(plane);
+    TEST_AWAIT(&plane->t, plane->opened == 1);
+    fl_session_close(plane->session);
+    TEST_AWAIT(&plane->t, plane->ws == NULL);
+    session_start(plane);
+    TEST_AWAIT(&plane->t, plane->opened == 2);
+    assert_true(plane->sent_instance);
+    assert_false(plane->sent_custom);
+    plane_free(plane);
+}
+
+static void a_broken_identity_is_refused_not_replaced(FL_UNUSED void **state)
+{
+    char dir[] = "/tmp/fl-identity-XXXXXX", path[64];
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct fl_identity identity, again;
+    struct fl_err err;
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(fl_identity_open(fl_str_of(dir), arena, &identity, &err), 0);
+    assert_int_equal(identity.client_token.n, 36);
+    assert_int_equal(fl_identity_open(fl_str_of(dir), arena, &again, &err), 0);
+    assert_true(fl_str_eq(identity.client_token, again.client_token));
+    (void)snprintf(path, sizeof(path), "%s/identity", dir);
+    assert_int_equal(fl_fs_write_fast(AT_FDCWD, path, FL_STR("{\"version\":9}"), 0600), 0);
+    assert_int_not_equal(fl_identity_open(fl_str_of(dir), arena, &again, &err), 0);
+    assert_int_equal(fl_fs_remove_tree(AT_FDCWD, dir), 0);
+}
+
+static void on_acked(void *context, FL_UNUSED struct fl_str task_arn, int64_t seq)
+{
+    struct plane *plane = context;
+    plane->acked += seq;
+}
+
+static void reports_are_repeated_until_taken(FL_UNUSED void **state)
+{
+    struct plane *plane = plane_new();
+    plane->has_cluster = true;
+    session_start(plane);
+    TEST_AWAIT(&plane->t, plane->opened == 1);
+    struct fl_reporter *reporter = fl_reporter_new(&plane->t.loop, plane->aws, on_acked, plane);
+    plane->failures = 1;
+    fl_reporter_send(reporter, FL_STR("t1"), 5, FL_STR("{\"task\":\"t1\"}"));
+    TEST_AWAIT(&plane->t, plane->failures == 0);
+    fl_reporter_hurry(reporter);
+    TEST_AWAIT(&plane->t, plane->acked == 5);
+    for (int i = 0; i < 3 * FL_REPORTER_PARALLEL; i++)
+        fl_reporter_send(reporter, FL_STR("t2"), 1, FL_STR("{\"task\":\"t2\"}"));
+    TEST_AWAIT(&plane->t, plane->acked == 5 + 3 * FL_REPORTER_PARALLEL);
+    assert_int_equal(plane->reports, 1 + 3 * FL_REPORTER_PARALLEL);
+    fl_reporter_free(reporter);
+    plane_free(plane);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_missing_cluster_is_made_and_the_host_registered),
+        cmocka_unit_test(frames_go_both_ways),
+        cmocka_unit_test(a_lost_connection_is_opened_again),
+        cmocka_unit_test(errors_are_outlived_and_a_refused_handshake_registers_again),
+        cmocka_unit_test(the_identity_outlives_the_agent),
+        cmocka_unit_test(a_broken_identity_is_refused_not_replaced),
+        cmocka_unit_test(reports_are_repeated_until_taken),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,296 @@
+/* A random life of a control plane: definitions, hosts, sessions, tasks, stops, reports (many of
+ * them twice, late or of tasks long gone) and timers in any order, with the core rebuilt from its
+ * records again and again. What is checked is what a user would notice: a state never goes back, no
+ * host gives more than it has nor a port twice, a repeated report changes nothing, and a recovered
+ * core answers like the one before it. Fixed seeds, printed. */
+#include "core/core_fixture.h"
+
+enum { ROUNDS = 1500, HOSTS = 6, MAX_TASKS = 1200, DEFINITIONS = 8 };
+
+static const char *const clusters[] = {"default", "other"};
+static const char *const statuses[] = {"PENDING", "RUNNING", "STOPPED"};
+
+struct seen_task {
+    char arn[160];
+    size_t cluster;
+    int status; /* index in statuses */
+};
+
+struct world {
+    struct fix *f;
+    struct fl_rand rand;
+    struct {
+        char id[64];
+        size_t cluster;
+        bool connected;
+    } hosts[HOSTS];
+    struct seen_task tasks[MAX_TASKS];
+    size_t task_count;
+};
+
+static size_t below(struct world *w, size_t bound)
+{
+    return (size_t)fl_rand_below(&w->rand, bound);
+}
+
+static void add_host(struct world *w, size_t i)
+{
+    char rack[60];
+    w->hosts[i].cluster = i % 2;
+    w->hosts[i].connected = true;
+    (void)snprintf(rack, sizeof(rack), "{'name':'rack','value':'r%zu'}", i / 2);
+    fix_add_instance(w->f, clusters[i % 2], 1000, 1500, rack, w->hosts[i].id);
+}
+
+static void register_some(struct world *w)
+{
+    char port[120] = "";
+    size_t which = below(w, DEFINITIONS);
+    if (below(w, 2))
+        (void)snprintf(port, sizeof(port),
+                       ",'portMappings':[{'containerPort':80,'hostPort':%zu,'protocol':'%s'}]",
+                       9000 + below(w, 3), below(w, 2) ? "tcp" : "udp");
+    fix_ok(w->f, "RegisterTaskDefinition",
+           "{'family':'f%zu','containerDefinitions':[{'name':'app','image':'i','cpu':%zu,"
+           "'memory':%zu%s},{'name':'side','image':'i','memory':8,'essential':false}]}",
+           which, below(w, 300), 4 + below(w, 300), port);
+}
+
+static void deregister_some(struct world *w)
+{
+    (void)fix_call(w->f, "DeregisterTaskDefinition", "{'taskDefinition':'f%zu:%zu'}",
+                   below(w, DEFINITIONS), 1 + below(w, 4));
+}
+
+static void run_some(struct world *w)
+{
+    static const char *const extras[] = {
+        "",
+        ",'placementStrategy':[{'type':'spread','field':'attribute:rack'}]",
+        ",'placementStrategy':[{'type':'binpack','field':'cpu'}]",
+        ",'placementConstraints':[{'type':'distinctInstance'}]",
+        ",'placementConstraints':[{'type':'memberOf','expression':'runningTasksCount < 3'}]",
+        ",'startedBy':'x','tags':[{'key':'k','value':'v'}]",
+        ",'overrides':{'containerOverrides':[{'name':'side','cpu':10,'command':['x']}]}",
+        ",'count':11",
+        ",'launchType':'FARGATE'",
+    };
+    size_t cluster = below(w, 2);
+    char token[40] = "";
+    if (below(w, 4) == 0)
+        (void)snprintf(token, sizeof(token), ",'clientToken':'t%zu'", below(w, 40));
+    (void)fix_call(w->f, "RunTask", "{'cluster':'%s','taskDefinition':'f%zu','count':%zu%s%s}",
+                   clusters[cluster], below(w, DEFINITIONS), 1 + below(w, 3), token,
+                   extras[below(w, FL_ARRAY_SIZE(extras))]);
+    size_t made = w->f->status == 200 ? fix_size(w->f, "tasks") : 0;
+    if (w->f->records_put == 0)
+        made = 0; /* a repeated token shows tasks that we have */
+    for (size_t i = 0; i < made && w->task_count < MAX_TASKS; i++) {
+        const json_t *task = json_array_get(fix_at(w->f->reply, "tasks"), i);
+        struct seen_task *seen = &w->tasks[w->task_count++];
+        seen->cluster = cluster;
+        (void)snprintf(seen->arn, sizeof(seen->arn), "%s",
+                       json_string_value(json_object_get(task, "taskArn")));
+    }
+}
+
+static void stop_some(struct world *w)
+{
+    if (w->task_count == 0)
+        return;
+    const struct seen_task *task = &w->tasks[below(w, w->task_count)];
+    (void)fix_call(w->f, "StopTask", "{'cluster':'%s','task':'%s'}", clusters[task->cluster],
+                   task->arn);
+}
+
+static void report_some(struct world *w)
+{
+    if (w->task_count == 0)
+        return;
+    /* Mostly of young tasks, sometimes of any. */
+    size_t back = below(w, 3) ? FL_MIN(w->task_count, (size_t)30) : w->task_count;
+    struct seen_task *task = &w->tasks[w->task_count - 1 - below(w, back)];
+    size_t status = below(w, 3);
+    char more[200];
+    (void)snprintf(more, sizeof(more),
+                   ",'containers':[{'containerName':'app','status':'%s'%s,'runtimeId':'r%zu'}]",
+                   statuses[below(w, 3)], below(w, 2) ? ",'exitCode':1" : "", below(w, 2));
+    fix_report(w->f, task->arn, statuses[status], below(w, 2) ? more : "");
+    if (status == 2)
+        task->status = 2;
+    if (below(w, 2)) {
+        w->f->now_ms += 1;
+        fix_report(w->f, task->arn, statuses[status], "");
+        assert_int_equal(w->f->records_put, 0);
+    }
+}
+
+static void touch_host(struct world *w)
+{
+    size_t i = below(w, HOSTS);
+    if (below(w, 4) == 0) {
+        fix_ok(w->f, "RegisterContainerInstance",
+               "{'cluster':'%s','containerInstanceArn':'%s','totalResources':[{'name':'CPU',"
+               "'integerValue':1000},{'name':'MEMORY','integerValue':1500}]}",
+               clusters[w->hosts[i].cluster], w->hosts[i].id);
+        return;
+    }
+    if (w->hosts[i].connected)
+        fix_disconnect(w->f, clusters[w->hosts[i].cluster], w->hosts[i].id,
+                       w->f->sessions[i].session);
+    else
+        (void)fix_connect(w->f, clusters[w->hosts[i].cluster], w->hosts[i].id);
+    w->hosts[i].connected = !w->hosts[i].connected;
+}
+
+static void pass_time(struct world *w)
+{
+    w->f->now_ms += (int64_t)below(w, 20 * 60 * 1000);
+    while (fl_core_next_due(w->f->core) <= w->f->now_ms) {
+        fix_timer(w->f);
+        assert_true(w->f->records_put > 0);
+    }
+    fix_timer(w->f);
+    assert_int_equal(w->f->records_put, 0);
+}
+
+static void do_something(struct world *w)
+{
+    size_t what = below(w, 100);
+    w->f->now_ms += (int64_t)below(w, 2000);
+    if (what < 8)
+        register_some(w);
+    else if (what < 10)
+        deregister_some(w);
+    else if (what < 40)
+        run_some(w);
+    else if (what < 50)
+        stop_some(w);
+    else if (what < 90)
+        report_some(w);
+    else if (what < 97)
+        touch_host(w);
+    else
+        pass_time(w);
+}
+
+static int status_index(const char *text)
+{
+    for (int i = 0; i < 3; i++)
+        if (strcmp(statuses[i], text) == 0)
+            return i;
+    print_message("# unexpected status %s\n", text);
+    fail();
+    return -1;
+}
+
+struct sums {
+    int64_t cpu, memory, running, pending;
+};
+
+static void add_task(const json_t *task, struct sums *sums)
+{
+    int status = status_index(json_string_value(json_object_get(task, "lastStatus")));
+    if (status == 2)
+        return;
+    sums->cpu += atoll(json_string_value(json_object_get(task, "cpu")));
+    sums->memory += atoll(json_string_value(json_object_get(task, "memory")));
+    sums->running += status == 1;
+    sums->pending += status == 0;
+}
+
+/* Every task that is remembered: its state is not behind what was seen before; its size counts on
+ * its host. */
+static void check_tasks(struct world *w, struct sums sums[HOSTS])
+{
+    for (size_t i = 0; i < w->task_count; i++) {
+        struct seen_task *seen = &w->tasks[i];
+        fix_ok(w->f, "DescribeTasks", "{'cluster':'%s','tasks':['%s']}", clusters[seen->cluster],
+               seen->arn);
+        const json_t *task = fix_at(w->f->reply, "tasks.0");
+        if (!task) { /* only what has stopped is ever forgotten */
+            assert_int_equal(seen->status, 2);
+            continue;
+        }
+        int status = status_index(json_string_value(json_object_get(task, "lastStatus")));
+        assert_true(status >= seen->status);
+        seen->status = status;
+        const char *at = json_string_value(json_object_get(task, "containerInstanceArn"));
+        for (size_t host = 0; host < HOSTS; host++)
+            if (strcmp(w->hosts[host].id, fix_id(at)) == 0)
+                add_task(task, &sums[host]);
+    }
+}
+
+static void check_ports(const json_t *ports)
+{
+    for (size_t a = 0; a < json_array_size(ports); a++)
+        for (size_t b = a + 1; b < json_array_size(ports); b++)
+            assert_string_not_equal(json_string_value(json_array_get(ports, a)),
+                                    json_string_value(json_array_get(ports, b)));
+}
+
+static void check_hosts(struct world *w)
+{
+    struct sums sums[HOSTS] = {0};
+    check_tasks(w, sums);
+    for (size_t i = 0; i < HOSTS; i++) {
+        fix_ok(w->f, "DescribeContainerInstances", "{'cluster':'%s','containerInstances':['%s']}",
+               clusters[w->hosts[i].cluster], w->hosts[i].id);
+        const json_t *host = fix_at(w->f->reply, "containerInstances.0");
+        assert_true(sums[i].cpu <= 1000 && sums[i].memory <= 1500);
+        assert_int_equal(json_integer_value(fix_at(host, "remainingResources.0.integerValue")),
+                         1000 - sums[i].cpu);
+        assert_int_equal(json_integer_value(fix_at(host, "remainingResources.1.integerValue")),
+                         1500 - sums[i].memory);
+        assert_int_equal(json_integer_value(fix_at(host, "runningTasksCount")), sums[i].running);
+        assert_int_equal(json_integer_value(fix_at(host, "pendingTasksCount")), sums[i].pending);
+        assert_int_equal(json_is_true(fix_at(host, "agentConnected")), w->hosts[i].connected);
+        check_ports(fix_at(host, "remainingResources.2.stringSetValue"));
+        check_ports(fix_at(host, "remainingResources.3.stringSetValue"));
+    }
+}
+
+static void live(uint8_t seed)
+{
+    struct world *w = fl_calloc(1, sizeof(*w));
+    uint8_t bytes[32] = {seed};
+    print_message("# seed %u\n", seed);
+    fl_rand_seed(&w->rand, bytes);
+    w->f = fix_new();
+    w->f->seed = (uint64_t)seed << 32;
+    for (size_t i = 0; i < 2; i++)
+        fix_ok(w->f, "CreateCluster", "{'clusterName':'%s'}", clusters[i]);
+    for (size_t i = 0; i < HOSTS; i++)
+        add_host(w, i);
+    for (size_t i = 0; i < DEFINITIONS; i++)
+        register_some(w);
+    for (int round = 0; round < ROUNDS; round++) {
+        do_something(w);
+        if (below(w, 60) == 0)
+            fix_recover(w->f, below(w, 2));
+        if (round % 250 == 249)
+            check_hosts(w);
+    }
+    fix_recover(w->f, true);
+    check_hosts(w);
+    w->f->now_ms += 24 * (int64_t)FL_CORE_STOPPED_TASK_MS;
+    pass_time(w);
+    fix_recover(w->f, true);
+    fix_free(w->f);
+    free(w);
+}
+
+static void lives_hold_their_promises(FL_UNUSED void **state)
+{
+    for (uint8_t seed = 1; seed <= 4; seed++)
+        live(seed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lives_hold_their_promises),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
