@@ -121,6 +121,7 @@ static inline void fixture_make_layer(struct fixture *f)
     fixture_write(f->layer, "etc/group", "root:x:0:\nweb:x:1002:\nlog:x:1003:web\n");
 }
 
+/* Beside this program (the bench), or in the folder `shim` there (the tests). */
 static inline struct fl_str fixture_libexec(struct fl_arena *arena)
 {
     char path[256] = "";
@@ -128,7 +129,10 @@ static inline struct fl_str fixture_libexec(struct fl_arena *arena)
     if (given)
         return fl_str_of(given);
     FL_ASSERT(readlink("/proc/self/exe", path, sizeof(path) - 1) > 0);
-    return fl_str_printf(arena, "%s/shim", dirname(path));
+    struct fl_str dir = fl_str_dup(arena, fl_str_of(dirname(path)));
+    if (access(fl_str_printf(arena, "%s/fairlead-shim", dir.p).p, X_OK) == 0)
+        return dir;
+    return fl_str_printf(arena, "%s/shim", dir.p);
 }
 
 static inline void fixture_start(struct fixture *f)

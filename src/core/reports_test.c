@@ -176,6 +176,7 @@ static void what_the_user_asked_for_is_kept(FL_UNUSED void **state)
     fix_ok(s.f, "StopTask", "{'task':'%s','reason':'maintenance'}", s.task);
     assert_int_equal(s.f->records_put, 1);
     assert_int_equal(json_array_size(s.f->sent), 1);
+    assert_int_equal(fix_int(s.f, "task.version"), 3);
     fix_ok(s.f, "StopTask", "{'task':'%s','reason':'again'}", s.task);
     assert_int_equal(s.f->records_put, 0);
     assert_int_equal(json_array_size(s.f->sent), 0);

@@ -230,6 +230,13 @@ static int write_started(struct shim *s, int64_t wall_ms)
     return fl_fs_write_fast(s->dir_fd, "started", (struct fl_str){text, (size_t)n}, 0600);
 }
 
+/* Its end must be ours to see: nobody else's child is waited for, nor one reaped already. */
+static bool is_child(pid_t pid)
+{
+    siginfo_t info;
+    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
 /* Runs the runtime and learns the container's first process. 0, or the exit status to end with. */
 static int start_container(struct shim *s)
 {
@@ -255,6 +262,8 @@ static int start_container(struct shim *s)
     int64_t wall_ms = fl_clock_wall_ms();
     int64_t number = process_read_number(s->dir_fd, "pid");
     if (s->runtime_status != 0 || number <= 1)
+        return fail_runtime(s, true);
+    if (!is_child((pid_t)number))
         return fail_runtime(s, true);
     s->pid = (pid_t)number;
     s->start_time = process_start_time(s->pid);

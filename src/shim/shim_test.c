@@ -51,10 +51,17 @@ static int run_shim(void)
 {
     char *argv[] = {(char *)(uintptr_t)shim_path, dir, NULL};
     char *const environment[] = {NULL};
+    posix_spawn_file_actions_t actions;
     pid_t pid;
     int status;
-    assert_int_equal(posix_spawn(&pid, shim_path, NULL, NULL, argv, environment), 0);
+    (void)posix_spawn_file_actions_init(&actions);
+    for (int fd = 0; fd < 3; fd++) /* a shim that hangs must not hold the test's output */
+        (void)posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
+    assert_int_equal(posix_spawn(&pid, shim_path, &actions, NULL, argv, environment), 0);
+    (void)posix_spawn_file_actions_destroy(&actions);
+    (void)alarm(30);
     assert_int_equal(waitpid(pid, &status, 0), pid);
+    (void)alarm(0);
     assert_true(WIFEXITED(status));
     return WEXITSTATUS(status);
 }
@@ -97,6 +104,14 @@ static void lying_runtime_is_a_failure(FL_UNUSED void **state)
     assert_true(fl_str_starts(read_told("failed"), FL_STR("runtime the container runtime ended")));
 }
 
+static void process_of_others_is_a_failure(FL_UNUSED void **state)
+{
+    write_orders("echo 2 > pid", "");
+    assert_int_equal(run_shim(), 1);
+    assert_true(fl_str_starts(read_told("failed"), FL_STR("runtime the container runtime ended")));
+    assert_int_equal(read_told("started").n, 0);
+}
+
 static void bad_orders_are_refused(FL_UNUSED void **state)
 {
     write_orders("exit 0", "nonsense 1\n");
@@ -121,7 +136,7 @@ static void exit_is_told_after_started(FL_UNUSED void **state)
 
 static void early_end_is_not_lost(FL_UNUSED void **state)
 {
-    write_orders("exit 4 & echo $! > pid; sleep 0.1", "");
+    write_orders("(exec sh -c 'exit 4' & echo $! > pid); sleep 0.1", "");
     assert_int_equal(run_shim(), 0);
     assert_true(fl_str_starts(read_told("exit"), FL_STR("4 0 ")));
 }
@@ -145,6 +160,7 @@ int main(int argc, char *argv[])
         cmocka_unit_test_setup_teardown(hanging_runtime_is_ended, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failing_runtime_is_quoted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lying_runtime_is_a_failure, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(process_of_others_is_a_failure, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bad_orders_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(exit_is_told_after_started, set_up, tear_down),
         cmocka_unit_test_setup_teardown(early_end_is_not_lost, set_up, tear_down),
