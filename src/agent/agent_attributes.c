@@ -28,6 +28,7 @@ static const char *const names[] = {
     "com.amazonaws.ecs.capability.logging-driver.json-file",
     "ecs.capability.task-cpu-mem-limit",
     "ecs.capability.full-sync",
+    "ecs.capability.execution-role-awslogs",
 };
 
 struct fl_key_value *fl_agent_capabilities(struct fl_arena *arena, size_t *ret_count)
