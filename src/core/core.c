@@ -119,14 +119,14 @@ static struct fl_record *add_record(struct fl_turn *turn)
     return &turn->records[turn->record_count++];
 }
 
-static struct fl_effect *add_effect(struct fl_turn *turn, enum fl_effect_kind kind)
+static struct fl_core_effect *add_effect(struct fl_turn *turn, enum fl_core_effect_kind kind)
 {
     if (turn->effect_count == turn->effect_cap) {
         turn->effect_cap = FL_MAX(turn->effect_cap * 2, (size_t)8);
         turn->effects = fl_realloc(turn->effects, turn->effect_cap * sizeof(*turn->effects));
     }
-    struct fl_effect *effect = &turn->effects[turn->effect_count++];
-    *effect = (struct fl_effect){.kind = kind};
+    struct fl_core_effect *effect = &turn->effects[turn->effect_count++];
+    *effect = (struct fl_core_effect){.kind = kind};
     return effect;
 }
 
@@ -177,7 +177,7 @@ void fl_send_task(struct fl_decision *d, const struct fl_task *task)
 {
     if (!task->instance || !task->instance->connected)
         return;
-    struct fl_effect *effect = add_effect(d->turn, FL_EFFECT_AGENT_TASK);
+    struct fl_core_effect *effect = add_effect(d->turn, FL_CORE_EFFECT_AGENT_TASK);
     effect->cluster = fl_str_dup(d->arena, task->cluster->rec->name);
     effect->instance = fl_str_dup(d->arena, task->instance->rec->id);
     effect->task = fl_task_object(d, task);
@@ -305,7 +305,7 @@ static struct fl_str error_body(struct fl_decision *d)
     return fl_str_dup(d->arena, fl_buf_str(&buf));
 }
 
-static void command(struct fl_decision *d, const struct fl_event *event)
+static void command(struct fl_decision *d, const struct fl_core_event *event)
 {
     const struct fl_operation *operation = &ecs_service.operations[event->operation];
     fl_handler handler = handler_of(event->operation);
@@ -323,7 +323,7 @@ static void command(struct fl_decision *d, const struct fl_event *event)
                            "The answer would be longer than %d bytes: ask for less at a time.",
                            MAX_REPLY);
     }
-    struct fl_effect *reply = add_effect(d->turn, FL_EFFECT_REPLY);
+    struct fl_core_effect *reply = add_effect(d->turn, FL_CORE_EFFECT_REPLY);
     reply->request_id = event->request_id;
     reply->status = rc == 0 ? 200 : 400;
     reply->body = rc == 0 ? body : error_body(d);
@@ -336,7 +336,7 @@ static void expire_stopped(struct fl_decision *d)
         fl_drop_task(d, RB_MIN(fl_stopped_tree, &d->core->stopped));
 }
 
-void fl_core_step(struct fl_core *core, const struct fl_event *event, struct fl_turn *turn)
+void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struct fl_turn *turn)
 {
     struct fl_decision d = {
         .core = core,
@@ -347,16 +347,16 @@ void fl_core_step(struct fl_core *core, const struct fl_event *event, struct fl_
     };
     fl_rand_seed(&d.rand, event->seed);
     switch (event->kind) {
-    case FL_EVENT_COMMAND:
+    case FL_CORE_EVENT_COMMAND:
         command(&d, event);
         return;
-    case FL_EVENT_AGENT_CONNECTED:
+    case FL_CORE_EVENT_AGENT_CONNECTED:
         fl_agent_connected(&d, event);
         return;
-    case FL_EVENT_AGENT_DISCONNECTED:
+    case FL_CORE_EVENT_AGENT_DISCONNECTED:
         fl_agent_disconnected(&d, event);
         return;
-    case FL_EVENT_TIMER:
+    case FL_CORE_EVENT_TIMER:
         expire_stopped(&d);
         return;
     }

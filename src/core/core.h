@@ -34,23 +34,23 @@ void fl_core_free(struct fl_core *core);
  * server then refuses to start. */
 int fl_core_load(struct fl_core *core, struct fl_str key, struct fl_str value, struct fl_err *err);
 
-enum fl_event_kind {
-    FL_EVENT_COMMAND,            /* an ECS API call */
-    FL_EVENT_AGENT_CONNECTED,    /* an agent opened its ACS session */
-    FL_EVENT_AGENT_DISCONNECTED, /* its session ended */
-    FL_EVENT_TIMER,              /* the time asked for by fl_core_next_due has come */
+enum fl_core_event_kind {
+    FL_CORE_EVENT_COMMAND,            /* an ECS API call */
+    FL_CORE_EVENT_AGENT_CONNECTED,    /* an agent opened its ACS session */
+    FL_CORE_EVENT_AGENT_DISCONNECTED, /* its session ended */
+    FL_CORE_EVENT_TIMER,              /* the time asked for by fl_core_next_due has come */
 };
 
-struct fl_event {
-    enum fl_event_kind kind;
+struct fl_core_event {
+    enum fl_core_event_kind kind;
     int64_t now_ms;
     uint8_t seed[32];
-    /* FL_EVENT_COMMAND */
+    /* FL_CORE_EVENT_COMMAND */
     uint64_t request_id;
     int operation;     /* enum ecs_operation */
     const void *input; /* the operation's decoded and validated input */
     size_t input_size; /* bytes of the request's body, for limits on size */
-    /* FL_EVENT_AGENT_… */
+    /* FL_CORE_EVENT_AGENT_… */
     struct fl_str cluster;  /* name */
     struct fl_str instance; /* id */
     uint64_t session;       /* tells a newer session of the same instance from an older */
@@ -65,13 +65,13 @@ struct fl_record {
     struct fl_str value;
 };
 
-enum fl_effect_kind {
-    FL_EFFECT_REPLY,      /* answer request_id with status and body (JSON) */
-    FL_EFFECT_AGENT_TASK, /* send task (a protocol Task object) to the instance's agent */
+enum fl_core_effect_kind {
+    FL_CORE_EFFECT_REPLY,      /* answer request_id with status and body (JSON) */
+    FL_CORE_EFFECT_AGENT_TASK, /* send task (a protocol Task object) to the instance's agent */
 };
 
-struct fl_effect {
-    enum fl_effect_kind kind;
+struct fl_core_effect {
+    enum fl_core_effect_kind kind;
     uint64_t request_id;
     unsigned status;
     struct fl_str body;
@@ -86,7 +86,7 @@ struct fl_turn {
     struct fl_arena *arena;
     struct fl_record *records;
     size_t record_count, record_cap;
-    struct fl_effect *effects;
+    struct fl_core_effect *effects;
     size_t effect_count, effect_cap;
 };
 
@@ -94,9 +94,9 @@ void fl_turn_init(struct fl_turn *turn);
 void fl_turn_free(struct fl_turn *turn);
 
 /* Decides and applies one event; records and effects are appended to the turn. */
-void fl_core_step(struct fl_core *core, const struct fl_event *event, struct fl_turn *turn);
+void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struct fl_turn *turn);
 
-/* When FL_EVENT_TIMER is due next (wall clock), or INT64_MAX. */
+/* When FL_CORE_EVENT_TIMER is due next (wall clock), or INT64_MAX. */
 int64_t fl_core_next_due(const struct fl_core *core);
 
 /* May an agent open a session for this instance? False for one that is unknown or INACTIVE. */

@@ -142,16 +142,16 @@ static inline json_t *fix_parse(struct fl_str text)
     return json;
 }
 
-static inline void fix_take_effect(struct fix *f, const struct fl_effect *effect)
+static inline void fix_take_effect(struct fix *f, const struct fl_core_effect *effect)
 {
     switch (effect->kind) {
-    case FL_EFFECT_REPLY:
+    case FL_CORE_EFFECT_REPLY:
         assert_null(f->reply);
         f->status = effect->status;
         f->reply = fix_parse(effect->body);
         f->reply_text = fl_strndup(effect->body.p, effect->body.n);
         return;
-    case FL_EFFECT_AGENT_TASK:
+    case FL_CORE_EFFECT_AGENT_TASK:
         json_array_append_new(f->sent,
                               json_pack("{s:s%, s:s%, s:o}", "cluster", effect->cluster.p,
                                         effect->cluster.n, "instance", effect->instance.p,
@@ -161,7 +161,7 @@ static inline void fix_take_effect(struct fix *f, const struct fl_effect *effect
 }
 
 /* Steps the core with an event whose time and seed are the fixture's. */
-static inline void fix_step(struct fix *f, struct fl_event *event)
+static inline void fix_step(struct fix *f, struct fl_core_event *event)
 {
     struct fl_turn turn;
     event->now_ms = f->now_ms;
@@ -196,8 +196,8 @@ static inline unsigned fix_send(struct fix *f, const char *operation, struct fl_
         f->reply = json_pack("{s:s, s:s}", "__type", "shape", "message", err.text);
         return f->status;
     }
-    struct fl_event event = {
-        .kind = FL_EVENT_COMMAND,
+    struct fl_core_event event = {
+        .kind = FL_CORE_EVENT_COMMAND,
         .request_id = 7,
         .operation = index,
         .input = input,
@@ -278,10 +278,10 @@ static inline size_t fix_size(const struct fix *f, const char *path)
         assert_int_equal(json_array_size((f)->sent), 0);                                           \
     } while (0)
 
-static inline void fix_agent_event(struct fix *f, enum fl_event_kind kind, const char *cluster,
+static inline void fix_agent_event(struct fix *f, enum fl_core_event_kind kind, const char *cluster,
                                    const char *instance, uint64_t session)
 {
-    struct fl_event event = {
+    struct fl_core_event event = {
         .kind = kind,
         .cluster = fl_str_of(cluster),
         .instance = fl_str_of(instance),
@@ -305,14 +305,14 @@ static inline uint64_t fix_connect(struct fix *f, const char *cluster, const cha
     (void)snprintf(s->instance, sizeof(s->instance), "%s", instance);
     s->session = f->next_session++;
     f->session_count = FL_MAX(f->session_count, at + 1);
-    fix_agent_event(f, FL_EVENT_AGENT_CONNECTED, cluster, instance, s->session);
+    fix_agent_event(f, FL_CORE_EVENT_AGENT_CONNECTED, cluster, instance, s->session);
     return s->session;
 }
 
 static inline void fix_disconnect(struct fix *f, const char *cluster, const char *instance,
                                   uint64_t session)
 {
-    fix_agent_event(f, FL_EVENT_AGENT_DISCONNECTED, cluster, instance, session);
+    fix_agent_event(f, FL_CORE_EVENT_AGENT_DISCONNECTED, cluster, instance, session);
     for (size_t i = 0; i < f->session_count; i++)
         if (f->sessions[i].session == session)
             f->sessions[i].session = 0;
@@ -320,7 +320,7 @@ static inline void fix_disconnect(struct fix *f, const char *cluster, const char
 
 static inline void fix_timer(struct fix *f)
 {
-    struct fl_event event = {.kind = FL_EVENT_TIMER};
+    struct fl_core_event event = {.kind = FL_CORE_EVENT_TIMER};
     fix_step(f, &event);
 }
 
@@ -370,7 +370,7 @@ static inline void fix_reconnect(struct fix *f)
         const struct fix_session *s = &f->sessions[i];
         if (!s->session)
             continue;
-        fix_agent_event(f, FL_EVENT_AGENT_CONNECTED, s->cluster, s->instance, s->session);
+        fix_agent_event(f, FL_CORE_EVENT_AGENT_CONNECTED, s->cluster, s->instance, s->session);
         assert_int_equal(f->records_put, 0);
     }
 }

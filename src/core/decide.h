@@ -69,8 +69,8 @@ int fl_register_instance(struct fl_decision *d, const void *input, void *output)
 int fl_describe_instances(struct fl_decision *d, const void *input, void *output);
 int fl_list_instances(struct fl_decision *d, const void *input, void *output);
 int fl_discover_poll_endpoint(struct fl_decision *d, const void *input, void *output);
-void fl_agent_connected(struct fl_decision *d, const struct fl_event *event);
-void fl_agent_disconnected(struct fl_decision *d, const struct fl_event *event);
+void fl_agent_connected(struct fl_decision *d, const struct fl_core_event *event);
+void fl_agent_disconnected(struct fl_decision *d, const struct fl_core_event *event);
 /* reports.c */
 int fl_submit_task_state(struct fl_decision *d, const void *input, void *output);
 int fl_submit_container_state(struct fl_decision *d, const void *input, void *output);

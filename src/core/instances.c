@@ -350,13 +350,13 @@ static void send_outstanding(struct fl_decision *d, struct fl_instance *instance
             fl_send_task(d, task);
 }
 
-static struct fl_instance *find_instance(struct fl_decision *d, const struct fl_event *event)
+static struct fl_instance *find_instance(struct fl_decision *d, const struct fl_core_event *event)
 {
     struct fl_cluster *cluster = fl_state_cluster(d->core, event->cluster);
     return cluster ? fl_state_instance(cluster, event->instance) : NULL;
 }
 
-void fl_agent_connected(struct fl_decision *d, const struct fl_event *event)
+void fl_agent_connected(struct fl_decision *d, const struct fl_core_event *event)
 {
     struct fl_instance *instance = find_instance(d, event);
     if (!instance)
@@ -372,7 +372,7 @@ void fl_agent_connected(struct fl_decision *d, const struct fl_event *event)
     send_outstanding(d, instance);
 }
 
-void fl_agent_disconnected(struct fl_decision *d, const struct fl_event *event)
+void fl_agent_disconnected(struct fl_decision *d, const struct fl_core_event *event)
 {
     struct fl_instance *instance = find_instance(d, event);
     if (instance && instance->session == event->session)

@@ -144,9 +144,9 @@ static void an_older_sessions_end_does_not_disconnect(FL_UNUSED void **state)
     fix_disconnect(f, "default", id, second);
     assert_false(is_connected(f, id));
     fix_disconnect(f, "default", id, second);
-    fix_agent_event(f, FL_EVENT_AGENT_CONNECTED, "default", "nope", 99);
-    fix_agent_event(f, FL_EVENT_AGENT_CONNECTED, "nope", id, 99);
-    fix_agent_event(f, FL_EVENT_AGENT_DISCONNECTED, "nope", "nope", 99);
+    fix_agent_event(f, FL_CORE_EVENT_AGENT_CONNECTED, "default", "nope", 99);
+    fix_agent_event(f, FL_CORE_EVENT_AGENT_CONNECTED, "nope", id, 99);
+    fix_agent_event(f, FL_CORE_EVENT_AGENT_DISCONNECTED, "nope", "nope", 99);
     assert_int_equal(f->records_put, 0);
     assert_false(is_connected(f, id));
     assert_true(fl_core_instance_active(f->core, FL_STR("default"), fl_str_of(id)));

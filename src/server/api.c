@@ -171,8 +171,8 @@ static void call_ecs(struct call *call, int operation)
                                                                 : "InvalidParameterException");
     if (!input)
         return;
-    struct fl_event event = {
-        .kind = FL_EVENT_COMMAND,
+    struct fl_core_event event = {
+        .kind = FL_CORE_EVENT_COMMAND,
         .request_id = (uint64_t)(uintptr_t)call->exchange,
         .operation = operation,
         .input = input,

@@ -61,7 +61,7 @@ static void on_idle(FL_UNUSED uv_idle_t *handle)
 {
 }
 
-void fl_engine_step(struct fl_engine *engine, struct fl_event *event)
+void fl_engine_step(struct fl_engine *engine, struct fl_core_event *event)
 {
     event->now_ms = fl_clock_wall_ms();
     fl_random_bytes(event->seed, sizeof(event->seed));
@@ -77,7 +77,7 @@ void fl_engine_step(struct fl_engine *engine, struct fl_event *event)
 static void on_due(uv_timer_t *timer)
 {
     struct fl_engine *engine = timer->data;
-    struct fl_event event = {.kind = FL_EVENT_TIMER};
+    struct fl_core_event event = {.kind = FL_CORE_EVENT_TIMER};
     engine->due_ms = INT64_MAX;
     fl_engine_step(engine, &event);
 }

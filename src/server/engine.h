@@ -11,7 +11,7 @@ struct fl_engine;
 
 struct fl_engine_callbacks {
     /* An effect whose turn is durable; valid during the call. */
-    void (*effect)(void *context, const struct fl_effect *effect);
+    void (*effect)(void *context, const struct fl_core_effect *effect);
     /* After the last effect of a turn. */
     void (*turn_done)(void *context);
 };
@@ -24,4 +24,4 @@ int fl_engine_open(uv_loop_t *loop, struct fl_core *core, struct fl_store *store
 void fl_engine_close(struct fl_engine *engine);
 
 /* Decides an event now, in the turn that is open; time and seed are filled in here. */
-void fl_engine_step(struct fl_engine *engine, struct fl_event *event);
+void fl_engine_step(struct fl_engine *engine, struct fl_core_event *event);

@@ -20,14 +20,14 @@ struct server {
     bool is_stopping;
 };
 
-static void on_effect(void *context, const struct fl_effect *effect)
+static void on_effect(void *context, const struct fl_core_effect *effect)
 {
     struct server *server = context;
     switch (effect->kind) {
-    case FL_EFFECT_REPLY:
+    case FL_CORE_EFFECT_REPLY:
         fl_api_reply(effect->request_id, effect->status, effect->body);
         return;
-    case FL_EFFECT_AGENT_TASK:
+    case FL_CORE_EFFECT_AGENT_TASK:
         fl_sessions_task(server->api.sessions, effect);
         return;
     }

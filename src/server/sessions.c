@@ -123,7 +123,7 @@ static void send_payload(struct session *session)
     fl_arena_reset(session->task_arena);
 }
 
-void fl_sessions_task(struct fl_sessions *sessions, const struct fl_effect *effect)
+void fl_sessions_task(struct fl_sessions *sessions, const struct fl_core_effect *effect)
 {
     struct session *session = find(sessions, effect->cluster, effect->instance);
     if (!session || session->is_closing)
@@ -173,7 +173,8 @@ static void on_message(void *context, FL_UNUSED struct fl_ws *ws, struct fl_str 
     fl_acs_message_release(&message);
 }
 
-static void tell_core(struct session *session, enum fl_event_kind kind, struct fl_event *event)
+static void tell_core(struct session *session, enum fl_core_event_kind kind,
+                      struct fl_core_event *event)
 {
     event->kind = kind;
     event->cluster = session->cluster;
@@ -191,8 +192,8 @@ static void on_closed(void *context, FL_UNUSED struct fl_ws *ws, FL_UNUSED uint1
         (void)RB_REMOVE(session_tree, &sessions->tree, session);
     sessions->count--;
     if (sessions->engine) {
-        struct fl_event event = {0};
-        tell_core(session, FL_EVENT_AGENT_DISCONNECTED, &event);
+        struct fl_core_event event = {0};
+        tell_core(session, FL_CORE_EVENT_AGENT_DISCONNECTED, &event);
     }
     session_drop(session);
 }
@@ -242,7 +243,7 @@ void fl_sessions_accept(struct fl_sessions *sessions, struct fl_http_exchange *e
     struct fl_arena *arena = exchange->arena;
     struct fl_str cluster_arn = fl_url_parameter(arena, exchange->query, "clusterArn");
     struct fl_str instance_arn = fl_url_parameter(arena, exchange->query, "containerInstanceArn");
-    struct fl_event event = {
+    struct fl_core_event event = {
         .agent_version = fl_url_parameter(arena, exchange->query, "agentVersion"),
         .agent_hash = fl_url_parameter(arena, exchange->query, "agentHash"),
         .docker_version = fl_url_parameter(arena, exchange->query, "dockerVersion"),
@@ -269,7 +270,7 @@ void fl_sessions_accept(struct fl_sessions *sessions, struct fl_http_exchange *e
     }
     register_session(session);
     fl_log_info("agent of instance %.*s connected", FL_STR_ARG(session->instance));
-    tell_core(session, FL_EVENT_AGENT_CONNECTED, &event);
+    tell_core(session, FL_CORE_EVENT_AGENT_CONNECTED, &event);
 }
 
 static void on_heartbeat(uv_timer_t *timer)

@@ -73,11 +73,24 @@ static void accept_task(struct fl_step *step, const struct fl_brain_order *order
     fl_brain_settle(step, task);
 }
 
+/* Who gives orders about a task whose end it has acknowledged has forgotten that: it is told again.
+ */
+static void repeat_end(struct fl_step *step, struct fl_task *task)
+{
+    if (task->acked_seq == task->change_seq)
+        task->change_seq++;
+    task->cleanup_due_ms = 0;
+    fl_brain_mark(step->brain, task);
+    fl_brain_report(step, task);
+}
+
 static void obey(struct fl_step *step, const struct fl_brain_order *order, struct fl_rand *rand)
 {
     struct fl_task *task = fl_brain_find(step->brain, order->arn);
     if (!task) {
         accept_task(step, order, rand);
+    } else if (task->status == FL_TASK_STOPPED) {
+        repeat_end(step, task);
     } else if (order->spec && !order->spec->desired_running && task->desired_running) {
         fl_brain_stop_task(step, task);
         fl_brain_settle(step, task);

@@ -326,6 +326,24 @@ static void repeated_payloads_change_nothing(FL_UNUSED void **state)
     rig_free(rig);
 }
 
+static void an_order_for_an_ended_task_is_answered_with_its_end(FL_UNUSED void **state)
+{
+    struct rig *rig = rig_new();
+    start(rig, 1);
+    run(rig, "web");
+    acked(rig, 1);
+    process(rig, FL_EVENT_EXITED, "web", 0, false);
+    start(rig, 1);
+    assert_string_equal(rig->effects, "ack");
+    acked(rig, 2);
+    start(rig, 1);
+    assert_string_equal(rig->effects, "report STOPPED, ack");
+    assert_int_equal(fl_brain_next_due(rig->brain), INT64_MAX);
+    acked(rig, 3);
+    assert_int_equal(fl_brain_next_due(rig->brain), 10000);
+    rig_free(rig);
+}
+
 static void an_older_epoch_is_refused(FL_UNUSED void **state)
 {
     struct rig *rig = rig_new();
@@ -483,6 +501,7 @@ int main(void)
         cmocka_unit_test(failures_have_ecs_names),
         cmocka_unit_test(an_oom_kill_is_named),
         cmocka_unit_test(repeated_payloads_change_nothing),
+        cmocka_unit_test(an_order_for_an_ended_task_is_answered_with_its_end),
         cmocka_unit_test(an_older_epoch_is_refused),
         cmocka_unit_test(what_cannot_be_read_is_reported_stopped),
         cmocka_unit_test(reports_coalesce_while_one_is_under_way),
