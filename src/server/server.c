@@ -127,8 +127,11 @@ static void close_server(struct server *server)
         fl_store_close(server->store);
     if (server->api.logs)
         fl_logs_close(server->api.logs);
+    for (size_t i = 0; i < FL_ARRAY_SIZE(server->signals); i++)
+        uv_close((uv_handle_t *)&server->signals[i], NULL);
     for (int i = 0; i < 100 && uv_run(&server->loop, UV_RUN_NOWAIT); i++)
         ;
+    (void)uv_loop_close(&server->loop);
     fl_core_free(server->core);
     fl_keys_free(server->api.keys);
     fl_sigv4_cache_free(server->api.cache);
