@@ -128,9 +128,27 @@ static struct fl_str strip_stamp(struct fl_str line)
     return line;
 }
 
+/* runc's `time="…" level=error msg="…"`: the message without its quotes and backslashes. */
+static struct fl_str take_message(struct fl_str line, struct fl_arena *arena)
+{
+    static const char key[] = " msg=\"";
+    const char *start = memmem(line.p, line.n, key, strlen(key));
+    if (!start)
+        return line;
+    struct fl_str rest = fl_str_from(line, (size_t)(start - line.p) + strlen(key));
+    char *text = fl_arena_alloc(arena, rest.n + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < rest.n && rest.p[i] != '"'; i++) {
+        if (rest.p[i] == '\\' && i + 1 < rest.n)
+            i++;
+        text[n++] = rest.p[i];
+    }
+    return (struct fl_str){text, n};
+}
+
 struct fl_str fl_runtime_sentence(struct fl_str raw, struct fl_arena *arena)
 {
-    struct fl_str line = strip_stamp(last_line(raw));
+    struct fl_str line = take_message(strip_stamp(last_line(raw)), arena);
     const char *start = "OCI runtime create failed: unable to start container process";
     if (fl_str_contains(line, FL_STR("not found in $PATH")))
         return fl_str_printf(arena,

@@ -231,7 +231,7 @@ def test_pipelined_requests_are_answered_in_order(lone):
     b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999\r\n\r\n{}",
     b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n{}",
     b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n",
-    b"GET /acs/ws?" + b"clusterArn=%00%ff&" * 1000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /acs/ws?" + b"clusterArn=%00%ff&" * 400 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /acs/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
     b"BREW /../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n",
     b"POST / HTTP/1.1\r\n folded: y\r\nHost: x\r\n\r\n",
@@ -401,6 +401,21 @@ def test_endless_fragments_end_the_session(lone):
     assert lone.resident_mib() < before + 64
 
 
+@pytest.mark.parametrize("payload", [b"", b"x" * 125], ids=["empty", "full"])
+def test_pings_whose_answers_nobody_reads_end_the_session(lone, payload):
+    before, pings = lone.resident_mib(), 0
+    mask = b"\0\0\0\0"
+    flood = (bytes([0x89, 0x80 | len(payload)]) + mask + payload) * 20000
+    with lone.session(lone.register_host()) as session:
+        session.sock.settimeout(20)
+        with contextlib.suppress(OSError):
+            while pings < 6000000:
+                session.sock.sendall(flood)
+                pings += 20000
+    assert lone.resident_mib() < before + 150
+    assert pings < 6000000
+
+
 MESSAGES = [
     "", "null", "7", '"x"', "[]", "{}", "{", "[" * 100, '{"type":7,"message":{}}',
     '{"type":"AckRequest"}', '{"type":"AckRequest","message":7}',
@@ -430,6 +445,17 @@ def test_messages_that_make_no_sense_are_passed_over(lone):
     log = pathlib.Path(lone.log.name).read_bytes()
     assert b"\x1b" not in log
     assert all(line[:2] == b"20" for line in log.splitlines() if line)
+
+
+def test_clients_that_do_not_wait_for_the_answer_leave_nothing(lone):
+    before = lone.descriptors()
+    for i in range(200):
+        body = json.dumps({"clusterName": f"unread-{i % 10}"}).encode()
+        with socket.create_connection(("127.0.0.1", lone.port), timeout=5) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", i % 2, 0))
+            sock.sendall(lone.head(body, f"{ECS}.CreateCluster") +
+                         b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    clusters.until(lambda: lone.descriptors() <= before + 2, what="closed connections")
 
 
 def test_sessions_by_the_hundred_leave_nothing(lone):
