@@ -4,7 +4,7 @@
 BUILD := build
 AS_USER := tools/as-user.sh
 
-.PHONY: all setup check demo bench format clean
+.PHONY: all setup check demo bench fuzz format clean
 
 all:
 	@$(AS_USER) tools/build.sh $(BUILD)
@@ -31,8 +31,16 @@ bench:
 	@$(AS_USER) tools/venv.sh
 	@.venv/bin/python bench/run.py
 
+# For example TARGET=wire-json SECONDS=300; without a target it lists them.
+TARGET :=
+SECONDS := 60
+
+fuzz:
+	@$(AS_USER) tools/build.sh $(BUILD)-fuzz fuzz
+	@$(AS_USER) tools/fuzz.sh $(BUILD)-fuzz "$(TARGET)" $(SECONDS)
+
 format:
 	@find src tests bench -name '*.[ch]' -exec clang-format -i {} +
 
 clean:
-	@rm -rf $(BUILD) $(BUILD)-clang
+	@rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-fuzz

@@ -206,6 +206,18 @@ static void runtimes_words_become_dockers(FL_UNUSED void **state)
     }
 }
 
+static void ids_are_plain_words(FL_UNUSED void **state)
+{
+    static const char *const bad[] = {"",    ".",       "..", "../x", "a/b", "a\nrun /bin/sh",
+                                      "a b", "\xc3\xa4"};
+    static const char too_long[FL_RUNTIME_ID_MAX + 2] = {0};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(bad); i++)
+        assert_false(fl_runtime_id_is_valid(fl_str_of(bad[i])));
+    assert_false(fl_runtime_id_is_valid((struct fl_str){too_long, sizeof(too_long) - 1}));
+    assert_true(fl_runtime_id_is_valid(FL_STR("0123456789abcdef0123456789abcdef")));
+    assert_true(fl_runtime_id_is_valid(FL_STR("a-b_C")));
+}
+
 static void signals_have_names(FL_UNUSED void **state)
 {
     assert_int_equal(fl_runtime_signal_number(FL_STR("SIGTERM")), SIGTERM);
@@ -426,6 +438,7 @@ int main(void)
         cmocka_unit_test(unknown_users_are_refused),
         cmocka_unit_test(etc_is_read_within_layers),
         cmocka_unit_test(runtimes_words_become_dockers),
+        cmocka_unit_test(ids_are_plain_words),
         cmocka_unit_test(signals_have_names),
         cmocka_unit_test(limits_have_names),
         cmocka_unit_test(config_has_the_defaults),

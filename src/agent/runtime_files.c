@@ -1,4 +1,5 @@
 /* A container's directory and its process: paths, words of small files, identity of processes. */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -7,6 +8,15 @@
 
 #include "agent/runtime_internal.h"
 #include "base/fs.h"
+
+/* What becomes part of paths and of lines of orders; the control plane chose it. */
+bool fl_runtime_id_is_valid(struct fl_str id)
+{
+    for (size_t i = 0; i < id.n; i++)
+        if (!isalnum((unsigned char)id.p[i]) && id.p[i] != '-' && id.p[i] != '_')
+            return false;
+    return id.n > 0 && id.n <= FL_RUNTIME_ID_MAX;
+}
 
 struct fl_str fl_runtime_dir(const struct fl_runtime *runtime, struct fl_str id,
                              struct fl_arena *arena)

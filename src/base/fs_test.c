@@ -67,7 +67,7 @@ static void a_tree_of_any_depth_goes_with_few_descriptors(void **state)
 {
     struct fixture *f = *state;
     struct rlimit old, few;
-    make_deep(f->fd, 5000);
+    make_deep(f->fd, 1000);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
     few = (struct rlimit){100, old.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);

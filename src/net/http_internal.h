@@ -34,6 +34,7 @@ struct fl_http_connection {
     int64_t deadline_ms; /* none while answering or upgraded */
     int64_t waiting_since_ms;
     bool first_byte_seen; /* of the request waited for */
+    bool evicted;         /* its socket was shut down to make room */
     bool is_loopback;
     char peer[INET6_ADDRSTRLEN];
     struct fl_ws *ws;
@@ -70,7 +71,8 @@ struct fl_http_server {
     size_t body_bytes; /* of all requests on their way in */
     bool stopping;
     uint16_t port;
-    LIST_HEAD(, fl_http_connection) connections;
+    LIST_HEAD(, fl_http_connection) connections; /* newest first */
+    unsigned connection_count;
 };
 
 /* To be called right after start. */
