@@ -22,8 +22,8 @@ struct names {
 };
 
 struct state {
-    struct bytes durable;         /* a file's */
-    struct names names;           /* a directory's */
+    struct bytes durable;            /* a file's */
+    struct names names;              /* a directory's */
     const struct proof_op **waiting; /* not synced, in order */
     size_t count, cap;
 };
@@ -43,7 +43,7 @@ struct fate {
     uint32_t keep_of_8; /* the chance that an operation survives */
     bool tear;
     bool shuffle;
-    bool rubbish; /* lost writes beyond the end leave zeros or rubbish */
+    bool rubbish;  /* lost writes beyond the end leave zeros or rubbish */
     int favourite; /* the node that keeps everything, or -1 */
 };
 
@@ -204,8 +204,10 @@ static void apply_by_fate(struct bytes *bytes, const struct proof_op *op, const 
 
 static void fail_sync(struct proof_replay *replay, struct state *state)
 {
-    struct fate fate = {.rng = &replay->rng, .keep_of_8 = proof_below(&replay->rng, 9),
-                        .tear = proof_below(&replay->rng, 2), .favourite = -1};
+    struct fate fate = {.rng = &replay->rng,
+                        .keep_of_8 = proof_below(&replay->rng, 9),
+                        .tear = proof_below(&replay->rng, 2),
+                        .favourite = -1};
     for (size_t i = 0; i < state->count; i++)
         apply_by_fate(&state->durable, state->waiting[i], &fate);
     replay->pending -= state->count;

@@ -144,8 +144,8 @@ int proof_disk_create(struct proof_disk *disk, int dir, const char *name, bool i
     int node = disk->node_count++;
     disk->nodes[node] = (struct proof_node){.is_dir = is_dir};
     const char *kept = set_name(disk, dir, name, node);
-    proof_disk_add(
-        disk, &(struct proof_op){.kind = PROOF_LINK, .node = dir, .target = node, .to = kept});
+    proof_disk_add(disk,
+                   &(struct proof_op){.kind = PROOF_LINK, .node = dir, .target = node, .to = kept});
     return node;
 }
 

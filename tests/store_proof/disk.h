@@ -89,13 +89,14 @@ struct proof_disk {
     struct proof_plan plan;
     uint32_t calls;    /* of the present process */
     uint32_t injected; /* how many of them failed by plan */
+    uint32_t undone;   /* how much work was refused and the process went on */
     struct proof_node nodes[PROOF_MAX_NODES];
     int node_count;
     struct proof_op ops[PROOF_MAX_OPS];
     size_t op_count;
-    size_t first_op;                  /* those before it made the start, which no power cut touches */
-    uint8_t start[PROOF_MODEL_SIZE];  /* the subject's model at first_op */
-    uint8_t model[PROOF_MODEL_SIZE];  /* and now */
+    size_t first_op; /* those before it made the start, which no power cut touches */
+    uint8_t start[PROOF_MODEL_SIZE]; /* the subject's model at first_op */
+    uint8_t model[PROOF_MODEL_SIZE]; /* and now */
     void (*apply)(void *model, const struct proof_mark *mark);
     char complaint[512];
     size_t arena_used;

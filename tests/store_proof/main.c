@@ -1,10 +1,10 @@
 /* store-proof: what our files promise, tried against power cuts and failing calls.
  *
- *   store-proof [--states N] [--failing N] [--seed S] [--subject NAME] [--only RUN] [--drop-syncs]
+ *   store-proof [--states N] [--failing N] [--stride N] [--seed S] [--subject NAME] [--only RUN]
  *
- * Each subject gets N states, and each of its calls fails in each way for N seeds. --only repeats
- * one run from the seed that a failure prints. With --drop-syncs every sync is left out, and the
- * proof must find that. */
+ * Each subject gets N states (--states), and each of its calls, or one in --stride of them, fails
+ * in each way for N workloads (--failing). --only repeats one run from the number that a failure
+ * prints. Every time some runs leave out all syncs, and the proof must find that. */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -16,12 +16,12 @@
 #include "run.h"
 
 struct options {
-    uint64_t states, failing, seed, only;
+    uint64_t states, failing, stride, seed, only;
     const char *subject;
     bool drop_syncs;
 };
 
-static const struct proof_subject *const subjects[] = {&proof_store};
+static const struct proof_subject *const subjects[] = {&proof_store, &proof_logs, &proof_files};
 static int tests, failed;
 
 static double now_s(void)
@@ -39,12 +39,11 @@ static void report(bool good, const struct proof_subject *subject, const char *w
 }
 
 static bool try_run(struct proof_disk *disk, const struct proof_subject *subject, uint64_t seed,
-                    uint64_t max_states, const struct options *options,
-                    struct proof_totals *totals)
+                    uint64_t max_states, const struct options *options, struct proof_totals *totals)
 {
     char why[800];
-    bool good = proof_run(disk, subject, seed, max_states, options->drop_syncs, totals, why,
-                          sizeof(why));
+    bool good =
+        proof_run(disk, subject, seed, max_states, options->drop_syncs, totals, why, sizeof(why));
     if (!good && !options->drop_syncs)
         (void)printf("# %s: %s\n# repeat: store-proof --subject %s --only %" PRIu64 "\n",
                      subject->name, why, subject->name, seed);
@@ -59,8 +58,8 @@ static void power_cuts(struct proof_disk *disk, const struct proof_subject *subj
     uint64_t wrong = 0;
     char text[200];
     for (uint64_t i = 0; totals.states < options->states && wrong < 3; i++)
-        wrong += !try_run(disk, subject, proof_mix(options->seed, i), options->states, options,
-                          &totals);
+        wrong +=
+            !try_run(disk, subject, proof_mix(options->seed, i), options->states, options, &totals);
     (void)snprintf(text, sizeof(text),
                    "%" PRIu64 " power cuts over %" PRIu64 " processes, %" PRIu64
                    " runs wrong (seed %" PRIu64 ", %.0f states/s)",
@@ -93,13 +92,14 @@ static const struct proof_plan failures[] = {
     {.error = ENOSPC, .forever = true, .cut_short = true},
 };
 
-/* Every call of one workload fails in one way. */
+/* The calls of one workload fail in one way, one after the other. */
 static bool fail_each_call(struct proof_disk *disk, const struct proof_subject *subject,
-                           uint64_t seed, struct proof_plan plan, struct proof_totals *totals)
+                           uint64_t seed, struct proof_plan plan, uint32_t stride,
+                           struct proof_totals *totals)
 {
     char why[800];
     bool more = true;
-    for (plan.fail_at = 1; more; plan.fail_at++) {
+    for (plan.fail_at = 1 + (uint32_t)(seed % stride); more; plan.fail_at += stride) {
         if (proof_run_failing(disk, subject, seed, &plan, totals, why, sizeof(why), &more))
             continue;
         (void)printf("# %s: call %u fails with %s%s%s, workload %" PRIu64 ": %s\n", subject->name,
@@ -119,13 +119,14 @@ static void failing_calls(struct proof_disk *disk, const struct proof_subject *s
     for (uint64_t i = 0; i < options->failing; i++)
         for (size_t j = 0; j < FL_ARRAY_SIZE(failures); j++)
             good &= fail_each_call(disk, subject, proof_mix(options->seed, 1000 + i), failures[j],
-                                   &totals);
+                                   (uint32_t)options->stride, &totals);
     (void)snprintf(text, sizeof(text),
-                   "%" PRIu64 " workloads with failing calls, %" PRIu64 " failures injected, %" PRIu64
-                   " processes stopped, %" PRIu64 " refused, %" PRIu64 " power cuts (seed %" PRIu64
-                   ")",
-                   totals.runs, totals.injected, totals.stops, totals.refusals, totals.states,
-                   options->seed);
+                   "%" PRIu64 " workloads with failing calls, %" PRIu64
+                   " failures injected, %" PRIu64 " processes stopped, %" PRIu64
+                   " refused to start, %" PRIu64 " transactions undone, %" PRIu64
+                   " power cuts (seed %" PRIu64 ")",
+                   totals.runs, totals.injected, totals.stops, totals.refusals, totals.undone,
+                   totals.states, options->seed);
     report(good, subject, text);
 }
 
@@ -150,12 +151,15 @@ static void prove(struct proof_disk *disk, const struct proof_subject *subject,
 static struct options parse(int argc, char **argv)
 {
     static const struct option names[] = {
-        {"states", required_argument, NULL, 'n'},  {"failing", required_argument, NULL, 'f'},
-        {"seed", required_argument, NULL, 's'},    {"subject", required_argument, NULL, 'u'},
-        {"only", required_argument, NULL, 'o'},    {"drop-syncs", no_argument, NULL, 'd'},
+        {"states", required_argument, NULL, 'n'},
+        {"failing", required_argument, NULL, 'f'},
+        {"seed", required_argument, NULL, 's'},
+        {"subject", required_argument, NULL, 'u'},
+        {"only", required_argument, NULL, 'o'},
+        {"stride", required_argument, NULL, 'r'},
         {0},
     };
-    struct options options = {.states = 700, .failing = 1, .seed = 1};
+    struct options options = {.states = 700, .failing = 1, .stride = 20, .seed = 1};
     int option;
     while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
         if (option == 'n')
@@ -168,8 +172,8 @@ static struct options parse(int argc, char **argv)
             options.subject = optarg;
         else if (option == 'o')
             options.only = strtoull(optarg, NULL, 10);
-        else if (option == 'd')
-            options.drop_syncs = true;
+        else if (option == 'r')
+            options.stride = FL_MAX(strtoull(optarg, NULL, 10), 1);
         else
             exit(2);
     }

@@ -47,7 +47,8 @@ static bool judge(struct proof_disk *disk, const struct proof_subject *subject, 
         totals->refusals++;
         return true;
     }
-    if (code == FL_STORE_EXIT && disk->injected && lines == 1 && subject->may_stop) {
+    if (code == FL_STORE_EXIT && disk->injected && subject->may_stop &&
+        (lines == 1 || (subject->goes_on && (uint32_t)lines == disk->undone + 1))) {
         totals->stops++;
         return true;
     }
@@ -73,6 +74,7 @@ static bool live(struct proof_disk *disk, const struct proof_subject *subject, u
     FL_ASSERT(waitpid(pid, &status, 0) == pid);
     totals->lives++;
     totals->injected += disk->plan.kill ? 0 : disk->injected;
+    totals->undone += disk->undone;
     return judge(disk, subject, status, read_text(err_fd, text), text, totals, why, size);
 }
 
@@ -175,7 +177,8 @@ bool proof_run(struct proof_disk *disk, const struct proof_subject *subject, uin
             if (!live(disk, subject, proof_random(&rng), totals, why, size))
                 return false;
         }
-        if (!cut_power(disk, subject, proof_random(&rng), 1, max_states, totals, why, size))
+        uint32_t one_in = 1 << proof_below(&rng, 6);
+        if (!cut_power(disk, subject, proof_random(&rng), one_in, max_states, totals, why, size))
             return false;
         restart_on_a_state(disk, proof_random(&rng));
     }

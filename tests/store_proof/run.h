@@ -10,6 +10,7 @@ struct proof_totals {
     uint64_t lives;
     uint64_t stops;    /* lives that the disk ended with FL_STORE_EXIT */
     uint64_t refusals; /* lives that ended with a message */
+    uint64_t undone;   /* transactions that were refused by lives that went on */
 };
 
 /* Several generations of processes from one seed, each started on what a power cut left of the one
