@@ -4,7 +4,7 @@
 BUILD := build
 AS_USER := tools/as-user.sh
 
-.PHONY: all setup check demo bench fuzz format clean
+.PHONY: all setup check nightly nightly-store demo bench fuzz format clean
 
 all:
 	@$(AS_USER) tools/build.sh $(BUILD)
@@ -18,6 +18,13 @@ check:
 	@$(AS_USER) tools/build.sh $(BUILD)-clang clang
 	@$(AS_USER) tools/venv.sh
 	@python3 tests/run.py
+
+# The long battery; SEED= chooses another one.
+nightly: nightly-store
+
+nightly-store:
+	@$(AS_USER) tools/build.sh $(BUILD)
+	@$(BUILD)/tests/store_proof/store-proof --states 40000 --failing 3 --stride 1 --seed $(or $(SEED),1)
 
 demo:
 	@tools/setup.sh demo

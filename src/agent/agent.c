@@ -160,7 +160,7 @@ static int open_all(struct fl_agent *agent, const struct fl_agent_config *config
         return r;
     agent->hostname = fl_config_hostname(agent->arena);
     agent->dir = fl_str_printf(agent->arena, "%.*s/agent", FL_STR_ARG(config->data_dir));
-    r = fl_fs_mkdirs(agent->dir.p, 0700);
+    r = fl_fs_mkdirs_synced(agent->dir.p, 0700);
     if (r < 0)
         return fl_err_errno(err, r, "%s cannot be made", agent->dir.p);
     r = open_host_parts(agent, err);
