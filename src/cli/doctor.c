@@ -97,8 +97,8 @@ static struct finding find_cgroups(const struct fl_options *options)
     if (fl_fs_read(AT_FDCWD, "/sys/fs/cgroup/cgroup.controllers", FILE_MAX, &text) == 0) {
         if (fl_str_contains(fl_buf_str(&text), FL_STR("memory")))
             return (struct finding){FINE, FL_STR("cgroup v2")};
-        return (struct finding){NOTE, FL_STR("cgroup v2 without the memory controller: memory "
-                                             "limits have no effect")};
+        return (struct finding){WRONG, FL_STR("cgroup v2 without the memory controller: boot the "
+                                              "kernel with cgroup_enable=memory")};
     }
     if (access("/sys/fs/cgroup/memory", F_OK) == 0)
         return (struct finding){FINE, FL_STR("cgroup v1")};
