@@ -4,7 +4,7 @@
 BUILD := build
 AS_USER := tools/as-user.sh
 
-.PHONY: all setup check demo bench format clean
+.PHONY: all setup check nightly demo bench format clean
 
 all:
 	@$(AS_USER) tools/build.sh $(BUILD)
@@ -18,6 +18,11 @@ check:
 	@$(AS_USER) tools/build.sh $(BUILD)-clang clang
 	@$(AS_USER) tools/venv.sh
 	@python3 tests/run.py
+
+nightly:
+	@tools/setup.sh nightly
+	@$(AS_USER) tools/build.sh $(BUILD)
+	@$(AS_USER) python3 tests/guest/run.py $(BUILD)
 
 demo:
 	@tools/setup.sh demo
