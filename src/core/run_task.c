@@ -324,7 +324,7 @@ static struct fl_definition *find_runnable(struct fl_decision *d, struct fl_str 
 }
 
 static void run(struct fl_decision *d, struct fl_cluster *cluster,
-                const struct fl_definition *definition, const struct fl_placement *placement,
+                const struct fl_definition *definition, struct fl_placement *placement,
                 struct rec_Task *rec, int count, struct ecs_RunTaskResponse *out)
 {
     out->tasks.items = fl_arena_new_array(d->arena, struct ecs_Task, MAX_COUNT);
@@ -364,7 +364,7 @@ int fl_run_task(struct fl_decision *d, const void *input, void *output)
     struct fl_placement placement = {0};
     if (check_supported(d, in, def) < 0 || check_network(d, in, def) < 0 ||
         check_overrides(d, in->overrides, def) < 0 ||
-        fl_placement_prepare(d, def, &in->placementConstraints, &in->placementStrategy,
+        fl_placement_prepare(d, cluster, def, &in->placementConstraints, &in->placementStrategy,
                              &placement) < 0)
         return -1;
     if (cluster->active_instances == 0)

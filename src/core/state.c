@@ -1,6 +1,8 @@
 /* Applying records, and finding things. */
 #include "core/state.h"
 
+#include "core/index.h"
+
 int fl_cluster_order(const struct fl_cluster *a, const struct fl_cluster *b)
 {
     return fl_str_cmp(a->rec->name, b->rec->name);
@@ -162,6 +164,8 @@ static void apply_cluster(struct fl_core *core, const struct rec_Cluster *rec)
     cluster->rec = clone;
     RB_INIT(&cluster->tasks);
     RB_INIT(&cluster->instances);
+    RB_INIT(&cluster->groups);
+    cluster->index = fl_index_new();
     (void)RB_INSERT(fl_cluster_tree, &core->clusters, cluster);
     core->counts.clusters++;
 }
@@ -171,14 +175,21 @@ static bool is_registered(const struct rec_Instance *rec)
     return !fl_str_is(rec->status, "INACTIVE");
 }
 
+static void open_or_close(struct fl_instance *instance)
+{
+    instance->is_open = instance->connected && fl_str_is(instance->rec->status, "ACTIVE");
+}
+
 static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)
 {
     struct fl_cluster *cluster = fl_state_cluster(core, rec->cluster);
     FL_ASSERT(cluster);
     struct fl_instance *instance = fl_state_instance(cluster, rec->id);
     struct rec_Instance *clone = fl_shape_clone(&rec_shape_Instance, rec);
-    if (instance) {
+    bool is_new = !instance;
+    if (!is_new) {
         cluster->active_instances -= is_registered(instance->rec);
+        fl_load_remove_ports(instance, &instance->rec->ports);
         free(instance->rec);
         instance->rec = clone;
     } else {
@@ -189,6 +200,12 @@ static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)
         (void)RB_INSERT(fl_instance_tree, &cluster->instances, instance);
         core->counts.instances++;
     }
+    fl_load_add_ports(instance, &clone->ports);
+    open_or_close(instance);
+    if (is_new)
+        fl_index_add(cluster->index, instance);
+    else
+        fl_index_alter(cluster->index, instance);
     cluster->active_instances += is_registered(instance->rec);
 }
 
@@ -223,19 +240,35 @@ static void count_task(struct fl_task *task, int sign)
         return;
     instance->running_count += (size_t)(sign * is_running);
     instance->pending_count += (size_t)(sign * is_pending);
-    instance->cpu_used += sign * task->rec->cpu;
-    instance->memory_used += sign * task->rec->memory;
     if (sign > 0)
         (void)RB_INSERT(fl_held_tree, &instance->tasks, task);
     else
         (void)RB_REMOVE(fl_held_tree, &instance->tasks, task);
-    FL_ASSERT(instance->cpu_used >= 0 && instance->memory_used >= 0);
+    struct fl_share share = {
+        .cpu = task->rec->cpu,
+        .memory = task->rec->memory,
+        .ports = &task->rec->ports,
+        .group = task->group,
+        .is_counted = task->rec->desired != REC_TaskStatus_STOPPED,
+    };
+    fl_load_change(instance, &share, sign);
+    fl_index_touch(task->cluster->index, instance);
+}
+
+static void hold_task(struct fl_task *task)
+{
+    task->holds = true;
+    task->group = fl_group_use(task->cluster, task->rec->group);
+    count_task(task, 1);
 }
 
 static void release_task(struct fl_task *task)
 {
-    if (task->holds)
-        count_task(task, -1);
+    if (!task->holds)
+        return;
+    count_task(task, -1);
+    fl_group_release(task->cluster, task->group);
+    task->group = NULL;
     task->holds = false;
 }
 
@@ -263,8 +296,7 @@ static void apply_task(struct fl_core *core, const struct rec_Task *rec)
     task->instance =
         FL_HAS(clone, rec_Task, instance) ? fl_state_instance(cluster, clone->instance) : NULL;
     if (clone->status != REC_TaskStatus_STOPPED) {
-        task->holds = true;
-        count_task(task, 1);
+        hold_task(task);
     } else if (!task->is_stopped) {
         task->is_stopped = true;
         (void)RB_INSERT(fl_stopped_tree, &core->stopped, task);
@@ -309,6 +341,8 @@ void fl_state_connect(struct fl_instance *instance, bool connected, uint64_t ses
 {
     instance->connected = connected;
     instance->session = session;
+    open_or_close(instance);
+    fl_index_alter(instance->cluster->index, instance);
 }
 
 static void free_cluster(struct fl_core *core, struct fl_cluster *cluster)
@@ -317,9 +351,11 @@ static void free_cluster(struct fl_core *core, struct fl_cluster *cluster)
     struct fl_instance *instance, *next_instance;
     RB_FOREACH_SAFE (task, fl_task_tree, &cluster->tasks, next_task)
         fl_state_forget_task(core, task);
+    fl_index_free(cluster);
     RB_FOREACH_SAFE (instance, fl_instance_tree, &cluster->instances, next_instance) {
         (void)RB_REMOVE(fl_instance_tree, &cluster->instances, instance);
         free(instance->rec);
+        fl_load_free(instance);
         free(instance);
     }
     (void)RB_REMOVE(fl_cluster_tree, &core->clusters, cluster);

@@ -4,22 +4,27 @@
  * is derived from records (or, for `connected`, from sessions) and never written elsewhere. */
 #pragma once
 
+#include <bsd/sys/queue.h>
 #include <bsd/sys/tree.h>
 
 #include "core/core.h"
+#include "core/load.h"
 #include "shapes/ecs_shapes.h"
 #include "shapes/rec_shapes.h"
 
 struct fl_task {
     RB_ENTRY(fl_task) by_id;
-    RB_ENTRY(fl_task) on_instance; /* while it holds resources there */
-    RB_ENTRY(fl_task) by_stop;     /* once stopped: in order of stopping */
-    RB_ENTRY(fl_task) by_token;    /* if it was made with a client token */
+    union {
+        RB_ENTRY(fl_task) on_instance; /* while it holds resources there */
+        RB_ENTRY(fl_task) by_stop;     /* once stopped: in order of stopping */
+    };
+    RB_ENTRY(fl_task) by_token; /* if it was made with a client token */
     struct rec_Task *rec;
     struct fl_cluster *cluster;
     struct fl_instance *instance; /* NULL: not placed */
     struct fl_definition *definition;
-    bool holds; /* counted in its instance's and cluster's sums */
+    struct fl_group *group; /* while it holds */
+    bool holds;             /* counted in its instance's and cluster's sums */
     bool is_stopped;
 };
 
@@ -36,7 +41,17 @@ struct fl_instance {
     size_t running_count;
     size_t pending_count;
     bool connected;
+    bool is_open; /* may be given tasks: connected and ACTIVE */
     uint64_t session;
+    /* load.h */
+    struct fl_group_count *groups;
+    int32_t *ports;
+    uint32_t group_count, group_cap, port_count;
+    /* index.h */
+    uint32_t seat;
+    TAILQ_ENTRY(fl_instance) by_change;
+    uint64_t changed; /* the index's clock at the last change of any kind */
+    uint64_t altered; /* at the last one of its record or session */
 };
 
 RB_HEAD(fl_task_tree, fl_task);
@@ -47,6 +62,8 @@ struct fl_cluster {
     struct rec_Cluster *rec;
     struct fl_task_tree tasks;
     struct fl_instance_tree instances;
+    struct fl_group_tree groups;
+    struct fl_index *index;
     size_t running_count;
     size_t pending_count;
     size_t active_instances;
