@@ -52,6 +52,7 @@ struct fl_view {
     uint32_t value_count;
     enum word words[KEY_WORDS];
     size_t word_count;
+    bool fills_up; /* what is chosen is likely to be chosen again: binpack comes first */
     struct fl_bucket_tree buckets;
     struct bucket **bucket_list; /* in the order of their first seat */
     size_t bucket_count, bucket_cap;
@@ -188,6 +189,7 @@ static struct bucket *use_bucket(struct fl_view *view, const struct fl_instance 
         return bucket;
     bucket = fl_calloc(1, sizeof(*bucket));
     *bucket = probe;
+    fl_tournament_init(&bucket->tournament);
     (void)RB_INSERT(fl_bucket_tree, &view->buckets, bucket);
     if (view->bucket_count == view->bucket_cap) {
         view->bucket_cap = FL_MAX(view->bucket_cap * 2, (size_t)4);
@@ -403,6 +405,7 @@ struct fl_view *fl_view_get(struct fl_cluster *cluster, struct fl_filter *filter
     struct fl_view *view;
     FL_CLEANUP_BUF struct fl_buf key = FL_BUF_INIT(MAX_KEY);
     read_strategies(&spec, strategies);
+    spec.fills_up = spec.word_count > 0 && spec.words[0] != GROUP_HERE;
     write_key(&spec, &key);
     TAILQ_FOREACH (view, &index->views, by_use)
         if (fl_str_eq(view->key, fl_buf_str(&key)))
@@ -427,7 +430,7 @@ struct fl_view *fl_view_get(struct fl_cluster *cluster, struct fl_filter *filter
 
 static int step_order(struct step step, const struct bucket *a, const struct bucket *b)
 {
-    const struct fl_node *x = &a->tournament.nodes[1], *y = &b->tournament.nodes[1];
+    const struct fl_node *x = &a->tournament.root, *y = &b->tournament.root;
     if (step.kind == BY_VALUE) {
         int64_t m = a->values[step.at] ? a->values[step.at]->count : INT64_MAX;
         int64_t n = b->values[step.at] ? b->values[step.at]->count : INT64_MAX;
@@ -454,7 +457,7 @@ static size_t best_bucket(const struct fl_view *view, uint64_t *ret_ties)
     size_t best = SIZE_MAX;
     for (size_t i = 0; i < view->bucket_count; i++) {
         const struct bucket *bucket = view->bucket_list[i];
-        uint32_t count = bucket->tournament.nodes[1].count;
+        uint32_t count = bucket->tournament.root.count;
         if (count == 0)
             continue;
         int order = best == SIZE_MAX ? -1 : compare(view, bucket, view->bucket_list[best]);
@@ -479,13 +482,13 @@ struct fl_instance *fl_view_choose(struct fl_cluster *cluster, struct fl_view *v
         return NULL;
     uint64_t n = ties > 1 ? fl_rand_below(rand, ties) : 0;
     for (size_t i = best; i < view->bucket_count; i++) {
-        const struct bucket *bucket = view->bucket_list[i];
-        uint32_t count = bucket->tournament.nodes[1].count;
+        struct bucket *bucket = view->bucket_list[i];
+        uint32_t count = bucket->tournament.root.count;
         if (count == 0 || compare(view, bucket, view->bucket_list[best]) != 0)
             continue;
         if (n < count)
-            return index
-                ->seats[bucket->seats[fl_tournament_pick(&bucket->tournament, (uint32_t)n)]];
+            return index->seats[bucket->seats[fl_tournament_pick(&bucket->tournament, (uint32_t)n,
+                                                                 view->fills_up)]];
         n -= count;
     }
     FL_ASSERT(!"one of the ties is drawn");

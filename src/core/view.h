@@ -15,7 +15,7 @@
 enum {
     FL_MAX_STRATEGIES = 5,
     FL_MAX_VIEWS = 64,           /* of a cluster */
-    FL_MAX_VIEW_SEATS = 1 << 21, /* of a cluster's views together, unless one alone has more */
+    FL_MAX_VIEW_SEATS = 1 << 22, /* of a cluster's views together, unless one alone has more */
 };
 
 /* What a task asks of an instance. */
