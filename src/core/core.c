@@ -269,6 +269,7 @@ static fl_handler handler_of(int operation)
         {ECS_OP_ListTaskDefinitions, fl_list_definitions},
         {ECS_OP_DeregisterTaskDefinition, fl_deregister_definition},
         {ECS_OP_RunTask, fl_run_task},
+        {ECS_OP_StartTask, fl_start_task},
         {ECS_OP_StopTask, fl_stop_task},
         {ECS_OP_DescribeTasks, fl_describe_tasks},
         {ECS_OP_ListTasks, fl_list_tasks},
