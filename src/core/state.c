@@ -200,6 +200,8 @@ static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)
         (void)RB_INSERT(fl_instance_tree, &cluster->instances, instance);
         core->counts.instances++;
     }
+    instance->cpu = clone->cpu;
+    instance->memory = clone->memory;
     fl_load_add_ports(instance, &clone->ports);
     open_or_close(instance);
     if (is_new)

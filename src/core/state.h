@@ -31,27 +31,31 @@ struct fl_task {
 /* In order of creation: the order must follow from the records, not from what happened when. */
 RB_HEAD(fl_held_tree, fl_task);
 
+/* What placement looks at comes first and lies together. */
 struct fl_instance {
+    int32_t cpu; /* of its record: what there is in all */
+    int32_t memory;
+    int64_t cpu_used;
+    int64_t memory_used;
+    /* index.h */
+    TAILQ_ENTRY(fl_instance) by_change;
+    uint64_t changed; /* the index's clock at the last change of any kind */
+    uint64_t altered; /* at the last one of its record or session */
+    uint32_t seat;
+    bool is_open; /* may be given tasks: connected and ACTIVE */
+    bool connected;
+    /* load.h */
+    uint32_t group_count, group_cap, port_count;
+    struct fl_group_count *groups;
+    int32_t *ports;
+
     RB_ENTRY(fl_instance) by_id;
     struct rec_Instance *rec;
     struct fl_cluster *cluster;
     struct fl_held_tree tasks; /* the ones that hold resources */
-    int64_t cpu_used;
-    int64_t memory_used;
     size_t running_count;
     size_t pending_count;
-    bool connected;
-    bool is_open; /* may be given tasks: connected and ACTIVE */
     uint64_t session;
-    /* load.h */
-    struct fl_group_count *groups;
-    int32_t *ports;
-    uint32_t group_count, group_cap, port_count;
-    /* index.h */
-    uint32_t seat;
-    TAILQ_ENTRY(fl_instance) by_change;
-    uint64_t changed; /* the index's clock at the last change of any kind */
-    uint64_t altered; /* at the last one of its record or session */
 };
 
 RB_HEAD(fl_task_tree, fl_task);

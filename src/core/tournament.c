@@ -64,13 +64,12 @@ static void climb_from(struct fl_tournament *t, uint32_t place)
 
 void fl_tournament_set(struct fl_tournament *t, uint32_t place, struct fl_node leaf, bool climb)
 {
-    if (place == t->apart) {
-        t->apart_leaf = leaf;
-    } else {
-        t->nodes[t->cap + place] = leaf;
-        if (climb)
-            climb_from(t, place);
-    }
+    struct fl_node *at = place == t->apart ? &t->apart_leaf : &t->nodes[t->cap + place];
+    if (fl_node_same_key(at, &leaf) && at->count == leaf.count)
+        return;
+    *at = leaf;
+    if (climb && place != t->apart)
+        climb_from(t, place);
     find_root(t);
 }
 

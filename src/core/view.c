@@ -228,8 +228,8 @@ static bool can_take(const struct fl_view *view, const struct fl_instance *insta
                      uint32_t group_here)
 {
     const struct fl_requirement *r = &view->requirement;
-    return instance->is_open && instance->rec->cpu - instance->cpu_used >= r->cpu &&
-           instance->rec->memory - instance->memory_used >= r->memory &&
+    return instance->is_open && instance->cpu - instance->cpu_used >= r->cpu &&
+           instance->memory - instance->memory_used >= r->memory &&
            !(r->distinct && group_here > 0) && ports_are_free(&r->ports, instance) &&
            fl_filter_passes(view->filter, instance);
 }
@@ -243,10 +243,10 @@ static struct fl_node make_leaf(const struct fl_view *view, const struct fl_inst
     for (size_t i = 0; i < view->word_count; i++) {
         switch (view->words[i]) {
         case FREE_CPU:
-            words[i] = (uint32_t)(instance->rec->cpu - instance->cpu_used);
+            words[i] = (uint32_t)(instance->cpu - instance->cpu_used);
             break;
         case FREE_MEMORY:
-            words[i] = (uint32_t)(instance->rec->memory - instance->memory_used);
+            words[i] = (uint32_t)(instance->memory - instance->memory_used);
             break;
         case GROUP_HERE:
             words[i] = group_here;
