@@ -11,26 +11,50 @@ static int group_order(const struct fl_group *a, const struct fl_group *b)
 RB_PROTOTYPE(fl_group_tree, fl_group, by_name, group_order)
 RB_GENERATE(fl_group_tree, fl_group, by_name, group_order)
 
-struct fl_group *fl_group_use(struct fl_cluster *cluster, struct fl_str name)
+static struct fl_group *use(struct fl_group_tree *tree, struct fl_str name)
 {
     struct fl_group probe = {.name = name};
-    struct fl_group *group = RB_FIND(fl_group_tree, &cluster->groups, &probe);
+    struct fl_group *group = RB_FIND(fl_group_tree, tree, &probe);
     if (!group) {
         group = fl_calloc(1, sizeof(*group));
         group->name = (struct fl_str){fl_strndup(name.p ? name.p : "", name.n), name.n};
-        (void)RB_INSERT(fl_group_tree, &cluster->groups, group);
+        (void)RB_INSERT(fl_group_tree, tree, group);
     }
     group->users++;
     return group;
 }
 
-void fl_group_release(struct fl_cluster *cluster, struct fl_group *group)
+static void release(struct fl_group_tree *tree, struct fl_group *group)
 {
-    if (!group || --group->users > 0)
+    if (--group->users > 0)
         return;
-    (void)RB_REMOVE(fl_group_tree, &cluster->groups, group);
+    (void)RB_REMOVE(fl_group_tree, tree, group);
     free((char *)group->name.p);
     free(group);
+}
+
+struct fl_group *fl_group_use(struct fl_cluster *cluster, struct fl_str name)
+{
+    return use(&cluster->groups, name);
+}
+
+void fl_group_release(struct fl_cluster *cluster, struct fl_group *group)
+{
+    if (group)
+        release(&cluster->groups, group);
+}
+
+struct fl_str fl_digest_use(struct fl_cluster *cluster, struct fl_str digest)
+{
+    return use(&cluster->digests, digest)->name;
+}
+
+void fl_digest_release(struct fl_cluster *cluster, struct fl_str digest)
+{
+    struct fl_group probe = {.name = digest};
+    struct fl_group *found = RB_FIND(fl_group_tree, &cluster->digests, &probe);
+    FL_ASSERT(found);
+    release(&cluster->digests, found);
 }
 
 /* The first place whose port is not below the given one. */

@@ -18,7 +18,6 @@ struct fl_task {
         RB_ENTRY(fl_task) on_instance; /* while it holds resources there */
         RB_ENTRY(fl_task) by_stop;     /* once stopped: in order of stopping */
     };
-    RB_ENTRY(fl_task) by_token; /* if it was made with a client token */
     struct rec_Task *rec;
     struct fl_cluster *cluster;
     struct fl_instance *instance; /* NULL: not placed */
@@ -26,6 +25,8 @@ struct fl_task {
     struct fl_group *group; /* while it holds */
     bool holds;             /* counted in its instance's and cluster's sums */
     bool is_stopped;
+    /* Only in a task that was made with a client token; in others not even the memory. */
+    RB_ENTRY(fl_task) by_token;
 };
 
 /* In order of creation: the order must follow from the records, not from what happened when. */
@@ -51,6 +52,7 @@ struct fl_instance {
 
     RB_ENTRY(fl_instance) by_id;
     struct rec_Instance *rec;
+    struct fl_str id; /* as in the record, but never moving: tasks' records point to it */
     struct fl_cluster *cluster;
     struct fl_held_tree tasks; /* the ones that hold resources */
     size_t running_count;
@@ -64,9 +66,11 @@ RB_HEAD(fl_instance_tree, fl_instance);
 struct fl_cluster {
     RB_ENTRY(fl_cluster) by_name;
     struct rec_Cluster *rec;
+    struct fl_str name; /* as an instance's id */
     struct fl_task_tree tasks;
     struct fl_instance_tree instances;
     struct fl_group_tree groups;
+    struct fl_group_tree digests;
     struct fl_index *index;
     size_t running_count;
     size_t pending_count;
@@ -76,7 +80,7 @@ struct fl_cluster {
 struct fl_definition {
     RB_ENTRY(fl_definition) by_name; /* family, then revision */
     struct rec_TaskDefinition *rec;
-    struct fl_str family; /* of rec */
+    struct fl_str family; /* as an instance's id */
     int32_t revision;
 };
 
