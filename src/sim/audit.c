@@ -6,7 +6,7 @@
 #include "sim/world.h"
 #include "task/record.h"
 
-enum { STOPPED = REC_TaskStatus_STOPPED, SAMPLED_HOSTS = 40, SAMPLED_TASKS = 60 };
+enum { STOPPED = REC_TaskStatus_STOPPED, SAMPLED_HOSTS = 40, SAMPLED_BRAINS = 3, SAMPLED_TASKS = 60 };
 
 static int code_of(const struct rec_Task *rec)
 {
@@ -230,7 +230,7 @@ static void check_tokens(struct sim *sim)
         if (rec->clientToken.n == 0 || !fl_str_to_u64(fl_str_from(rec->clientToken, 1), &index))
             continue;
         struct sim_operation *operation = &sim->clients.operations[index];
-        bool is_known = !operation->is_answered;
+        bool is_known = operation->placed == 0; /* a call that made none has left no token */
         for (size_t k = 0; k < operation->placed && !is_known; k++)
             is_known = fl_str_is(rec->id, sim->ledger.tasks[operation->tasks[k]].id);
         if (!is_known || ++operation->live > operation->count)
@@ -360,7 +360,7 @@ static void check_brain(struct sim *sim, const struct sim_host *host)
 
 void sim_audit_full(struct sim *sim)
 {
-    for (size_t i = 0; i < SAMPLED_HOSTS && !sim->ended; i++)
+    for (size_t i = 0; i < SAMPLED_BRAINS && !sim->ended; i++)
         check_brain(sim, &sim->hosts[sim_below(sim, sim->host_count)]);
     if (!sim->server.up || sim->ended)
         return;
