@@ -234,7 +234,7 @@ int fl_register_instance(struct fl_decision *d, const void *input, void *output)
         FL_SET(&rec, rec_Instance, registeredAt, d->now_ms);
         FL_SET(&rec, rec_Instance, tags, in->tags);
     }
-    FL_SET(&rec, rec_Instance, cpu, resource(in, "CPU")->integerValue);
+    FL_SET(&rec, rec_Instance, cpu, resource(in, "CPU")->integerValue + FL_BUG(7, 1, 0));
     FL_SET(&rec, rec_Instance, memory, resource(in, "MEMORY")->integerValue);
     FL_SET(&rec, rec_Instance, attributes, attributes);
     FL_SET(&rec, rec_Instance, version, rec.version + 1);
@@ -346,7 +346,7 @@ static void send_outstanding(struct fl_decision *d, struct fl_instance *instance
     struct fl_task *task;
     RB_FOREACH (task, fl_held_tree, (struct fl_held_tree *)&instance->tasks)
         if (task->rec->status < REC_TaskStatus_RUNNING ||
-            task->rec->desired == REC_TaskStatus_STOPPED)
+            FL_BUG(2, false, task->rec->desired == REC_TaskStatus_STOPPED))
             fl_send_task(d, task);
 }
 
@@ -375,6 +375,6 @@ void fl_agent_connected(struct fl_decision *d, const struct fl_core_event *event
 void fl_agent_disconnected(struct fl_decision *d, const struct fl_core_event *event)
 {
     struct fl_instance *instance = find_instance(d, event);
-    if (instance && instance->session == event->session)
+    if (instance && FL_BUG(14, true, instance->session == event->session))
         fl_state_connect(instance, false, 0);
 }

@@ -6,7 +6,7 @@
 #include "sim/world.h"
 #include "task/record.h"
 
-enum { STOPPED = REC_TaskStatus_STOPPED, SAMPLED_HOSTS = 40, SAMPLED_BRAINS = 3, SAMPLED_TASKS = 60 };
+enum { STOPPED = REC_TaskStatus_STOPPED, SAMPLED_HOSTS = 40, SAMPLED_BRAINS = 3, SAMPLED_TASKS = 60, PATIENCE_MS = 3 * 60 * 1000 };
 
 static int code_of(const struct rec_Task *rec)
 {
@@ -180,6 +180,18 @@ void sim_audit_recovered(struct sim *sim)
 
 /* ---- everything ---- */
 
+/* The core has what the host said of itself, and knows whether its agent is there. */
+static void check_host_of(struct sim *sim, const struct sim_instance *instance,
+                          const struct sim_core_instance *at)
+{
+    if (at->connected != sim_server_has_session(sim, fl_str_of(instance->id)))
+        sim_violation(sim, "S8", "instance %s: the core believes the agent %s", instance->id,
+                      at->connected ? "connected" : "away");
+    if (instance->host != SIM_NOWHERE && at->rec->cpu != sim_host_cpu(&sim->hosts[instance->host]))
+        sim_violation(sim, "S3", "instance %s: %d CPU, which its host has not", instance->id,
+                      at->rec->cpu);
+}
+
 static void check_instances(struct sim *sim)
 {
     struct sim_core_instance at = {0};
@@ -190,6 +202,7 @@ static void check_instances(struct sim *sim)
                           "tasks make %lld and %lld",
                           mine->id, (long long)at.cpu_used, (long long)at.memory_used,
                           (long long)mine->cpu_used, (long long)mine->memory_used);
+        check_host_of(sim, mine, &at);
     }
 }
 
@@ -358,6 +371,16 @@ static void check_brain(struct sim *sim, const struct sim_host *host)
     fl_brain_free(other);
 }
 
+/* What stopped over an hour ago is forgotten within minutes. */
+static void check_forgotten(struct sim *sim)
+{
+    int64_t due_ms = fl_core_next_due(sim->server.core);
+    if (due_ms < sim_server_wall_ms(sim) - PATIENCE_MS &&
+        sim->now_us - sim->server.started_us > PATIENCE_MS * SIM_MS &&
+        sim->now_us - sim->server.clock_set_us > PATIENCE_MS * SIM_MS)
+        sim_violation(sim, "L6", "stopped tasks are not forgotten");
+}
+
 void sim_audit_full(struct sim *sim)
 {
     for (size_t i = 0; i < SAMPLED_BRAINS && !sim->ended; i++)
@@ -369,6 +392,7 @@ void sim_audit_full(struct sim *sim)
     check_instances(sim);
     check_ports(sim);
     check_tokens(sim);
+    check_forgotten(sim);
     check_definitions(sim);
     if (!sim->ended)
         compare_recovered(sim);

@@ -138,6 +138,19 @@ static void take_run(struct sim *sim, struct sim_operation *operation, const jso
     done(sim, operation);
 }
 
+/* No two registrations are told the same revision. */
+static void take_revision(struct sim *sim, int family, const json_t *definition)
+{
+    struct sim_ledger *ledger = &sim->ledger;
+    int revision = (int)json_integer_value(json_object_get(definition, "revision"));
+    uint64_t bit = UINT64_C(1) << (revision % 64);
+    uint64_t *word = &ledger->revisions[family][revision % SIM_REVISIONS / 64];
+    if (revision < SIM_REVISIONS && *word & bit)
+        sim_violation(sim, "S1", "definition f%d:%d is acknowledged twice", family, revision);
+    *word |= bit;
+    ledger->revision_seen[family] = FL_MAX(ledger->revision_seen[family], revision);
+}
+
 static void take_answer(struct sim *sim, struct sim_operation *operation, const json_t *json)
 {
     const json_t *list = json_object_get(json, "tasks");
@@ -154,12 +167,8 @@ static void take_answer(struct sim *sim, struct sim_operation *operation, const 
     if (operation->operation == ECS_OP_DescribeTasks)
         for (size_t i = 0; i < json_array_size(list) && !sim->ended; i++)
             (void)sim_ledger_see(sim, json_array_get(list, i));
-    if (operation->operation == ECS_OP_RegisterTaskDefinition) {
-        const json_t *definition = json_object_get(json, "taskDefinition");
-        int revision = (int)json_integer_value(json_object_get(definition, "revision"));
-        int *seen = &sim->ledger.revision_seen[operation->family];
-        *seen = FL_MAX(*seen, revision);
-    }
+    if (operation->operation == ECS_OP_RegisterTaskDefinition)
+        take_revision(sim, operation->family, json_object_get(json, "taskDefinition"));
     done(sim, operation);
 }
 
@@ -197,7 +206,8 @@ static void add_container(struct sim *sim, int family, unsigned i, struct fl_buf
                   "%s{\"name\":\"c%u\",\"image\":\"%s:1\",\"cpu\":%u,\"memory\":%u,"
                   "\"essential\":%s,\"stopTimeout\":%u",
                   i ? "," : "", i, is_service ? "service" : "batch",
-                  50 * (unsigned)sim_below(sim, 6), 50 * (1 + (unsigned)sim_below(sim, 8)),
+                  50 * (unsigned)sim_below(sim, 6) + (unsigned)sim_below(sim, 2),
+                  50 * (1 + (unsigned)sim_below(sim, 8)),
                   i == 1 ? "false" : "true", 2 + (unsigned)sim_below(sim, 10));
     if (family % 4 == 3 && i == 0)
         fl_buf_printf(body, ",\"portMappings\":[{\"containerPort\":80,\"hostPort\":%d}]",

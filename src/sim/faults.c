@@ -80,7 +80,7 @@ static void step_clock(struct sim *sim)
     bool is_server = sim_chance(sim, 300);
     sim_fault_counted(sim, "the clock is set", is_server ? SIM_SERVER : host->index);
     if (is_server)
-        sim->server.clock_ms += step_ms;
+        sim->server.clock_ms += step_ms, sim->server.clock_set_us = sim->now_us;
     else
         host->clock_ms += step_ms;
 }

@@ -20,6 +20,11 @@ int64_t sim_host_wall_ms(const struct sim *sim, const struct sim_host *host)
     return sim_wall_ms(sim) + host->clock_ms;
 }
 
+int32_t sim_host_cpu(const struct sim_host *host)
+{
+    return 1000 * (int32_t)(host->index % 3 + 1);
+}
+
 static void turn_free(struct sim_host_turn *turn)
 {
     free(turn->commit.writes);
@@ -294,6 +299,7 @@ void sim_host_wipe(struct sim *sim, struct sim_host *host)
     }
     host->instance_arn[0] = '\0';
     host->epoch = 0;
+    host->last_seq = 0;
     sim_message_free(FL_TAKE_PTR(host->old_frame));
 }
 

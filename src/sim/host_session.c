@@ -59,15 +59,14 @@ static void call(struct sim *sim, struct sim_host *host, int operation, struct f
 static void call_register(struct sim *sim, struct sim_host *host)
 {
     FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(4096);
-    unsigned size = host->index % 3 + 1;
     fl_buf_printf(&body,
                   "{\"cluster\":\"default\",\"totalResources\":["
-                  "{\"name\":\"CPU\",\"type\":\"INTEGER\",\"integerValue\":%u},"
-                  "{\"name\":\"MEMORY\",\"type\":\"INTEGER\",\"integerValue\":%u},"
+                  "{\"name\":\"CPU\",\"type\":\"INTEGER\",\"integerValue\":%d},"
+                  "{\"name\":\"MEMORY\",\"type\":\"INTEGER\",\"integerValue\":%d},"
                   "{\"name\":\"PORTS\",\"type\":\"STRINGSET\",\"stringSetValue\":[\"22\"]}],"
                   "\"attributes\":[{\"name\":\"rack\",\"value\":\"r%u\"},"
                   "{\"name\":\"com.amazonaws.ecs.capability.docker-remote-api.1.18\"}]",
-                  size * 1000, size * 2000, host->index % 7);
+                  sim_host_cpu(host), 2 * sim_host_cpu(host), host->index % 7);
     if (host->instance_arn[0])
         fl_buf_printf(&body, ",\"containerInstanceArn\":\"%s\"", host->instance_arn);
     fl_buf_add_char(&body, '}');
@@ -314,6 +313,11 @@ static void fire_payload(struct sim *sim, struct sim_event *event)
     if (!is_of_ours(host, event) || host->stage != SIM_OPEN)
         return;
     watch_silence(sim, host);
+    if (event->message->header.seq <= host->last_seq)
+        sim_violation(sim, "S7", "host %u: sequence number %llx after %llx",
+                      host->index, (unsigned long long)event->message->header.seq,
+                      (unsigned long long)host->last_seq);
+    host->last_seq = event->message->header.seq;
     if (!obey(sim, host, event->message) && !sim->ended)
         sim_violation(sim, "H5", "host %u does not obey the present server", host->index);
     keep_old(sim, host, event->message);

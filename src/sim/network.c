@@ -75,7 +75,8 @@ void sim_answer(struct sim *sim, uint32_t to, uint64_t ref, unsigned status, str
 static int64_t in_order(struct sim *sim, uint32_t host, int direction)
 {
     int64_t *last_us = &sim->hosts[host].last_us[direction];
-    *last_us = FL_MAX(*last_us, sim->now_us + journey(sim, host, direction));
+    int64_t at_us = sim->now_us + journey(sim, host, direction);
+    *last_us = FL_MAX(*last_us, at_us);
     return *last_us - sim->now_us;
 }
 

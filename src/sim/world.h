@@ -24,7 +24,7 @@
 #define SIM_MINUTE (60 * SIM_SECOND)
 #define SIM_HOUR (60 * SIM_MINUTE)
 
-enum { SIM_ID = 33, SIM_NOTES = 48, SIM_FAMILIES = 12, SIM_MAX_COUNT = 10 };
+enum { SIM_ID = 33, SIM_NOTES = 48, SIM_FAMILIES = 12, SIM_REVISIONS = 4096, SIM_MAX_COUNT = 10 };
 
 /* A call, an answer or a frame under way. Everything in it lives in its arena, and so does it. */
 struct sim_message {
@@ -92,7 +92,8 @@ struct sim_ledger {
     size_t slot_count;
     struct sim_instance *instances;
     size_t instance_count, instance_cap;
-    int revision_seen[SIM_FAMILIES]; /* acknowledged */
+    int revision_seen[SIM_FAMILIES]; /* acknowledged, the highest */
+    uint64_t revisions[SIM_FAMILIES][SIM_REVISIONS / 64];
     size_t live; /* tasks that exist */
 };
 
@@ -113,6 +114,7 @@ struct sim_server {
     struct sim_turn *open;
     int64_t clock_ms; /* what its wall clock is ahead */
     int64_t due_ms;
+    int64_t started_us, clock_set_us;
     uint64_t epoch;
     uint32_t counter;
     uint64_t last_number;
@@ -190,6 +192,7 @@ struct sim_host {
     uint64_t epoch;     /* highest that has been obeyed with effect */
     struct sim_message *old_frame; /* a payload of an epoch gone by */
     uint64_t old_epoch;
+    int64_t last_seq; /* of the present server's payloads */
 };
 
 /* ---- clients ---- */
@@ -284,10 +287,12 @@ int64_t sim_server_wall_ms(const struct sim *sim);
 struct fl_core *sim_server_rebuild(struct sim *sim);
 /* Every open session tells the given core that its agent is there. */
 void sim_server_tell_sessions(struct sim *sim, struct fl_core *core);
+bool sim_server_has_session(struct sim *sim, struct fl_str instance);
 bool sim_server_is_connected(const struct sim *sim, uint32_t host);
 
 /* ---- host.c ---- */
 extern const struct sim_action sim_host_start_action;
+int32_t sim_host_cpu(const struct sim_host *host);
 void sim_host_init(struct sim *sim, struct sim_host *host, uint32_t index);
 void sim_host_start(struct sim *sim, struct sim_host *host);
 void sim_host_kill(struct sim *sim, struct sim_host *host);
