@@ -4,7 +4,7 @@
 BUILD := build
 AS_USER := tools/as-user.sh
 
-.PHONY: all setup check demo bench format clean
+.PHONY: all setup check demo bench sim seeded-bugs format clean
 
 all:
 	@$(AS_USER) tools/build.sh $(BUILD)
@@ -31,8 +31,20 @@ bench:
 	@$(AS_USER) tools/venv.sh
 	@.venv/bin/python bench/run.py
 
+# One violation's seed is enough to see it again: make sim SEED=17 HOSTS=10 RUNS=1
+SEED := 1
+HOSTS := 10
+RUNS := 100
+sim:
+	@$(AS_USER) tools/build.sh $(BUILD)
+	@$(BUILD)/fairlead sim --seed $(SEED) --hosts $(HOSTS) --runs $(RUNS)
+
+seeded-bugs:
+	@$(AS_USER) tools/build.sh $(BUILD)-bugs bugs
+	@python3 tests/seeded_bugs.py $(BUILD)-bugs
+
 format:
 	@find src tests bench -name '*.[ch]' -exec clang-format -i {} +
 
 clean:
-	@rm -rf $(BUILD) $(BUILD)-clang
+	@rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-bugs

@@ -1,6 +1,7 @@
 #!/bin/sh
-# build.sh DIR [clang]: configures DIR once and builds it incrementally. With "clang" it is the
-# build for finding faults: clang, AddressSanitizer and UndefinedBehaviorSanitizer.
+# build.sh DIR [clang|bugs]: configures DIR once and builds it incrementally. With "clang" it is the
+# build for finding faults: clang, AddressSanitizer and UndefinedBehaviorSanitizer. With "bugs" it has
+# the deliberate defects of tests/seeded_bugs.py.
 set -eu
 dir=$1
 if [ ! -f "$dir/build.ninja" ]; then
@@ -8,6 +9,8 @@ if [ ! -f "$dir/build.ninja" ]; then
     if [ "${2:-}" = clang ]; then
         CC=clang meson setup "$dir" -Db_sanitize=address,undefined -Db_lundef=false \
             -Dc_args=-fno-sanitize-recover=all >"$dir.setup.log" 2>&1 || fail=1
+    elif [ "${2:-}" = bugs ]; then
+        meson setup "$dir" -Dseeded_bugs=true >"$dir.setup.log" 2>&1 || fail=1
     else
         meson setup "$dir" >"$dir.setup.log" 2>&1 || fail=1
     fi

@@ -6,7 +6,13 @@
 #include "sim/world.h"
 #include "task/record.h"
 
-enum { STOPPED = REC_TaskStatus_STOPPED, SAMPLED_HOSTS = 40, SAMPLED_BRAINS = 3, SAMPLED_TASKS = 60, PATIENCE_MS = 3 * 60 * 1000 };
+enum {
+    STOPPED = REC_TaskStatus_STOPPED,
+    SAMPLED_HOSTS = 40,
+    SAMPLED_BRAINS = 3,
+    SAMPLED_TASKS = 60,
+    PATIENCE_MS = 3 * 60 * 1000
+};
 
 static int code_of(const struct rec_Task *rec)
 {
@@ -198,7 +204,8 @@ static void check_instances(struct sim *sim)
     while (sim_core_next_instance(sim->server.core, &at)) {
         const struct sim_instance *mine = sim_ledger_instance(sim, at.rec->id);
         if (at.cpu_used != mine->cpu_used || at.memory_used != mine->memory_used)
-            sim_violation(sim, "S3", "instance %s: the core counts %lld CPU and %lld MiB, its "
+            sim_violation(sim, "S3",
+                          "instance %s: the core counts %lld CPU and %lld MiB, its "
                           "tasks make %lld and %lld",
                           mine->id, (long long)at.cpu_used, (long long)at.memory_used,
                           (long long)mine->cpu_used, (long long)mine->memory_used);
@@ -230,7 +237,8 @@ static void check_ports(struct sim *sim)
     for (size_t i = 1; i < count; i++)
         if (held[i] == held[i - 1])
             sim_violation(sim, "S3", "instance %s: host port %u is held twice",
-                          sim->ledger.instances[held[i] >> 32].id, (unsigned)(held[i] & 0xffff) / 2);
+                          sim->ledger.instances[held[i] >> 32].id,
+                          (unsigned)(held[i] & 0xffff) / 2);
 }
 
 /* The tasks that carry a token are those of one call. */
@@ -247,10 +255,9 @@ static void check_tokens(struct sim *sim)
         for (size_t k = 0; k < operation->placed && !is_known; k++)
             is_known = fl_str_is(rec->id, sim->ledger.tasks[operation->tasks[k]].id);
         if (!is_known || ++operation->live > operation->count)
-            sim_violation(sim, "S5",
-                          "token %.*s has made task %s; its call was told of %u others of %u",
-                          FL_STR_ARG(rec->clientToken), rec->id.p, operation->placed,
-                          operation->count);
+            sim_violation(
+                sim, "S5", "token %.*s has made task %s; its call was told of %u others of %u",
+                FL_STR_ARG(rec->clientToken), rec->id.p, operation->placed, operation->count);
     }
 }
 
@@ -361,8 +368,7 @@ static void check_brain(struct sim *sim, const struct sim_host *host)
         rebuilt++;
     for (const struct fl_task *t = NULL; (t = fl_brain_next_task(host->brain, t)); live++) {
         const struct fl_task *twin = fl_brain_task(other, t->arn);
-        if (!twin ||
-            !fl_str_eq(fl_task_record_write(t, arena), fl_task_record_write(twin, arena)))
+        if (!twin || !fl_str_eq(fl_task_record_write(t, arena), fl_task_record_write(twin, arena)))
             sim_violation(sim, "S11", "host %u: task %.*s is recovered as another", host->index,
                           FL_STR_ARG(fl_task_id(t->arn)));
     }

@@ -37,8 +37,7 @@ static void check_host(struct sim *sim, const struct sim_host *host)
             sim_violation(sim, "L3", "host %u: the end of task %.*s is not reported", host->index,
                           FL_STR_ARG(fl_task_id(t->arn)));
     for (const struct sim_container *c = host->containers; c; c = c->next)
-        if (c->state == SIM_RUNNING &&
-            !fl_brain_container(host->brain, fl_str_of(c->id)))
+        if (c->state == SIM_RUNNING && !fl_brain_container(host->brain, fl_str_of(c->id)))
             sim_violation(sim, "L4", "host %u: container %.12s belongs to nobody", host->index,
                           c->id);
 }

@@ -207,8 +207,8 @@ static void add_container(struct sim *sim, int family, unsigned i, struct fl_buf
                   "\"essential\":%s,\"stopTimeout\":%u",
                   i ? "," : "", i, is_service ? "service" : "batch",
                   50 * (unsigned)sim_below(sim, 6) + (unsigned)sim_below(sim, 2),
-                  50 * (1 + (unsigned)sim_below(sim, 8)),
-                  i == 1 ? "false" : "true", 2 + (unsigned)sim_below(sim, 10));
+                  50 * (1 + (unsigned)sim_below(sim, 8)), i == 1 ? "false" : "true",
+                  2 + (unsigned)sim_below(sim, 10));
     if (family % 4 == 3 && i == 0)
         fl_buf_printf(body, ",\"portMappings\":[{\"containerPort\":80,\"hostPort\":%d}]",
                       9000 + family);

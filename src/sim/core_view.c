@@ -50,10 +50,9 @@ bool sim_core_next_instance(const struct fl_core *core, struct sim_core_instance
     struct fl_cluster *cluster = cluster_of(core);
     if (!cluster)
         return false;
-    struct fl_instance *instance =
-        at->rec ? RB_NEXT(fl_instance_tree, &cluster->instances,
-                          fl_state_instance(cluster, at->rec->id))
-                : RB_MIN(fl_instance_tree, &cluster->instances);
+    struct fl_instance *instance = at->rec ? RB_NEXT(fl_instance_tree, &cluster->instances,
+                                                     fl_state_instance(cluster, at->rec->id))
+                                           : RB_MIN(fl_instance_tree, &cluster->instances);
     if (instance)
         show(instance, at);
     return instance;

@@ -5,7 +5,6 @@
 #include "core/core.h"
 #include "shapes/rec_shapes.h"
 
-
 struct sim_core_instance {
     const struct rec_Instance *rec;
     int64_t cpu_used, memory_used;

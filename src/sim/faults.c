@@ -119,7 +119,7 @@ static void wake_zombie(struct sim *sim)
 struct kind {
     const char *name;
     fault_fn act;
-    size_t knob; /* offset of its mean interval */
+    size_t knob;     /* offset of its mean interval */
     int64_t mean_us; /* for one host, or for the server */
     bool is_per_host;
 };

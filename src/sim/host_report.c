@@ -108,8 +108,7 @@ static void pump(struct sim *sim, struct sim_host *host)
 
 void sim_report_send(struct sim *sim, struct sim_host *host, const struct fl_effect *effect)
 {
-    struct sim_report *report =
-        fl_calloc(1, sizeof(*report) + effect->task_arn.n + effect->text.n);
+    struct sim_report *report = fl_calloc(1, sizeof(*report) + effect->task_arn.n + effect->text.n);
     char *bytes = (char *)(report + 1);
     memcpy(bytes, effect->task_arn.p, effect->task_arn.n);
     memcpy(bytes + effect->task_arn.n, effect->text.p, effect->text.n);

@@ -113,8 +113,8 @@ void sim_runtime_ensure_image(struct sim *sim, struct sim_host *host, struct fl_
     if (!container || find_live(host, key) || container->state == FL_CONTAINER_STOPPED)
         return;
     new_live(host, key)->busy = true;
-    sim_at(sim, delay(sim, sim_chance(sim, 300) ? 2 * SIM_SECOND : 5 * SIM_MS), &image,
-           host->index, key, NULL);
+    sim_at(sim, delay(sim, sim_chance(sim, 300) ? 2 * SIM_SECOND : 5 * SIM_MS), &image, host->index,
+           key, NULL);
 }
 
 /* ---- network ---- */

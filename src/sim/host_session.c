@@ -314,8 +314,8 @@ static void fire_payload(struct sim *sim, struct sim_event *event)
         return;
     watch_silence(sim, host);
     if (event->message->header.seq <= host->last_seq)
-        sim_violation(sim, "S7", "host %u: sequence number %llx after %llx",
-                      host->index, (unsigned long long)event->message->header.seq,
+        sim_violation(sim, "S7", "host %u: sequence number %llx after %llx", host->index,
+                      (unsigned long long)event->message->header.seq,
                       (unsigned long long)host->last_seq);
     host->last_seq = event->message->header.seq;
     if (!obey(sim, host, event->message) && !sim->ended)

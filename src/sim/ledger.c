@@ -94,8 +94,8 @@ static bool read_shown(const json_t *json, struct shown *ret_shown)
     struct fl_str code = fl_json_str(json_object_get(json, "stopCode"));
     struct fl_str desired = fl_json_str(json_object_get(json, "desiredStatus"));
     *ret_shown = (struct shown){
-        .status = fl_enum_value(&rec_enum_TaskStatus,
-                                fl_json_str(json_object_get(json, "lastStatus"))),
+        .status =
+            fl_enum_value(&rec_enum_TaskStatus, fl_json_str(json_object_get(json, "lastStatus"))),
         .code = code.n ? fl_enum_value(&ecs_enum_TaskStopCode, code) + 1 : 0,
         .is_stopping = fl_str_is(desired, "STOPPED"),
         .version = json_integer_value(json_object_get(json, "version")),

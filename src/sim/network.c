@@ -1,12 +1,13 @@
-/* Calls find their way one by one: lost, late, doubled, overtaking each other. A connection's frames
- * come in their order or not at all. A partition holds back one direction, or both. */
+/* Calls find their way one by one: lost, late, doubled, overtaking each other. A connection's
+ * frames come in their order or not at all. A partition holds back one direction, or both. */
 #include "sim/world.h"
 
 enum { TO_SERVER, FROM_SERVER };
 
 static int64_t latency(struct sim *sim)
 {
-    int64_t us = sim->knobs.latency_us / 2 + (int64_t)sim_below(sim, (uint64_t)sim->knobs.latency_us);
+    int64_t us =
+        sim->knobs.latency_us / 2 + (int64_t)sim_below(sim, (uint64_t)sim->knobs.latency_us);
     if (sim_fault(sim, sim->knobs.slow))
         us += (int64_t)sim_below(sim, 12 * SIM_SECOND);
     return us;

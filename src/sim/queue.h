@@ -1,4 +1,5 @@
-/* What is going to happen: events by time, those of one time in the order in which they were put. */
+/* What is going to happen: events by time, those of one time in the order in which they were put.
+ */
 #pragma once
 
 #include <stdbool.h>

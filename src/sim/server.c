@@ -1,5 +1,5 @@
-/* The control plane's process: the core, its turns, its store and its agents' sessions, by the rules
- * of src/server/engine.c and sessions.c. */
+/* The control plane's process: the core, its turns, its store and its agents' sessions, by the
+ * rules of src/server/engine.c and sessions.c. */
 #include "sim/world.h"
 
 enum {
@@ -18,7 +18,7 @@ struct unacked {
 };
 
 struct sim_session {
-    UT_hash_handle hh;    /* by_instance */
+    UT_hash_handle hh; /* by_instance */
     UT_hash_handle hh_connection;
     char instance[SIM_ID];
     struct fl_arena *arena;
@@ -83,8 +83,8 @@ static void arm_timer(struct sim *sim)
     sim->server.due_ms = due_ms;
     if (due_ms == INT64_MAX)
         return;
-    int64_t wait_ms = FL_MIN(FL_MAX(due_ms - sim_server_wall_ms(sim), INT64_C(1)),
-                             (int64_t)LONGEST_MS);
+    int64_t wait_ms =
+        FL_MIN(FL_MAX(due_ms - sim_server_wall_ms(sim), INT64_C(1)), (int64_t)LONGEST_MS);
     sim_at(sim, wait_ms * SIM_MS, &due, SIM_SERVER, 0, NULL);
 }
 
@@ -443,8 +443,8 @@ const struct sim_action sim_server_heard = {"a heartbeat is answered", fire_hear
 static void beat(struct sim *sim, struct sim_session *session)
 {
     bool is_silent = sim->now_us - session->heard_us > SILENCE_MS * SIM_MS;
-    bool is_unacked = session->unacked_count &&
-                      sim->now_us - session->unacked[0].sent_us > ACK_MS * SIM_MS;
+    bool is_unacked =
+        session->unacked_count && sim->now_us - session->unacked[0].sent_us > ACK_MS * SIM_MS;
     if (is_silent || is_unacked) {
         close_session(sim, session);
         return;

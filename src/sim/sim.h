@@ -1,6 +1,6 @@
 /* The simulator: the production core and brains, with a clock, network, disks, runtimes and clients
- * that are all played, in one process, from one seed. The same configuration gives the same history,
- * event for event, on every machine. */
+ * that are all played, in one process, from one seed. The same configuration gives the same
+ * history, event for event, on every machine. */
 #pragma once
 
 #include <stdbool.h>

@@ -29,8 +29,8 @@ enum { SIM_ID = 33, SIM_NOTES = 48, SIM_FAMILIES = 12, SIM_REVISIONS = 4096, SIM
 /* A call, an answer or a frame under way. Everything in it lives in its arena, and so does it. */
 struct sim_message {
     struct fl_arena *arena;
-    int operation;     /* call */
-    unsigned status;   /* answer; 0: no connection */
+    int operation;      /* call */
+    unsigned status;    /* answer; 0: no connection */
     struct fl_str text; /* call: body; answer: body */
     struct fl_str task; /* report: the task's ARN */
     uint32_t from;
@@ -188,8 +188,8 @@ struct sim_host {
     bool making_cluster;
     /* network: until when nothing gets through, to the server and from it */
     int64_t blocked_us[2];
-    int64_t last_us[2]; /* frames of a connection keep their order */
-    uint64_t epoch;     /* highest that has been obeyed with effect */
+    int64_t last_us[2];            /* frames of a connection keep their order */
+    uint64_t epoch;                /* highest that has been obeyed with effect */
     struct sim_message *old_frame; /* a payload of an epoch gone by */
     uint64_t old_epoch;
     int64_t last_seq; /* of the present server's payloads */
