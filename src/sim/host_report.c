@@ -39,7 +39,7 @@ static void ended(struct sim *sim, struct sim_host *host, struct sim_report *rep
 {
     host->reports_under_way--;
     report->under_way = false;
-    if (FL_BUG(28, status == 0, status != 200)) { /* 28: any answer counts as one */
+    if (FL_BUG(28, false, status != 200)) { /* 28: it is taken to have arrived */
         put_off(sim, report);
         return;
     }
