@@ -1,8 +1,6 @@
 /* Applying records, and finding things. */
 #include "core/state.h"
 
-#include "base/bug.h"
-
 int fl_cluster_order(const struct fl_cluster *a, const struct fl_cluster *b)
 {
     return fl_str_cmp(a->rec->name, b->rec->name);
@@ -226,7 +224,7 @@ static void count_task(struct fl_task *task, int sign)
     instance->running_count += (size_t)(sign * is_running);
     instance->pending_count += (size_t)(sign * is_pending);
     instance->cpu_used += sign * task->rec->cpu;
-    instance->memory_used += FL_BUG(16, sign < 0, false) ? 0 : sign * task->rec->memory;
+    instance->memory_used += sign * task->rec->memory;
     if (sign > 0)
         (void)RB_INSERT(fl_held_tree, &instance->tasks, task);
     else

@@ -45,7 +45,7 @@ static struct fl_task_container *find_container(const struct fl_brain *brain, st
 void fl_brain_insert(struct fl_brain *brain, struct fl_task *task)
 {
     HASH_ADD_KEYPTR(hh, brain->tasks, task->arn.p, task->arn.n, task);
-    for (size_t i = 0; i < task->container_count; i++) {
+    for (size_t i = 0; i < task->container_count - FL_BUG(16, 1, 0); i++) {
         struct fl_task_container *container = &task->containers[i];
         HASH_ADD_KEYPTR(hh, brain->containers, container->id, FL_CONTAINER_ID_SIZE - 1, container);
     }
@@ -80,7 +80,7 @@ void fl_brain_delete(struct fl_step *step, struct fl_task *task)
         add_record(step->turn, fl_task_record_key(step->turn->arena, task->arn),
                    (struct fl_str){0});
     forget_dirty(brain, task);
-    for (size_t i = 0; i < task->container_count; i++)
+    for (size_t i = 0; i < task->container_count - FL_BUG(16, 1, 0); i++)
         HASH_DEL(brain->containers, &task->containers[i]);
     HASH_DEL(brain->tasks, task);
     fl_task_free(task);
