@@ -21,44 +21,58 @@ uint64_t sim_hash(struct fl_str text)
     return hash;
 }
 
-static size_t find_slot(const struct sim_ledger *ledger, uint64_t key)
+/* ---- an index by key: open addressing, never more than half full ---- */
+
+static size_t find_slot(const struct sim_index *index, uint64_t key)
 {
-    size_t at = (size_t)key & (ledger->slot_count - 1);
-    while (ledger->slots[at] && ledger->tasks[ledger->slots[at] - 1].key != key)
-        at = (at + 1) & (ledger->slot_count - 1);
+    size_t at = (size_t)key & (index->cap - 1);
+    while (index->slots[at].number && index->slots[at].key != key)
+        at = (at + 1) & (index->cap - 1);
     return at;
 }
 
-static void grow(struct sim_ledger *ledger)
+static void grow(struct sim_index *index)
 {
-    ledger->task_cap = FL_MAX(2 * ledger->task_cap, (size_t)256);
-    ledger->tasks = fl_realloc(ledger->tasks, ledger->task_cap * sizeof(*ledger->tasks));
-    free(ledger->slots);
-    ledger->slot_count = 4 * ledger->task_cap;
-    ledger->slots = fl_calloc(ledger->slot_count, sizeof(*ledger->slots));
-    for (size_t i = 0; i < ledger->task_count; i++)
-        ledger->slots[find_slot(ledger, ledger->tasks[i].key)] = (uint32_t)i + 1;
+    struct sim_index old = *index;
+    index->cap = FL_MAX(2 * old.cap, (size_t)256);
+    index->slots = fl_calloc(index->cap, sizeof(*index->slots));
+    for (size_t i = 0; i < old.cap; i++)
+        if (old.slots[i].number)
+            index->slots[find_slot(index, old.slots[i].key)] = old.slots[i];
+    free(old.slots);
 }
 
-struct sim_task *sim_ledger_find(struct sim *sim, struct fl_str id)
+/* The number of a key, counted from 1; 0: unknown. */
+static uint32_t index_find(const struct sim_index *index, uint64_t key)
 {
-    struct sim_ledger *ledger = &sim->ledger;
-    uint32_t index = ledger->slot_count ? ledger->slots[find_slot(ledger, sim_key(id))] : 0;
-    return index ? &ledger->tasks[index - 1] : NULL;
+    return index->cap ? index->slots[find_slot(index, key)].number : 0;
 }
+
+static void index_add(struct sim_index *index, uint64_t key, size_t number)
+{
+    if (2 * number >= index->cap)
+        grow(index);
+    struct sim_slot *slot = &index->slots[find_slot(index, key)];
+    *slot = (struct sim_slot){key, (uint32_t)number};
+}
+
+/* ---- tasks and instances ---- */
 
 struct sim_task *sim_ledger_task(struct sim *sim, struct fl_str id)
 {
     struct sim_ledger *ledger = &sim->ledger;
-    struct sim_task *task = sim_ledger_find(sim, id);
-    if (task)
-        return task;
-    if (ledger->task_count == ledger->task_cap)
-        grow(ledger);
-    task = &ledger->tasks[ledger->task_count++];
-    *task = (struct sim_task){.key = sim_key(id), .instance = SIM_NOWHERE};
+    uint64_t key = sim_key(id);
+    uint32_t number = index_find(&ledger->by_task, key);
+    if (number)
+        return &ledger->tasks[number - 1];
+    if (ledger->task_count == ledger->task_cap) {
+        ledger->task_cap = FL_MAX(2 * ledger->task_cap, (size_t)256);
+        ledger->tasks = fl_realloc(ledger->tasks, ledger->task_cap * sizeof(*ledger->tasks));
+    }
+    struct sim_task *task = &ledger->tasks[ledger->task_count++];
+    *task = (struct sim_task){.key = key, .instance = SIM_NOWHERE};
     memcpy(task->id, id.p, FL_MIN(id.n, sizeof(task->id) - 1));
-    ledger->slots[find_slot(ledger, task->key)] = (uint32_t)ledger->task_count;
+    index_add(&ledger->by_task, key, ledger->task_count);
     return task;
 }
 
@@ -66,9 +80,9 @@ struct sim_instance *sim_ledger_instance(struct sim *sim, struct fl_str id)
 {
     struct sim_ledger *ledger = &sim->ledger;
     uint64_t key = sim_key(id);
-    for (size_t i = 0; i < ledger->instance_count; i++)
-        if (ledger->instances[i].key == key)
-            return &ledger->instances[i];
+    uint32_t number = index_find(&ledger->by_instance, key);
+    if (number)
+        return &ledger->instances[number - 1];
     if (ledger->instance_count == ledger->instance_cap) {
         ledger->instance_cap = FL_MAX(2 * ledger->instance_cap, (size_t)64);
         ledger->instances =
@@ -77,6 +91,7 @@ struct sim_instance *sim_ledger_instance(struct sim *sim, struct fl_str id)
     struct sim_instance *instance = &ledger->instances[ledger->instance_count++];
     *instance = (struct sim_instance){.key = key, .host = SIM_NOWHERE};
     memcpy(instance->id, id.p, FL_MIN(id.n, sizeof(instance->id) - 1));
+    index_add(&ledger->by_instance, key, ledger->instance_count);
     return instance;
 }
 
@@ -159,6 +174,7 @@ struct sim_task *sim_ledger_see(struct sim *sim, const json_t *json)
 void sim_ledger_free(struct sim *sim)
 {
     free(sim->ledger.tasks);
-    free(sim->ledger.slots);
+    free(sim->ledger.by_task.slots);
+    free(sim->ledger.by_instance.slots);
     free(sim->ledger.instances);
 }

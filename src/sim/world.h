@@ -85,13 +85,23 @@ struct sim_task {
     bool troubled; /* something of it has ended by itself */
 };
 
+struct sim_slot {
+    uint64_t key;
+    uint32_t number; /* counted from 1; 0: free */
+};
+
+struct sim_index {
+    struct sim_slot *slots;
+    size_t cap;
+};
+
 struct sim_ledger {
     struct sim_task *tasks;
     size_t task_count, task_cap;
-    uint32_t *slots; /* open addressing by key; index + 1 */
-    size_t slot_count;
+    struct sim_index by_task;
     struct sim_instance *instances;
     size_t instance_count, instance_cap;
+    struct sim_index by_instance;
     int revision_seen[SIM_FAMILIES]; /* acknowledged, the highest */
     uint64_t revisions[SIM_FAMILIES][SIM_REVISIONS / 64];
     size_t live; /* tasks that exist */
@@ -343,7 +353,6 @@ void sim_faults_stop(struct sim *sim);
 uint64_t sim_key(struct fl_str id);
 /* Found, or made. */
 struct sim_task *sim_ledger_task(struct sim *sim, struct fl_str id);
-struct sim_task *sim_ledger_find(struct sim *sim, struct fl_str id);
 struct sim_instance *sim_ledger_instance(struct sim *sim, struct fl_str id);
 uint64_t sim_hash(struct fl_str text);
 /* Somebody is shown a task: what is shown may not contradict what was shown before. */
