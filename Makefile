@@ -4,7 +4,7 @@
 BUILD := build
 AS_USER := tools/as-user.sh
 
-.PHONY: all setup check demo bench sim seeded-bugs format clean
+.PHONY: all setup check nightly nightly-store demo bench fuzz sim seeded-bugs format clean
 
 all:
 	@$(AS_USER) tools/build.sh $(BUILD)
@@ -19,6 +19,13 @@ check:
 	@$(AS_USER) tools/venv.sh
 	@python3 tests/run.py
 
+# The long battery; SEED= chooses another one.
+nightly: nightly-store
+
+nightly-store:
+	@$(AS_USER) tools/build.sh $(BUILD)
+	@$(BUILD)/tests/store_proof/store-proof --states 40000 --failing 3 --stride 1 --seed $(or $(SEED),1)
+
 demo:
 	@tools/setup.sh demo
 	@$(AS_USER) tools/build.sh $(BUILD)
@@ -31,10 +38,19 @@ bench:
 	@$(AS_USER) tools/venv.sh
 	@.venv/bin/python bench/run.py
 
-# One violation's seed is enough to see it again: make sim SEED=17 HOSTS=10 RUNS=1
+# For example TARGET=wire-json SECONDS=300; without a target it lists them.
+TARGET :=
+SECONDS := 60
+
+fuzz:
+	@$(AS_USER) tools/build.sh $(BUILD)-fuzz fuzz
+	@$(AS_USER) tools/fuzz.sh $(BUILD)-fuzz "$(TARGET)" $(SECONDS)
+
+# A violation is seen again by its seed: make sim SEED=17 RUNS=1
 SEED := 1
 HOSTS := 10
 RUNS := 100
+
 sim:
 	@$(AS_USER) tools/build.sh $(BUILD)
 	@$(BUILD)/fairlead sim --seed $(SEED) --hosts $(HOSTS) --runs $(RUNS)
@@ -47,4 +63,4 @@ format:
 	@find src tests bench -name '*.[ch]' -exec clang-format -i {} +
 
 clean:
-	@rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-bugs
+	@rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-fuzz $(BUILD)-bugs

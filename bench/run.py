@@ -293,6 +293,9 @@ def main():
     OUT.mkdir(parents=True, exist_ok=True)
     path = OUT / time.strftime("%Y%m%d-%H%M%S.json", time.gmtime())
     path.write_text(json.dumps(figures, indent=1) + "\n")
+    owner = OUT.parent.stat()
+    for made_here in (OUT, path):
+        os.chown(made_here, owner.st_uid, owner.st_gid)
     print(f"figures in {path.relative_to(ROOT)}")
 
 

@@ -74,7 +74,8 @@ def add_meson_test(counts, kind, test):
 def run_meson(counts, kind, build, env=None):
     log = build / "meson-logs" / "testlog.json"
     log.unlink(missing_ok=True)
-    subprocess.run(["meson", "test", "-C", str(build), "--no-rebuild", "--num-processes", "2"],
+    subprocess.run(["meson", "test", "-C", str(build), "--no-rebuild", "--num-processes", "2",
+                    "--timeout-multiplier", "3"],
                    env={**os.environ, **(env or {})}, stdout=subprocess.DEVNULL,
                    stderr=subprocess.DEVNULL, check=False)
     if not log.exists():

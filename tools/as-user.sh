@@ -5,7 +5,7 @@ set -eu
 if [ "$(id -u)" -ne 0 ] || [ "${SUDO_UID:-0}" -eq 0 ] || [ "$(stat -c %u .)" != "$SUDO_UID" ]; then
     exec "$@"
 fi
-for made in build build-clang .venv bench/out; do
+for made in build build-clang build-fuzz .venv bench/out; do
     if [ -e "$made" ] && [ "$(stat -c %u "$made")" != "$SUDO_UID" ]; then
         chown -R "$SUDO_UID:$SUDO_GID" "$made"
     fi

@@ -9,7 +9,7 @@ build="gcc libc6-dev make meson ninja-build pkg-config python3 ca-certificates
     libbsd-dev libpcre2-dev libcmocka-dev uthash-dev"
 run="crun golang-github-containers-common nftables iproute2"
 demo="mmdebstrap busybox-static python3-venv"
-check="clang clang-format procps"
+check="clang clang-format procps mount passwd"
 
 missing() {
     for package in "$@"; do

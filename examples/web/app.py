@@ -2,6 +2,7 @@
 import html
 import http.server
 import os
+import signal
 import socket
 import sys
 import time
@@ -54,6 +55,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
+    # The first process of a container gets no signal that it does not ask for.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 80
     print(f"listening on port {port}", flush=True)
     http.server.ThreadingHTTPServer(("", port), Handler).serve_forever()

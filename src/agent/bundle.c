@@ -70,28 +70,23 @@ static const char *const all_caps[CAP_COUNT] = {"CAP_CHOWN",
     "[{\"type\":\"pid\"},{\"type\":\"ipc\"},{\"type\":\"uts\"},{\"type\":\"mount\"},"              \
     "{\"type\":\"cgroup\"}]"
 
-#define MOUNT(destination, type, options)                                                          \
-    "{\"destination\":\"" destination "\",\"type\":\"" type "\",\"source\":\"" type                \
-    "\",\"options\":[" options "]}"
-
-/* %s is "ro" or, for privileged containers, "rw". */
-#define MOUNTS_FORMAT                                                                                                                                                                                                   \
-    MOUNT("/proc", "proc", "\"nosuid\",\"noexec\",\"nodev\"")                                                                                                                                                           \
-    "," MOUNT("/dev", "tmpfs", "\"nosuid\",\"strictatime\",\"mode=755\",\"size=65536k\"") "," MOUNT("/dev/pts", "devpts", "\"nosuid\",\"noexec\",\"newinstance\",\"ptmxmode=0666\",\"mode=0620\",\"gid=5\"") "," MOUNT( \
-        "/dev/mqueue", "mqueue",                                                                                                                                                                                        \
-        "\"nosuid\",\"noexec\",\"nodev\"") "," MOUNT("/dev/shm", "tmpfs",                                                                                                                                               \
-                                                     "\"nosuid\",\"noexec\",\"nodev\",\"mode="                                                                                                                          \
-                                                     "1777\",\"size=65536k\"") "," MOUNT("/sys",                                                                                                                        \
-                                                                                         "sysfs",                                                                                                                       \
-                                                                                         "\"nosui"                                                                                                                      \
-                                                                                         "d\","                                                                                                                         \
-                                                                                         "\"noexe"                                                                                                                      \
-                                                                                         "c\","                                                                                                                         \
-                                                                                         "\"nodev"                                                                                                                      \
-                                                                                         "\",\"%"                                                                                                                       \
-                                                                                         "s\"") "," MOUNT("/sys/fs/cgroup",                                                                                             \
-                                                                                                          "cgroup",                                                                                                     \
-                                                                                                          "\"nosuid\",\"noexec\",\"nodev\",\"relatime\",\"%s\"")
+/* What every container has mounted; the last option of those `by_mode` is "ro", or "rw" for the
+ * privileged. */
+static const struct {
+    const char *destination;
+    const char *type;
+    const char *options; /* JSON strings */
+    bool by_mode;
+} own_mounts[] = {
+    {"/proc", "proc", "\"nosuid\",\"noexec\",\"nodev\"", false},
+    {"/dev", "tmpfs", "\"nosuid\",\"strictatime\",\"mode=755\",\"size=65536k\"", false},
+    {"/dev/pts", "devpts",
+     "\"nosuid\",\"noexec\",\"newinstance\",\"ptmxmode=0666\",\"mode=0620\",\"gid=5\"", false},
+    {"/dev/mqueue", "mqueue", "\"nosuid\",\"noexec\",\"nodev\"", false},
+    {"/dev/shm", "tmpfs", "\"nosuid\",\"noexec\",\"nodev\",\"mode=1777\",\"size=65536k\"", false},
+    {"/sys", "sysfs", "\"nosuid\",\"noexec\",\"nodev\"", true},
+    {"/sys/fs/cgroup", "cgroup", "\"nosuid\",\"noexec\",\"nodev\",\"relatime\"", true},
+};
 
 #define MASKED_PATHS                                                                               \
     "[\"/proc/asound\",\"/proc/acpi\",\"/proc/kcore\",\"/proc/keys\",\"/proc/latency_stats\","     \
@@ -248,6 +243,24 @@ static int write_rlimits(struct making *m)
     return 0;
 }
 
+/* Whether a path, as it is written, leads into /proc: "//proc/1", "/a/../proc". The image's links
+ * are not looked at; they cannot lead the runtime out of the root. */
+static bool lies_in_proc(struct fl_str path)
+{
+    struct fl_str part;
+    size_t depth = 0;
+    bool in_proc = false;
+    while (fl_str_split(&path, '/', &part)) {
+        if (part.n == 0 || fl_str_is(part, "."))
+            continue;
+        if (fl_str_is(part, ".."))
+            depth -= depth > 0;
+        else if (depth++ == 0)
+            in_proc = fl_str_is(part, "proc");
+    }
+    return in_proc && depth > 0;
+}
+
 /* A working directory is a path in the container; what leads into /proc is a way out of it. */
 static int working_dir(struct making *m, struct fl_str *ret_dir)
 {
@@ -261,7 +274,7 @@ static int working_dir(struct making *m, struct fl_str *ret_dir)
             m->err, -EINVAL,
             "the working directory '%.*s' is invalid, it needs to be an absolute path",
             FL_STR_ARG(dir));
-    if (fl_str_starts(dir, FL_STR("/proc/")) || fl_str_is(dir, "/proc"))
+    if (lies_in_proc(dir))
         return fl_err_set(m->err, -EINVAL, "the working directory '%.*s' lies in /proc",
                           FL_STR_ARG(dir));
     *ret_dir = dir;
@@ -406,6 +419,11 @@ static int write_mount_point(struct making *m, const struct fl_mount_point *moun
         return fl_err_set(m->err, -EINVAL,
                           "invalid mount path: '%.*s' mount path must be absolute and not '/'",
                           FL_STR_ARG(mount->container_path));
+    /* The runtime itself still works with this /proc. */
+    if (lies_in_proc(mount->container_path))
+        return fl_err_set(m->err, -EINVAL,
+                          "invalid mount path: '%.*s' cannot be mounted because it is inside /proc",
+                          FL_STR_ARG(mount->container_path));
     int rc = volume_source(m, volume, &source);
     if (rc == 0)
         write_bind(&m->jw, source, mount->container_path, mount->read_only);
@@ -429,12 +447,26 @@ static int write_user_mounts(struct making *m)
     return 0;
 }
 
+static void write_own_mounts(struct making *m)
+{
+    const char *mode = m->launch->container->privileged ? ",\"rw\"" : ",\"ro\"";
+    for (size_t i = 0; i < FL_ARRAY_SIZE(own_mounts); i++) {
+        fl_jw_object_begin(&m->jw);
+        fl_jw_member_str(&m->jw, "destination", fl_str_of(own_mounts[i].destination));
+        fl_jw_member_str(&m->jw, "type", fl_str_of(own_mounts[i].type));
+        fl_jw_member_str(&m->jw, "source", fl_str_of(own_mounts[i].type));
+        fl_jw_key(&m->jw, "options");
+        fl_jw_raw(&m->jw, fl_str_printf(m->arena, "[%s%s]", own_mounts[i].options,
+                                        own_mounts[i].by_mode ? mode : ""));
+        fl_jw_object_end(&m->jw);
+    }
+}
+
 static int write_mounts(struct making *m)
 {
-    const char *mode = m->launch->container->privileged ? "rw" : "ro";
     fl_jw_key(&m->jw, "mounts");
     fl_jw_array_begin(&m->jw);
-    fl_jw_raw(&m->jw, fl_str_printf(m->arena, MOUNTS_FORMAT, mode, mode));
+    write_own_mounts(m);
     write_etc_binds(m);
     int rc = write_user_mounts(m);
     fl_jw_array_end(&m->jw);

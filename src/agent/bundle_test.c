@@ -15,6 +15,7 @@
 #include "agent/bundle.h"
 #include "agent/bundle_args.h"
 #include "agent/bundle_user.h"
+#include "agent/runtime_internal.h"
 #include "base/fs.h"
 #include "wire/json.h"
 
@@ -182,6 +183,39 @@ static void etc_is_read_within_layers(FL_UNUSED void **state)
     assert_true(fl_str_is(fl_bundle_read_etc(layers, 2, "secret", arena), ""));
     assert_true(fl_str_is(fl_bundle_read_etc(layers, 2, "absent", arena), ""));
     assert_int_equal(fl_fs_remove_tree(AT_FDCWD, dir), 0);
+}
+
+#define FAILED "OCI runtime create failed: unable to start container process: "
+
+/* What crun and runc write into their logs, in Docker's words. */
+static void runtimes_words_become_dockers(FL_UNUSED void **state)
+{
+    static const char *const cases[][2] = {
+        {"2026-11-20T12:00:00.5Z: executable file `nope` not found in $PATH: No such file\n",
+         FAILED "exec: \"nope\": executable file not found in $PATH: unknown"},
+        {"time=\"2026-11-20T12:00:00Z\" level=error msg=\"runc run failed: exec: \\\"nope\\\": "
+         "executable file not found in $PATH\"\n",
+         FAILED "exec: \"nope\": executable file not found in $PATH: unknown"},
+        {"a warning\nsomething broke\n", FAILED "something broke: unknown"},
+        {"", FAILED ": unknown"},
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(cases); i++) {
+        struct fl_str text = fl_runtime_sentence(fl_str_of(cases[i][0]), arena);
+        if (!fl_str_is(text, cases[i][1]))
+            fail_msg("<%.*s> instead of <%s>", FL_STR_ARG(text), cases[i][1]);
+    }
+}
+
+static void ids_are_plain_words(FL_UNUSED void **state)
+{
+    static const char *const bad[] = {"",    ".",       "..", "../x", "a/b", "a\nrun /bin/sh",
+                                      "a b", "\xc3\xa4"};
+    static const char too_long[FL_RUNTIME_ID_MAX + 2] = {0};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(bad); i++)
+        assert_false(fl_runtime_id_is_valid(fl_str_of(bad[i])));
+    assert_false(fl_runtime_id_is_valid((struct fl_str){too_long, sizeof(too_long) - 1}));
+    assert_true(fl_runtime_id_is_valid(FL_STR("0123456789abcdef0123456789abcdef")));
+    assert_true(fl_runtime_id_is_valid(FL_STR("a-b_C")));
 }
 
 static void signals_have_names(FL_UNUSED void **state)
@@ -353,8 +387,15 @@ static void bad_places_are_refused(FL_UNUSED void **state)
     set_up(&s);
     s.container.working_dir = FL_STR("relative");
     assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
-    s.container.working_dir = FL_STR("/proc/self/fd/8");
-    assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+    static const char *const in_proc[] = {"/proc",     "/proc/self/fd/8", "//proc/self/fd/8",
+                                          "/./proc/1", "/a/../proc/",     "/../proc/x/../1"};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(in_proc); i++) {
+        s.container.working_dir = fl_str_of(in_proc[i]);
+        assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+    }
+    s.container.working_dir = FL_STR("/proc/../processes");
+    assert_int_equal(make_config(&s, &json, &note, &err), 0);
+    json_decref(json);
     s.container.working_dir = FL_STR("");
     s.container.mounts = &mount;
     s.container.mount_count = 1;
@@ -369,6 +410,10 @@ static void bad_places_are_refused(FL_UNUSED void **state)
     assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
     mount.container_path = FL_STR("data");
     assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+    mount.container_path = FL_STR("/tmp/../proc/self");
+    assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+    assert_string_equal(err.text, "invalid mount path: '/tmp/../proc/self' cannot be mounted "
+                                  "because it is inside /proc");
 }
 
 static int open_arena(FL_UNUSED void **state)
@@ -392,6 +437,8 @@ int main(void)
         cmocka_unit_test(users_are_found),
         cmocka_unit_test(unknown_users_are_refused),
         cmocka_unit_test(etc_is_read_within_layers),
+        cmocka_unit_test(runtimes_words_become_dockers),
+        cmocka_unit_test(ids_are_plain_words),
         cmocka_unit_test(signals_have_names),
         cmocka_unit_test(limits_have_names),
         cmocka_unit_test(config_has_the_defaults),

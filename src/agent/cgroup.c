@@ -13,6 +13,7 @@
 #include <sys/vfs.h>
 
 #include "base/fs.h"
+#include "base/mounts.h"
 
 #define ROOT "/sys/fs/cgroup"
 
@@ -199,19 +200,10 @@ static int mount_quick(void)
     return fsmount(fs, FSMOUNT_CLOEXEC, 0);
 }
 
-static int enter_namespace(struct fl_err *err)
-{
-    if (unshare(CLONE_NEWNS) < 0)
-        return fl_err_errno(err, -errno, "cannot make a mount namespace (is this root?)");
-    if (mount("none", "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
-        return fl_err_errno(err, -errno, "cannot detach the mount namespace from the host's");
-    return 0;
-}
-
 int fl_cgroup_open(struct fl_cgroup *ret_cgroup, struct fl_err *err)
 {
     struct fl_cgroup cgroup = {.quick_fd = -1};
-    int rc = enter_namespace(err);
+    int rc = fl_mounts_unshare(err);
     if (rc < 0)
         return rc;
     long type = file_system_type(ROOT);

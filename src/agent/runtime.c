@@ -310,6 +310,8 @@ int fl_runtime_remove(struct fl_runtime *runtime, struct fl_str container_id, st
 void fl_runtime_remove_task(struct fl_runtime *runtime, struct fl_str task_id)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    if (!fl_runtime_id_is_valid(task_id)) /* then nothing of it was ever launched */
+        return;
     fl_cgroup_remove(&runtime->cgroup,
                      fl_runtime_cgroup_path(runtime, task_id, FL_STR(""), arena).p);
     struct fl_str volumes = fl_str_printf(arena, "%.*s/volumes/%.*s", FL_STR_ARG(runtime->data_dir),

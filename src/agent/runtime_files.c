@@ -1,4 +1,5 @@
 /* A container's directory and its process: paths, words of small files, identity of processes. */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -7,6 +8,15 @@
 
 #include "agent/runtime_internal.h"
 #include "base/fs.h"
+
+/* What becomes part of paths and of lines of orders; the control plane chose it. */
+bool fl_runtime_id_is_valid(struct fl_str id)
+{
+    for (size_t i = 0; i < id.n; i++)
+        if (!isalnum((unsigned char)id.p[i]) && id.p[i] != '-' && id.p[i] != '_')
+            return false;
+    return id.n > 0 && id.n <= FL_RUNTIME_ID_MAX;
+}
 
 struct fl_str fl_runtime_dir(const struct fl_runtime *runtime, struct fl_str id,
                              struct fl_arena *arena)
@@ -128,9 +138,27 @@ static struct fl_str strip_stamp(struct fl_str line)
     return line;
 }
 
+/* runc's `time="…" level=error msg="…"`: the message without its quotes and backslashes. */
+static struct fl_str take_message(struct fl_str line, struct fl_arena *arena)
+{
+    static const char key[] = " msg=\"";
+    const char *start = memmem(line.p, line.n, key, strlen(key));
+    if (!start)
+        return line;
+    struct fl_str rest = fl_str_from(line, (size_t)(start - line.p) + strlen(key));
+    char *text = fl_arena_alloc(arena, rest.n + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < rest.n && rest.p[i] != '"'; i++) {
+        if (rest.p[i] == '\\' && i + 1 < rest.n)
+            i++;
+        text[n++] = rest.p[i];
+    }
+    return (struct fl_str){text, n};
+}
+
 struct fl_str fl_runtime_sentence(struct fl_str raw, struct fl_arena *arena)
 {
-    struct fl_str line = strip_stamp(last_line(raw));
+    struct fl_str line = take_message(strip_stamp(last_line(raw)), arena);
     const char *start = "OCI runtime create failed: unable to start container process";
     if (fl_str_contains(line, FL_STR("not found in $PATH")))
         return fl_str_printf(arena,

@@ -121,15 +121,19 @@ static inline void fixture_make_layer(struct fixture *f)
     fixture_write(f->layer, "etc/group", "root:x:0:\nweb:x:1002:\nlog:x:1003:web\n");
 }
 
-/* Beside this program (the bench), or in the folder `shim` there (the tests). */
+/* Beside this program (the bench), or in the folder `shim` there (the tests). Asked for once: in a
+ * chroot, /proc/self/exe has another name after the mount namespace has changed. */
 static inline struct fl_str fixture_libexec(struct fl_arena *arena)
 {
-    char path[256] = "";
+    static char path[256];
     const char *given = getenv("FAIRLEAD_TEST_LIBEXEC");
     if (given)
         return fl_str_of(given);
-    FL_ASSERT(readlink("/proc/self/exe", path, sizeof(path) - 1) > 0);
-    struct fl_str dir = fl_str_dup(arena, fl_str_of(dirname(path)));
+    if (!*path) {
+        FL_ASSERT(readlink("/proc/self/exe", path, sizeof(path) - 1) > 0);
+        (void)dirname(path);
+    }
+    struct fl_str dir = fl_str_dup(arena, fl_str_of(path));
     if (access(fl_str_printf(arena, "%s/fairlead-shim", dir.p).p, X_OK) == 0)
         return dir;
     return fl_str_printf(arena, "%s/shim", dir.p);

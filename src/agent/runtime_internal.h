@@ -70,6 +70,8 @@ void fl_runtime_watch_remove(struct fl_runtime_container *container);
 struct fl_runtime_container *fl_runtime_find(struct fl_runtime *runtime, struct fl_str id);
 
 /* runtime_files.c */
+/* 1 to FL_RUNTIME_ID_MAX of [A-Za-z0-9_-]. */
+bool fl_runtime_id_is_valid(struct fl_str id);
 struct fl_str fl_runtime_dir(const struct fl_runtime *runtime, struct fl_str id,
                              struct fl_arena *arena);
 /* Reads `name` in the container's directory as words; the number of words, or -errno. */

@@ -192,8 +192,7 @@ static bool holds_newline(const struct fl_launch *launch)
 
 static int check_launch(const struct fl_launch *launch, struct fl_err *err)
 {
-    if (launch->container_id.n == 0 || launch->container_id.n > FL_RUNTIME_ID_MAX ||
-        launch->task_id.n == 0 || launch->task_id.n > FL_RUNTIME_ID_MAX)
+    if (!fl_runtime_id_is_valid(launch->container_id) || !fl_runtime_id_is_valid(launch->task_id))
         return fl_err_set(err, -EINVAL, "the container's or the task's id is invalid");
     if (launch->layer_count == 0 || launch->layer_count > 128 || holds_newline(launch))
         return fl_err_set(err, -EINVAL, "the image has %zu layers; 1 to 128 are possible",

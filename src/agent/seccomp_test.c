@@ -30,25 +30,42 @@ static json_t *resolve(const char *text, struct fl_err *err)
     return fl_seccomp_resolve(profile, &host, err);
 }
 
-#define RULE(name, members) "{\"names\":[\"" name "\"],\"action\":\"SCMP_ACT_ALLOW\"" members "}"
+/* Rules "a0", "a1" … apply to the host above, the others do not. */
+static const struct {
+    const char *name;
+    const char *members;
+} rules_by_host[] = {
+    {"a0", ""},
+    {"-", ",\"includes\":{\"arches\":[\"arm64\"]}"},
+    {"a1", ",\"includes\":{\"arches\":[\"x32\",\"amd64\"]}"},
+    {"a2", ",\"includes\":{\"caps\":[\"CAP_CHOWN\",\"CAP_KILL\"]}"},
+    {"-", ",\"includes\":{\"caps\":[\"CAP_CHOWN\",\"CAP_SYS_ADMIN\"]}"},
+    {"-", ",\"excludes\":{\"caps\":[\"CAP_SYS_ADMIN\",\"CAP_KILL\"]}"},
+    {"a3", ",\"excludes\":{\"caps\":[\"CAP_SYS_ADMIN\"]}"},
+    {"a4", ",\"includes\":{\"minKernel\":\"4.8\"}"},
+    {"-", ",\"includes\":{\"minKernel\":\"5.11\"}"},
+    {"-", ",\"excludes\":{\"arches\":[\"amd64\"]}"},
+    {"a5", ",\"args\":null,\"errnoRet\":1"},
+};
+
+static void write_profile(struct fl_buf *text)
+{
+    fl_buf_add_z(text, "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"archMap\":["
+                       "{\"architecture\":\"SCMP_ARCH_X86_64\","
+                       "\"subArchitectures\":[\"SCMP_ARCH_X86\"]},"
+                       "{\"architecture\":\"SCMP_ARCH_AARCH64\",\"subArchitectures\":[]}],"
+                       "\"syscalls\":[");
+    for (size_t i = 0; i < FL_ARRAY_SIZE(rules_by_host); i++)
+        fl_buf_printf(text, "%s{\"names\":[\"%s\"],\"action\":\"SCMP_ACT_ALLOW\"%s}", i ? "," : "",
+                      rules_by_host[i].name, rules_by_host[i].members);
+    fl_buf_add_z(text, "]}");
+}
 
 static void rules_apply_by_host(FL_UNUSED void **state)
 {
-    FL_CLEANUP_JSON json_t *oci = resolve(
-        "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"archMap\":["
-        "{\"architecture\":\"SCMP_ARCH_X86_64\",\"subArchitectures\":[\"SCMP_ARCH_X86\"]},"
-        "{\"architecture\":\"SCMP_ARCH_AARCH64\",\"subArchitectures\":[]}],\"syscalls\":[" RULE(
-            "a0",
-            "") "," RULE("-", ",\"includes\":{\"arches\":[\"arm64\"]}") "," RULE("a1",
-                                                                                 ",\"includes\":{"
-                                                                                 "\"arches\":["
-                                                                                 "\"x32\","
-                                                                                 "\"amd64\"]}") "," RULE("a2", ",\"includes\":{\"caps\":[\"CAP_CHOWN\",\"CAP_KILL\"]}") "," RULE("-", ",\"includes\":{\"caps\":[\"CAP_CHOWN\",\"CAP_SYS_ADMIN\"]}") "," RULE("-", ",\"excludes\":{\"caps\":[\"CAP_SYS_ADMIN\",\"CAP_KILL\"]}") "," RULE("a3", ",\"excludes\":{\"caps\":[\"CAP_SYS_ADMIN\"]}") "," RULE("a4",
-                                                                                                                                                                                                                                                                                                                                                                                                       ",\"includes\":{\"minKernel\":\"4.8\"}") "," RULE("-",
-                                                                                                                                                                                                                                                                                                                                                                                                                                                         ",\"includes\":{\"minKernel\":\"5.11\"}") "," RULE("-",
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                            ",\"excludes\":{\"arches\":[\"amd64\"]}") "," RULE("a5",
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                               ",\"args\":null,\"errnoRet\":1") "]}",
-        NULL);
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(65536);
+    write_profile(&text);
+    FL_CLEANUP_JSON json_t *oci = resolve(text.p, NULL);
     assert_non_null(oci);
     const json_t *rules = json_object_get(oci, "syscalls");
     assert_int_equal(json_array_size(rules), 6);

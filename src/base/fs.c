@@ -118,41 +118,85 @@ int fl_fs_mkdirs(const char *path, mode_t mode)
     return 0;
 }
 
-static int remove_entry(int dir_fd, const char *name, dev_t device);
+/* Directories open at a time. A tree may be deeper than there are descriptors or stack: what lies
+ * deeper is moved up to the top, and its turn comes there. */
+enum { LEVELS_MAX = 64 };
 
-static int remove_children(int fd, dev_t device)
+struct removal {
+    dev_t device;
+    int top_fd;
+    uint64_t salt; /* of the names of what is moved up */
+    unsigned moved;
+};
+
+static int remove_entry(struct removal *removal, int dir_fd, const char *name, int level);
+
+static int remove_children(struct removal *removal, DIR *dir, int level)
 {
-    int dup_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    DIR *dir = dup_fd < 0 ? NULL : fdopendir(dup_fd);
     struct dirent *entry;
     int rc = 0;
-    if (!dir)
-        return -errno;
     while (rc == 0 && (entry = readdir(dir)) != NULL) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
-        rc = remove_entry(fd, entry->d_name, device);
+        rc = remove_entry(removal, dirfd(dir), entry->d_name, level + 1);
     }
-    (void)closedir(dir);
     return rc;
 }
 
-static int remove_entry(int dir_fd, const char *name, dev_t device)
+static int move_up(struct removal *removal, int dir_fd, const char *name)
+{
+    char to[64];
+    (void)snprintf(to, sizeof(to), ".removed-%016llx-%u", (unsigned long long)removal->salt,
+                   removal->moved++);
+    return renameat(dir_fd, name, removal->top_fd, to) < 0 ? -errno : 0;
+}
+
+/* Empties it; at the top until nothing more was moved there. */
+static int empty_directory(struct removal *removal, DIR *dir, int level)
+{
+    unsigned moved;
+    int rc;
+    if (level == 0)
+        removal->top_fd = dirfd(dir);
+    do {
+        moved = removal->moved;
+        rewinddir(dir);
+        rc = remove_children(removal, dir, level);
+    } while (rc == 0 && level == 0 && removal->moved != moved);
+    return rc;
+}
+
+static int remove_directory(struct removal *removal, int dir_fd, const char *name, int level)
+{
+    FL_CLEANUP_FD int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    if (st.st_dev != removal->device)
+        return -EXDEV;
+    DIR *dir = fdopendir(fd);
+    if (!dir)
+        return -errno;
+    (void)FL_TAKE_FD(fd); /* dir's now */
+    int rc = empty_directory(removal, dir, level);
+    (void)closedir(dir);
+    if (rc == 0 && unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+        rc = -errno;
+    return rc;
+}
+
+static int remove_entry(struct removal *removal, int dir_fd, const char *name, int level)
 {
     if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
         return 0;
     if (errno != EISDIR && errno != EPERM)
         return -errno;
-    FL_CLEANUP_FD int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return -errno;
-    if (st.st_dev != device)
-        return -EXDEV;
-    int rc = remove_children(fd, device);
-    if (rc == 0 && unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-        rc = -errno;
-    return rc;
+    if (level < LEVELS_MAX)
+        return remove_directory(removal, dir_fd, name, level);
+    /* An empty one need not be moved. */
+    if (unlinkat(dir_fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+        return 0;
+    return move_up(removal, dir_fd, name);
 }
 
 int fl_fs_remove_tree(int dir_fd, const char *name)
@@ -175,5 +219,7 @@ int fl_fs_remove_tree(int dir_fd, const char *name)
         return -errno;
     if (parent_st.st_dev != st.st_dev)
         return -EXDEV;
-    return remove_entry(dir_fd, name, st.st_dev);
+    struct removal removal = {.device = st.st_dev, .top_fd = -1};
+    fl_random_bytes(&removal.salt, sizeof(removal.salt));
+    return remove_entry(&removal, dir_fd, name, 0);
 }

@@ -17,7 +17,7 @@ int fl_fs_write_fast(int dir_fd, const char *path, struct fl_str bytes, mode_t m
 /* mkdir -p; 0 when it exists already. */
 int fl_fs_mkdirs(const char *path, mode_t mode);
 /* Removes name beneath dir_fd with everything in it: never follows a symlink, never crosses into
- * another file system (-EXDEV). 0 when it does not exist. */
+ * another file system (-EXDEV), however deep it is. 0 when it does not exist. */
 int fl_fs_remove_tree(int dir_fd, const char *name);
 /* Writes all n bytes, going on after EINTR and short writes. */
 int fl_fs_write_all(int fd, const void *bytes, size_t n);

@@ -13,6 +13,14 @@ void fl_log_set_level(enum fl_log_level level)
     threshold = level;
 }
 
+/* Texts from outside get into lines; none may begin a line of its own or speak to a terminal. */
+static void make_printable(char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
+            text[i] = '?';
+}
+
 void fl_log(enum fl_log_level level, const char *fmt, ...)
 {
     static const char *const names[] = {"error", "warn", "info", "debug"};
@@ -27,6 +35,7 @@ void fl_log(enum fl_log_level level, const char *fmt, ...)
     int m = vsnprintf(line + n, sizeof(line) - (size_t)n - 1, fmt, args);
     va_end(args);
     size_t end = FL_MIN((size_t)n + (size_t)FL_MAX(m, 0), sizeof(line) - 2);
+    make_printable(line, end);
     line[end] = '\n';
     ssize_t written = write(STDERR_FILENO, line, end + 1);
     (void)written;

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
@@ -18,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/mounts.h"
 #include "cli/daemons.h"
 
 enum {
@@ -110,7 +110,7 @@ static int empty_hierarchy(int dir, const char *tag)
 static int in_own_namespace(const char *tag)
 {
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(FILE_MAX);
-    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+    if (fl_mounts_unshare(NULL) < 0 ||
         fl_fs_read(AT_FDCWD, "/proc/self/cgroup", FILE_MAX, &text) < 0)
         return 1;
     int status = 0;

@@ -12,6 +12,10 @@
 /* Thrown away after a refusal: enough for a client to notice the answer while it still sends. */
 enum { MAX_DRAINED = 16 * 1024 * 1024, DRAIN_MS = 2000 };
 
+/* Bodies are taken in before anyone knows who sends them: beyond SMALL_BODY bytes each must find
+ * room in what all of them may have together. */
+enum { SMALL_BODY = 64 * 1024, MAX_BODIES = 128 * 1024 * 1024 };
+
 static void free_request(struct fl_http_request_state *request)
 {
     if (request->response)
@@ -58,18 +62,31 @@ static enum MHD_Result on_header(void *context, FL_UNUSED enum MHD_ValueKind kin
     return MHD_YES;
 }
 
-static void refuse_body(struct fl_http_request_state *request)
+/* The body is the handler's now, or nobody's. */
+static void uncount_body(struct fl_http_request_state *request)
 {
-    const struct fl_http_server *server = request->connection->server;
-    char message[128];
-    (void)snprintf(message, sizeof(message), "Request body is larger than %zu bytes.",
-                   server->config.max_body);
-    fl_http_refuse(request->connection, 413, "Content Too Large", "RequestTooLargeException",
-                   message);
+    request->connection->server->body_bytes -= request->counted;
+    request->counted = 0;
+}
+
+static void refuse_body(struct fl_http_request_state *request, unsigned status, const char *reason,
+                        const char *type, const char *message)
+{
+    fl_http_refuse(request->connection, status, reason, type, message);
     request->refused = true;
+    uncount_body(request);
+    fl_buf_free(&request->body);
     /* What follows is thrown away for a moment: closing at once would make the client's kernel
      * drop the answer. */
     request->connection->deadline_ms = fl_http_now_ms() + DRAIN_MS;
+}
+
+static void refuse_large(struct fl_http_request_state *request)
+{
+    char message[128];
+    (void)snprintf(message, sizeof(message), "Request body is larger than %zu bytes.",
+                   request->connection->server->config.max_body);
+    refuse_body(request, 413, "Content Too Large", "RequestTooLargeException", message);
 }
 
 static void begin(struct fl_http_request_state *request, struct MHD_Connection *mhd,
@@ -92,19 +109,29 @@ static void begin(struct fl_http_request_state *request, struct MHD_Connection *
     uint64_t length;
     struct fl_str declared = fl_str_trim(fl_http_header(exchange, "content-length"));
     if (fl_str_to_u64(declared, &length) && length > connection->server->config.max_body)
-        refuse_body(request);
+        refuse_large(request);
+}
+
+static void keep_body(struct fl_http_request_state *request, const char *bytes, size_t n)
+{
+    struct fl_http_server *server = request->connection->server;
+    fl_buf_add(&request->body, bytes, n);
+    request->counted += n;
+    server->body_bytes += n;
+    if (request->body.overflow)
+        refuse_large(request);
+    else if (request->counted > SMALL_BODY && server->body_bytes > MAX_BODIES)
+        refuse_body(request, 503, "Service Unavailable", "ServiceUnavailableException",
+                    "Too many large requests are under way.");
 }
 
 static enum MHD_Result take_body(struct fl_http_request_state *request, const char *bytes,
                                  size_t *n)
 {
-    if (!request->refused) {
-        fl_buf_add(&request->body, bytes, *n);
-        if (request->body.overflow)
-            refuse_body(request);
-    } else {
+    if (request->refused)
         request->drained += *n;
-    }
+    else
+        keep_body(request, bytes, *n);
     *n = 0;
     return request->drained > MAX_DRAINED ? MHD_NO : MHD_YES;
 }
@@ -123,6 +150,7 @@ static enum MHD_Result hand_over(struct fl_http_request_state *request, struct M
 {
     struct fl_http_connection *connection = request->connection;
     request->exchange.body = fl_buf_str(&request->body);
+    uncount_body(request);
     request->handed = true;
     request->in_handler = true;
     fl_http_connection_enter(connection, FL_HTTP_ANSWERING);
@@ -163,6 +191,7 @@ void fl_http_on_completed(FL_UNUSED void *server, FL_UNUSED struct MHD_Connectio
     *request_slot = NULL;
     if (!request)
         return;
+    uncount_body(request);
     fl_http_connection_enter(request->connection, FL_HTTP_WAITING);
     request->connection = NULL;
     if (request->ws)

@@ -34,6 +34,7 @@ struct fl_http_connection {
     int64_t deadline_ms; /* none while answering or upgraded */
     int64_t waiting_since_ms;
     bool first_byte_seen; /* of the request waited for */
+    bool evicted;         /* its socket was shut down to make room */
     bool is_loopback;
     char peer[INET6_ADDRSTRLEN];
     struct fl_ws *ws;
@@ -45,6 +46,7 @@ struct fl_http_request_state {
     struct fl_http_exchange exchange;      /* first: the handler's pointer is ours */
     struct fl_http_connection *connection; /* NULL: the client is gone */
     struct fl_buf body;
+    size_t counted; /* bytes of the body that are part of the server's body_bytes */
     size_t drained; /* bytes thrown away after a refusal */
     bool begun;     /* the headers are taken over */
     bool refused;
@@ -66,9 +68,11 @@ struct fl_http_server {
     uv_async_t wake;  /* MHD is to run soon */
     uv_timer_t sweep; /* runs while there are connections */
     unsigned open_handles;
+    size_t body_bytes; /* of all requests on their way in */
     bool stopping;
     uint16_t port;
-    LIST_HEAD(, fl_http_connection) connections;
+    LIST_HEAD(, fl_http_connection) connections; /* newest first */
+    unsigned connection_count;
 };
 
 /* To be called right after start. */

@@ -141,6 +141,23 @@ static void start_sweep(struct fl_http_server *server)
     (void)uv_timer_start(&server->sweep, on_sweep, step_ms, step_ms);
 }
 
+/* Before there is no room for anybody, who has waited longest without a request has to go: idle
+ * connections cost a stranger nothing. */
+static void make_room(struct fl_http_server *server)
+{
+    struct fl_http_connection *connection, *oldest = NULL;
+    if (server->connection_count <= server->config.max_connections / 8 * 7)
+        return;
+    LIST_FOREACH (connection, &server->connections, link)
+        if (connection->phase == FL_HTTP_WAITING && !connection->evicted &&
+            (!oldest || connection->waiting_since_ms <= oldest->waiting_since_ms))
+            oldest = connection;
+    if (!oldest)
+        return;
+    oldest->evicted = true;
+    (void)shutdown(oldest->fd, SHUT_RDWR);
+}
+
 static void on_connection(void *context, struct MHD_Connection *mhd, void **socket_context,
                           enum MHD_ConnectionNotificationCode what)
 {
@@ -148,6 +165,7 @@ static void on_connection(void *context, struct MHD_Connection *mhd, void **sock
     struct fl_http_connection *connection = *socket_context;
     if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
         LIST_REMOVE(connection, link);
+        server->connection_count--;
         free(connection);
         return;
     }
@@ -159,7 +177,9 @@ static void on_connection(void *context, struct MHD_Connection *mhd, void **sock
     fl_http_connection_enter(connection, FL_HTTP_WAITING);
     if (LIST_EMPTY(&server->connections))
         start_sweep(server);
+    make_room(server);
     LIST_INSERT_HEAD(&server->connections, connection, link);
+    server->connection_count++;
     *socket_context = connection;
 }
 

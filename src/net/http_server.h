@@ -1,9 +1,10 @@
 /* HTTP/1.1 server: libmicrohttpd driven by our loop, requests delivered whole.
  *
  * Bounds: header block 32 KiB, body `max_body` (413 beyond; of the rest at most 16 MiB are read,
- * and dropped), 10 s for the headers and 30 s for the body from the first byte on (408 beyond),
- * 60 s idle, max_connections. A handler may answer at once or later: the connection waits
- * suspended. */
+ * and dropped), 128 MiB for all bodies above 64 KiB together (503), 10 s for the headers and 30 s
+ * for the body from the first byte on (408 beyond), 60 s idle (less when connections are nearly
+ * used up), max_connections. A handler may answer at once or later: the connection waits suspended.
+ */
 #pragma once
 
 #include <uv.h>

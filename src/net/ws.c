@@ -18,6 +18,7 @@ enum {
     READ_PER_EVENT = 256 * 1024,
     CLOSE_MS = 2000,
     MAX_REASON = 123,
+    MAX_WAITING = 4096, /* messages, the answers to pings among them */
     CODE_TRY_LATER = 1013,
 };
 
@@ -211,6 +212,13 @@ static void send_frames(struct fl_ws *ws)
         ws->broken = true;
 }
 
+/* wslay answers pings by itself; who sends them and does not read would fill our memory. */
+static bool has_too_much(const struct fl_ws *ws)
+{
+    return wslay_event_get_queued_msg_count(ws->frames) > MAX_WAITING ||
+           wslay_event_get_queued_msg_length(ws->frames) > FL_WS_MAX_QUEUE;
+}
+
 static void on_poll(uv_poll_t *poll, int status, int events);
 
 static void settle(struct fl_ws *ws)
@@ -244,6 +252,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     }
     if (!ws->finished && !ws->broken)
         send_frames(ws);
+    if (!ws->finished && has_too_much(ws))
+        ws->broken = true;
     ws->busy = false;
     if (!ws->finished)
         settle(ws);

@@ -10,6 +10,8 @@ enum {
     MAX_PAGE_BYTES = 1024 * 1024,
     /* Events that one FilterLogEvents call looks at: the store's thread has others waiting. */
     MAX_SEARCHED = 100000,
+    /* The same in bytes, each of them looked at once for every term. */
+    MAX_COMPARED = 1 << 30,
 };
 
 struct fl_str fl_logs_position_text(struct fl_arena *arena, struct fl_logs_position position)
@@ -219,6 +221,7 @@ struct search {
     struct fl_str prefix;
     struct fl_logs_pattern pattern;
     size_t searched;
+    size_t compared;
     struct fl_logs_position last; /* last event looked at */
     bool more;                    /* ended before the end */
 };
@@ -236,7 +239,7 @@ static bool is_sought(const struct search *search, struct fl_str stream_name)
 static bool each_of_group(void *context, const struct fl_logs_event *event)
 {
     struct search *search = context;
-    if (search->searched == MAX_SEARCHED) {
+    if (search->searched == MAX_SEARCHED || search->compared > MAX_COMPARED) {
         search->more = true;
         return false;
     }
@@ -253,6 +256,7 @@ static bool each_of_group(void *context, const struct fl_logs_event *event)
         page_add(&search->page, &named);
     }
     search->searched++;
+    search->compared += event->message.n * search->pattern.count;
     search->last = (struct fl_logs_position){event->time_ms, event->seq};
     return true;
 }

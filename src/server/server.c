@@ -3,11 +3,12 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "base/log.h"
 #include "server/api.h"
 
-enum { MAX_CONNECTIONS = 4096 };
+enum { MAX_CONNECTIONS = 4096, RESERVED_DESCRIPTORS = 128 };
 
 struct server {
     uv_loop_t loop;
@@ -90,6 +91,20 @@ static int open_core(struct server *server, const struct fl_server_config *confi
     return rc;
 }
 
+/* As many as descriptors allow; of those we take all that we may have. */
+static unsigned connection_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return MAX_CONNECTIONS / 8;
+    rlim_t own = limit.rlim_cur;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
+        own = limit.rlim_cur;
+    own -= FL_MIN(own / 2, (rlim_t)RESERVED_DESCRIPTORS);
+    return (unsigned)FL_MIN(own, (rlim_t)MAX_CONNECTIONS);
+}
+
 static int open_server(struct server *server, const struct fl_server_config *config,
                        struct fl_err *err)
 {
@@ -105,7 +120,7 @@ static int open_server(struct server *server, const struct fl_server_config *con
     struct fl_http_server_config http = {
         .listen = config->listen,
         .max_body = FL_API_MAX_BODY,
-        .max_connections = MAX_CONNECTIONS,
+        .max_connections = connection_limit(),
         .handler = fl_api_handle,
         .context = &server->api,
     };
@@ -127,8 +142,11 @@ static void close_server(struct server *server)
         fl_store_close(server->store);
     if (server->api.logs)
         fl_logs_close(server->api.logs);
+    for (size_t i = 0; i < FL_ARRAY_SIZE(server->signals); i++)
+        uv_close((uv_handle_t *)&server->signals[i], NULL);
     for (int i = 0; i < 100 && uv_run(&server->loop, UV_RUN_NOWAIT); i++)
         ;
+    (void)uv_loop_close(&server->loop);
     fl_core_free(server->core);
     fl_keys_free(server->api.keys);
     fl_sigv4_cache_free(server->api.cache);

@@ -34,6 +34,8 @@ enum {
     RECHECK_MS = 50,   /* while the spool is full */
     DELETE_MS = 10000, /* for the runtime's own removal */
     REASON_MAX = 4096,
+    ADOPT_TRIES = 10000,
+    ADOPT_PAUSE_US = 100,
 };
 
 /* A sealed copy knows that it cannot be overwritten from a container; the program's own file would
@@ -230,11 +232,20 @@ static int write_started(struct shim *s, int64_t wall_ms)
     return fl_fs_write_fast(s->dir_fd, "started", (struct fl_str){text, (size_t)n}, 0600);
 }
 
-/* Its end must be ours to see: nobody else's child is waited for, nor one reaped already. */
-static bool is_child(pid_t pid)
+/* Its end must be ours to see: nobody else's child is waited for, nor one reaped already. It
+ * becomes ours when the runtime's last helper ends, which may be a moment after the runtime itself.
+ */
+static bool becomes_child(pid_t pid)
 {
     siginfo_t info;
-    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+    for (int i = 0; i < ADOPT_TRIES; i++) {
+        if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0)
+            return true;
+        if (kill(pid, 0) < 0)
+            return false;
+        (void)usleep(ADOPT_PAUSE_US);
+    }
+    return false;
 }
 
 /* Runs the runtime and learns the container's first process. 0, or the exit status to end with. */
@@ -263,7 +274,7 @@ static int start_container(struct shim *s)
     int64_t number = process_read_number(s->dir_fd, "pid");
     if (s->runtime_status != 0 || number <= 1)
         return fail_runtime(s, true);
-    if (!is_child((pid_t)number))
+    if (!becomes_child((pid_t)number))
         return fail_runtime(s, true);
     s->pid = (pid_t)number;
     s->start_time = process_start_time(s->pid);

@@ -8,11 +8,12 @@
 #include <math.h>
 #include <stdio.h>
 
-/* Checks what jansson is not asked to: NUL bytes and depth, brackets in strings left alone. What
- * is no JSON at all is for jansson to refuse. */
+/* Checks what jansson is not asked to: NUL bytes, depth and the number of values, strings left
+ * alone. A value of two bytes takes hundreds in memory. What is no JSON at all is for jansson to
+ * refuse. */
 static int check_text(struct fl_str text, struct fl_err *err)
 {
-    size_t depth = 0;
+    size_t depth = 0, values = 0;
     bool in_string = false;
     for (size_t i = 0; i < text.n; i++) {
         char c = text.p[i];
@@ -29,6 +30,10 @@ static int check_text(struct fl_str text, struct fl_err *err)
         if (depth > FL_JSON_MAX_DEPTH)
             return fl_err_set(err, -EINVAL, "the JSON text is nested deeper than %d levels",
                               FL_JSON_MAX_DEPTH);
+        values += !in_string && (c == ',' || c == '{' || c == '[');
+        if (values > FL_JSON_MAX_VALUES)
+            return fl_err_set(err, -EINVAL, "the JSON text has more than %d values",
+                              FL_JSON_MAX_VALUES);
     }
     return 0;
 }

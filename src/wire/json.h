@@ -8,11 +8,11 @@
 #include "base/err.h"
 #include "base/str.h"
 
-/* Deepest nesting accepted from outside. */
-enum { FL_JSON_MAX_DEPTH = 40 };
+/* Deepest nesting and most values accepted from outside. */
+enum { FL_JSON_MAX_DEPTH = 40, FL_JSON_MAX_VALUES = 500000 };
 
 /* Parses one JSON text of any type. Returns a new reference, or NULL with err filled: what is not
- * JSON, goes deeper than FL_JSON_MAX_DEPTH, is not UTF-8, or is followed by more than blanks is
+ * JSON, goes beyond these bounds, is not UTF-8, or is followed by more than blanks is
  * refused. Duplicate members: the last one wins, as in AWS's parsers. */
 json_t *fl_json_parse(struct fl_str text, struct fl_err *err);
 

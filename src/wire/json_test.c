@@ -51,6 +51,19 @@ static void depth_is_bounded(FL_UNUSED void **state)
     refused(fl_buf_str(&buf), "nested deeper than 40 levels");
 }
 
+static void the_number_of_values_is_bounded(FL_UNUSED void **state)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(4 << 20);
+    fl_buf_add_char(&buf, '[');
+    for (int i = 0; i < FL_JSON_MAX_VALUES; i++)
+        fl_buf_add_z(&buf, "0,");
+    fl_buf_add_z(&buf, "0]");
+    refused(fl_buf_str(&buf), "more than 500000 values");
+    memset(buf.p, ',', buf.n);
+    buf.p[0] = buf.p[buf.n - 1] = '"';
+    accepted(buf.p);
+}
+
 static void brackets_in_strings_do_not_nest(FL_UNUSED void **state)
 {
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(1024);
@@ -184,6 +197,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(depth_is_bounded),
+        cmocka_unit_test(the_number_of_values_is_bounded),
         cmocka_unit_test(brackets_in_strings_do_not_nest),
         cmocka_unit_test(what_is_not_json_is_refused),
         cmocka_unit_test(nul_and_bad_utf8_are_refused),

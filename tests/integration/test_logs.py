@@ -9,18 +9,25 @@ def stream_of(task, prefix="t", name="main"):
     return f"{prefix}/{name}/{task['taskArn'].rsplit('/', 1)[1]}"
 
 
+def settled(cluster, group, task, count):
+    """The messages of a task that has ended, once there are that many: the last ones may follow
+    its end."""
+    stream = stream_of(task)
+    clusters.until(lambda: len(cluster.messages(group, stream)) >= count, what=f"{count} lines",
+                   pause=0.1)
+    return cluster.messages(group, stream)
+
+
 def test_many_lines_arrive_in_order(cluster):
     task = cluster.run_to_end(clusters.sh("seq 1 20000", logConfiguration=clusters.awslogs("/many")))
-    clusters.until(lambda: len(cluster.messages("/many", stream_of(task))) >= 20000,
-                   what="20000 lines", pause=0.2)
-    assert cluster.messages("/many", stream_of(task)) == [str(i) for i in range(1, 20001)]
+    assert settled(cluster, "/many", task, 20000) == [str(i) for i in range(1, 20001)]
 
 
 def test_both_streams_and_a_last_line_without_an_end(cluster):
     task = cluster.run_to_end(clusters.sh("echo out; sleep 0.1; echo err >&2; sleep 0.1; "
                                           "printf 'no newline'",
                                           logConfiguration=clusters.awslogs("/both")))
-    assert cluster.messages("/both", stream_of(task)) == ["out", "err", "no newline"]
+    assert settled(cluster, "/both", task, 3) == ["out", "err", "no newline"]
 
 
 def test_group_and_stream_are_there_before_the_container_runs(cluster):
@@ -75,6 +82,6 @@ def test_unknown_groups_and_streams(cluster):
 def test_an_empty_and_a_long_line(cluster):
     task = cluster.run_to_end(clusters.sh("echo; head -c 20000 /dev/zero | tr '\\0' x; echo; "
                                           "echo end", logConfiguration=clusters.awslogs("/long")))
-    found = cluster.messages("/long", stream_of(task))
+    found = settled(cluster, "/long", task, 2)
     assert "".join(found).count("x") == 20000
     assert found[-1] == "end"

@@ -78,7 +78,9 @@ def test_what_ends_meanwhile_is_reported(private, victims):
     task = private.wait(arn)
     assert task["containers"][0]["exitCode"] == 23
     assert task["stopCode"] == "EssentialContainerExited"
-    assert private.messages("/meanwhile", f"t/main/{arn.rsplit('/', 1)[1]}") == ["before", "after"]
+    stream = f"t/main/{arn.rsplit('/', 1)[1]}"
+    clusters.until(lambda: len(private.messages("/meanwhile", stream)) >= 2, what="the last line")
+    assert private.messages("/meanwhile", stream) == ["before", "after"]
 
 
 def test_down_and_up_adopt_what_runs(private):
