@@ -126,10 +126,35 @@ static void take_tasks(struct sim *sim, struct sim_operation *operation, const j
     operation->is_answered = true;
 }
 
+static void stop(struct sim *sim, const char *id)
+{
+    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(256);
+    fl_buf_printf(&body, "{\"cluster\":\"default\",\"task\":\"%s\"}", id);
+    struct sim_operation *operation = add(sim, ECS_OP_StopTask, &body);
+    operation->attempts_left = 3;
+    send(sim, operation);
+}
+
+static void fire_second_thoughts(struct sim *sim, struct sim_event *event)
+{
+    stop(sim, sim->ledger.tasks[event->number].id);
+}
+
+/* A client that stops what it has only just begun. */
+static void think_again(struct sim *sim, const struct sim_operation *operation)
+{
+    static const struct sim_action thoughts = {"a client has second thoughts",
+                                               fire_second_thoughts};
+    if (operation->placed && sim_chance(sim, 200))
+        sim_at(sim, (int64_t)sim_below(sim, SIM_SECOND), &thoughts, SIM_CLIENTS,
+               operation->tasks[0], NULL);
+}
+
 static void take_run(struct sim *sim, struct sim_operation *operation, const json_t *json)
 {
     bool was_answered = operation->is_answered;
     take_tasks(sim, operation, json_object_get(json, "tasks"));
+    think_again(sim, operation);
     if (operation->has_token && !was_answered && sim_chance(sim, 150) &&
         operation->attempts_left) { /* a client that forgot that it had an answer */
         again_or_never(sim, operation);
@@ -199,16 +224,19 @@ void sim_clients_answer(struct sim *sim, const struct sim_event *event)
 
 /* ---- what is asked ---- */
 
+/* Drawn one by one: the order in which arguments are evaluated is the compiler's. */
 static void add_container(struct sim *sim, int family, unsigned i, struct fl_buf *body)
 {
     bool is_service = family % 2 == 0 || i > 1;
+    unsigned cpu = 50 * (unsigned)sim_below(sim, 6);
+    cpu += (unsigned)sim_below(sim, 2);
+    unsigned memory = 50 * (1 + (unsigned)sim_below(sim, 8));
+    unsigned timeout_s = 2 + (unsigned)sim_below(sim, 10);
     fl_buf_printf(body,
                   "%s{\"name\":\"c%u\",\"image\":\"%s:1\",\"cpu\":%u,\"memory\":%u,"
                   "\"essential\":%s,\"stopTimeout\":%u",
-                  i ? "," : "", i, is_service ? "service" : "batch",
-                  50 * (unsigned)sim_below(sim, 6) + (unsigned)sim_below(sim, 2),
-                  50 * (1 + (unsigned)sim_below(sim, 8)), i == 1 ? "false" : "true",
-                  2 + (unsigned)sim_below(sim, 10));
+                  i ? "," : "", i, is_service ? "service" : "batch", cpu, memory,
+                  i == 1 ? "false" : "true", timeout_s);
     if (family % 4 == 3 && i == 0)
         fl_buf_printf(body, ",\"portMappings\":[{\"containerPort\":80,\"hostPort\":%d}]",
                       9000 + family);
@@ -275,14 +303,9 @@ static const char *some_task(struct sim *sim)
 
 static void stop_task(struct sim *sim)
 {
-    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(256);
     const char *id = some_task(sim);
-    if (!id)
-        return;
-    fl_buf_printf(&body, "{\"cluster\":\"default\",\"task\":\"%s\"}", id);
-    struct sim_operation *operation = add(sim, ECS_OP_StopTask, &body);
-    operation->attempts_left = 3;
-    send(sim, operation);
+    if (id)
+        stop(sim, id);
 }
 
 static void describe_tasks(struct sim *sim)

@@ -205,7 +205,9 @@ void sim_host_init(struct sim *sim, struct sim_host *host, uint32_t index)
     sim_disk_init(&host->disk);
     TAILQ_INIT(&host->reports);
     sim_report_forget(host);
-    sim_at_any(sim, (int64_t)sim_below(sim, 5 * SIM_SECOND), &sim_host_start_action, index, 0,
+    bool is_late = sim_chance(sim, 150); /* it joins while others work */
+    int64_t within_us = is_late ? sim->load_until_us : 5 * SIM_SECOND;
+    sim_at_any(sim, (int64_t)sim_below(sim, (uint64_t)within_us), &sim_host_start_action, index, 0,
                NULL);
 }
 

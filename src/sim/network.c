@@ -43,8 +43,9 @@ void sim_call(struct sim *sim, uint32_t from, uint64_t ref, struct sim_message *
     }
     if (sim_fault(sim, sim->knobs.duplicate)) {
         sim_fault_counted(sim, "a call is doubled", from);
-        sim_at(sim, journey(sim, from, TO_SERVER) + (int64_t)sim_below(sim, 3 * SIM_SECOND),
-               &sim_server_call, SIM_SERVER, ref, copy_call(message));
+        int64_t late_us = (int64_t)sim_below(sim, 3 * SIM_SECOND);
+        sim_at(sim, late_us + journey(sim, from, TO_SERVER), &sim_server_call, SIM_SERVER, ref,
+               copy_call(message));
     }
     sim_at(sim, journey(sim, from, TO_SERVER), &sim_server_call, SIM_SERVER, ref, message);
 }
