@@ -56,11 +56,11 @@ sim:
 	@$(BUILD)/fairlead sim --seed $(SEED) --hosts $(HOSTS) --runs $(RUNS)
 
 seeded-bugs:
-	@$(AS_USER) tools/build.sh $(BUILD)-bugs bugs
-	@python3 tests/seeded_bugs.py $(BUILD)-bugs
+	@$(AS_USER) tools/build.sh $(BUILD)
+	@python3 tests/seeded_bugs/hunt.py $(BUILD)/tests/seeded_bugs/sim-bugs
 
 format:
 	@find src tests bench -name '*.[ch]' -exec clang-format -i {} +
 
 clean:
-	@rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-fuzz $(BUILD)-bugs
+	@rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-fuzz

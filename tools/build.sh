@@ -1,14 +1,12 @@
 #!/bin/sh
-# build.sh DIR [clang|fuzz|bugs]: configures DIR once and builds it incrementally. With "clang" it is the
+# build.sh DIR [clang|fuzz]: configures DIR once and builds it incrementally. With "clang" it is the
 # build for finding faults: clang, AddressSanitizer and UndefinedBehaviorSanitizer; with "fuzz" the
-# same with libFuzzer's targets. With "bugs" it has the defects of tests/seeded_bugs.py.
+# same with libFuzzer's targets.
 set -eu
 dir=$1
 if [ ! -f "$dir/build.ninja" ]; then
     rm -rf "$dir"
-    if [ "${2:-}" = bugs ]; then
-        meson setup "$dir" -Dseeded_bugs=true >"$dir.setup.log" 2>&1 || fail=1
-    elif [ -n "${2:-}" ]; then
+    if [ -n "${2:-}" ]; then
         fuzz=false
         [ "$2" = clang ] || fuzz=true
         CC=clang meson setup "$dir" -Db_sanitize=address,undefined -Db_lundef=false \
