@@ -1,6 +1,6 @@
-/* Seeded bugs: deliberate defects, each with a number, that prove what the tests can find. In what we
- * build for use FL_BUG is its right side and nothing else; tests/seeded_bugs builds core, brain and
- * simulator once more with all of them, and chooses one when it runs. */
+/* Seeded bugs: deliberate defects, each with a number, that prove what the tests can find. In what
+ * we build for use FL_BUG is its right side and nothing else; tests/seeded_bugs builds core, brain
+ * and simulator once more with all of them, and chooses one when it runs. */
 #pragma once
 
 #ifdef FL_SEEDED_BUGS
