@@ -201,6 +201,10 @@ static void check_host_of(struct sim *sim, const struct sim_instance *instance,
 static void check_instances(struct sim *sim)
 {
     struct sim_core_instance at = {0};
+    size_t count = fl_core_count(sim->server.core).instances;
+    if (count > sim->host_count + sim->wiped_count)
+        sim_violation(sim, "S5", "%zu instances, and no more than %zu hosts have ever been", count,
+                      sim->host_count + sim->wiped_count);
     while (sim_core_next_instance(sim->server.core, &at)) {
         const struct sim_instance *mine = sim_ledger_instance(sim, at.rec->id);
         if (at.cpu_used != mine->cpu_used || at.memory_used != mine->memory_used)

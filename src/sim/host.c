@@ -189,6 +189,17 @@ bool sim_host_post(struct sim *sim, struct sim_host *host, struct fl_brain_event
 
 /* ---- life and death ---- */
 
+/* A new data directory has a new identity. */
+static void make_identity(struct sim *sim, struct sim_host *host)
+{
+    uint64_t high = fl_rand_u64(&sim->rand), low = fl_rand_u64(&sim->rand);
+    host->instance_arn[0] = '\0';
+    (void)snprintf(host->client_token, sizeof(host->client_token), "%08x-%04x-4%03x-8%03x-%012llx",
+                   (unsigned)(high >> 32), (unsigned)(high >> 16 & 0xffff),
+                   (unsigned)(high & 0xfff), (unsigned)(low >> 48 & 0xfff),
+                   (unsigned long long)(low & UINT64_C(0xffffffffffff)));
+}
+
 static void fire_start(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
@@ -201,6 +212,7 @@ void sim_host_init(struct sim *sim, struct sim_host *host, uint32_t index)
 {
     host->index = index;
     host->boot = 1;
+    make_identity(sim, host);
     host->drift_ppm = sim->config.calm ? 0 : (int64_t)sim_below(sim, 100000) - 50000;
     sim_disk_init(&host->disk);
     TAILQ_INIT(&host->reports);
@@ -299,7 +311,8 @@ void sim_host_wipe(struct sim *sim, struct sim_host *host)
         struct fl_str id = fl_str_from(arn, (size_t)fl_str_rindex(arn, '/') + 1);
         sim_ledger_instance(sim, id)->host = SIM_NOWHERE;
     }
-    host->instance_arn[0] = '\0';
+    make_identity(sim, host);
+    sim->wiped_count++;
     host->epoch = 0;
     host->last_seq = 0;
     sim_message_free(FL_TAKE_PTR(host->old_frame));

@@ -69,6 +69,7 @@ static void call_register(struct sim *sim, struct sim_host *host)
                   sim_host_cpu(host), 2 * sim_host_cpu(host), host->index % 7);
     if (host->instance_arn[0])
         fl_buf_printf(&body, ",\"containerInstanceArn\":\"%s\"", host->instance_arn);
+    fl_buf_printf(&body, ",\"clientToken\":\"%s\"", host->client_token);
     fl_buf_add_char(&body, '}');
     call(sim, host, ECS_OP_RegisterContainerInstance, &body);
 }

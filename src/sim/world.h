@@ -179,7 +179,8 @@ struct sim_host {
     uint32_t life, boot; /* of the agent, of the machine */
     struct fl_brain *brain;
     struct sim_disk disk;
-    char instance_arn[160]; /* the identity file */
+    char instance_arn[160]; /* the identity file, */
+    char client_token[37];  /* made with it */
     struct sim_host_turn *open;
     int64_t booted_us, clock_ms, drift_ppm;
     int64_t due_ms; /* monotonic; what the timer is armed for */
@@ -243,7 +244,7 @@ struct sim {
     int64_t load_until_us, faults_until_us, end_us;
     struct sim_server server;
     struct sim_host *hosts;
-    size_t host_count;
+    size_t host_count, wiped_count;
     struct sim_clients clients;
     struct sim_ledger ledger;
     uint64_t next_ref, next_connection, next_message;
