@@ -4,7 +4,8 @@
 BUILD := build
 AS_USER := tools/as-user.sh
 
-.PHONY: all setup check nightly nightly-store nightly-guest demo bench fuzz format clean
+.PHONY: all setup check nightly nightly-store nightly-guest demo bench fuzz sim seeded-bugs format
+.PHONY: clean
 
 all:
 	@$(AS_USER) tools/build.sh $(BUILD)
@@ -52,6 +53,19 @@ SECONDS := 60
 fuzz:
 	@$(AS_USER) tools/build.sh $(BUILD)-fuzz fuzz
 	@$(AS_USER) tools/fuzz.sh $(BUILD)-fuzz "$(TARGET)" $(SECONDS)
+
+# A violation is seen again by its seed: make sim SEED=17 RUNS=1
+SEED := 1
+HOSTS := 10
+RUNS := 100
+
+sim:
+	@$(AS_USER) tools/build.sh $(BUILD)
+	@$(BUILD)/fairlead sim --seed $(SEED) --hosts $(HOSTS) --runs $(RUNS)
+
+seeded-bugs:
+	@$(AS_USER) tools/build.sh $(BUILD)
+	@python3 tests/seeded_bugs/hunt.py $(BUILD)/tests/seeded_bugs/sim-bugs
 
 format:
 	@find src tests bench -name '*.[ch]' -exec clang-format -i {} +

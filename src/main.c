@@ -33,6 +33,7 @@ static const struct command commands[] = {
     {"image", fl_cli_image, "images of the built-in registry: load, ls, rm"},
     {"server", fl_cli_server, "the control plane, in the foreground"},
     {"agent", fl_cli_agent, "a host's agent, in the foreground"},
+    {"sim", fl_cli_sim, "play thousands of hosts in one process, with faults, from a seed"},
     {"token", token, "keys for agents on other hosts"},
     {"uninstall", fl_cli_uninstall, "remove everything that up made"},
 };

@@ -11,3 +11,4 @@ int fl_cli_uninstall(int argc, char **argv);
 int fl_cli_server(int argc, char **argv);
 int fl_cli_agent(int argc, char **argv);
 int fl_cli_explain(int argc, char **argv);
+int fl_cli_sim(int argc, char **argv);

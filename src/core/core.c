@@ -171,6 +171,7 @@ void fl_drop_task(struct fl_decision *d, struct fl_task *task)
     struct fl_record *record = add_record(d->turn);
     record->key = fl_record_key(d->arena, FL_RECORD_TASK, task->rec);
     record->value = (struct fl_str){0};
+    d->turn->record_count -= FL_BUG(15, 1, 0);
     fl_state_forget_task(d->core, task);
 }
 
@@ -383,7 +384,9 @@ void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struc
 int64_t fl_core_next_due(const struct fl_core *core)
 {
     struct fl_task *first = RB_MIN(fl_stopped_tree, (struct fl_stopped_tree *)&core->stopped);
-    return first ? first->rec->stoppedAt + FL_CORE_STOPPED_TASK_MS : INT64_MAX;
+    return first ? first->rec->stoppedAt +
+                       FL_BUG(13, FL_CORE_STOPPED_TASK_MS / 60, FL_CORE_STOPPED_TASK_MS)
+                 : INT64_MAX;
 }
 
 bool fl_core_instance_active(const struct fl_core *core, struct fl_str cluster,

@@ -4,6 +4,7 @@
  * which are applied at once, so that what it looks at next is already true. */
 #pragma once
 
+#include "base/bug.h"
 #include "base/id.h"
 #include "core/state.h"
 

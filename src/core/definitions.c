@@ -90,7 +90,7 @@ int fl_register_definition(struct fl_decision *d, const void *input, void *outpu
                         in->networkMode == ECS_NetworkMode_host;
     for (size_t i = 0; i < def->containerDefinitions.n; i++)
         complete_container(&def->containerDefinitions.items[i], is_host_mode);
-    FL_SET(def, ecs_TaskDefinition, revision, latest ? latest->revision + 1 : 1);
+    FL_SET(def, ecs_TaskDefinition, revision, latest ? latest->revision + FL_BUG(30, 0, 1) : 1);
     FL_SET(def, ecs_TaskDefinition, taskDefinitionArn,
            definition_arn(d, in->family, def->revision));
     FL_SET(def, ecs_TaskDefinition, status, ECS_TaskDefinitionStatus_ACTIVE);

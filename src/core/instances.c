@@ -162,7 +162,34 @@ static void show(struct fl_decision *d, const struct fl_instance *instance, bool
         out->tags = rec->tags;
 }
 
-/* The instance that an agent registers again, by its ARN; NULL for a new one. */
+/* An agent's client token is a UUID of its data directory: the instance made with it has the same
+ * digits as its id, so that a registration whose answer was lost is found again. Empty for a token
+ * of another form. */
+static struct fl_str id_of_token(struct fl_decision *d, struct fl_str token)
+{
+    enum { UUID_SIZE = 36, DIGITS = 32 };
+    char *digits = fl_arena_alloc(d->arena, DIGITS + 1);
+    uint8_t bytes[DIGITS / 2];
+    size_t n = 0;
+    if (token.n != UUID_SIZE)
+        return FL_STR("");
+    for (size_t i = 0; i < token.n && n <= DIGITS; i++)
+        if (token.p[i] != '-')
+            digits[n++] = token.p[i];
+    if (n != DIGITS || !fl_unhex((struct fl_str){digits, n}, bytes, sizeof(bytes)))
+        return FL_STR("");
+    fl_hex(bytes, sizeof(bytes), digits);
+    return (struct fl_str){digits, n};
+}
+
+static struct fl_str new_instance_id(struct fl_decision *d, const struct fl_cluster *cluster,
+                                     struct fl_str token)
+{
+    struct fl_str id = id_of_token(d, token);
+    return id.n && !fl_state_instance(cluster, id) ? id : fl_new_id(d);
+}
+
+/* The instance that an agent registers again, by its ARN or client token; NULL for a new one. */
 static int find_earlier(struct fl_decision *d, const struct fl_cluster *cluster,
                         const struct ecs_RegisterContainerInstanceRequest *in,
                         struct fl_instance **ret_instance)
@@ -173,6 +200,10 @@ static int find_earlier(struct fl_decision *d, const struct fl_cluster *cluster,
         if (!instance || fl_str_is(instance->rec->status, "INACTIVE"))
             return fl_refuse(d, "ClientException",
                              "The container instance to register again was not found.");
+    } else if (in->clientToken.n) {
+        instance = fl_state_instance(cluster, id_of_token(d, in->clientToken));
+        if (instance && fl_str_is(instance->rec->status, "INACTIVE"))
+            instance = NULL;
     }
     *ret_instance = instance;
     return 0;
@@ -228,13 +259,13 @@ int fl_register_instance(struct fl_decision *d, const void *input, void *output)
         rec = *(struct rec_Instance *)fl_shape_copy(&rec_shape_Instance, instance->rec, d->arena);
     else {
         FL_SET(&rec, rec_Instance, v, FL_RECORD_VERSION);
-        FL_SET(&rec, rec_Instance, id, fl_new_id(d));
+        FL_SET(&rec, rec_Instance, id, new_instance_id(d, cluster, in->clientToken));
         FL_SET(&rec, rec_Instance, cluster, cluster->rec->name);
         FL_SET(&rec, rec_Instance, status, FL_STR("ACTIVE"));
         FL_SET(&rec, rec_Instance, registeredAt, d->now_ms);
         FL_SET(&rec, rec_Instance, tags, in->tags);
     }
-    FL_SET(&rec, rec_Instance, cpu, resource(in, "CPU")->integerValue);
+    FL_SET(&rec, rec_Instance, cpu, resource(in, "CPU")->integerValue + FL_BUG(7, 1, 0));
     FL_SET(&rec, rec_Instance, memory, resource(in, "MEMORY")->integerValue);
     FL_SET(&rec, rec_Instance, attributes, attributes);
     FL_SET(&rec, rec_Instance, version, rec.version + 1);
@@ -347,7 +378,7 @@ static void send_outstanding(struct fl_decision *d, struct fl_instance *instance
     struct fl_task *task;
     RB_FOREACH (task, fl_held_tree, (struct fl_held_tree *)&instance->tasks)
         if (task->rec->status < REC_TaskStatus_RUNNING ||
-            task->rec->desired == REC_TaskStatus_STOPPED)
+            FL_BUG(2, false, task->rec->desired == REC_TaskStatus_STOPPED))
             fl_send_task(d, task);
 }
 
@@ -376,6 +407,6 @@ void fl_agent_connected(struct fl_decision *d, const struct fl_core_event *event
 void fl_agent_disconnected(struct fl_decision *d, const struct fl_core_event *event)
 {
     struct fl_instance *instance = find_instance(d, event);
-    if (instance && instance->session == event->session)
+    if (instance && FL_BUG(14, true, instance->session == event->session))
         fl_state_connect(instance, false, 0);
 }

@@ -43,6 +43,28 @@ static void registration_shows_what_was_sent(FL_UNUSED void **state)
     fix_free(f);
 }
 
+/* A registration whose answer was lost comes again with the same client token. */
+static void a_client_token_makes_one_instance(FL_UNUSED void **state)
+{
+    static const char *const request =
+        "{'clientToken':'%s','totalResources':[{'name':'CPU'},{'name':'MEMORY'}]}";
+    static const char *const token = "01234567-89ab-4def-8123-456789ABCDEF";
+    struct fix *f = fix_with_cluster();
+    for (int i = 0; i < 2; i++) {
+        fix_ok(f, "RegisterContainerInstance", request, token);
+        assert_string_equal(fix_id(fix_text(f, "containerInstance.containerInstanceArn")),
+                            "0123456789ab4def8123456789abcdef");
+    }
+    fix_recover(f, true);
+    fix_ok(f, "RegisterContainerInstance", request, token);
+    assert_int_equal(fl_core_count(f->core).instances, 1);
+    for (size_t i = 0; i < 2; i++) /* no UUID: nothing can be told from it */
+        fix_ok(f, "RegisterContainerInstance", request, "0123");
+    fix_ok(f, "RegisterContainerInstance", request, "----------------------------------0-");
+    assert_int_equal(fl_core_count(f->core).instances, 4);
+    fix_free(f);
+}
+
 static void registering_again_keeps_the_instance(FL_UNUSED void **state)
 {
     struct fix *f = fix_with_cluster();
@@ -350,6 +372,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(registration_shows_what_was_sent),
         cmocka_unit_test(registering_again_keeps_the_instance),
+        cmocka_unit_test(a_client_token_makes_one_instance),
         cmocka_unit_test(attributes_have_a_limit),
         cmocka_unit_test(an_answer_too_long_is_refused),
         cmocka_unit_test(an_older_sessions_end_does_not_disconnect),

@@ -73,7 +73,7 @@ static void explain_stop(struct fl_decision *d, const struct ecs_SubmitTaskState
                          struct rec_Task *rec)
 {
     bool has_run = FL_HAS(rec, rec_Task, startedAt);
-    if (FL_HAS(rec, rec_Task, stopCode))
+    if (FL_BUG(10, false, FL_HAS(rec, rec_Task, stopCode)))
         return;
     FL_SET(rec, rec_Task, stoppingAt, d->now_ms);
     FL_SET(rec, rec_Task, stopCode,
@@ -111,7 +111,7 @@ static void move_task(struct fl_decision *d, struct fl_task *task,
 {
     enum rec_TaskStatus status = status_of(in->status);
     struct rec_Task *rec = fl_shape_copy(&rec_shape_Task, task->rec, d->arena);
-    if (rec->status == REC_TaskStatus_STOPPED)
+    if (FL_BUG(8, false, rec->status == REC_TaskStatus_STOPPED))
         return;
 #define TAKE_ONCE(member)                                                                          \
     do {                                                                                           \
@@ -132,7 +132,7 @@ static void move_task(struct fl_decision *d, struct fl_task *task,
         rec->status = status;
     if (fl_shape_equal(&rec_shape_Task, rec, task->rec))
         return;
-    FL_SET(rec, rec_Task, version, rec->version + 1);
+    FL_SET(rec, rec_Task, version, rec->version + FL_BUG(9, 0, 1));
     fl_put(d, FL_RECORD_TASK, rec);
 }
 

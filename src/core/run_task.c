@@ -74,7 +74,7 @@ int fl_run_task(struct fl_decision *d, const void *input, void *output)
     struct fl_str hash = in->clientToken.n ? request_hash(d, in) : FL_STR("");
     struct fl_task *earlier =
         in->clientToken.n ? fl_state_token(d->core, cluster->rec->name, in->clientToken) : NULL;
-    if (earlier)
+    if (FL_BUG(12, false, earlier != NULL))
         return repeat(d, earlier, hash, output);
     if (fl_launch_prepare(d, in, cluster, &launch) < 0)
         return -1;

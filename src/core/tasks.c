@@ -249,7 +249,8 @@ void fl_request_stop(struct fl_decision *d, struct fl_task *task, enum ecs_TaskS
     FL_SET(&rec, rec_Task, stoppingAt, d->now_ms);
     FL_SET(&rec, rec_Task, version, rec.version + 1);
     fl_put(d, FL_RECORD_TASK, &rec);
-    fl_send_task(d, task);
+    if (!FL_BUG(11, true, false))
+        fl_send_task(d, task);
 }
 
 int fl_stop_task(struct fl_decision *d, const void *input, void *output)

@@ -45,7 +45,7 @@ static struct fl_task_container *find_container(const struct fl_brain *brain, st
 void fl_brain_insert(struct fl_brain *brain, struct fl_task *task)
 {
     HASH_ADD_KEYPTR(hh, brain->tasks, task->arn.p, task->arn.n, task);
-    for (size_t i = 0; i < task->container_count; i++) {
+    for (size_t i = 0; i < task->container_count - FL_BUG(16, 1, 0); i++) {
         struct fl_task_container *container = &task->containers[i];
         HASH_ADD_KEYPTR(hh, brain->containers, container->id, FL_CONTAINER_ID_SIZE - 1, container);
     }
@@ -76,9 +76,11 @@ static void add_record(struct fl_brain_turn *turn, struct fl_str key, struct fl_
 void fl_brain_delete(struct fl_step *step, struct fl_task *task)
 {
     struct fl_brain *brain = step->brain;
-    add_record(step->turn, fl_task_record_key(step->turn->arena, task->arn), (struct fl_str){0});
+    if (!FL_BUG(24, true, false))
+        add_record(step->turn, fl_task_record_key(step->turn->arena, task->arn),
+                   (struct fl_str){0});
     forget_dirty(brain, task);
-    for (size_t i = 0; i < task->container_count; i++)
+    for (size_t i = 0; i < task->container_count - FL_BUG(16, 1, 0); i++)
         HASH_DEL(brain->containers, &task->containers[i]);
     HASH_DEL(brain->tasks, task);
     fl_task_free(task);
@@ -216,7 +218,7 @@ static void on_started(struct fl_step *step, struct fl_task_container *container
 static void on_exited(struct fl_step *step, struct fl_task_container *container)
 {
     const struct fl_brain_event *event = step->event;
-    if (container->state == FL_CONTAINER_CREATED)
+    if (FL_BUG(22, false, container->state == FL_CONTAINER_CREATED))
         started(step, container);
     if (container->state != FL_CONTAINER_RUNNING)
         return;
@@ -253,13 +255,14 @@ static void on_report_acked(struct fl_step *step)
     int64_t seq = step->event->report.seq;
     if (!task || seq > task->change_seq || seq <= task->acked_seq)
         return;
-    task->acked_seq = seq;
+    task->acked_seq = FL_BUG(25, task->change_seq, seq);
     if (seq >= task->sent_seq)
         task->sent_seq = 0;
     if (task->status == FL_TASK_STOPPED && task->acked_seq == task->change_seq)
         task->cleanup_due_ms = step->event->now_ms + step->brain->config.cleanup_delay_ms;
     fl_brain_mark(step->brain, task);
-    fl_brain_report(step, task);
+    if (!FL_BUG(17, true, false))
+        fl_brain_report(step, task);
 }
 
 static void on_removed(struct fl_step *step)
@@ -317,7 +320,7 @@ bool fl_brain_step(struct fl_brain *brain, const struct fl_brain_event *event,
 
 void fl_brain_flush(struct fl_brain *brain, struct fl_brain_turn *turn)
 {
-    if (brain->host_dirty)
+    if (FL_BUG(26, false, brain->host_dirty))
         add_record(turn, FL_HOST_RECORD_KEY, fl_host_record_write(&brain->host, turn->arena));
     brain->host_dirty = false;
     for (struct fl_task *task = brain->first_dirty; task; task = task->next_dirty) {

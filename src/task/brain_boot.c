@@ -17,7 +17,8 @@ static void resume_container(struct fl_step *step, struct fl_task_container *con
         fl_brain_emit_container(step, FL_EFFECT_ADOPT, container);
         break;
     case FL_CONTAINER_RUNNING:
-        fl_brain_emit_container(step, FL_EFFECT_ADOPT, container);
+        if (!FL_BUG(18, true, false))
+            fl_brain_emit_container(step, FL_EFFECT_ADOPT, container);
         if (!container->stop_wanted)
             break;
         fl_brain_emit_container(step, FL_EFFECT_SIGNAL, container);
@@ -63,7 +64,7 @@ void fl_brain_boot(struct fl_step *step)
 {
     struct fl_brain *brain = step->brain;
     struct fl_str boot_id = step->event->boot.boot_id;
-    bool same_boot = fl_str_eq(brain->host.boot_id, boot_id);
+    bool same_boot = FL_BUG(19, false, fl_str_eq(brain->host.boot_id, boot_id));
     struct fl_task *task, *next;
     HASH_ITER(hh, brain->tasks, task, next)
     {

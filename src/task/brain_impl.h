@@ -1,6 +1,7 @@
 /* What the brain's files share. */
 #pragma once
 
+#include "base/bug.h"
 #include "task/brain.h"
 #include "task/record.h"
 

@@ -33,8 +33,11 @@ void fl_brain_stop_container(struct fl_step *step, struct fl_task_container *con
         if (container->stop_wanted)
             break;
         container->stop_wanted = true;
-        container->kill_due_ms = step->event->now_ms + stop_timeout_ms(step, container);
+        container->kill_due_ms =
+            FL_BUG(23, 0, step->event->now_ms + stop_timeout_ms(step, container));
         signal_container(step, container, container->stop_signal);
+        if (FL_BUG(27, true, false))
+            fl_brain_emit_container(step, FL_EFFECT_RELEASE, container);
         break;
     case FL_CONTAINER_STOPPED:
         break;

@@ -11,7 +11,7 @@ static const char unreadable[] = "UnrecogniedTaskError: Error loading task - ";
 
 static bool outdated(const struct fl_brain *brain, int64_t seq)
 {
-    return fl_acs_seq_epoch(seq) < fl_acs_seq_epoch(brain->host.seq);
+    return FL_BUG(6, false, fl_acs_seq_epoch(seq) < fl_acs_seq_epoch(brain->host.seq));
 }
 
 static void note_seq(struct fl_brain *brain, int64_t seq)
@@ -91,7 +91,8 @@ static void obey(struct fl_step *step, const struct fl_brain_order *order, struc
         accept_task(step, order, rand);
     } else if (task->status == FL_TASK_STOPPED) {
         repeat_end(step, task);
-    } else if (order->spec && !order->spec->desired_running && task->desired_running) {
+    } else if (order->spec && !order->spec->desired_running && task->desired_running &&
+               FL_BUG(20, task->status == FL_TASK_RUNNING, true)) {
         fl_brain_stop_task(step, task);
         fl_brain_settle(step, task);
     }

@@ -10,6 +10,7 @@ BUILDS_ON = {
     "shapes": ["wire"],
     "core": ["shapes"],
     "task": ["shapes"],
+    "sim": ["core", "task"],
     "net": ["wire"],
     "store": ["base", "net"],
     "image": ["wire"],
@@ -17,7 +18,7 @@ BUILDS_ON = {
     "agent": ["task", "image", "store", "net"],
     "shim": ["base"],
     "libexec": ["base"],
-    "cli": ["server", "agent"],
+    "cli": ["server", "agent", "sim"],
 }
 
 # Libraries wrapped in one place: header prefix → layers that may include it.

@@ -1,0 +1,152 @@
+/* `fairlead sim`: runs of the simulator, one for each seed. */
+#include <argp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "base/bug.h"
+#include "base/str.h"
+#include "cli/cli.h"
+#include "sim/sim.h"
+
+enum { MAX_HOSTS = 100000, MAX_TASKS = 10000000 };
+
+struct wanted {
+    struct fl_sim_config config;
+    uint64_t runs;
+    bool mode_is_given;
+    bool verbose;
+};
+
+static bool read_number(const char *text, uint64_t max, uint64_t *ret_value)
+{
+    return fl_str_to_u64(fl_str_of(text), ret_value) && *ret_value <= max;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct wanted *wanted = state->input;
+    uint64_t value = 0;
+    bool is_good = true;
+    switch (key) {
+    case 's':
+        is_good = read_number(arg, UINT64_MAX, &wanted->config.seed);
+        break;
+    case 'n':
+        is_good = read_number(arg, MAX_HOSTS, &value) && value > 0;
+        wanted->config.hosts = (unsigned)value;
+        break;
+    case 't':
+        is_good = read_number(arg, MAX_TASKS, &value) && value > 0;
+        wanted->config.tasks = (unsigned)value;
+        break;
+    case 'r':
+        is_good = read_number(arg, UINT32_MAX, &wanted->runs) && wanted->runs > 0;
+        break;
+    case 'm':
+        is_good = strcmp(arg, "safety") == 0 || strcmp(arg, "liveness") == 0;
+        wanted->config.mode = strcmp(arg, "safety") == 0 ? FL_SIM_SAFETY : FL_SIM_LIVENESS;
+        wanted->mode_is_given = true;
+        break;
+    case 'c':
+        wanted->config.calm = true;
+        break;
+    case 'v':
+        wanted->verbose = true;
+        break;
+#ifdef FL_SEEDED_BUGS
+    case 'b':
+        is_good = read_number(arg, 1000, &value);
+        fl_seeded_bug = (int)value;
+        break;
+#endif
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+    if (!is_good)
+        argp_error(state, "\"%s\" is not a value for this option", arg);
+    return 0;
+}
+
+static const struct argp_option options[] = {
+    {.name = "seed", .key = 's', .arg = "N", .doc = "the first seed (1)"},
+    {.name = "runs", .key = 'r', .arg = "N", .doc = "so many seeds, one after the other (1)"},
+    {.name = "hosts", .key = 'n', .arg = "N", .doc = "hosts in each run (10)"},
+    {.name = "tasks", .key = 't', .arg = "N", .doc = "about so many tasks (ten for each host)"},
+    {.name = "mode", .key = 'm', .arg = "MODE", .doc = "safety or liveness (by turns)"},
+    {.name = "calm", .key = 'c', .doc = "no faults, for measuring"},
+    {.name = "verbose", .key = 'v', .doc = "a line for each seed"},
+#ifdef FL_SEEDED_BUGS
+    {.name = "bug", .key = 'b', .arg = "N", .doc = "with a deliberate defect"},
+#endif
+    {0},
+};
+
+/* An assertion of the code under test ends the process: the seed must not be lost with it. */
+static char present_run[160];
+
+static void on_abort(int number)
+{
+    ssize_t n = write(STDERR_FILENO, present_run, strlen(present_run));
+    (void)n;
+    (void)signal(number, SIG_DFL);
+    (void)raise(number);
+}
+
+static void run(const struct wanted *wanted, uint64_t i, struct fl_sim_result *total)
+{
+    struct fl_sim_config config = wanted->config;
+    struct fl_sim_result result;
+    config.seed += i;
+    if (!wanted->mode_is_given)
+        config.mode = config.seed % 2 ? FL_SIM_SAFETY : FL_SIM_LIVENESS;
+    (void)snprintf(present_run, sizeof(present_run),
+                   "sim: the process failed in seed %llu, hosts %u, tasks %u, %s\n",
+                   (unsigned long long)config.seed, config.hosts, config.tasks,
+                   config.mode == FL_SIM_SAFETY ? "safety" : "liveness");
+    fl_sim_run(&config, &result);
+    total->events += result.events;
+    total->faults += result.faults;
+    total->violations += result.violations;
+    total->tasks += result.tasks;
+    total->restarts += result.restarts;
+    total->simulated_ms += result.simulated_ms;
+    if (wanted->verbose)
+        (void)printf("seed %llu: %llu events, %llu faults, %llu tasks, trace %016llx\n",
+                     (unsigned long long)config.seed, (unsigned long long)result.events,
+                     (unsigned long long)result.faults, (unsigned long long)result.tasks,
+                     (unsigned long long)result.trace_hash);
+    if (result.violations)
+        (void)printf("%s", result.text);
+    (void)fflush(stdout);
+}
+
+static double seconds(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+int fl_cli_sim(int argc, char **argv)
+{
+    struct wanted wanted = {.config = {.seed = 1, .hosts = 10}, .runs = 1};
+    struct fl_sim_result total = {0};
+    struct argp argp = {.options = options,
+                        .parser = parse,
+                        .doc = "Plays a control plane and its hosts with faults drawn from a seed, "
+                               "and checks that nothing promised is broken."};
+    argp_parse(&argp, argc, argv, 0, NULL, &wanted);
+    (void)signal(SIGABRT, on_abort);
+    double begin = seconds();
+    for (uint64_t i = 0; i < wanted.runs; i++)
+        run(&wanted, i, &total);
+    double used = seconds() - begin;
+    (void)printf("events %llu (%.0f a second), tasks %llu, restarts %llu, simulated hours %.1f\n",
+                 (unsigned long long)total.events, (double)total.events / (used > 0 ? used : 1),
+                 (unsigned long long)total.tasks, (unsigned long long)total.restarts,
+                 (double)total.simulated_ms / 3.6e6);
+    (void)printf("seeds %llu, faults %llu, violations %llu\n", (unsigned long long)wanted.runs,
+                 (unsigned long long)total.faults, (unsigned long long)total.violations);
+    return total.violations ? 1 : 0;
+}

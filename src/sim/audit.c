@@ -1,0 +1,409 @@
+/* The invariants. After every step what the step changed is checked; now and then everything is,
+ * and a second core and second brains are made of the records alone and compared. */
+#include <stdio.h>
+
+#include "sim/core_view.h"
+#include "sim/world.h"
+#include "task/record.h"
+
+enum {
+    STOPPED = REC_TaskStatus_STOPPED,
+    SAMPLED_HOSTS = 40,
+    SAMPLED_BRAINS = 3,
+    SAMPLED_TASKS = 60,
+    PATIENCE_MS = 3 * 60 * 1000
+};
+
+static int code_of(const struct rec_Task *rec)
+{
+    return FL_HAS(rec, rec_Task, stopCode) ? (int)rec->stopCode + 1 : 0;
+}
+
+/* ---- the shadow of the core's records ---- */
+
+static void hold(struct sim *sim, const struct sim_task *task, int sign)
+{
+    if (task->instance == SIM_NOWHERE || task->status == STOPPED)
+        return;
+    struct sim_instance *instance = &sim->ledger.instances[task->instance];
+    instance->cpu_used += sign * task->cpu;
+    instance->memory_used += sign * task->memory;
+    if (instance->cpu_used > instance->cpu || instance->memory_used > instance->memory)
+        sim_violation(sim, "S3", "instance %s: %lld of %lld CPU, %lld of %lld MiB are given away",
+                      instance->id, (long long)instance->cpu_used, (long long)instance->cpu,
+                      (long long)instance->memory_used, (long long)instance->memory);
+}
+
+static void take_record(struct sim *sim, struct sim_task *task, const struct rec_Task *rec)
+{
+    task->exists = true;
+    task->status = (int)rec->status;
+    task->desired = (int)rec->desired;
+    task->code = code_of(rec);
+    task->reason = sim_hash(rec->stoppedReason);
+    task->version = rec->version;
+    task->stopped_ms = rec->stoppedAt;
+    task->cpu = rec->cpu;
+    task->memory = rec->memory;
+    task->stop_put |= rec->desired == REC_TaskStatus_STOPPED;
+    task->instance = (uint32_t)(sim_ledger_instance(sim, rec->instance) - sim->ledger.instances);
+    hold(sim, task, 1);
+}
+
+static void check_step(struct sim *sim, const struct sim_task *task, const struct rec_Task *rec)
+{
+    if (rec->version <= task->version)
+        sim_violation(sim, "S10", "task %s: version %lld after %lld", task->id,
+                      (long long)rec->version, (long long)task->version);
+    if (task->status == STOPPED || (int)rec->status < task->status)
+        sim_violation(sim, "S4", "task %s: status %d after %d", task->id, (int)rec->status,
+                      task->status);
+    if ((int)rec->desired < task->desired)
+        sim_violation(sim, "S4", "task %s: it is wanted again", task->id);
+    if (task->code && (code_of(rec) != task->code || sim_hash(rec->stoppedReason) != task->reason))
+        sim_violation(sim, "S4", "task %s: its stop code or reason is set twice", task->id);
+    if (rec->status == REC_TaskStatus_STOPPED && code_of(rec) == 0)
+        sim_violation(sim, "S4", "task %s: stopped without a stop code", task->id);
+}
+
+static void put_task(struct sim *sim, struct fl_str id)
+{
+    const struct rec_Task *rec = sim_core_task(sim->server.core, id);
+    struct sim_task *task = sim_ledger_task(sim, id);
+    if (!rec) {
+        sim_violation(sim, "S11", "task %s has a record and is not there", task->id);
+        return;
+    }
+    if (task->exists) {
+        check_step(sim, task, rec);
+        hold(sim, task, -1);
+    } else if (rec->version != 1 || task->drop_put) {
+        sim_violation(sim, "S10", "task %s begins with version %lld", task->id,
+                      (long long)rec->version);
+    } else {
+        sim->ledger.live++;
+    }
+    take_record(sim, task, rec);
+}
+
+static void drop_task(struct sim *sim, struct fl_str id, int64_t now_ms)
+{
+    struct sim_task *task = sim_ledger_task(sim, id);
+    if (!task->exists || task->status != STOPPED ||
+        task->stopped_ms + FL_CORE_STOPPED_TASK_MS > now_ms)
+        sim_violation(sim, "S1", "task %s is forgotten too early", task->id);
+    task->exists = false;
+    task->drop_put = true;
+    sim->ledger.live--;
+}
+
+static void put_instance(struct sim *sim, struct fl_str id)
+{
+    struct sim_core_instance at;
+    struct sim_instance *instance = sim_ledger_instance(sim, id);
+    if (!sim_core_instance(sim->server.core, id, &at))
+        return;
+    instance->exists = true;
+    instance->cpu = at.rec->cpu;
+    instance->memory = at.rec->memory;
+}
+
+static bool comes_again(const struct fl_turn *turn, size_t i)
+{
+    for (size_t k = i + 1; k < turn->record_count; k++)
+        if (fl_str_eq(turn->records[k].key, turn->records[i].key))
+            return true;
+    return false;
+}
+
+void sim_audit_records(struct sim *sim, const struct fl_turn *turn, size_t from, int64_t now_ms)
+{
+    for (size_t i = from; i < turn->record_count; i++) {
+        struct fl_str key = turn->records[i].key;
+        struct fl_str id = fl_str_from(key, (size_t)fl_str_rindex(key, '/') + 1);
+        if (key.p[0] == 'i')
+            put_instance(sim, id);
+        else if (key.p[0] == 't' && turn->records[i].value.n == 0)
+            drop_task(sim, id, now_ms);
+        else if (key.p[0] == 't' && !comes_again(turn, i))
+            put_task(sim, id);
+    }
+}
+
+/* ---- recovery ---- */
+
+static void check_promise(struct sim *sim, const struct sim_task *task)
+{
+    if (!task->is_seen || (!task->exists && task->drop_put))
+        return;
+    if (!task->exists)
+        sim_violation(sim, "S1", "task %s was shown and is lost", task->id);
+    else if (task->version < task->seen_version || task->status < task->seen_status)
+        sim_violation(sim, "S1", "task %s: version %lld was shown, %lld is what is left", task->id,
+                      (long long)task->seen_version, (long long)task->version);
+    else if (task->stop_is_seen && task->desired != STOPPED)
+        sim_violation(sim, "S1", "task %s: its stop was acknowledged and is lost", task->id);
+}
+
+static void check_definitions(struct sim *sim)
+{
+    char family[16];
+    for (int i = 0; i < SIM_FAMILIES; i++) {
+        (void)snprintf(family, sizeof(family), "f%d", i);
+        int32_t latest = sim_core_latest_revision(sim->server.core, fl_str_of(family));
+        if (latest < sim->ledger.revision_seen[i])
+            sim_violation(sim, "S1", "definition %s:%d was acknowledged and is lost", family,
+                          sim->ledger.revision_seen[i]);
+    }
+}
+
+void sim_audit_recovered(struct sim *sim)
+{
+    struct sim_ledger *ledger = &sim->ledger;
+    struct sim_core_instance at = {0};
+    for (size_t i = 0; i < ledger->task_count; i++)
+        ledger->tasks[i].exists = false;
+    for (size_t i = 0; i < ledger->instance_count; i++) {
+        ledger->instances[i].exists = false;
+        ledger->instances[i].cpu_used = ledger->instances[i].memory_used = 0;
+    }
+    while (sim_core_next_instance(sim->server.core, &at))
+        put_instance(sim, at.rec->id);
+    ledger->live = 0;
+    for (const struct rec_Task *rec = NULL; (rec = sim_core_next_task(sim->server.core, rec));) {
+        ledger->live++;
+        take_record(sim, sim_ledger_task(sim, rec->id), rec);
+    }
+    for (size_t i = 0; i < ledger->task_count; i++)
+        check_promise(sim, &ledger->tasks[i]);
+    for (size_t i = 0; i < sim->host_count; i++) {
+        struct fl_str arn = fl_str_of(sim->hosts[i].instance_arn);
+        if (arn.n && !sim_ledger_instance(sim, fl_task_id(arn))->exists)
+            sim_violation(sim, "S1", "host %zu: its registration was acknowledged and is lost", i);
+    }
+    check_definitions(sim);
+}
+
+/* ---- everything ---- */
+
+/* The core has what the host said of itself, and knows whether its agent is there. */
+static void check_host_of(struct sim *sim, const struct sim_instance *instance,
+                          const struct sim_core_instance *at)
+{
+    if (at->connected != sim_server_has_session(sim, fl_str_of(instance->id)))
+        sim_violation(sim, "S8", "instance %s: the core believes the agent %s", instance->id,
+                      at->connected ? "connected" : "away");
+    if (instance->host != SIM_NOWHERE && at->rec->cpu != sim_host_cpu(&sim->hosts[instance->host]))
+        sim_violation(sim, "S3", "instance %s: %d CPU, which its host has not", instance->id,
+                      at->rec->cpu);
+}
+
+static void check_instances(struct sim *sim)
+{
+    struct sim_core_instance at = {0};
+    size_t count = fl_core_count(sim->server.core).instances;
+    if (count > sim->host_count + sim->wiped_count)
+        sim_violation(sim, "S5", "%zu instances, and no more than %zu hosts have ever been", count,
+                      sim->host_count + sim->wiped_count);
+    while (sim_core_next_instance(sim->server.core, &at)) {
+        const struct sim_instance *mine = sim_ledger_instance(sim, at.rec->id);
+        if (at.cpu_used != mine->cpu_used || at.memory_used != mine->memory_used)
+            sim_violation(sim, "S3",
+                          "instance %s: the core counts %lld CPU and %lld MiB, its "
+                          "tasks make %lld and %lld",
+                          mine->id, (long long)at.cpu_used, (long long)at.memory_used,
+                          (long long)mine->cpu_used, (long long)mine->memory_used);
+        check_host_of(sim, mine, &at);
+    }
+}
+
+static int order_ports(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
+
+/* No host port is given away twice. */
+static void check_ports(struct sim *sim)
+{
+    FL_CLEANUP_FREE uint64_t *held = NULL;
+    size_t count = 0, cap = 0;
+    for (const struct rec_Task *rec = NULL; (rec = sim_core_next_task(sim->server.core, rec));) {
+        const struct sim_task *task = sim_ledger_task(sim, rec->id);
+        for (size_t i = 0; rec->status != REC_TaskStatus_STOPPED && i < rec->ports.n; i++) {
+            if (count == cap)
+                held = fl_realloc(held, (cap = FL_MAX(2 * cap, (size_t)64)) * sizeof(*held));
+            held[count++] = (uint64_t)task->instance << 32 | (uint32_t)rec->ports.items[i];
+        }
+    }
+    if (count)
+        qsort(held, count, sizeof(*held), order_ports);
+    for (size_t i = 1; i < count; i++)
+        if (held[i] == held[i - 1])
+            sim_violation(sim, "S3", "instance %s: host port %u is held twice",
+                          sim->ledger.instances[held[i] >> 32].id,
+                          (unsigned)(held[i] & 0xffff) / 2);
+}
+
+/* The tasks that carry a token are those of one call. */
+static void check_tokens(struct sim *sim)
+{
+    uint64_t index;
+    for (size_t i = 0; i < sim->clients.count; i++)
+        sim->clients.operations[i].live = 0;
+    for (const struct rec_Task *rec = NULL; (rec = sim_core_next_task(sim->server.core, rec));) {
+        if (rec->clientToken.n == 0 || !fl_str_to_u64(fl_str_from(rec->clientToken, 1), &index))
+            continue;
+        struct sim_operation *operation = &sim->clients.operations[index];
+        bool is_known = operation->placed == 0; /* a call that made none has left no token */
+        for (size_t k = 0; k < operation->placed && !is_known; k++)
+            is_known = fl_str_is(rec->id, sim->ledger.tasks[operation->tasks[k]].id);
+        if (!is_known || ++operation->live > operation->count)
+            sim_violation(
+                sim, "S5", "token %.*s has made task %s; its call was told of %u others of %u",
+                FL_STR_ARG(rec->clientToken), rec->id.p, operation->placed, operation->count);
+    }
+}
+
+static struct fl_str ask(struct sim *sim, struct fl_core *core, int operation, const void *input,
+                         struct fl_turn *turn)
+{
+    struct fl_core_event event = {
+        .kind = FL_CORE_EVENT_COMMAND,
+        .now_ms = sim_server_wall_ms(sim),
+        .operation = operation,
+        .input = input,
+    };
+    fl_core_step(core, &event, turn);
+    return turn->effects[turn->effect_count - 1].body;
+}
+
+static void compare_answers(struct sim *sim, struct fl_core *other, int operation,
+                            const void *input)
+{
+    struct fl_turn a, b;
+    fl_turn_init(&a);
+    fl_turn_init(&b);
+    struct fl_str live = ask(sim, sim->server.core, operation, input, &a);
+    struct fl_str loaded = ask(sim, other, operation, input, &b);
+    if (!fl_str_eq(live, loaded))
+        sim_violation(sim, "S11", "the core says %.*s, a recovered one %.*s",
+                      (int)FL_MIN(live.n, (size_t)400), live.p, (int)FL_MIN(loaded.n, (size_t)400),
+                      loaded.p);
+    fl_turn_free(&a);
+    fl_turn_free(&b);
+}
+
+static void compare_tasks(struct sim *sim, struct fl_core *other)
+{
+    struct fl_str ids[SAMPLED_TASKS];
+    struct ecs_DescribeTasksRequest describe = {.tasks = {0, ids}};
+    struct ecs_ListTasksRequest list = {0};
+    for (size_t i = 0; i < SAMPLED_TASKS && sim->ledger.task_count; i++)
+        ids[describe.tasks.n++] =
+            fl_str_of(sim->ledger.tasks[sim_below(sim, sim->ledger.task_count)].id);
+    if (describe.tasks.n)
+        compare_answers(sim, other, ECS_OP_DescribeTasks, &describe);
+    compare_answers(sim, other, ECS_OP_ListTasks, &list);
+}
+
+static void compare_instances(struct sim *sim, struct fl_core *other)
+{
+    struct fl_str ids[SAMPLED_HOSTS];
+    struct ecs_DescribeContainerInstancesRequest describe = {.containerInstances = {0, ids}};
+    struct ecs_ListContainerInstancesRequest list = {0};
+    for (size_t i = 0; i < SAMPLED_HOSTS && sim->ledger.instance_count; i++)
+        ids[describe.containerInstances.n++] =
+            fl_str_of(sim->ledger.instances[sim_below(sim, sim->ledger.instance_count)].id);
+    if (describe.containerInstances.n)
+        compare_answers(sim, other, ECS_OP_DescribeContainerInstances, &describe);
+    compare_answers(sim, other, ECS_OP_ListContainerInstances, &list);
+}
+
+static void compare_recovered(struct sim *sim)
+{
+    struct fl_core *other = sim_server_rebuild(sim);
+    struct fl_core_counts a = fl_core_count(sim->server.core), b = fl_core_count(other);
+    if (memcmp(&a, &b, sizeof(a)) != 0 ||
+        fl_core_next_due(sim->server.core) != fl_core_next_due(other))
+        sim_violation(sim, "S11", "%zu tasks, %zu instances; recovered: %zu, %zu", a.tasks,
+                      a.instances, b.tasks, b.instances);
+    sim_server_tell_sessions(sim, other);
+    if (!sim->ended)
+        compare_tasks(sim, other);
+    if (!sim->ended)
+        compare_instances(sim, other);
+    fl_core_free(other);
+}
+
+/* ---- brains ---- */
+
+static void load(struct fl_brain *brain, struct sim_disk *disk)
+{
+    for (const struct sim_record *at = NULL; (at = sim_disk_next(disk, at));)
+        (void)fl_brain_load(brain, at->key, at->value, NULL);
+}
+
+static struct fl_brain *rebuild_brain(const struct sim_host *host)
+{
+    struct fl_brain_config config = {0};
+    struct fl_brain *brain = fl_brain_new(&config);
+    struct sim_commit *commit;
+    struct sim_disk disk;
+    sim_disk_init(&disk);
+    for (const struct sim_record *at = NULL; (at = sim_disk_next(&host->disk, at));)
+        sim_disk_write(&disk, at->key, at->value);
+    TAILQ_FOREACH (commit, &host->disk.waiting, entry)
+        for (size_t i = 0; i < commit->count; i++)
+            sim_disk_write(&disk, commit->writes[i].key, commit->writes[i].value);
+    load(brain, &disk);
+    sim_disk_wipe(&disk);
+    return brain;
+}
+
+static void check_brain(struct sim *sim, const struct sim_host *host)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    size_t live = 0, rebuilt = 0;
+    if (!host->up || host->open)
+        return;
+    struct fl_brain *other = rebuild_brain(host);
+    for (const struct fl_task *t = NULL; (t = fl_brain_next_task(other, t));)
+        rebuilt++;
+    for (const struct fl_task *t = NULL; (t = fl_brain_next_task(host->brain, t)); live++) {
+        const struct fl_task *twin = fl_brain_task(other, t->arn);
+        if (!twin || !fl_str_eq(fl_task_record_write(t, arena), fl_task_record_write(twin, arena)))
+            sim_violation(sim, "S11", "host %u: task %.*s is recovered as another", host->index,
+                          FL_STR_ARG(fl_task_id(t->arn)));
+    }
+    if (live != rebuilt)
+        sim_violation(sim, "S11", "host %u: %zu tasks, recovered %zu", host->index, live, rebuilt);
+    fl_brain_free(other);
+}
+
+/* What stopped over an hour ago is forgotten within minutes. */
+static void check_forgotten(struct sim *sim)
+{
+    int64_t due_ms = fl_core_next_due(sim->server.core);
+    if (due_ms < sim_server_wall_ms(sim) - PATIENCE_MS &&
+        sim->now_us - sim->server.started_us > PATIENCE_MS * SIM_MS &&
+        sim->now_us - sim->server.clock_set_us > PATIENCE_MS * SIM_MS)
+        sim_violation(sim, "L6", "stopped tasks are not forgotten");
+}
+
+void sim_audit_full(struct sim *sim)
+{
+    for (size_t i = 0; i < SAMPLED_BRAINS && !sim->ended; i++)
+        check_brain(sim, &sim->hosts[sim_below(sim, sim->host_count)]);
+    if (!sim->server.up || sim->ended)
+        return;
+    for (size_t i = 0; i < sim->ledger.task_count; i++)
+        check_promise(sim, &sim->ledger.tasks[i]);
+    check_instances(sim);
+    check_ports(sim);
+    check_tokens(sim);
+    check_forgotten(sim);
+    check_definitions(sim);
+    if (!sim->ended)
+        compare_recovered(sim);
+}

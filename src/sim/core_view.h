@@ -1,0 +1,22 @@
+/* What the auditors see of a core's memory. The only file that looks into the core: everything else
+ * asks it as a user would. */
+#pragma once
+
+#include "core/core.h"
+#include "shapes/rec_shapes.h"
+
+struct sim_core_instance {
+    const struct rec_Instance *rec;
+    int64_t cpu_used, memory_used;
+    bool connected;
+};
+
+/* Tasks and instances of the cluster "default". False, NULL: there is none. */
+const struct rec_Task *sim_core_task(const struct fl_core *core, struct fl_str id);
+bool sim_core_instance(const struct fl_core *core, struct fl_str id,
+                       struct sim_core_instance *ret_instance);
+/* All of them, in the order of ids: first with an empty id. */
+const struct rec_Task *sim_core_next_task(const struct fl_core *core, const struct rec_Task *after);
+bool sim_core_next_instance(const struct fl_core *core, struct sim_core_instance *at);
+/* The highest revision of a family; 0: there is none. */
+int32_t sim_core_latest_revision(const struct fl_core *core, struct fl_str family);

@@ -1,0 +1,328 @@
+/* A host's agent: the brain, its turns and its store, by the rules of src/agent/agent_turn.c; and
+ * how agent and machine die and come back. */
+#include "sim/world.h"
+
+#include <stdio.h>
+
+enum { STOP_TIMEOUT_MS = 10 * 1000, CLEANUP_DELAY_MS = 30 * 1000 };
+
+static const struct fl_brain_config brain_config = {.stop_timeout_ms = STOP_TIMEOUT_MS,
+                                                    .cleanup_delay_ms = CLEANUP_DELAY_MS};
+
+int64_t sim_host_mono_ms(const struct sim *sim, const struct sim_host *host)
+{
+    int64_t us = sim->now_us - host->booted_us;
+    return (us + us / 1000000 * host->drift_ppm) / SIM_MS + 1;
+}
+
+int64_t sim_host_wall_ms(const struct sim *sim, const struct sim_host *host)
+{
+    return sim_wall_ms(sim) + host->clock_ms;
+}
+
+int32_t sim_host_cpu(const struct sim_host *host)
+{
+    return 1000 * (int32_t)(host->index % 3 + 1);
+}
+
+static void turn_free(struct sim_host_turn *turn)
+{
+    free(turn->commit.writes);
+    fl_arena_free(turn->arena);
+}
+
+/* ---- effects ---- */
+
+static void carry_out(struct sim *sim, struct sim_host *host, const struct fl_effect *effect)
+{
+    switch (effect->type) {
+    case FL_EFFECT_ENSURE_IMAGE:
+        sim_runtime_ensure_image(sim, host, effect->container_id);
+        return;
+    case FL_EFFECT_PREPARE:
+        sim_runtime_prepare(sim, host, effect->container_id);
+        return;
+    case FL_EFFECT_LAUNCH:
+        sim_runtime_launch(sim, host, effect->container_id);
+        return;
+    case FL_EFFECT_ADOPT:
+        sim_runtime_adopt(sim, host, effect->container_id);
+        return;
+    case FL_EFFECT_SIGNAL:
+        sim_runtime_signal(sim, host, effect->container_id, (int)effect->number);
+        return;
+    case FL_EFFECT_RELEASE:
+        sim_runtime_release(sim, host, effect->container_id);
+        return;
+    case FL_EFFECT_REPORT:
+        sim_report_send(sim, host, effect);
+        return;
+    case FL_EFFECT_ACK:
+        sim_session_send_ack(sim, host, effect->header.message_id);
+        return;
+    case FL_EFFECT_STOP_VERIFICATION: /* no server of ours sends manifests yet */
+        return;
+    case FL_EFFECT_REMOVE:
+        sim_runtime_remove(sim, host, effect->task_arn);
+        return;
+    }
+}
+
+/* ---- turns ---- */
+
+static void release_effects(struct sim *sim, struct sim_host *host, struct sim_host_turn *turn)
+{
+    host->epoch = FL_MAX(host->epoch, turn->epoch);
+    for (const struct fl_effect *effect = turn->brain.first; effect && !sim->ended;
+         effect = effect->next)
+        carry_out(sim, host, effect);
+}
+
+static void start_sync(struct sim *sim, struct sim_host *host);
+
+static void fire_synced(struct sim *sim, struct sim_event *event)
+{
+    struct sim_host *host = &sim->hosts[event->who];
+    size_t count = host->disk.syncing;
+    if (host->disk.full) {
+        sim_note(sim, "the disk is full", host->index, 0);
+        sim_host_kill(sim, host);
+        return;
+    }
+    host->disk.syncing = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct sim_host_turn *turn = (struct sim_host_turn *)sim_disk_apply(&host->disk);
+        if (!FL_BUG(4, true, false))
+            release_effects(sim, host, turn);
+        turn_free(turn);
+    }
+    start_sync(sim, host);
+}
+
+static void start_sync(struct sim *sim, struct sim_host *host)
+{
+    static const struct sim_action synced = {"the disk has synced", fire_synced};
+    if (host->disk.syncing || host->disk.waiting_count == 0)
+        return;
+    int64_t us = sim_about(sim, sim->knobs.sync_us);
+    if (sim_fault(sim, sim->knobs.slow_sync))
+        us += (int64_t)sim_below(sim, 3 * SIM_SECOND);
+    host->disk.syncing = host->disk.waiting_count;
+    sim_at(sim, us, &synced, host->index, host->disk.syncing, NULL);
+}
+
+static void fire_due(struct sim *sim, struct sim_event *event)
+{
+    struct sim_host *host = &sim->hosts[event->who];
+    struct fl_brain_event timer = {.type = FL_EVENT_TIMER};
+    if (event->number != host->due_number)
+        return;
+    host->due_ms = INT64_MAX;
+    (void)sim_host_post(sim, host, &timer);
+}
+
+static void set_due(struct sim *sim, struct sim_host *host)
+{
+    static const struct sim_action due = {"the brain's timer", fire_due};
+    int64_t due_ms = fl_brain_next_due(host->brain);
+    if (due_ms == host->due_ms)
+        return;
+    host->due_ms = due_ms;
+    host->due_number++;
+    if (due_ms == INT64_MAX)
+        return;
+    int64_t wait_ms = FL_MAX(due_ms - sim_host_mono_ms(sim, host), INT64_C(0));
+    sim_at(sim, wait_ms * SIM_MS + SIM_MS, &due, host->index, host->due_number, NULL);
+}
+
+static void fire_commit(struct sim *sim, struct sim_event *event)
+{
+    struct sim_host *host = &sim->hosts[event->who];
+    struct sim_host_turn *turn = FL_TAKE_PTR(host->open);
+    fl_brain_flush(host->brain, &turn->brain);
+    set_due(sim, host);
+    size_t count = turn->brain.record_count;
+    if (count == 0 && !turn->brain.first) {
+        turn_free(turn);
+        return;
+    }
+    turn->commit.count = count;
+    turn->commit.writes = fl_calloc(count, sizeof(*turn->commit.writes));
+    for (size_t i = 0; i < count; i++)
+        turn->commit.writes[i] =
+            (struct sim_write){turn->brain.records[i].key, turn->brain.records[i].value};
+    sim_disk_append(&host->disk, &turn->commit);
+    if (FL_BUG(4, true, false)) /* effects before their records are durable */
+        release_effects(sim, host, turn);
+    start_sync(sim, host);
+}
+
+static struct sim_host_turn *open_turn(struct sim *sim, struct sim_host *host)
+{
+    static const struct sim_action commit = {"the agent commits", fire_commit};
+    if (host->open)
+        return host->open;
+    struct fl_arena *arena = fl_arena_new();
+    host->open = fl_arena_new_object(arena, struct sim_host_turn);
+    host->open->arena = host->open->brain.arena = arena;
+    sim_at(sim, (int64_t)sim_below(sim, 500), &commit, host->index, 0, NULL);
+    return host->open;
+}
+
+bool sim_host_post(struct sim *sim, struct sim_host *host, struct fl_brain_event *event)
+{
+    struct sim_host_turn *turn = open_turn(sim, host);
+    event->now_ms = sim_host_mono_ms(sim, host);
+    event->wall_ms = sim_host_wall_ms(sim, host);
+    if (event->type == FL_EVENT_PAYLOAD)
+        sim_seed(sim, event->random);
+    bool obeyed = fl_brain_step(host->brain, event, &turn->brain);
+    if (!obeyed || event->type != FL_EVENT_PAYLOAD)
+        return obeyed;
+    uint64_t epoch = fl_acs_seq_epoch(event->payload.header.seq);
+    if (epoch < host->epoch)
+        sim_violation(sim, "S7", "host %u obeys epoch %llu after %llu", host->index,
+                      (unsigned long long)epoch, (unsigned long long)host->epoch);
+    turn->epoch = FL_MAX(turn->epoch, epoch);
+    return true;
+}
+
+/* ---- life and death ---- */
+
+/* A new data directory has a new identity. */
+static void make_identity(struct sim *sim, struct sim_host *host)
+{
+    uint64_t high = fl_rand_u64(&sim->rand), low = fl_rand_u64(&sim->rand);
+    host->instance_arn[0] = '\0';
+    (void)snprintf(host->client_token, sizeof(host->client_token), "%08x-%04x-4%03x-8%03x-%012llx",
+                   (unsigned)(high >> 32), (unsigned)(high >> 16 & 0xffff),
+                   (unsigned)(high & 0xfff), (unsigned)(low >> 48 & 0xfff),
+                   (unsigned long long)(low & UINT64_C(0xffffffffffff)));
+}
+
+static void fire_start(struct sim *sim, struct sim_event *event)
+{
+    struct sim_host *host = &sim->hosts[event->who];
+    if (!host->up)
+        sim_host_start(sim, host);
+}
+const struct sim_action sim_host_start_action = {"an agent starts", fire_start};
+
+void sim_host_init(struct sim *sim, struct sim_host *host, uint32_t index)
+{
+    host->index = index;
+    host->boot = 1;
+    make_identity(sim, host);
+    host->drift_ppm = sim->config.calm ? 0 : (int64_t)sim_below(sim, 100000) - 50000;
+    sim_disk_init(&host->disk);
+    TAILQ_INIT(&host->reports);
+    sim_report_forget(host);
+    bool is_late = sim_chance(sim, 150); /* it joins while others work */
+    int64_t within_us = is_late ? sim->load_until_us : 5 * SIM_SECOND;
+    sim_at_any(sim, (int64_t)sim_below(sim, (uint64_t)within_us), &sim_host_start_action, index, 0,
+               NULL);
+}
+
+void sim_host_start(struct sim *sim, struct sim_host *host)
+{
+    char boot_id[40];
+    struct fl_err err;
+    struct fl_brain_event boot = {.type = FL_EVENT_BOOT};
+    if (host->disk.full) {
+        sim_at_any(sim, sim_about(sim, 5 * SIM_SECOND), &sim_host_start_action, host->index, 0,
+                   NULL);
+        return;
+    }
+    host->life++;
+    host->up = true;
+    host->due_ms = INT64_MAX;
+    host->brain = fl_brain_new(&brain_config);
+    for (const struct sim_record *at = NULL; (at = sim_disk_next(&host->disk, at));)
+        if (fl_brain_load(host->brain, at->key, at->value, &err) < 0)
+            sim_violation(sim, "S11", "host %u: a record of ours is refused: %s", host->index,
+                          err.text);
+    (void)snprintf(boot_id, sizeof(boot_id), "boot-%u-%u", host->index, host->boot);
+    boot.boot.boot_id = fl_str_of(boot_id);
+    (void)sim_host_post(sim, host, &boot);
+    sim_session_start(sim, host);
+}
+
+static void crash_disk(struct sim *sim, struct sim_host *host)
+{
+    struct sim_disk *disk = &host->disk;
+    bool is_kept = !disk->full && !sim->ended && sim_chance(sim, 500);
+    size_t kept = is_kept ? disk->syncing : 0;
+    struct sim_commit *commit;
+    while ((commit = kept ? sim_disk_apply(disk) : sim_disk_lose(disk)) != NULL) {
+        turn_free((struct sim_host_turn *)commit);
+        kept -= kept > 0;
+    }
+    disk->syncing = 0;
+}
+
+static void break_connection(struct sim *sim, struct sim_host *host)
+{
+    if (host->connection && !sim->ended && sim_chance(sim, 700))
+        sim_at_any(sim, (int64_t)sim_below(sim, SIM_SECOND), &sim_server_closed, SIM_SERVER,
+                   host->connection, NULL);
+    host->connection = 0;
+}
+
+static void die(struct sim *sim, struct sim_host *host)
+{
+    if (!host->up)
+        return;
+    host->up = false;
+    host->life++;
+    break_connection(sim, host);
+    sim_runtime_forget(host);
+    sim_report_forget(host);
+    if (host->open)
+        turn_free(FL_TAKE_PTR(host->open));
+    crash_disk(sim, host);
+    fl_brain_free(FL_TAKE_PTR(host->brain));
+    sim->result->restarts++;
+}
+
+void sim_host_kill(struct sim *sim, struct sim_host *host)
+{
+    die(sim, host);
+    sim_at_any(sim, 20 * SIM_MS + (int64_t)sim_below(sim, 20 * SIM_SECOND), &sim_host_start_action,
+               host->index, 0, NULL);
+}
+
+void sim_host_reboot(struct sim *sim, struct sim_host *host)
+{
+    die(sim, host);
+    sim_runtime_die(sim, host);
+    host->boot++;
+    host->booted_us = sim->now_us;
+    sim_at_any(sim, SIM_SECOND + (int64_t)sim_below(sim, 60 * SIM_SECOND), &sim_host_start_action,
+               host->index, 0, NULL);
+}
+
+/* Installed anew: nothing of what it was is left, and the control plane sees another instance. */
+void sim_host_wipe(struct sim *sim, struct sim_host *host)
+{
+    sim_host_reboot(sim, host);
+    sim_disk_wipe(&host->disk);
+    if (host->instance_arn[0]) {
+        struct fl_str arn = fl_str_of(host->instance_arn);
+        struct fl_str id = fl_str_from(arn, (size_t)fl_str_rindex(arn, '/') + 1);
+        sim_ledger_instance(sim, id)->host = SIM_NOWHERE;
+    }
+    make_identity(sim, host);
+    sim->wiped_count++;
+    host->epoch = 0;
+    host->last_seq = 0;
+    sim_message_free(FL_TAKE_PTR(host->old_frame));
+}
+
+void sim_host_free(struct sim *sim, struct sim_host *host)
+{
+    sim->ended = true;
+    die(sim, host);
+    sim_runtime_die(sim, host);
+    sim_disk_wipe(&host->disk);
+    sim_message_free(host->old_frame);
+}

@@ -1,0 +1,96 @@
+/* Calls find their way one by one: lost, late, doubled, overtaking each other. A connection's
+ * frames come in their order or not at all. A partition holds back one direction, or both. */
+#include "sim/world.h"
+
+enum { TO_SERVER, FROM_SERVER };
+
+static int64_t latency(struct sim *sim)
+{
+    int64_t us =
+        sim->knobs.latency_us / 2 + (int64_t)sim_below(sim, (uint64_t)sim->knobs.latency_us);
+    if (sim_fault(sim, sim->knobs.slow))
+        us += (int64_t)sim_below(sim, 12 * SIM_SECOND);
+    return us;
+}
+
+/* From now until it has arrived, partitions considered. */
+static int64_t journey(struct sim *sim, uint32_t host, int direction)
+{
+    int64_t us = latency(sim);
+    if (host < sim->host_count && sim->hosts[host].blocked_us[direction] > sim->now_us)
+        us += sim->hosts[host].blocked_us[direction] - sim->now_us;
+    return us;
+}
+
+static struct sim_message *copy_call(const struct sim_message *message)
+{
+    struct sim_message *copy = sim_message_new();
+    copy->operation = message->operation;
+    copy->from = message->from;
+    copy->ref = message->ref;
+    copy->text = fl_str_dup(copy->arena, message->text);
+    return copy;
+}
+
+void sim_call(struct sim *sim, uint32_t from, uint64_t ref, struct sim_message *message)
+{
+    message->from = from;
+    message->ref = ref;
+    if (sim_fault(sim, sim->knobs.loss)) {
+        sim_fault_counted(sim, "a call is lost", from);
+        sim_message_free(message);
+        return;
+    }
+    if (sim_fault(sim, sim->knobs.duplicate)) {
+        sim_fault_counted(sim, "a call is doubled", from);
+        int64_t late_us = (int64_t)sim_below(sim, 3 * SIM_SECOND);
+        sim_at(sim, late_us + journey(sim, from, TO_SERVER), &sim_server_call, SIM_SERVER, ref,
+               copy_call(message));
+    }
+    sim_at(sim, journey(sim, from, TO_SERVER), &sim_server_call, SIM_SERVER, ref, message);
+}
+
+static void fire_answer(struct sim *sim, struct sim_event *event)
+{
+    if (event->who == SIM_CLIENTS) {
+        sim_clients_answer(sim, event);
+        return;
+    }
+    struct sim_host *host = &sim->hosts[event->who];
+    if (!sim_report_answer(sim, host, event->number, event->message->status))
+        sim_session_answer(sim, host, event);
+}
+
+void sim_answer(struct sim *sim, uint32_t to, uint64_t ref, unsigned status, struct fl_str body)
+{
+    static const struct sim_action arrives = {"an answer arrives", fire_answer};
+    if (sim_fault(sim, sim->knobs.loss)) {
+        sim_fault_counted(sim, "an answer is lost", to);
+        return;
+    }
+    struct sim_message *message = sim_message_new();
+    message->status = status;
+    message->text = fl_str_dup(message->arena, body);
+    sim_at(sim, journey(sim, to, FROM_SERVER), &arrives, to, ref, message);
+}
+
+static int64_t in_order(struct sim *sim, uint32_t host, int direction)
+{
+    int64_t *last_us = &sim->hosts[host].last_us[direction];
+    int64_t at_us = sim->now_us + journey(sim, host, direction);
+    *last_us = FL_MAX(*last_us, at_us);
+    return *last_us - sim->now_us;
+}
+
+void sim_frame_to_host(struct sim *sim, uint32_t host, const struct sim_action *action,
+                       struct sim_message *message)
+{
+    sim_at(sim, in_order(sim, host, FROM_SERVER), action, host, message->connection, message);
+}
+
+void sim_frame_to_server(struct sim *sim, uint32_t host, const struct sim_action *action,
+                         struct sim_message *message)
+{
+    message->from = host;
+    sim_at(sim, in_order(sim, host, TO_SERVER), action, SIM_SERVER, message->connection, message);
+}

@@ -1,0 +1,35 @@
+/* The simulator: the production core and brains, with a clock, network, disks, runtimes and clients
+ * that are all played, in one process, from one seed. The same configuration gives the same
+ * history, event for event, on every machine. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum fl_sim_mode {
+    FL_SIM_SAFETY,   /* faults until the end; nothing wrong may ever be seen */
+    FL_SIM_LIVENESS, /* faults stop; everything that is wanted must come about */
+};
+
+struct fl_sim_config {
+    uint64_t seed;
+    unsigned hosts; /* 1 … 100,000 */
+    unsigned tasks; /* about how many are asked for; 0: ten per host */
+    enum fl_sim_mode mode;
+    bool calm; /* no faults at all: for measuring */
+};
+
+struct fl_sim_result {
+    uint64_t events;
+    uint64_t faults;
+    uint64_t violations; /* 0 or 1: the first one ends the run */
+    uint64_t trace_hash; /* over everything that happened */
+    uint64_t tasks;      /* that were placed */
+    uint64_t restarts;   /* of server and agents */
+    int64_t simulated_ms;
+    char text[16384]; /* the violation: invariant, step, what it was, the last events */
+};
+
+/* Plays one run to its end, or to its first violation. */
+void fl_sim_run(const struct fl_sim_config *config, struct fl_sim_result *ret_result);

@@ -1,0 +1,372 @@
+/* What the simulator's files share: the world, its actors, and how they act on it.
+ *
+ * Whatever happens is an event of the queue; whatever is random comes from sim_below. Both the core
+ * and the brain have a struct fl_task of their own, so audit_core.c alone looks into the core. */
+#pragma once
+
+#include <sys/queue.h>
+
+#include "base/bug.h"
+#include "base/id.h"
+#include "core/core.h"
+#include "shapes/ecs_shapes.h"
+#include "sim/disk.h"
+#include "sim/queue.h"
+#include "sim/sim.h"
+#include "task/brain.h"
+
+#define SIM_SERVER UINT32_MAX
+#define SIM_CLIENTS (UINT32_MAX - 1)
+#define SIM_NOWHERE UINT32_MAX
+
+#define SIM_MS INT64_C(1000)
+#define SIM_SECOND (1000 * SIM_MS)
+#define SIM_MINUTE (60 * SIM_SECOND)
+#define SIM_HOUR (60 * SIM_MINUTE)
+
+enum { SIM_ID = 33, SIM_NOTES = 48, SIM_FAMILIES = 12, SIM_REVISIONS = 4096, SIM_MAX_COUNT = 10 };
+
+/* A call, an answer or a frame under way. Everything in it lives in its arena, and so does it. */
+struct sim_message {
+    struct fl_arena *arena;
+    int operation;      /* call */
+    unsigned status;    /* answer; 0: no connection */
+    struct fl_str text; /* call: body; answer: body */
+    struct fl_str task; /* report: the task's ARN */
+    uint32_t from;
+    uint64_t ref;        /* call and answer: who asked for what */
+    uint64_t connection; /* frames */
+    struct fl_acs_header header;
+    struct fl_str *tasks; /* payload: Task objects */
+    size_t task_count, task_cap, task_bytes;
+};
+
+/* Chances in a thousand, and mean times between; 0: never. Drawn from the seed. */
+struct sim_knobs {
+    int64_t latency_us;
+    unsigned loss, duplicate, slow; /* of calls and their answers */
+    unsigned pull_fails, launch_fails, hangs, lies, ignores_term;
+    int64_t server_kill_us, host_kill_us, reboot_us, wipe_us, partition_us, break_us, clock_us;
+    int64_t full_us, zombie_us, idle_stop_us;
+    int64_t sync_us; /* a disk's usual sync */
+    unsigned slow_sync;
+};
+
+/* ---- the ledger: what is true, and who knows it ---- */
+
+/* A container instance as the core's records have it. */
+struct sim_instance {
+    uint64_t key;
+    char id[SIM_ID];
+    uint32_t host; /* whose it is, SIM_NOWHERE once that host has forgotten it */
+    int64_t cpu, memory, cpu_used, memory_used;
+    bool exists;
+};
+
+struct sim_task {
+    uint64_t key;
+    char id[SIM_ID];
+    /* As the core's records have it now. */
+    bool exists, drop_put;
+    int status, desired, code;
+    int64_t version, stopped_ms, cpu, memory;
+    uint64_t reason;
+    uint32_t instance;
+    uint32_t token; /* operation that it was made by, +1 */
+    /* As somebody has been told. */
+    bool is_seen, stop_is_seen;
+    int seen_status, seen_code;
+    int64_t seen_version;
+    uint64_t seen_reason;
+    /* What really is. */
+    uint32_t running; /* containers */
+    uint32_t running_on;
+    bool stop_put; /* a stop has ever been asked for */
+    bool troubled; /* something of it has ended by itself */
+};
+
+struct sim_slot {
+    uint64_t key;
+    uint32_t number; /* counted from 1; 0: free */
+};
+
+struct sim_index {
+    struct sim_slot *slots;
+    size_t cap;
+};
+
+struct sim_ledger {
+    struct sim_task *tasks;
+    size_t task_count, task_cap;
+    struct sim_index by_task;
+    struct sim_instance *instances;
+    size_t instance_count, instance_cap;
+    struct sim_index by_instance;
+    int revision_seen[SIM_FAMILIES]; /* acknowledged, the highest */
+    uint64_t revisions[SIM_FAMILIES][SIM_REVISIONS / 64];
+    size_t live; /* tasks that exist */
+};
+
+/* ---- the server ---- */
+
+struct sim_turn {
+    struct sim_commit commit; /* first: the disk hands it back */
+    struct fl_turn turn;
+};
+
+struct sim_session; /* server.c */
+
+struct sim_server {
+    struct fl_core *core;
+    bool up;
+    uint32_t life;
+    struct sim_disk disk;
+    struct sim_turn *open;
+    int64_t clock_ms; /* what its wall clock is ahead */
+    int64_t due_ms;
+    int64_t started_us, clock_set_us;
+    uint64_t epoch;
+    uint32_t counter;
+    uint64_t last_number;
+    struct sim_session *by_instance;   /* uthash */
+    struct sim_session *by_connection; /* uthash */
+    struct sim_session *first_dirty;
+    size_t turns;
+};
+
+/* ---- hosts ---- */
+
+enum sim_stage { SIM_REGISTER, SIM_CONNECT, SIM_OPEN };
+enum sim_container_state { SIM_STARTING, SIM_FAILED, SIM_RUNNING, SIM_DEAD };
+
+/* What really exists of a container. It outlives the agent. */
+struct sim_container {
+    struct sim_container *next;
+    uint64_t key;
+    char id[FL_CONTAINER_ID_SIZE];
+    enum sim_container_state state;
+    int exit_code;
+    uint32_t watched_by; /* life of the agent that watches it; 0: nobody */
+    uint32_t task;       /* in the ledger */
+    bool is_service;     /* never ends by itself */
+};
+
+/* What the agent's memory holds of a container: src/agent/agent_launch.c. */
+struct sim_live {
+    struct sim_live *next;
+    uint64_t key;
+    bool busy, attached, launching, released;
+};
+
+struct sim_report {
+    TAILQ_ENTRY(sim_report) entry;
+    struct fl_str task_arn, body; /* behind the structure */
+    int64_t seq, pause_us, due_us;
+    uint64_t ref;
+    bool under_way;
+};
+
+struct sim_host_turn {
+    struct sim_commit commit; /* first */
+    struct fl_arena *arena;
+    struct fl_brain_turn brain;
+    uint64_t epoch; /* of the payloads obeyed in it */
+};
+
+struct sim_host {
+    uint32_t index;
+    bool up, powered;
+    uint32_t life, boot; /* of the agent, of the machine */
+    struct fl_brain *brain;
+    struct sim_disk disk;
+    char instance_arn[160]; /* the identity file, */
+    char client_token[37];  /* made with it */
+    struct sim_host_turn *open;
+    int64_t booted_us, clock_ms, drift_ppm;
+    int64_t due_ms; /* monotonic; what the timer is armed for */
+    uint32_t due_number;
+    struct sim_container *containers;
+    struct sim_live *live;
+    TAILQ_HEAD(, sim_report) reports;
+    unsigned reports_under_way;
+    int64_t reports_due_us;
+    /* session */
+    enum sim_stage stage;
+    uint64_t connection, silence_number;
+    int64_t pause_us, opened_us;
+    unsigned connect_failures;
+    uint64_t call; /* of the call that the session waits for; 0: none */
+    bool making_cluster;
+    /* network: until when nothing gets through, to the server and from it */
+    int64_t blocked_us[2];
+    int64_t last_us[2];            /* frames of a connection keep their order */
+    uint64_t epoch;                /* highest that has been obeyed with effect */
+    struct sim_message *old_frame; /* a payload of an epoch gone by */
+    uint64_t old_epoch;
+    int64_t last_seq; /* of the present server's payloads */
+};
+
+/* ---- clients ---- */
+
+struct sim_operation {
+    int operation;
+    uint32_t attempt, attempts_left;
+    uint32_t timed_attempt; /* has had its answer, or its time */
+    uint32_t count, placed, live;
+    uint32_t tasks[SIM_MAX_COUNT]; /* of the first answer, in the ledger */
+    bool has_token, is_done, is_answered;
+    int family, revision;
+    struct fl_str body; /* owned */
+};
+
+struct sim_clients {
+    struct sim_operation *operations;
+    size_t count, cap;
+    uint64_t asked; /* tasks */
+    size_t open;
+};
+
+struct sim_note {
+    int64_t at_us;
+    const char *what;
+    uint32_t who;
+    uint64_t number;
+};
+
+struct sim {
+    struct fl_sim_config config;
+    struct fl_sim_result *result;
+    struct fl_rand rand;
+    int64_t now_us;
+    struct sim_queue queue;
+    struct sim_knobs knobs;
+    bool faults_on, ended;
+    int64_t load_until_us, faults_until_us, end_us;
+    struct sim_server server;
+    struct sim_host *hosts;
+    size_t host_count, wiped_count;
+    struct sim_clients clients;
+    struct sim_ledger ledger;
+    uint64_t next_ref, next_connection, next_message;
+    uint64_t step;
+    int64_t next_full_check_us;
+    struct sim_note notes[SIM_NOTES];
+    size_t note_count;
+};
+
+/* ---- sim.c ---- */
+uint64_t sim_below(struct sim *sim, uint64_t bound);
+bool sim_chance(struct sim *sim, unsigned in_a_thousand);
+/* Somewhere between half of it and one and a half. */
+int64_t sim_about(struct sim *sim, int64_t us);
+/* A chance that is there only while faults are. */
+bool sim_fault(struct sim *sim, unsigned in_a_thousand);
+void sim_note(struct sim *sim, const char *what, uint32_t who, uint64_t number);
+void sim_at(struct sim *sim, int64_t after_us, const struct sim_action *action, uint32_t who,
+            uint64_t number, struct sim_message *message);
+/* The same for what no process' death prevents. An event with a message is always of that kind. */
+void sim_at_any(struct sim *sim, int64_t after_us, const struct sim_action *action, uint32_t who,
+                uint64_t number, struct sim_message *message);
+/* The present life of who: events for another one are dropped. */
+uint32_t sim_life(const struct sim *sim, uint32_t who);
+/* The first violation ends the run. */
+void sim_violation(struct sim *sim, const char *invariant, const char *fmt, ...) FL_PRINTF(3, 4);
+void sim_seed(struct sim *sim, uint8_t ret_seed[32]);
+struct sim_message *sim_message_new(void);
+void sim_message_free(struct sim_message *message);
+void sim_fault_counted(struct sim *sim, const char *what, uint32_t who);
+int64_t sim_wall_ms(const struct sim *sim);
+
+/* ---- network.c ---- */
+/* A call to the server. The answer (or its absence) comes to whoever asked. Takes the message. */
+void sim_call(struct sim *sim, uint32_t from, uint64_t ref, struct sim_message *message);
+void sim_answer(struct sim *sim, uint32_t to, uint64_t ref, unsigned status, struct fl_str body);
+/* A frame of a connection. Takes the message. */
+void sim_frame_to_host(struct sim *sim, uint32_t host, const struct sim_action *action,
+                       struct sim_message *message);
+void sim_frame_to_server(struct sim *sim, uint32_t host, const struct sim_action *action,
+                         struct sim_message *message);
+
+/* ---- server.c ---- */
+extern const struct sim_action sim_server_call, sim_server_connect, sim_server_ack,
+    sim_server_heard, sim_server_closed;
+void sim_server_start(struct sim *sim);
+void sim_server_kill(struct sim *sim);
+void sim_server_free(struct sim *sim);
+int64_t sim_server_wall_ms(const struct sim *sim);
+/* A core that has loaded what is durable and what is on its way: NULL after a violation. */
+struct fl_core *sim_server_rebuild(struct sim *sim);
+/* Every open session tells the given core that its agent is there. */
+void sim_server_tell_sessions(struct sim *sim, struct fl_core *core);
+bool sim_server_has_session(struct sim *sim, struct fl_str instance);
+bool sim_server_is_connected(const struct sim *sim, uint32_t host);
+
+/* ---- host.c ---- */
+extern const struct sim_action sim_host_start_action;
+int32_t sim_host_cpu(const struct sim_host *host);
+void sim_host_init(struct sim *sim, struct sim_host *host, uint32_t index);
+void sim_host_start(struct sim *sim, struct sim_host *host);
+void sim_host_kill(struct sim *sim, struct sim_host *host);
+void sim_host_reboot(struct sim *sim, struct sim_host *host);
+void sim_host_wipe(struct sim *sim, struct sim_host *host);
+void sim_host_free(struct sim *sim, struct sim_host *host);
+bool sim_host_post(struct sim *sim, struct sim_host *host, struct fl_brain_event *event);
+int64_t sim_host_mono_ms(const struct sim *sim, const struct sim_host *host);
+int64_t sim_host_wall_ms(const struct sim *sim, const struct sim_host *host);
+
+/* ---- host_runtime.c ---- */
+void sim_runtime_ensure_image(struct sim *sim, struct sim_host *host, struct fl_str id);
+void sim_runtime_prepare(struct sim *sim, struct sim_host *host, struct fl_str id);
+void sim_runtime_launch(struct sim *sim, struct sim_host *host, struct fl_str id);
+void sim_runtime_adopt(struct sim *sim, struct sim_host *host, struct fl_str id);
+void sim_runtime_signal(struct sim *sim, struct sim_host *host, struct fl_str id, int number);
+void sim_runtime_release(struct sim *sim, struct sim_host *host, struct fl_str id);
+void sim_runtime_remove(struct sim *sim, struct sim_host *host, struct fl_str task_arn);
+/* The agent has died: its memory of containers goes. */
+void sim_runtime_forget(struct sim_host *host);
+/* The machine has died: its containers go. */
+void sim_runtime_die(struct sim *sim, struct sim_host *host);
+
+/* ---- host_session.c, host_report.c ---- */
+extern const struct sim_action sim_host_payload, sim_host_heartbeat, sim_host_opened,
+    sim_host_refused, sim_host_closed, sim_host_old_payload;
+void sim_session_start(struct sim *sim, struct sim_host *host);
+void sim_session_answer(struct sim *sim, struct sim_host *host, const struct sim_event *event);
+void sim_session_send_ack(struct sim *sim, struct sim_host *host, struct fl_str message_id);
+void sim_report_send(struct sim *sim, struct sim_host *host, const struct fl_effect *effect);
+/* False: it is none of the reporter's calls. */
+bool sim_report_answer(struct sim *sim, struct sim_host *host, uint64_t ref, unsigned status);
+void sim_report_hurry(struct sim *sim, struct sim_host *host);
+void sim_report_forget(struct sim_host *host);
+
+/* ---- clients.c ---- */
+void sim_clients_start(struct sim *sim);
+void sim_clients_answer(struct sim *sim, const struct sim_event *event);
+void sim_clients_free(struct sim *sim);
+
+/* ---- faults.c ---- */
+void sim_faults_draw(struct sim *sim);
+void sim_faults_start(struct sim *sim);
+/* Everything that was broken is mended. */
+void sim_faults_stop(struct sim *sim);
+
+/* ---- ledger.c ---- */
+uint64_t sim_key(struct fl_str id);
+/* Found, or made. */
+struct sim_task *sim_ledger_task(struct sim *sim, struct fl_str id);
+struct sim_instance *sim_ledger_instance(struct sim *sim, struct fl_str id);
+uint64_t sim_hash(struct fl_str text);
+/* Somebody is shown a task: what is shown may not contradict what was shown before. */
+struct sim_task *sim_ledger_see(struct sim *sim, const json_t *task);
+void sim_ledger_free(struct sim *sim);
+
+/* ---- audit.c ---- */
+/* After a step of the core: the records from that one on are new. */
+void sim_audit_records(struct sim *sim, const struct fl_turn *turn, size_t from, int64_t now_ms);
+/* After a start: the core's memory is what was durable. */
+void sim_audit_recovered(struct sim *sim);
+/* Everything against everything, recovery included. */
+void sim_audit_full(struct sim *sim);
+
+/* ---- audit_rest.c: the end of a run in liveness mode ---- */
+void sim_audit_rest(struct sim *sim);
