@@ -89,6 +89,7 @@ static const struct proof_plan failures[] = {
     {.error = EIO, .forever = true},
     {.error = ENOSPC},
     {.error = ENOSPC, .forever = true},
+    {.error = ENOSPC, .cut_short = true},
     {.error = ENOSPC, .forever = true, .cut_short = true},
 };
 
