@@ -24,7 +24,7 @@ nightly: nightly-store
 
 nightly-store:
 	@$(AS_USER) tools/build.sh $(BUILD)
-	@$(BUILD)/tests/store_proof/store-proof --states 40000 --failing 3 --stride 1 --seed $(or $(SEED),1)
+	@$(BUILD)/tests/store_proof/store-proof --states 40000 --failing 2 --stride 1 --seed $(or $(SEED),1)
 
 demo:
 	@tools/setup.sh demo

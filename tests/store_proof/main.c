@@ -160,7 +160,7 @@ static struct options parse(int argc, char **argv)
         {"stride", required_argument, NULL, 'r'},
         {0},
     };
-    struct options options = {.states = 700, .failing = 1, .stride = 20, .seed = 1};
+    struct options options = {.states = 700, .failing = 1, .stride = 30, .seed = 1};
     int option;
     while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
         if (option == 'n')

@@ -199,5 +199,6 @@ bool proof_run_failing(struct proof_disk *disk, const struct proof_subject *subj
     disk->plan = (struct proof_plan){0};
     if (!live(disk, subject, seed + 1, totals, why, size))
         return false;
-    return cut_power(disk, subject, seed + plan->fail_at, 64, UINT64_MAX, totals, why, size);
+    return cut_power(disk, subject, seed + plan->fail_at, subject->cut_one_in, UINT64_MAX, totals,
+                     why, size);
 }

@@ -81,8 +81,8 @@ def found(tree, subject):
     """The first line that tells of the defect, or None."""
     subprocess.run(["ninja", "-C", "build", "--quiet", TARGET], cwd=tree, check=True,
                    stdout=subprocess.DEVNULL)
-    run = subprocess.run([tree / "build" / TARGET, "--subject", subject, "--states", "1500",
-                          "--stride", "3"], capture_output=True, text=True, timeout=600)
+    run = subprocess.run([tree / "build" / TARGET, "--subject", subject, "--states", "3000",
+                          "--failing", "2", "--stride", "2"], capture_output=True, text=True, timeout=600)
     lines = [line for line in (run.stdout + run.stderr).splitlines()
              if line.startswith("#") and "repeat" not in line]
     return (lines or [run.stderr.strip() or f"exit status {run.returncode}"])[0] \
