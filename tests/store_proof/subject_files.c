@@ -329,7 +329,6 @@ static int live(struct proof_disk *disk, struct proof_rng *rng)
 const struct proof_subject proof_files = {
     .name = "files",
     .cut_one_in = 8,
-    .goes_on = true,
     .live = live,
     .init = init,
     .apply = apply,
