@@ -81,7 +81,7 @@ def found(tree, subject):
     """The first line that tells of the defect, or None."""
     subprocess.run(["ninja", "-C", "build", "--quiet", TARGET], cwd=tree, check=True,
                    stdout=subprocess.DEVNULL)
-    run = subprocess.run([tree / "build" / TARGET, "--subject", subject, "--states", "3000",
+    run = subprocess.run([tree / "build" / TARGET, "--stop", "--subject", subject, "--states", "3000",
                           "--failing", "2", "--stride", "2"], capture_output=True, text=True, timeout=600)
     lines = [line for line in (run.stdout + run.stderr).splitlines()
              if line.startswith("#") and "repeat" not in line]
