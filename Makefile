@@ -26,7 +26,7 @@ nightly: nightly-store nightly-guest
 # Crash states and failing calls of the store.
 nightly-store:
 	@$(AS_USER) tools/build.sh $(BUILD)
-	@$(BUILD)/tests/store_proof/store-proof --states 40000 --failing 3 --stride 1 --seed $(or $(SEED),1)
+	@$(BUILD)/tests/store_proof/store-proof --states 40000 --failing 2 --stride 1 --seed $(or $(SEED),1)
 
 # A virtual machine that has cgroup v2 alone.
 nightly-guest:

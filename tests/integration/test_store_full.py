@@ -6,6 +6,7 @@ outlives the server. A ballast file takes its room and gives it back."""
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -207,3 +208,69 @@ def test_a_full_disk_under_the_logs_refuses_and_goes_on(disk):
     assert disk.start(), disk.lines()
     assert read_all(disk.client("logs")) == stored + more
     disk.stop()
+
+
+@pytest.fixture
+def agent_disk(busybox):
+    """An installation whose agent's directory is a small tmpfs."""
+    made = clusters.Cluster("--cpu-units", "65536", "--memory-mib", "65536")
+    path = pathlib.Path(made.data_dir, "agent")
+    made.up()
+    made.fairlead("down")
+    shutil.copytree(path, f"{path}.copy", symlinks=True)
+    clusters.run("mount", "-t", "tmpfs", "-o", "size=64m,mode=700", "tmpfs", str(path))
+    try:
+        shutil.copytree(f"{path}.copy", path, symlinks=True, dirs_exist_ok=True)
+        made.up()
+        made.load_image(busybox, "busybox:1")
+        yield made, path
+    finally:
+        made.fairlead("down", "--tasks", check=False)
+        clusters.run("umount", "-l", str(path))
+        made.uninstall()
+    assert not made.leaks()
+
+
+def process_of(arn):
+    """The processes of a task's containers."""
+    task = arn.rsplit("/", 1)[1]
+    found = set()
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if task in (process / "cgroup").read_text():
+                found.add(process.name)
+        except OSError:
+            pass
+    return found
+
+
+def test_a_full_disk_stops_the_agent_and_no_task(agent_disk):
+    private, path = agent_disk
+    arn = private.start(private.register(clusters.idle()))
+    private.wait(arn, "RUNNING")
+    before = process_of(arn)
+    assert before
+    stat = os.statvfs(path)
+    (path / "ballast").write_bytes(b"\1" * (stat.f_bavail * stat.f_frsize))
+    pid = private.pid("agent")
+    definition = private.register(clusters.idle())
+    more = []
+
+    def start_one():
+        more.extend(private.ecs.run_task(taskDefinition=definition)["tasks"])
+        return not pathlib.Path(f"/proc/{pid}").exists()
+    clusters.until(start_one, what="end of the agent")
+    assert more
+    log = pathlib.Path(private.data_dir, "log", "agent.log").read_text().splitlines()
+    failures = [line for line in log if "the store failed" in line]
+    assert len(failures) == 1 and "full" in failures[0] and log[-1] == failures[0], log[-5:]
+    assert before <= process_of(arn)
+
+    (path / "ballast").unlink()
+    private.up()
+    assert before <= process_of(arn)
+    for task in more:
+        clusters.until(lambda arn=task["taskArn"]: private.task(arn)["lastStatus"]
+                       in ("RUNNING", "STOPPED"), what="an answer about each task")
+    assert private.task(arn)["lastStatus"] == "RUNNING"
+    assert before <= process_of(arn)

@@ -1,10 +1,12 @@
 /* store-proof: what our files promise, tried against power cuts and failing calls.
  *
  *   store-proof [--states N] [--failing N] [--stride N] [--seed S] [--subject NAME] [--only RUN]
+ *               [--stop]
  *
  * Each subject gets N states (--states), and each of its calls, or one in --stride of them, fails
  * in each way for N workloads (--failing). --only repeats one run from the number that a failure
- * prints. Every time some runs leave out all syncs, and the proof must find that. */
+ * prints, --stop ends with the first failure. Every time some runs leave out all syncs, and the
+ * proof must find that. */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -19,6 +21,7 @@ struct options {
     uint64_t states, failing, stride, seed, only;
     const char *subject;
     bool drop_syncs;
+    bool stop; /* at the first thing that is wrong */
 };
 
 static const struct proof_subject *const subjects[] = {&proof_store, &proof_logs, &proof_files};
@@ -57,7 +60,7 @@ static void power_cuts(struct proof_disk *disk, const struct proof_subject *subj
     double begun = now_s();
     uint64_t wrong = 0;
     char text[200];
-    for (uint64_t i = 0; totals.states < options->states && wrong < 3; i++)
+    for (uint64_t i = 0; totals.states < options->states && wrong < (options->stop ? 1 : 3); i++)
         wrong +=
             !try_run(disk, subject, proof_mix(options->seed, i), options->states, options, &totals);
     (void)snprintf(text, sizeof(text),
@@ -66,6 +69,17 @@ static void power_cuts(struct proof_disk *disk, const struct proof_subject *subj
                    totals.states, totals.lives, wrong, options->seed,
                    (double)totals.states / (now_s() - begun));
     report(wrong == 0, subject, text);
+}
+
+static void one_run(struct proof_disk *disk, const struct proof_subject *subject,
+                    const struct options *options)
+{
+    struct proof_totals totals = {0};
+    char text[100];
+    bool good = try_run(disk, subject, options->only, UINT64_MAX, options, &totals);
+    (void)snprintf(text, sizeof(text), "%" PRIu64 " power cuts over %" PRIu64 " processes",
+                   totals.states, totals.lives);
+    report(good, subject, text);
 }
 
 /* The proof of the proof. */
@@ -89,6 +103,7 @@ static const struct proof_plan failures[] = {
     {.error = EIO, .forever = true},
     {.error = ENOSPC},
     {.error = ENOSPC, .forever = true},
+    {.error = ENOSPC, .cut_short = true},
     {.error = ENOSPC, .forever = true, .cut_short = true},
 };
 
@@ -117,7 +132,7 @@ static void failing_calls(struct proof_disk *disk, const struct proof_subject *s
     bool good = true;
     char text[300];
     for (uint64_t i = 0; i < options->failing; i++)
-        for (size_t j = 0; j < FL_ARRAY_SIZE(failures); j++)
+        for (size_t j = 0; j < FL_ARRAY_SIZE(failures) && (good || !options->stop); j++)
             good &= fail_each_call(disk, subject, proof_mix(options->seed, 1000 + i), failures[j],
                                    (uint32_t)options->stride, &totals);
     (void)snprintf(text, sizeof(text),
@@ -136,13 +151,13 @@ static void prove(struct proof_disk *disk, const struct proof_subject *subject,
     if (options->subject && strcmp(options->subject, subject->name) != 0)
         return;
     if (options->only) {
-        struct proof_totals totals = {0};
-        report(try_run(disk, subject, options->only, UINT64_MAX, options, &totals), subject,
-               "one run");
+        one_run(disk, subject, options);
         return;
     }
     if (options->states)
         power_cuts(disk, subject, options);
+    if (options->stop && failed)
+        return;
     without_syncs(disk, subject, options);
     if (options->failing)
         failing_calls(disk, subject, options);
@@ -151,15 +166,12 @@ static void prove(struct proof_disk *disk, const struct proof_subject *subject,
 static struct options parse(int argc, char **argv)
 {
     static const struct option names[] = {
-        {"states", required_argument, NULL, 'n'},
-        {"failing", required_argument, NULL, 'f'},
-        {"seed", required_argument, NULL, 's'},
-        {"subject", required_argument, NULL, 'u'},
-        {"only", required_argument, NULL, 'o'},
-        {"stride", required_argument, NULL, 'r'},
-        {0},
+        {"states", required_argument, NULL, 'n'}, {"failing", required_argument, NULL, 'f'},
+        {"seed", required_argument, NULL, 's'},   {"subject", required_argument, NULL, 'u'},
+        {"only", required_argument, NULL, 'o'},   {"stride", required_argument, NULL, 'r'},
+        {"stop", no_argument, NULL, 'x'},         {0},
     };
-    struct options options = {.states = 700, .failing = 1, .stride = 20, .seed = 1};
+    struct options options = {.states = 700, .failing = 1, .stride = 30, .seed = 1};
     int option;
     while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
         if (option == 'n')
@@ -172,6 +184,8 @@ static struct options parse(int argc, char **argv)
             options.subject = optarg;
         else if (option == 'o')
             options.only = strtoull(optarg, NULL, 10);
+        else if (option == 'x')
+            options.stop = true;
         else if (option == 'r')
             options.stride = FL_MAX(strtoull(optarg, NULL, 10), 1);
         else

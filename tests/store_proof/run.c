@@ -43,12 +43,13 @@ static bool judge(struct proof_disk *disk, const struct proof_subject *subject, 
         return true;
     if (code == 0)
         return true;
-    if (code == PROOF_REFUSED && disk->injected && lines == 1) {
+    /* One line for the end, after those of what was refused before. */
+    bool clear = disk->injected && lines == 1 + (subject->goes_on ? (int)disk->undone : 0);
+    if (code == PROOF_REFUSED && clear) {
         totals->refusals++;
         return true;
     }
-    if (code == FL_STORE_EXIT && disk->injected && subject->may_stop &&
-        (lines == 1 || (subject->goes_on && (uint32_t)lines == disk->undone + 1))) {
+    if (code == FL_STORE_EXIT && clear && subject->may_stop) {
         totals->stops++;
         return true;
     }
@@ -199,5 +200,6 @@ bool proof_run_failing(struct proof_disk *disk, const struct proof_subject *subj
     disk->plan = (struct proof_plan){0};
     if (!live(disk, subject, seed + 1, totals, why, size))
         return false;
-    return cut_power(disk, subject, seed + plan->fail_at, 64, UINT64_MAX, totals, why, size);
+    return cut_power(disk, subject, seed + plan->fail_at, subject->cut_one_in, UINT64_MAX, totals,
+                     why, size);
 }

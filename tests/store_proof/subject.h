@@ -8,7 +8,8 @@ struct proof_subject {
     /* How its process ends when the disk fails: 0, or a failure that it reported (PROOF_REFUSED),
      * or FL_STORE_EXIT. */
     bool may_stop;
-    bool goes_on; /* after a full disk, with a line for each refusal */
+    uint32_t cut_one_in; /* after a failing call: power cuts at one in so many places */
+    bool goes_on;        /* after a full disk, with a line for each refusal */
     /* In a child that records: opens what lies on the disk, compares it with the model, works.
      * Returns the exit status. */
     int (*live)(struct proof_disk *disk, struct proof_rng *rng);

@@ -263,6 +263,18 @@ static bool has_room(const struct life *life)
     return true;
 }
 
+/* Who was interrupted tries again. */
+static void retry_blobs(struct life *life)
+{
+    const struct model *model = (void *)life->disk->model;
+    life->injected = life->disk->injected;
+    for (uint32_t i = 0; i < BLOBS; i++) {
+        const struct cell *cell = &model->cells[FIRST_BLOB + i];
+        if (cell->count && cell->tried[cell->count - 1] == 1)
+            put_blob(life, i);
+    }
+}
+
 static void work(struct life *life)
 {
     uint32_t kind = proof_below(life->rng, 16);
@@ -303,15 +315,20 @@ static int live(struct proof_disk *disk, struct proof_rng *rng)
     struct life life = {.disk = disk, .rng = rng};
     uint32_t count = 20 + proof_below(rng, 40);
     int status = open_life(&life);
-    for (uint32_t i = 0; status == 0 && i < count && has_room(&life); i++)
+    if (status == 0 && has_room(&life))
+        retry_blobs(&life);
+    for (uint32_t i = 0; status == 0 && i < count && has_room(&life); i++) {
         work(&life);
+        if (disk->injected > life.injected && has_room(&life))
+            retry_blobs(&life);
+    }
     fl_image_store_close(life.store);
     return status;
 }
 
 const struct proof_subject proof_files = {
     .name = "files",
-    .goes_on = true,
+    .cut_one_in = 8,
     .live = live,
     .init = init,
     .apply = apply,
