@@ -133,6 +133,7 @@ def resource_limits(one):
 
 def port(one):
     arn = one.start(container("echo hello >/tmp/index.html; exec httpd -f -p 80 -h /tmp",
+                              stopTimeout=2,
                               portMappings=[{"containerPort": 80, "hostPort": 8088}]),
                     networkMode="bridge")
     one.wait(arn, "RUNNING")
