@@ -15,7 +15,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = pathlib.Path(__file__).resolve().parent
 DISK_MIB = 1024
 
-PROGRAMS = ("/usr/bin/crun", "/usr/sbin/nft", "/bin/ip", "/usr/bin/python3")
+PROGRAMS = ("/usr/bin/crun", "/usr/sbin/runc", "/usr/sbin/nft", "/bin/ip", "/usr/bin/python3")
+# Those whose answers depend on kernel and groups.
+UNIT_TESTS = ("test-agent-runtime_container_test", "test-agent-images_test", "shim/test-shim")
 # What a host with systemd loads by name as it is needed, with its dependencies.
 MODULES = ("virtio_pci", "virtio_blk", "virtio_rng", "overlay", "bridge", "br_netfilter", "veth",
            "nf_tables", "nf_conntrack", "nf_conntrack_netlink", "nf_nat", "nft_chain_nat", "nft_ct",
@@ -132,8 +134,11 @@ def install_programs(root, build):
     here = {"/usr/bin/fairlead": build / "fairlead"}
     for helper in ("fairlead-shim", "fairlead-unpack", "fairlead-nft"):
         here[f"/usr/libexec/fairlead/{helper}"] = build / "libexec" / helper
+    for name in UNIT_TESTS:
+        here[f"/guest/unit/{pathlib.Path(name).name}"] = build / "src" / name
     for program in PROGRAMS:
-        here[program] = pathlib.Path(program).resolve()
+        if os.path.exists(program):
+            here[program] = pathlib.Path(program).resolve()
     wanted = set()
     for target, path in here.items():
         put(path, root, target)
@@ -172,6 +177,7 @@ def make_disk(modules, build, scratch):
         (root / name).symlink_to(f"usr/{name}")
     install_programs(root, build)
     busybox(root)
+    (root / "guest" / "unit" / "libexec").symlink_to("/usr/libexec/fairlead")
     (root / "usr" / "sbin" / "modprobe").symlink_to("../bin/busybox")
     modules.install(MODULES, root)
     put("/usr/share/containers/seccomp.json", root)

@@ -1,7 +1,10 @@
-"""Checks of Fairlead where cgroup v2 is all there is, run by process 1 in the group of a service."""
+"""Checks of Fairlead where cgroup v2 is all there is, run by process 1 in the group of a service:
+`host` as it is there, `nested` in a namespace whose root is that of a container, `runc` with the
+other runtime, `unit` for the unit tests whose answers depend on kernel and groups."""
 import ctypes
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -130,6 +133,7 @@ def resource_limits(one):
 
 def port(one):
     arn = one.start(container("echo hello >/tmp/index.html; exec httpd -f -p 80 -h /tmp",
+                              stopTimeout=2,
                               portMappings=[{"containerPort": 80, "hostPort": 8088}]),
                     networkMode="bridge")
     one.wait(arn, "RUNNING")
@@ -275,6 +279,53 @@ def run_nested(results, one):
     check("uninstall leaves nothing", uninstall, before)
 
 
+def unit(path):
+    """An executable of the unit tests; its rows count one by one."""
+    libexec = "/usr/libexec/fairlead"
+    found = subprocess.run([str(path)], capture_output=True, text=True, timeout=300, check=False,
+                           env={**os.environ, "CMOCKA_MESSAGE_OUTPUT": "TAP",
+                                "FAIRLEAD_TEST_LIBEXEC": libexec,
+                                "FAIRLEAD_TEST_SHIM": f"{libexec}/fairlead-shim"})
+    name = path.name.removeprefix("test-")
+    rows = re.findall(r"^(ok|not ok) \d+ - (.*)", found.stdout, re.M)
+    for number, (outcome, title) in enumerate(rows, 1):
+        print(f"{outcome} {number} - {name}: {title}")
+    wrong = [row for row in rows if row[0] != "ok"]
+    if wrong or found.returncode:
+        print("# " + (found.stdout + found.stderr).replace("\n", "\n# "))
+    if found.returncode == 77:
+        print(f"ok 1 - {name} # SKIP it cannot run here")
+    elif (found.returncode and not wrong) or not rows:
+        print(f"not ok 1 - {name}: exit status {found.returncode}")
+    sys.stdout.flush()
+
+
+def run_units():
+    for path in sorted(pathlib.Path("/guest/unit").glob("test-*")):
+        unit(path)
+
+
+def run_runc(results, one):
+    def check(name, function, *more):
+        return results.check(f"runc: {name}", function, one, *more, logs=one.logs)
+    if not os.path.exists("/usr/sbin/runc"):
+        print("ok 1 - runc # SKIP runc is not installed")
+        return
+    os.rename("/usr/bin/crun", "/usr/bin/crun.away")
+    before = groups()
+    if check("up", up):
+        check("a task's exit code", exit_code)
+        check("a container's limits are in its group", limits_of_a_container)
+        check("a task's limits are in its group", limits_of_a_task)
+        check("a container sees its own group, read-only", own_group)
+        check("a container over its limit is reported out of memory", out_of_memory)
+        check("devices are denied", devices)
+        check("resource limits above the agent's", resource_limits)
+        check("a published port answers", port)
+        check("uninstall leaves nothing", uninstall, before)
+    os.rename("/usr/bin/crun.away", "/usr/bin/crun")
+
+
 def enter_nested():
     """As in a container with a cgroup namespace: its group seems to be the root, and this process
     is in it."""
@@ -288,16 +339,17 @@ def enter_nested():
 
 
 def main():
-    results = Results()
     begun = time.monotonic()
-    if sys.argv[1:]:
-        results.number = int(sys.argv[1])
+    if sys.argv[1] == "unit":
+        run_units()
+    elif sys.argv[1] == "runc":
+        run_runc(Results(), Installation("runc", 4588))
+    elif sys.argv[1] == "nested":
         enter_nested()
-        run_nested(results, Installation("nested", 4577))
+        run_nested(Results(), Installation("nested", 4577))
     else:
-        run_suite(results, Installation("fairlead", 4566))
-        subprocess.run([sys.executable, "-B", __file__, str(results.number)], check=False)
-    print(f"guest: {time.monotonic() - begun:.0f} s", flush=True)
+        run_suite(Results(), Installation("fairlead", 4566))
+    print(f"guest: {sys.argv[1]}: {time.monotonic() - begun:.0f} s", flush=True)
 
 
 main()
