@@ -106,7 +106,8 @@ static void run(const struct wanted *wanted, uint64_t i, struct fl_sim_result *t
                    config.mode == FL_SIM_SAFETY ? "safety" : "liveness");
     fl_sim_run(&config, &result);
     total->events += result.events;
-    total->faults += result.faults;
+    for (size_t k = 0; k < result.kind_count; k++)
+        fl_sim_count(total, result.kinds[k].what, result.kinds[k].count);
     total->violations += result.violations;
     total->tasks += result.tasks;
     total->restarts += result.restarts;
@@ -142,6 +143,8 @@ int fl_cli_sim(int argc, char **argv)
     for (uint64_t i = 0; i < wanted.runs; i++)
         run(&wanted, i, &total);
     double used = seconds() - begin;
+    for (size_t i = 0; wanted.verbose && i < total.kind_count; i++)
+        (void)printf("%8llu  %s\n", (unsigned long long)total.kinds[i].count, total.kinds[i].what);
     (void)printf("events %llu (%.0f a second), tasks %llu, restarts %llu, simulated hours %.1f\n",
                  (unsigned long long)total.events, (double)total.events / (used > 0 ? used : 1),
                  (unsigned long long)total.tasks, (unsigned long long)total.restarts,

@@ -99,9 +99,21 @@ void sim_note(struct sim *sim, const char *what, uint32_t who, uint64_t number)
     mix(sim, (uint64_t)who << 32 ^ number);
 }
 
+void fl_sim_count(struct fl_sim_result *result, const char *what, uint64_t count)
+{
+    size_t i = 0;
+    while (i < result->kind_count && strcmp(result->kinds[i].what, what) != 0)
+        i++;
+    FL_ASSERT(i < FL_SIM_FAULT_KINDS);
+    result->kinds[i].what = what;
+    result->kinds[i].count += count;
+    result->kind_count = FL_MAX(result->kind_count, i + 1);
+    result->faults += count;
+}
+
 void sim_fault_counted(struct sim *sim, const char *what, uint32_t who)
 {
-    sim->result->faults++;
+    fl_sim_count(sim->result, what, 1);
     sim_note(sim, what, who, 0);
 }
 
