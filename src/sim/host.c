@@ -274,6 +274,7 @@ static void die(struct sim *sim, struct sim_host *host)
         return;
     host->up = false;
     host->life++;
+    host->frozen_us = 0;
     break_connection(sim, host);
     sim_runtime_forget(host);
     sim_report_forget(host);
