@@ -4,7 +4,8 @@
 BUILD := build
 AS_USER := tools/as-user.sh
 
-.PHONY: all setup check nightly nightly-store demo bench fuzz sim seeded-bugs format clean
+.PHONY: all setup check nightly nightly-store nightly-guest demo bench fuzz sim seeded-bugs format
+.PHONY: clean
 
 all:
 	@$(AS_USER) tools/build.sh $(BUILD)
@@ -19,12 +20,19 @@ check:
 	@$(AS_USER) tools/venv.sh
 	@python3 tests/run.py
 
-# The long battery; SEED= chooses another one.
-nightly: nightly-store
+# The long batteries; SEED= chooses another one.
+nightly: nightly-store nightly-guest
 
+# Crash states and failing calls of the store.
 nightly-store:
 	@$(AS_USER) tools/build.sh $(BUILD)
-	@$(BUILD)/tests/store_proof/store-proof --states 40000 --failing 3 --stride 1 --seed $(or $(SEED),1)
+	@$(BUILD)/tests/store_proof/store-proof --states 40000 --failing 2 --stride 1 --seed $(or $(SEED),1)
+
+# A virtual machine that has cgroup v2 alone.
+nightly-guest:
+	@tools/setup.sh nightly
+	@$(AS_USER) tools/build.sh $(BUILD)
+	@$(AS_USER) python3 tests/guest/run.py $(BUILD)
 
 demo:
 	@tools/setup.sh demo

@@ -28,6 +28,7 @@ static const struct command commands[] = {
     {"down", fl_cli_down, "end them; tasks keep running unless --tasks"},
     {"env", fl_cli_env, "lines for eval: endpoint and credentials"},
     {"status", fl_cli_status, "what runs (--json)"},
+    {"explain", fl_cli_explain, "why a task finds no place on a cluster"},
     {"doctor", fl_cli_doctor, "what is wrong on this host and how to mend it"},
     {"image", fl_cli_image, "images of the built-in registry: load, ls, rm"},
     {"server", fl_cli_server, "the control plane, in the foreground"},

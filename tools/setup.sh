@@ -1,6 +1,7 @@
 #!/bin/sh
-# setup.sh demo|all: installs the Debian (or Ubuntu) packages that are missing. "demo" is what
-# building and running need, "all" adds what the tests need. Quick when nothing is missing.
+# setup.sh demo|all|nightly: installs the Debian (or Ubuntu) packages that are missing. "demo" is
+# what building and running need, "all" adds what the tests need, "nightly" what those in a virtual
+# machine need. Quick when nothing is missing.
 set -eu
 
 build="gcc libc6-dev make meson ninja-build pkg-config python3 ca-certificates
@@ -10,6 +11,7 @@ build="gcc libc6-dev make meson ninja-build pkg-config python3 ca-certificates
 run="crun golang-github-containers-common nftables iproute2"
 demo="mmdebstrap busybox-static python3-venv"
 check="clang clang-format procps mount passwd"
+nightly="qemu-system-x86 e2fsprogs"
 
 missing() {
     for package in "$@"; do
@@ -51,8 +53,9 @@ all)
     version=$(clang -dumpversion | cut -d. -f1)
     install $(missing "libclang-rt-$version-dev")
     ;;
+nightly) install $(missing $build $run $demo $nightly) ;;
 *)
-    echo "usage: setup.sh demo|all" >&2
+    echo "usage: setup.sh demo|all|nightly" >&2
     exit 2
     ;;
 esac

@@ -13,6 +13,7 @@
 #include "agent/config_host.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/program.h"
 #include "wire/install.h"
 
 static void on_report_acked(void *context, struct fl_str task_arn, int64_t seq)
@@ -61,6 +62,9 @@ static int open_host_parts(struct fl_agent *agent, struct fl_err *err)
         .tag = fl_str_of(tag), .libexec_dir = config->libexec_dir, .data_dir = agent->dir};
     int r = fl_runtime_open(&agent->loop, &runtime, &fl_agent_runtime_callbacks, agent,
                             &agent->runtime, err);
+    /* A published port and a container take a descriptor each. The runtime has seen the limits as
+     * they were: containers get those. */
+    (void)fl_program_raise_descriptor_limit();
     if (r == 0)
         r = fl_images_open(&agent->loop, &images, &agent->images, err);
     if (r == 0)
@@ -160,7 +164,7 @@ static int open_all(struct fl_agent *agent, const struct fl_agent_config *config
         return r;
     agent->hostname = fl_config_hostname(agent->arena);
     agent->dir = fl_str_printf(agent->arena, "%.*s/agent", FL_STR_ARG(config->data_dir));
-    r = fl_fs_mkdirs(agent->dir.p, 0700);
+    r = fl_fs_mkdirs_synced(agent->dir.p, 0700);
     if (r < 0)
         return fl_err_errno(err, r, "%s cannot be made", agent->dir.p);
     r = open_host_parts(agent, err);

@@ -227,9 +227,22 @@ static void write_rlimit(struct making *m, const struct fl_ulimit *limit, int nu
     fl_jw_object_end(&m->jw);
 }
 
+/* The agent raises its own limit of descriptors; a container must not inherit that. */
+static void write_descriptor_limit(struct making *m)
+{
+    const struct rlimit *host = &m->host->limits[RLIMIT_NOFILE];
+    const struct fl_ulimit limit = {
+        .name = FL_STR("nofile"),
+        .soft = host->rlim_cur == RLIM_INFINITY ? -1 : (int64_t)host->rlim_cur,
+        .hard = host->rlim_max == RLIM_INFINITY ? -1 : (int64_t)host->rlim_max,
+    };
+    write_rlimit(m, &limit, RLIMIT_NOFILE);
+}
+
 static int write_rlimits(struct making *m)
 {
     const struct fl_container_spec *container = m->launch->container;
+    bool has_descriptors = false;
     fl_jw_key(&m->jw, "rlimits");
     fl_jw_array_begin(&m->jw);
     for (size_t i = 0; i < container->ulimit_count; i++) {
@@ -238,7 +251,10 @@ static int write_rlimits(struct making *m)
             return fl_err_set(m->err, -EINVAL, "invalid ulimit type: %.*s",
                               FL_STR_ARG(container->ulimits[i].name));
         write_rlimit(m, &container->ulimits[i], number);
+        has_descriptors |= number == RLIMIT_NOFILE;
     }
+    if (!has_descriptors)
+        write_descriptor_limit(m);
     fl_jw_array_end(&m->jw);
     return 0;
 }

@@ -22,6 +22,7 @@ enum {
     CPU_PERIOD_US = 100000,
     CPU_QUOTA_MIN_US = 1000,
     KILL_ROUNDS = 50,
+    ROOM_ROUNDS = 10,
     TREE_DEPTH_MAX = 32
 };
 
@@ -128,14 +129,68 @@ static void look_v1(struct fl_cgroup *cgroup)
         exists(ROOT "/devices", "devices.list") || exists(ROOT "/devices", "tasks");
 }
 
+/* A group with processes in it hands no controller down, unless it is the system's root. Ours only
+ * seems to be the root when we are in a container with a cgroup namespace; its processes, this one
+ * among them, then make room by going into a group of their own. Those of outer namespaces, which
+ * have no number here, cannot be moved. */
+static void make_room(void)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(FILE_MAX);
+    struct fl_str line;
+    int64_t pid;
+    if ((mkdir(ROOT FL_CGROUP_ROOM, 0755) < 0 && errno != EEXIST) ||
+        read_file(ROOT, "cgroup.procs", &text) < 0)
+        return;
+    struct fl_str rest = fl_buf_str(&text);
+    while (fl_str_split(&rest, '\n', &line))
+        if (fl_str_to_i64(line, &pid) && pid > 0)
+            (void)write_number(ROOT FL_CGROUP_ROOM, "cgroup.procs", pid);
+}
+
+/* Memory first: it is refused where processes are in the way. The others might be granted, at the
+ * price that the groups below could hold nothing but threads. */
+static void hand_down_one(const char *dir)
+{
+    static const char *const controllers[] = {"+memory", "+cpu", "+pids", "+cpuset", "+io"};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(controllers); i++)
+        if (write_value(dir, "cgroup.subtree_control", controllers[i]) == -EBUSY)
+            return;
+}
+
+/* New processes may come while others go. */
+static void hand_down_root(void)
+{
+    for (int i = 0; i < ROOM_ROUNDS; i++) {
+        if (write_value(ROOT, "cgroup.subtree_control", "+memory") != -EBUSY)
+            break;
+        make_room();
+    }
+    hand_down_one(ROOT);
+}
+
+/* Only groups below the root have the file, and older kernels leave it out unless told to count
+ * swap. */
+static bool accounts_swap(void)
+{
+    char dir[64];
+    (void)snprintf(dir, sizeof(dir), ROOT "/fairlead.probe-%d", (int)getpid());
+    if (mkdir(dir, 0755) < 0)
+        return false;
+    bool found = exists(dir, "memory.swap.max");
+    (void)rmdir(dir);
+    return found;
+}
+
+/* What is handed down counts: the root may have more than it may give. */
 static void look_v2(struct fl_cgroup *cgroup)
 {
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(FILE_MAX);
     cgroup->layout = FL_CGROUP_V2;
     cgroup->hierarchies[cgroup->hierarchy_count++] = fl_strndup(ROOT, strlen(ROOT));
-    (void)read_file(ROOT, "cgroup.controllers", &text);
+    hand_down_root();
+    (void)read_file(ROOT, "cgroup.subtree_control", &text);
     cgroup->has_memory = has_word(fl_buf_str(&text), "memory");
-    cgroup->has_swap = cgroup->has_memory && access("/proc/swaps", F_OK) == 0;
+    cgroup->has_swap = cgroup->has_memory && accounts_swap();
     cgroup->has_cpu = has_word(fl_buf_str(&text), "cpu");
     cgroup->has_cpuset = has_word(fl_buf_str(&text), "cpuset");
     cgroup->has_pids = has_word(fl_buf_str(&text), "pids");
@@ -250,7 +305,6 @@ const char *fl_cgroup_layout_name(const struct fl_cgroup *cgroup)
 /* A v2 group has a controller's files only if every group above hands the controller down. */
 static void hand_down(const char *path)
 {
-    static const char *const controllers[] = {"+cpu", "+memory", "+pids", "+cpuset", "+io"};
     char dir[512];
     for (const char *slash = path; slash; slash = strchr(slash + 1, '/')) {
         int n = snprintf(dir, sizeof(dir), ROOT "%.*s", (int)(slash - path), path);
@@ -258,8 +312,7 @@ static void hand_down(const char *path)
             return;
         if (mkdir(dir, 0755) < 0 && errno != EEXIST)
             return;
-        for (size_t i = 0; i < FL_ARRAY_SIZE(controllers); i++)
-            (void)write_value(dir, "cgroup.subtree_control", controllers[i]);
+        hand_down_one(dir);
     }
 }
 

@@ -12,6 +12,10 @@
 
 enum { FL_CGROUP_MAX_HIERARCHIES = 20 };
 
+/* Of v2: where a cgroup namespace's processes go that were in its root; `uninstall` moves them
+ * back. */
+#define FL_CGROUP_ROOM "/fairlead.host"
+
 enum fl_cgroup_layout { FL_CGROUP_V1, FL_CGROUP_HYBRID, FL_CGROUP_V2 };
 
 struct fl_cgroup {
@@ -28,7 +32,9 @@ struct fl_cgroup {
 };
 
 /* Moves the process into a mount namespace of its own, where /sys/fs/cgroup holds either v1
- * hierarchies alone or v2 alone, and looks at what there is. To be called before threads exist. */
+ * hierarchies alone or v2 alone, and looks at what there is; has v2's root hand its controllers
+ * down, for which it may have to move processes (see FL_CGROUP_ROOM). To be called before threads
+ * exist. */
 int fl_cgroup_open(struct fl_cgroup *ret_cgroup, struct fl_err *err);
 void fl_cgroup_close(struct fl_cgroup *cgroup);
 /* "v1", "hybrid" or "v2". */

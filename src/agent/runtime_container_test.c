@@ -338,6 +338,38 @@ static _Noreturn void be_first_agent(int fd)
     _exit(1);
 }
 
+/* Another program of the same file, as a forked child of a process with threads may do nothing but
+ * begin anew. */
+static pid_t start_first_agent(int fd)
+{
+    char number[16];
+    (void)snprintf(number, sizeof(number), "%d", fd);
+    char *const argv[] = {(char *)"first-agent", fixture.dir, fixture.tag, number, NULL};
+    (void)setenv("FAIRLEAD_TEST_LIBEXEC", fixture_libexec(fixture.arena).p, 1);
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        (void)fcntl(fd, F_SETFD, 0);
+        (void)execv("/proc/self/exe", argv);
+        _exit(1);
+    }
+    return pid;
+}
+
+/* argv: "first-agent", the fixture's directory and tag, the descriptor to write ids to. */
+static _Noreturn void become_first_agent(char **argv)
+{
+    uint64_t fd = 0;
+    (void)snprintf(fixture.dir, sizeof(fixture.dir), "%s", argv[1]);
+    (void)snprintf(fixture.tag, sizeof(fixture.tag), "%s", argv[2]);
+    FL_ASSERT(fl_str_to_u64(fl_str_of(argv[3]), &fd));
+    (void)fcntl((int)fd, F_SETFD, FD_CLOEXEC);
+    fixture.arena = fl_arena_new();
+    (void)snprintf(fixture.layer, sizeof(fixture.layer), "%s/layer", fixture.dir);
+    (void)snprintf(fixture.data_dir, sizeof(fixture.data_dir), "%s/agent", fixture.dir);
+    be_first_agent((int)fd);
+}
+
 static void test_adoption(void **state)
 {
     static const int codes[] = {6, 5, 4};
@@ -347,11 +379,7 @@ static void test_adoption(void **state)
     int status;
     (void)state;
     assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-        be_first_agent(fds[1]);
-    }
+    pid_t pid = start_first_agent(fds[1]);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
     for (size_t i = 0; i < 3; i++) {
@@ -516,7 +544,7 @@ static int close_all(void **state)
     return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_output_and_code),
@@ -547,5 +575,7 @@ int main(void)
         (void)puts("1..0 # SKIP needs root");
         return 77;
     }
+    if (argc == 4 && strcmp(argv[0], "first-agent") == 0)
+        become_first_agent(argv);
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

@@ -118,6 +118,28 @@ int fl_fs_mkdirs(const char *path, mode_t mode)
     return 0;
 }
 
+/* Directories of others that we may not read hold nothing that we made; some file systems know no
+ * sync. */
+int fl_fs_mkdirs_synced(const char *path, mode_t mode)
+{
+    char partial[PATH_MAX];
+    int rc = fl_fs_mkdirs(path, mode);
+    if (rc < 0)
+        return rc;
+    size_t n = strlen(path);
+    memcpy(partial, path, n + 1);
+    while (rc == 0 && n > 0) {
+        rc = sync_parent(AT_FDCWD, partial);
+        rc = rc == -EACCES || rc == -EINVAL ? 0 : rc;
+        while (n > 0 && partial[n - 1] != '/')
+            n--;
+        while (n > 0 && partial[n - 1] == '/')
+            n--;
+        partial[n] = '\0';
+    }
+    return rc;
+}
+
 /* Directories open at a time. A tree may be deeper than there are descriptors or stack: what lies
  * deeper is moved up to the top, and its turn comes there. */
 enum { LEVELS_MAX = 64 };

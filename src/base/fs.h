@@ -16,6 +16,9 @@ int fl_fs_write_atomic(int dir_fd, const char *path, struct fl_str bytes, mode_t
 int fl_fs_write_fast(int dir_fd, const char *path, struct fl_str bytes, mode_t mode);
 /* mkdir -p; 0 when it exists already. */
 int fl_fs_mkdirs(const char *path, mode_t mode);
+/* The same, for what shall survive a power cut. Those that exist are synced into their parents too:
+ * who made them may not have lived to do it. */
+int fl_fs_mkdirs_synced(const char *path, mode_t mode);
 /* Removes name beneath dir_fd with everything in it: never follows a symlink, never crosses into
  * another file system (-EXDEV), however deep it is. 0 when it does not exist. */
 int fl_fs_remove_tree(int dir_fd, const char *name);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 int fl_program_path(struct fl_arena *arena, struct fl_str *ret_path, struct fl_err *err)
@@ -35,4 +36,14 @@ int fl_program_libexec_dir(struct fl_arena *arena, struct fl_str *ret_dir, struc
     }
     return fl_err_set(err, -ENOENT, "no libexec directory near %.*s: is the installation whole?",
                       FL_STR_ARG(path));
+}
+
+uint64_t fl_program_raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return 1024;
+    rlim_t own = limit.rlim_cur;
+    limit.rlim_cur = limit.rlim_max;
+    return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : own;
 }

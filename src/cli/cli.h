@@ -4,10 +4,11 @@
 
 int fl_cli_up(int argc, char **argv);
 int fl_cli_down(int argc, char **argv);
-int fl_cli_sim(int argc, char **argv);
 int fl_cli_env(int argc, char **argv);
 int fl_cli_status(int argc, char **argv);
 int fl_cli_doctor(int argc, char **argv);
 int fl_cli_uninstall(int argc, char **argv);
 int fl_cli_server(int argc, char **argv);
 int fl_cli_agent(int argc, char **argv);
+int fl_cli_explain(int argc, char **argv);
+int fl_cli_sim(int argc, char **argv);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,7 +22,7 @@ struct finding {
     struct fl_str text;
 };
 
-enum { FILE_MAX = 1 << 20 };
+enum { FILE_MAX = 1 << 20, MODULES_MAX = 8 << 20 };
 
 static struct finding find_root(const struct fl_options *options)
 {
@@ -64,6 +65,19 @@ static struct finding find_seccomp(const struct fl_options *options)
                                           "golang-github-containers-common")};
 }
 
+/* Whether the first mount would load it: a fresh host shows no file system that nobody used yet. */
+static bool has_overlay_module(void)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(MODULES_MAX);
+    struct utsname host;
+    char path[sizeof(host.release) + 64];
+    if (uname(&host) < 0)
+        return false;
+    (void)snprintf(path, sizeof(path), "/lib/modules/%s/modules.dep", host.release);
+    return fl_fs_read(AT_FDCWD, path, MODULES_MAX, &text) == 0 &&
+           fl_str_contains(fl_buf_str(&text), FL_STR("/overlay.ko"));
+}
+
 static struct finding find_overlay(const struct fl_options *options)
 {
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(FILE_MAX);
@@ -71,6 +85,8 @@ static struct finding find_overlay(const struct fl_options *options)
     if (fl_fs_read(AT_FDCWD, "/proc/filesystems", FILE_MAX, &text) == 0 &&
         fl_str_contains(fl_buf_str(&text), FL_STR("\toverlay\n")))
         return (struct finding){FINE, FL_STR("the kernel has overlayfs")};
+    if (has_overlay_module())
+        return (struct finding){FINE, FL_STR("the kernel has overlayfs, as a module")};
     return (struct finding){WRONG, FL_STR("the kernel shows no overlayfs: modprobe overlay")};
 }
 
@@ -81,8 +97,8 @@ static struct finding find_cgroups(const struct fl_options *options)
     if (fl_fs_read(AT_FDCWD, "/sys/fs/cgroup/cgroup.controllers", FILE_MAX, &text) == 0) {
         if (fl_str_contains(fl_buf_str(&text), FL_STR("memory")))
             return (struct finding){FINE, FL_STR("cgroup v2")};
-        return (struct finding){NOTE, FL_STR("cgroup v2 without the memory controller: memory "
-                                             "limits have no effect")};
+        return (struct finding){WRONG, FL_STR("cgroup v2 without the memory controller: boot the "
+                                              "kernel with cgroup_enable=memory")};
     }
     if (access("/sys/fs/cgroup/memory", F_OK) == 0)
         return (struct finding){FINE, FL_STR("cgroup v1")};

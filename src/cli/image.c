@@ -2,10 +2,9 @@
 #include "cli/image.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
-#include <sys/stat.h>
 
+#include "base/program.h"
 #include "cli/install.h"
 #include "cli/options.h"
 #include "image/load.h"
@@ -74,22 +73,6 @@ static int open_store(struct call *call, bool create, struct fl_image_store **re
     return fl_image_store_open(dir, true, ret_store, err);
 }
 
-/* Helpers lie in libexec/ beside an installed executable, in src/libexec/ in a build directory. */
-static struct fl_str libexec_dir(struct fl_arena *arena)
-{
-    char self[PATH_MAX];
-    struct stat st;
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    if (n <= 0)
-        return FL_STR("libexec");
-    struct fl_str dir = {self, (size_t)n};
-    dir = fl_str_sub(dir, 0, (size_t)fl_str_rindex(dir, '/'));
-    struct fl_str built = fl_str_printf(arena, "%.*s/src/libexec", FL_STR_ARG(dir));
-    if (stat(built.p, &st) == 0)
-        return built;
-    return fl_str_printf(arena, "%.*s/libexec", FL_STR_ARG(dir));
-}
-
 static int load(struct call *call)
 {
     struct fl_loaded *loaded = NULL;
@@ -99,10 +82,13 @@ static int load(struct call *call)
     if (call->operand_count < 2 || call->operand_count > 3)
         return wrong_usage();
     struct fl_str name = fl_str_of(call->operand_count == 3 ? call->operands[2] : "");
-    int rc = open_store(call, true, &store, &err);
+    struct fl_str libexec_dir;
+    int rc = fl_program_libexec_dir(call->arena, &libexec_dir, &err);
     if (rc == 0)
-        rc = fl_image_load(store, libexec_dir(call->arena), call->operands[1], name, call->arena,
-                           &loaded, &count, &err);
+        rc = open_store(call, true, &store, &err);
+    if (rc == 0)
+        rc = fl_image_load(store, libexec_dir, call->operands[1], name, call->arena, &loaded,
+                           &count, &err);
     if (rc < 0)
         return fail(&err);
     for (size_t i = 0; i < count; i++)

@@ -80,8 +80,8 @@ int fl_install_prepare(const struct fl_options *options, struct fl_err *err)
     ptrdiff_t slash = fl_str_rindex(dir, '/');
     const char *parent = fl_str_z(options->arena, fl_str_sub(dir, 0, (size_t)slash));
     int r = *parent ? fl_fs_mkdirs(parent, 0755) : 0;
-    if (r == 0 && mkdir(dir.p, 0700) < 0 && errno != EEXIST)
-        r = -errno;
+    if (r == 0)
+        r = fl_fs_mkdirs_synced(dir.p, 0700);
     FL_CLEANUP_FD int fd = -1;
     if (r == 0)
         r = open_dir(dir, &fd);
@@ -96,6 +96,8 @@ int fl_install_prepare(const struct fl_options *options, struct fl_err *err)
         if (mkdirat(fd, *name, 0700) < 0 && errno != EEXIST)
             return fl_err_errno(err, -errno, "cannot make %s/%s", dir.p, *name);
     }
+    if (fsync(fd) < 0)
+        return fl_err_errno(err, -errno, "cannot sync %s", dir.p);
     return 0;
 }
 

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/cgroup.h"
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/mounts.h"
@@ -106,6 +107,29 @@ static int empty_hierarchy(int dir, const char *tag)
     return r;
 }
 
+static int write_in(int dir, const char *name, struct fl_str text)
+{
+    FL_CLEANUP_FD int fd = openat(dir, name, O_WRONLY | O_CLOEXEC);
+    return fd < 0 ? -errno : fl_fs_write_all(fd, text.p, text.n);
+}
+
+/* Processes that made room for our groups go back, unless another installation's groups are there:
+ * these keep the controllers in use. */
+static void move_back(int dir)
+{
+    FL_CLEANUP_BUF struct fl_buf procs = FL_BUF_INIT(FILE_MAX);
+    struct fl_str line;
+    const char *room = &FL_CGROUP_ROOM[1];
+    if (faccessat(dir, room, F_OK, 0) < 0 ||
+        write_in(dir, "cgroup.subtree_control", FL_STR("-memory -cpu -pids -cpuset -io")) < 0 ||
+        fl_fs_read(dir, &(FL_CGROUP_ROOM "/cgroup.procs")[1], FILE_MAX, &procs) < 0)
+        return;
+    struct fl_str rest = fl_buf_str(&procs);
+    while (fl_str_split(&rest, '\n', &line))
+        (void)write_in(dir, "cgroup.procs", line);
+    (void)unlinkat(dir, room, AT_REMOVEDIR);
+}
+
 /* Child: returns the exit status. */
 static int in_own_namespace(const char *tag)
 {
@@ -123,6 +147,8 @@ static int in_own_namespace(const char *tag)
         FL_CLEANUP_FD int dir = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (dir < 0 || empty_hierarchy(dir, tag) < 0)
             status = 2;
+        else
+            move_back(dir);
         (void)umount2("/tmp", MNT_DETACH);
     }
     return status;

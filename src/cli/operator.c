@@ -37,7 +37,8 @@ int fl_operator_call(struct fl_operator *operator, const char * operation, json_
     FL_CLEANUP_FREE char *text = json_dumps(request, JSON_COMPACT);
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     char target[128];
-    (void)snprintf(target, sizeof(target), "AmazonEC2ContainerServiceV20141113.%s", operation);
+    (void)snprintf(target, sizeof(target), "%s%s",
+                   strchr(operation, '.') ? "" : "AmazonEC2ContainerServiceV20141113.", operation);
     struct fl_http_response response = {0};
     int r = fl_aws_call_wait(&operator->config, "ecs", target, fl_str_of(text), timeout_ms, arena,
                              &response, err);

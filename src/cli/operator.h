@@ -14,8 +14,9 @@ struct fl_operator {
 /* Reads the key; fails for who may not. */
 int fl_operator_open(const struct fl_options *options, struct fl_operator *ret_operator,
                      struct fl_err *err);
-/* Calls an ECS operation. body is taken over (a new reference, NULL for {}). 0 and the answer (new
- * reference); -errno without an answer (server away); -EPROTO with the error's code and text. */
+/* Calls an ECS operation, or one of our own by its whole target ("Fairlead_….Explain"). body is
+ * taken over (a new reference, NULL for {}). 0 and the answer (new reference); -errno without an
+ * answer (server away); -EPROTO with the error's code and text. */
 int fl_operator_call(struct fl_operator *operator, const char * operation, json_t *body,
                      unsigned timeout_ms, json_t **ret_answer, struct fl_err *err);
 /* All pages of a listing: members of `list` from every answer, as one array (new reference). */

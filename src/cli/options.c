@@ -13,9 +13,10 @@
 
 #define EVERY                                                                                      \
     (FL_COMMAND_UP | FL_COMMAND_DOWN | FL_COMMAND_ENV | FL_COMMAND_STATUS | FL_COMMAND_DOCTOR |    \
-     FL_COMMAND_UNINSTALL | FL_COMMAND_SERVER | FL_COMMAND_AGENT)
+     FL_COMMAND_UNINSTALL | FL_COMMAND_SERVER | FL_COMMAND_AGENT | FL_COMMAND_EXPLAIN)
 #define ROLES (FL_COMMAND_UP | FL_COMMAND_SERVER | FL_COMMAND_AGENT)
-#define LISTENERS (ROLES | FL_COMMAND_ENV | FL_COMMAND_STATUS | FL_COMMAND_DOCTOR)
+#define LISTENERS                                                                                  \
+    (ROLES | FL_COMMAND_ENV | FL_COMMAND_STATUS | FL_COMMAND_DOCTOR | FL_COMMAND_EXPLAIN)
 
 enum kind { KIND_TEXT, KIND_NUMBER, KIND_SWITCH, KIND_LIST };
 
@@ -53,8 +54,8 @@ static const struct row rows[FL_OPTION_COUNT] = {
                           "the server to join"},
     [FL_OPTION_TOKEN] = {"token", "T", KIND_TEXT, FL_COMMAND_AGENT, true, false, "",
                          "ID:SECRET, the key to join with (the data directory's)"},
-    [FL_OPTION_CLUSTER] = {"cluster", "NAME", KIND_TEXT, FL_COMMAND_AGENT, true, false, "",
-                           "the cluster to join (default)"},
+    [FL_OPTION_CLUSTER] = {"cluster", "NAME", KIND_TEXT, FL_COMMAND_AGENT | FL_COMMAND_EXPLAIN,
+                           true, false, "", "the cluster to join, or to ask about (default)"},
     [FL_OPTION_NAME] = {"name", "NAME", KIND_TEXT, FL_COMMAND_AGENT, true, false, "",
                         "this host's name"},
     [FL_OPTION_ZONE] = {"zone", "ZONE", KIND_TEXT, FL_COMMAND_AGENT, true, false, "",
@@ -65,8 +66,8 @@ static const struct row rows[FL_OPTION_COUNT] = {
                              "", "an attribute of this host; may be repeated"},
     [FL_OPTION_TASKS] = {"tasks", NULL, KIND_SWITCH, FL_COMMAND_DOWN, false, false, "",
                          "stop the tasks too"},
-    [FL_OPTION_JSON] = {"json", NULL, KIND_SWITCH, FL_COMMAND_STATUS, false, false, "",
-                        "answer in JSON"},
+    [FL_OPTION_JSON] = {"json", NULL, KIND_SWITCH, FL_COMMAND_STATUS | FL_COMMAND_EXPLAIN, false,
+                        false, "", "answer in JSON"},
     [FL_OPTION_YES] = {"yes", NULL, KIND_SWITCH, FL_COMMAND_UNINSTALL, false, false, "",
                        "do not ask"},
 };

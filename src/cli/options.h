@@ -40,6 +40,7 @@ enum fl_command {
     FL_COMMAND_UNINSTALL = 1 << 5,
     FL_COMMAND_SERVER = 1 << 6,
     FL_COMMAND_AGENT = 1 << 7,
+    FL_COMMAND_EXPLAIN = 1 << 8,
 };
 
 enum { FL_OPTIONS_MAX_ATTRIBUTES = 64 };

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "core/decide.h"
+#include "core/explain.h"
 #include "wire/arn.h"
 
 /* What is accepted keeps every record far below its bound; an answer, made of up to a hundred
@@ -270,6 +271,7 @@ static fl_handler handler_of(int operation)
         {ECS_OP_ListTaskDefinitions, fl_list_definitions},
         {ECS_OP_DeregisterTaskDefinition, fl_deregister_definition},
         {ECS_OP_RunTask, fl_run_task},
+        {ECS_OP_StartTask, fl_start_task},
         {ECS_OP_StopTask, fl_stop_task},
         {ECS_OP_DescribeTasks, fl_describe_tasks},
         {ECS_OP_ListTasks, fl_list_tasks},
@@ -306,6 +308,21 @@ static struct fl_str error_body(struct fl_decision *d)
     return fl_str_dup(d->arena, fl_buf_str(&buf));
 }
 
+static void answer(struct fl_decision *d, uint64_t request_id, int rc, struct fl_str body)
+{
+    struct fl_core_effect *reply = add_effect(d->turn, FL_CORE_EFFECT_REPLY);
+    reply->request_id = request_id;
+    reply->status = rc == 0 ? 200 : 400;
+    reply->body = rc == 0 ? body : error_body(d);
+}
+
+static void explain(struct fl_decision *d, const struct fl_core_event *event)
+{
+    struct fl_str body = FL_STR("{}");
+    int rc = fl_explain(d, event, &body);
+    answer(d, event->request_id, rc, body);
+}
+
 static void command(struct fl_decision *d, const struct fl_core_event *event)
 {
     const struct fl_operation *operation = &ecs_service.operations[event->operation];
@@ -324,10 +341,7 @@ static void command(struct fl_decision *d, const struct fl_core_event *event)
                            "The answer would be longer than %d bytes: ask for less at a time.",
                            MAX_REPLY);
     }
-    struct fl_core_effect *reply = add_effect(d->turn, FL_CORE_EFFECT_REPLY);
-    reply->request_id = event->request_id;
-    reply->status = rc == 0 ? 200 : 400;
-    reply->body = rc == 0 ? body : error_body(d);
+    answer(d, event->request_id, rc, body);
 }
 
 static void expire_stopped(struct fl_decision *d)
@@ -359,6 +373,9 @@ void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struc
         return;
     case FL_CORE_EVENT_TIMER:
         expire_stopped(&d);
+        return;
+    case FL_CORE_EVENT_EXPLAIN:
+        explain(&d, event);
         return;
     }
     FL_ASSERT(!"a kind of event");

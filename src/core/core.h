@@ -39,6 +39,7 @@ enum fl_core_event_kind {
     FL_CORE_EVENT_AGENT_CONNECTED,    /* an agent opened its ACS session */
     FL_CORE_EVENT_AGENT_DISCONNECTED, /* its session ended */
     FL_CORE_EVENT_TIMER,              /* the time asked for by fl_core_next_due has come */
+    FL_CORE_EVENT_EXPLAIN,            /* why does a task (or one of a definition) find no place? */
 };
 
 struct fl_core_event {
@@ -50,6 +51,9 @@ struct fl_core_event {
     int operation;     /* enum ecs_operation */
     const void *input; /* the operation's decoded and validated input */
     size_t input_size; /* bytes of the request's body, for limits on size */
+    /* FL_CORE_EVENT_EXPLAIN: besides request_id and cluster one of these, names or ARNs */
+    struct fl_str task;
+    struct fl_str definition;
     /* FL_CORE_EVENT_AGENT_… */
     struct fl_str cluster;  /* name */
     struct fl_str instance; /* id */

@@ -62,6 +62,7 @@ int fl_list_definitions(struct fl_decision *d, const void *input, void *output);
 int fl_deregister_definition(struct fl_decision *d, const void *input, void *output);
 /* run_task.c, tasks.c */
 int fl_run_task(struct fl_decision *d, const void *input, void *output);
+int fl_start_task(struct fl_decision *d, const void *input, void *output);
 int fl_stop_task(struct fl_decision *d, const void *input, void *output);
 int fl_describe_tasks(struct fl_decision *d, const void *input, void *output);
 int fl_list_tasks(struct fl_decision *d, const void *input, void *output);

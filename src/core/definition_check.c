@@ -199,7 +199,7 @@ static int check_constraints(struct fl_decision *d,
                          "A task definition can have at most %d placement constraints.",
                          FL_MAX_CONSTRAINTS);
     for (size_t i = 0; i < list->n; i++)
-        if (!fl_expression_compile(d, list->items[i].expression))
+        if (fl_expression_check(d, list->items[i].expression) < 0)
             return -1;
     return 0;
 }

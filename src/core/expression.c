@@ -1,7 +1,10 @@
 /* Tests on attributes and on what is known of an instance. A subject that is missing fails every
- * test but !exists: `attribute:stack != prod` selects instances that have the attribute. */
+ * test but !exists: `attribute:stack != prod` selects instances that have the attribute.
+ * `task:group` asks whether the instance has tasks of such a group, those that are being stopped
+ * left out; its negative tests ask whether it has none. */
 #include "core/expression.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -12,19 +15,12 @@ enum { MATCH_LIMIT = 10000, MAX_SUBJECT = 1024 };
 struct fl_expression {
     const struct fl_query *query;
     struct fl_expression *left, *right;
-    pcre2_code *pattern; /* MATCHES, NOT_MATCHES; in the arena */
+    const struct subject *subject;
+    pcre2_code *pattern; /* MATCHES, NOT_MATCHES */
     pcre2_match_context *limits;
     pcre2_match_data *match;
+    int64_t time_s; /* registeredAt's argument */
 };
-
-static void *arena_malloc(PCRE2_SIZE size, void *arena)
-{
-    return fl_arena_alloc(arena, size);
-}
-
-static void arena_free(FL_UNUSED void *ptr, FL_UNUSED void *arena)
-{
-}
 
 bool fl_instance_attribute(const struct fl_instance *instance, struct fl_str name,
                            struct fl_str *ret_value)
@@ -40,100 +36,173 @@ bool fl_instance_attribute(const struct fl_instance *instance, struct fl_str nam
 }
 
 /* ECS's words match by full string, so the pattern is anchored at both ends. */
-static int compile_pattern(struct fl_decision *d, struct fl_expression *e, struct fl_str text)
+static int compile_pattern(struct fl_expression *e, struct fl_str text, struct fl_err *err)
 {
-    pcre2_general_context *general =
-        pcre2_general_context_create(arena_malloc, arena_free, d->arena);
-    pcre2_compile_context *context = pcre2_compile_context_create(general);
+    pcre2_compile_context *context = pcre2_compile_context_create(NULL);
     int code;
     PCRE2_SIZE at;
+    FL_ASSERT(context);
     (void)pcre2_set_parens_nest_limit(context, FL_QUERY_MAX_DEPTH);
     e->pattern = pcre2_compile((PCRE2_SPTR)text.p, text.n, PCRE2_ANCHORED | PCRE2_ENDANCHORED,
                                &code, &at, context);
+    pcre2_compile_context_free(context);
     if (!e->pattern)
-        return fl_refuse(d, "InvalidParameterException",
-                         "Invalid expression: '%.*s' is no regular expression.", FL_STR_ARG(text));
-    e->limits = pcre2_match_context_create(general);
+        return fl_err_set(err, -EINVAL, "Invalid expression: '%.*s' is no regular expression.",
+                          FL_STR_ARG(text));
+    e->limits = pcre2_match_context_create(NULL);
+    e->match = pcre2_match_data_create(1, NULL);
+    FL_ASSERT(e->limits && e->match);
     (void)pcre2_set_match_limit(e->limits, MATCH_LIMIT);
     (void)pcre2_set_depth_limit(e->limits, MATCH_LIMIT);
     (void)pcre2_set_heap_limit(e->limits, 1024);
-    e->match = pcre2_match_data_create(1, general);
     return 0;
 }
 
-static const char *const subjects[] = {
-    "agentConnected",
-    "agentVersion",
-    "ec2InstanceId",
-    "runningTasksCount",
+enum subject_kind {
+    ATTRIBUTE,
+    AGENT_CONNECTED,
+    AGENT_VERSION,
+    EC2_INSTANCE,
+    REGISTERED_AT,
+    RUNNING_TASKS,
+    TASK_GROUP,
 };
 
-static int check_subject(struct fl_decision *d, struct fl_str subject)
+#define BIT(op) (1u << FL_QUERY_##op)
+#define EQUALITY (BIT(EQ) | BIT(NE))
+#define ORDER (BIT(GT) | BIT(GE) | BIT(LT) | BIT(LE))
+#define SETS (BIT(IN) | BIT(NOT_IN) | BIT(MATCHES) | BIT(NOT_MATCHES))
+#define EXISTENCE (BIT(EXISTS) | BIT(NOT_EXISTS))
+
+static const struct subject {
+    const char *name;
+    enum subject_kind kind;
+    unsigned operators;
+} subjects[] = {
+    {"agentConnected", AGENT_CONNECTED, EQUALITY | SETS},
+    {"agentVersion", AGENT_VERSION, EQUALITY | ORDER | SETS},
+    {"ec2InstanceId", EC2_INSTANCE, EQUALITY | SETS},
+    {"registeredAt", REGISTERED_AT, EQUALITY | ORDER},
+    {"runningTasksCount", RUNNING_TASKS, EQUALITY | ORDER},
+    {"task:group", TASK_GROUP, EQUALITY | SETS},
+};
+static const struct subject attribute_subject = {"attribute:", ATTRIBUTE,
+                                                 EQUALITY | ORDER | SETS | EXISTENCE};
+
+static const struct subject *find_subject(struct fl_str name)
 {
-    if (fl_str_starts(subject, FL_STR("attribute:")) && subject.n > strlen("attribute:"))
-        return 0;
+    if (fl_str_starts(name, FL_STR("attribute:")) && name.n > strlen("attribute:"))
+        return &attribute_subject;
     for (size_t i = 0; i < FL_ARRAY_SIZE(subjects); i++)
-        if (fl_str_is(subject, subjects[i]))
-            return 0;
-    if (fl_str_is(subject, "registeredAt") || fl_str_is(subject, "task:group"))
-        return fl_refuse(d, "InvalidParameterException",
-                         "Invalid expression: the subject '%.*s' is not implemented yet.",
-                         FL_STR_ARG(subject));
-    return fl_refuse(d, "InvalidParameterException", "Invalid expression: unknown subject '%.*s'.",
-                     FL_STR_ARG(subject));
+        if (fl_str_is(name, subjects[i].name))
+            return &subjects[i];
+    return NULL;
 }
 
-static struct fl_expression *compile(struct fl_decision *d, const struct fl_query *query)
+static int compile_test(struct fl_expression *e, struct fl_err *err)
 {
-    struct fl_expression *e = fl_arena_new_object(d->arena, struct fl_expression);
-    e->query = query;
-    if (query->kind == FL_QUERY_TEST) {
-        if (check_subject(d, query->subject) < 0)
-            return NULL;
-        bool is_pattern = query->op == FL_QUERY_MATCHES || query->op == FL_QUERY_NOT_MATCHES;
-        if (is_pattern && compile_pattern(d, e, query->arguments[0]) < 0)
-            return NULL;
-        return e;
-    }
-    e->left = compile(d, query->left);
-    if (!e->left)
-        return NULL;
-    if (query->right && !(e->right = compile(d, query->right)))
-        return NULL;
-    return e;
+    const struct fl_query *query = e->query;
+    bool is_pattern = query->op == FL_QUERY_MATCHES || query->op == FL_QUERY_NOT_MATCHES;
+    e->subject = find_subject(query->subject);
+    if (!e->subject)
+        return fl_err_set(err, -EINVAL, "Invalid expression: unknown subject '%.*s'.",
+                          FL_STR_ARG(query->subject));
+    if (!(e->subject->operators >> query->op & 1))
+        return fl_err_set(err, -EINVAL,
+                          "Invalid expression: '%.*s' cannot be compared with this operator.",
+                          FL_STR_ARG(query->subject));
+    if (e->subject->kind == REGISTERED_AT && !fl_expression_time(query->arguments[0], &e->time_s))
+        return fl_err_set(err, -EINVAL,
+                          "Invalid expression: '%.*s' is no time like 2018-06-18T22:28:28+00:00.",
+                          FL_STR_ARG(query->arguments[0]));
+    return is_pattern ? compile_pattern(e, query->arguments[0], err) : 0;
 }
 
-struct fl_expression *fl_expression_compile(struct fl_decision *d, struct fl_str text)
+static int compile(struct fl_arena *arena, const struct fl_query *query,
+                   struct fl_expression **ret_expression, struct fl_err *err)
+{
+    struct fl_expression *e = fl_arena_new_object(arena, struct fl_expression);
+    *ret_expression = e;
+    e->query = query;
+    if (query->kind == FL_QUERY_TEST)
+        return compile_test(e, err);
+    int rc = compile(arena, query->left, &e->left, err);
+    return rc == 0 && query->right ? compile(arena, query->right, &e->right, err) : rc;
+}
+
+struct fl_expression *fl_expression_compile(struct fl_arena *arena, struct fl_str text,
+                                            struct fl_err *err)
+{
+    struct fl_err reason;
+    struct fl_expression *e = NULL;
+    struct fl_query *query = fl_query_parse(text, arena, &reason);
+    if (!query) {
+        (void)fl_err_set(err, -EINVAL, "Invalid expression '%.*s': %s.", FL_STR_ARG(text),
+                         reason.text);
+        return NULL;
+    }
+    if (compile(arena, query, &e, err) == 0)
+        return e;
+    fl_expression_free(e);
+    return NULL;
+}
+
+void fl_expression_free(struct fl_expression *e)
+{
+    if (!e)
+        return;
+    fl_expression_free(e->left);
+    fl_expression_free(e->right);
+    pcre2_match_data_free(e->match);
+    pcre2_match_context_free(e->limits);
+    pcre2_code_free(e->pattern);
+}
+
+int fl_expression_check(struct fl_decision *d, struct fl_str text)
 {
     struct fl_err err;
-    struct fl_query *query = fl_query_parse(text, d->arena, &err);
-    if (!query) {
-        (void)fl_refuse(d, "InvalidParameterException", "Invalid expression '%.*s': %s.",
-                        FL_STR_ARG(text), err.text);
-        return NULL;
-    }
-    return compile(d, query);
+    struct fl_expression *e = fl_expression_compile(d->arena, text, &err);
+    if (!e)
+        return fl_refuse(d, "InvalidParameterException", "%s", err.text);
+    fl_expression_free(e);
+    return 0;
 }
 
-/* The subject's value as text in buf where it is not text already; false when there is none. */
-static bool subject_value(const struct fl_instance *instance, struct fl_str subject, char *buf,
-                          size_t size, struct fl_str *ret_value)
+bool fl_expression_is_live(const struct fl_expression *e)
+{
+    if (e->query->kind == FL_QUERY_TEST)
+        return e->subject->kind == RUNNING_TASKS || e->subject->kind == TASK_GROUP;
+    return fl_expression_is_live(e->left) || (e->right && fl_expression_is_live(e->right));
+}
+
+/* The subject's value as text, in buf where it is not text already; false when there is none. */
+static bool subject_value(const struct fl_instance *instance, const struct fl_expression *e,
+                          char *buf, size_t size, struct fl_str *ret_value)
 {
     const struct rec_Instance *rec = instance->rec;
-    if (fl_str_starts(subject, FL_STR("attribute:")))
-        return fl_instance_attribute(instance, fl_str_from(subject, strlen("attribute:")),
+    int n;
+    switch (e->subject->kind) {
+    case ATTRIBUTE:
+        return fl_instance_attribute(instance, fl_str_from(e->query->subject, strlen("attribute:")),
                                      ret_value);
-    if (fl_str_is(subject, "agentConnected")) {
+    case AGENT_CONNECTED:
         *ret_value = instance->connected ? FL_STR("true") : FL_STR("false");
-    } else if (fl_str_is(subject, "agentVersion")) {
+        return true;
+    case AGENT_VERSION:
         *ret_value = rec->agentVersion;
-    } else if (fl_str_is(subject, "ec2InstanceId")) {
+        return true;
+    case EC2_INSTANCE:
         *ret_value = rec->ec2InstanceId;
-    } else {
-        int n = snprintf(buf, size, "%zu", instance->running_count);
+        return true;
+    case RUNNING_TASKS:
+        n = snprintf(buf, size, "%zu", instance->running_count);
         *ret_value = (struct fl_str){buf, (size_t)n};
+        return true;
+    case REGISTERED_AT:
+    case TASK_GROUP:
+        break;
     }
-    return true;
+    return false;
 }
 
 /* Versions and counts: runs of digits compare as numbers, all else by bytes. */
@@ -169,27 +238,68 @@ static bool is_among(const struct fl_query *query, struct fl_str value)
     return false;
 }
 
-/* A match that meets a limit decides nothing, so it passes neither of the two tests. */
-static bool matches_pattern(const struct fl_expression *e, struct fl_str value)
+/* Matching is what PCRE2 says; it says a third thing when it meets a limit. */
+static int match(const struct fl_expression *e, struct fl_str value)
 {
     if (value.n > MAX_SUBJECT)
-        return false;
-    int rc = pcre2_match(e->pattern, (PCRE2_SPTR)(value.p ? value.p : ""), value.n, 0, 0, e->match,
-                         e->limits);
-    return e->query->op == FL_QUERY_MATCHES ? rc >= 0 : rc == PCRE2_ERROR_NOMATCH;
+        return PCRE2_ERROR_MATCHLIMIT;
+    return pcre2_match(e->pattern, (PCRE2_SPTR)(value.p ? value.p : ""), value.n, 0, 0, e->match,
+                       e->limits);
 }
 
-static bool test(const struct fl_expression *e, const struct fl_instance *instance)
+static bool order_passes(enum fl_query_operator op, int order)
+{
+    return op == FL_QUERY_EQ   ? order == 0
+           : op == FL_QUERY_NE ? order != 0
+           : op == FL_QUERY_GT ? order > 0
+           : op == FL_QUERY_GE ? order >= 0
+           : op == FL_QUERY_LT ? order < 0
+                               : order <= 0;
+}
+
+/* Seconds are what the language can say. */
+static bool test_time(const struct fl_expression *e, const struct fl_instance *instance)
+{
+    int64_t at_s = instance->rec->registeredAt / 1000;
+    return order_passes(e->query->op, at_s < e->time_s ? -1 : at_s > e->time_s);
+}
+
+static bool is_negative(enum fl_query_operator op)
+{
+    return op == FL_QUERY_NE || op == FL_QUERY_NOT_IN || op == FL_QUERY_NOT_MATCHES;
+}
+
+/* A match that meets a limit decides nothing, so it passes neither of the two tests. */
+static bool test_groups(const struct fl_expression *e, const struct fl_instance *instance)
+{
+    bool found = false;
+    for (uint32_t i = 0; i < instance->group_count; i++) {
+        struct fl_str name = instance->groups[i].group->name;
+        if (!e->pattern) {
+            found |= is_among(e->query, name);
+            continue;
+        }
+        int rc = match(e, name);
+        if (rc < 0 && rc != PCRE2_ERROR_NOMATCH)
+            return false;
+        found |= rc >= 0;
+    }
+    return found != is_negative(e->query->op);
+}
+
+static bool test_value(const struct fl_expression *e, const struct fl_instance *instance)
 {
     const struct fl_query *query = e->query;
     char buf[32];
     struct fl_str value;
-    bool exists = subject_value(instance, query->subject, buf, sizeof(buf), &value);
-    if (query->op == FL_QUERY_EXISTS || query->op == FL_QUERY_NOT_EXISTS)
-        return exists == (query->op == FL_QUERY_EXISTS);
+    bool exists = subject_value(instance, e, buf, sizeof(buf), &value);
     if (!exists)
-        return false;
+        return query->op == FL_QUERY_NOT_EXISTS;
     switch (query->op) {
+    case FL_QUERY_EXISTS:
+        return true;
+    case FL_QUERY_NOT_EXISTS:
+        return false;
     case FL_QUERY_EQ:
     case FL_QUERY_IN:
         return is_among(query, value);
@@ -197,21 +307,23 @@ static bool test(const struct fl_expression *e, const struct fl_instance *instan
     case FL_QUERY_NOT_IN:
         return !is_among(query, value);
     case FL_QUERY_GT:
-        return natural_order(value, query->arguments[0]) > 0;
     case FL_QUERY_GE:
-        return natural_order(value, query->arguments[0]) >= 0;
     case FL_QUERY_LT:
-        return natural_order(value, query->arguments[0]) < 0;
     case FL_QUERY_LE:
-        return natural_order(value, query->arguments[0]) <= 0;
+        return order_passes(query->op, natural_order(value, query->arguments[0]));
     case FL_QUERY_MATCHES:
+        return match(e, value) >= 0;
     case FL_QUERY_NOT_MATCHES:
-        return matches_pattern(e, value);
-    case FL_QUERY_EXISTS:
-    case FL_QUERY_NOT_EXISTS:
-        break;
+        return match(e, value) == PCRE2_ERROR_NOMATCH;
     }
     return false;
+}
+
+static bool test(const struct fl_expression *e, const struct fl_instance *instance)
+{
+    if (e->subject->kind == REGISTERED_AT)
+        return test_time(e, instance);
+    return e->subject->kind == TASK_GROUP ? test_groups(e, instance) : test_value(e, instance);
 }
 
 bool fl_expression_matches(const struct fl_expression *e, const struct fl_instance *instance)

@@ -1,6 +1,6 @@
 /* Container instances: registration, description, listing, and their agents' sessions. */
 #include "core/decide.h"
-#include "core/expression.h"
+#include "core/filter.h"
 #include "core/page.h"
 #include "wire/arn.h"
 
@@ -319,8 +319,8 @@ int fl_describe_instances(struct fl_decision *d, const void *input, void *output
     return 0;
 }
 
-static bool is_listed(const struct ecs_ListContainerInstancesRequest *in,
-                      const struct fl_expression *filter, const struct fl_instance *instance)
+static bool is_listed(const struct ecs_ListContainerInstancesRequest *in, struct fl_filter *filter,
+                      const struct fl_instance *instance)
 {
     struct fl_str status = instance->rec->status;
     if (FL_HAS(in, ecs_ListContainerInstancesRequest, status)) {
@@ -329,7 +329,7 @@ static bool is_listed(const struct ecs_ListContainerInstancesRequest *in,
     } else if (fl_str_is(status, "INACTIVE")) {
         return false;
     }
-    return !filter || fl_expression_matches(filter, instance);
+    return !filter || fl_filter_passes(filter, instance);
 }
 
 int fl_list_instances(struct fl_decision *d, const void *input, void *output)
@@ -337,12 +337,13 @@ int fl_list_instances(struct fl_decision *d, const void *input, void *output)
     const struct ecs_ListContainerInstancesRequest *in = input;
     struct ecs_ListContainerInstancesResponse *out = output;
     struct fl_cluster *cluster = fl_find_cluster(d, in->cluster);
-    struct fl_expression *filter = NULL;
+    struct fl_filter *filter = NULL;
+    struct fl_filter_spec spec = {.texts = {in->filter}, .text_count = 1};
     struct fl_page_list list;
     struct fl_instance *instance;
     if (!cluster)
         return -1;
-    if (in->filter.n && !(filter = fl_expression_compile(d, in->filter)))
+    if (in->filter.n && !(filter = fl_filter_get(d, cluster, &spec)))
         return -1;
     if (fl_page_list_begin(d, in->nextToken,
                            FL_HAS(in, ecs_ListContainerInstancesRequest, maxResults),

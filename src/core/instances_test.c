@@ -210,39 +210,105 @@ static void a_returning_agent_is_told_what_it_may_have_missed(FL_UNUSED void **s
     fix_free(f);
 }
 
+/* `task:group` in constraints: tasks kept together and kept apart. */
+static void groups_attract_and_repel(FL_UNUSED void **state)
+{
+    struct fix *f = fix_with_cluster();
+    char ids[3][64], arn[200];
+    for (int i = 0; i < 3; i++)
+        fix_add_instance(f, "default", 1000, 1000, "", ids[i]);
+    fix_register(f, "db", 1, 4, "");
+    fix_ok(f, "RunTask", "{'taskDefinition':'db','group':'database'}");
+    (void)snprintf(arn, sizeof(arn), "%s", fix_text(f, "tasks.0.taskArn"));
+    char home[64];
+    (void)snprintf(home, sizeof(home), "%s", fix_id(fix_text(f, "tasks.0.containerInstanceArn")));
+#define AT(expression)                                                                             \
+    "{'taskDefinition':'db','group':'g','placementConstraints':[{'type':'memberOf',"               \
+    "'expression':'" expression "'}]}"
+    for (int i = 0; i < 10; i++) {
+        fix_ok(f, "RunTask", AT("task:group == database"));
+        assert_string_equal(fix_id(fix_text(f, "tasks.0.containerInstanceArn")), home);
+        fix_ok(f, "RunTask", AT("task:group =~ data.*"));
+        assert_string_equal(fix_id(fix_text(f, "tasks.0.containerInstanceArn")), home);
+        fix_ok(f, "RunTask", AT("not(task:group == database)"));
+        assert_string_not_equal(fix_id(fix_text(f, "tasks.0.containerInstanceArn")), home);
+        fix_ok(f, "RunTask", AT("task:group !in [database,x]"));
+        assert_string_not_equal(fix_id(fix_text(f, "tasks.0.containerInstanceArn")), home);
+    }
+    fix_ok(f, "ListContainerInstances", "{'filter':'task:group == database'}");
+    assert_int_equal(fix_size(f, "containerInstanceArns"), 1);
+    fix_report(f, arn, "STOPPED", "");
+    fix_ok(f, "ListContainerInstances", "{'filter':'task:group == database'}");
+    assert_int_equal(fix_size(f, "containerInstanceArns"), 0);
+    fix_ok(f, "RunTask", AT("task:group == database"));
+    assert_int_equal(fix_size(f, "failures"), 3);
+#undef AT
+    fix_free(f);
+}
+
+static const struct {
+    const char *filter;
+    size_t count;
+} filter_rows[] = {
+    {"attribute:rack == r1", 2},
+    {"attribute:rack != r1", 1},
+    {"attribute:rack exists", 3},
+    {"attribute:rack !exists", 1},
+    {"not(attribute:rack == r1)", 2},
+    {"attribute:rack in [r1, r2]", 3},
+    {"attribute:rack !in [r1,r3]", 1},
+    {"attribute:type =~ t2.*", 2},
+    {"attribute:type =~ 2", 0},
+    {"attribute:type =~ t2", 0},
+    {"attribute:type =~ \\\"t2.small|t2\\\"", 1},
+    {"attribute:type =~ \\\"(t2|m5)[.](small|large)\\\"", 2},
+    {"attribute:type !~ t2.*", 1},
+    {"attribute:rack == r1 and attribute:type =~ t2.* or attribute:rack == r2", 3},
+    {"attribute:rack == r1 and (attribute:type =~ m5.* or attribute:rack == r2)", 0},
+    {"agentConnected == true", 4},
+    {"agentConnected == false", 0},
+    {"agentVersion >= 1.2.3", 4},
+    {"agentVersion > 1.2.3", 0},
+    {"agentVersion < 1.10.0", 4},
+    {"runningTasksCount == 0", 4},
+    {"runningTasksCount > 0", 0},
+    {"attribute:size > 9", 1},
+    {"attribute:ecs.availability-zone == eu-central-1a", 4},
+    {"attribute:type =~ \\\"(x+x+)+y\\\"", 0},
+    {"registeredAt > 2018-06-18", 4},
+    {"registeredAt < 2018-06-18T22:28:28Z", 0},
+    {"registeredAt == 2023-11-14T22:13:20", 4},
+    {"registeredAt == 2023-11-14T22:13:20+00:00", 4},
+    {"registeredAt == 2023-11-15T00:13:20+02:00", 4},
+    {"registeredAt == 2023-11-14T20:13:20-0200", 4},
+    {"registeredAt != 2023-11-14T22:13:20Z", 0},
+    {"registeredAt >= 2023-11-14T22:13:21Z", 0},
+    {"registeredAt <= \\\"2023-11-14T22:13:20Z\\\"", 4},
+    {"ec2InstanceId == i-1", 0},
+    {"ec2InstanceId != i-1", 4},
+    {"task:group == family:web", 0},
+    {"not(task:group == family:web)", 4},
+    {"task:group != family:web", 4},
+    {"task:group in [family:web, x]", 0},
+    {"task:group !~ family.*", 4},
+};
+
+static const char *const refused_filters[] = {
+    "registeredAt > 2018",
+    "registeredAt > 2018-13-01",
+    "registeredAt > 2018-06-18T25:00:00Z",
+    "registeredAt > 2018-06-18T22:28:28+0",
+    "registeredAt > 2018-06-18T22:28:28Zulu",
+    "registeredAt in [2018-06-18]",
+    "task:group > a",
+    "task:group exists",
+    "runningTasksCount =~ 1",
+    "agentConnected exists",
+};
+
 static void filters_choose_instances(FL_UNUSED void **state)
 {
     struct fix *f = fix_with_cluster();
-    static const struct {
-        const char *filter;
-        size_t count;
-    } rows[] = {
-        {"attribute:rack == r1", 2},
-        {"attribute:rack != r1", 1},
-        {"attribute:rack exists", 3},
-        {"attribute:rack !exists", 1},
-        {"not(attribute:rack == r1)", 2},
-        {"attribute:rack in [r1, r2]", 3},
-        {"attribute:rack !in [r1,r3]", 1},
-        {"attribute:type =~ t2.*", 2},
-        {"attribute:type =~ 2", 0},
-        {"attribute:type =~ t2", 0},
-        {"attribute:type =~ \\\"t2.small|t2\\\"", 1},
-        {"attribute:type =~ \\\"(t2|m5)[.](small|large)\\\"", 2},
-        {"attribute:type !~ t2.*", 1},
-        {"attribute:rack == r1 and attribute:type =~ t2.* or attribute:rack == r2", 3},
-        {"attribute:rack == r1 and (attribute:type =~ m5.* or attribute:rack == r2)", 0},
-        {"agentConnected == true", 4},
-        {"agentConnected == false", 0},
-        {"agentVersion >= 1.2.3", 4},
-        {"agentVersion > 1.2.3", 0},
-        {"agentVersion < 1.10.0", 4},
-        {"runningTasksCount == 0", 4},
-        {"runningTasksCount > 0", 0},
-        {"attribute:size > 9", 1},
-        {"attribute:ecs.availability-zone == eu-central-1a", 4},
-        {"attribute:type =~ \\\"(x+x+)+y\\\"", 0},
-    };
     static const char *const attributes[] = {
         "{'name':'rack','value':'r1'},{'name':'type','value':'t2.small'}",
         ("{'name':'rack','value':'r1'},{'name':'type','value':'t2.medium'},"
@@ -253,14 +319,16 @@ static void filters_choose_instances(FL_UNUSED void **state)
     char id[64];
     for (size_t i = 0; i < FL_ARRAY_SIZE(attributes); i++)
         fix_add_instance(f, "default", 100, 200, attributes[i], id);
-    for (size_t i = 0; i < FL_ARRAY_SIZE(rows); i++) {
-        fix_ok(f, "ListContainerInstances", "{'filter':'%s'}", rows[i].filter);
-        if (fix_size(f, "containerInstanceArns") != rows[i].count)
-            print_message("# %s: %zu\n", rows[i].filter, fix_size(f, "containerInstanceArns"));
-        assert_int_equal(fix_size(f, "containerInstanceArns"), rows[i].count);
+    for (size_t i = 0; i < FL_ARRAY_SIZE(filter_rows); i++) {
+        fix_ok(f, "ListContainerInstances", "{'filter':'%s'}", filter_rows[i].filter);
+        if (fix_size(f, "containerInstanceArns") != filter_rows[i].count)
+            print_message("# %s: %zu\n", filter_rows[i].filter,
+                          fix_size(f, "containerInstanceArns"));
+        assert_int_equal(fix_size(f, "containerInstanceArns"), filter_rows[i].count);
     }
-    assert_int_equal(fix_call(f, "ListContainerInstances", "{'filter':'registeredAt > 2018'}"),
-                     400);
+    for (size_t i = 0; i < FL_ARRAY_SIZE(refused_filters); i++)
+        assert_int_equal(
+            fix_call(f, "ListContainerInstances", "{'filter':'%s'}", refused_filters[i]), 400);
     fix_ok(f, "ListContainerInstances", "{'status':'ACTIVE'}");
     assert_int_equal(fix_size(f, "containerInstanceArns"), 4);
     fix_ok(f, "ListContainerInstances", "{'status':'DRAINING'}");
@@ -310,6 +378,7 @@ int main(void)
         cmocka_unit_test(an_older_sessions_end_does_not_disconnect),
         cmocka_unit_test(a_returning_agent_is_told_what_it_may_have_missed),
         cmocka_unit_test(filters_choose_instances),
+        cmocka_unit_test(groups_attract_and_repel),
         cmocka_unit_test(hostile_patterns_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

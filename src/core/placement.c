@@ -1,19 +1,10 @@
-/* A plain scan: filter by resources, attributes and constraints, then order by the strategies, the
- * first of them strongest, ties broken by the event's random stream. */
+/* Placement: constraints and strategies checked, a view asked for the best instance, and words for
+ * what keeps an instance from taking a task. */
 #include "core/placement.h"
-
-static int add_member(struct fl_decision *d, struct fl_placement *placement, struct fl_str text)
-{
-    struct fl_expression *expression = fl_expression_compile(d, text);
-    if (!expression)
-        return -1;
-    placement->members[placement->member_count++] = expression;
-    return 0;
-}
 
 static int add_constraints(struct fl_decision *d, const struct ecs_TaskDefinition *def,
                            const struct ecs_PlacementConstraint_list *constraints,
-                           struct fl_placement *placement)
+                           struct fl_filter_spec *spec, bool *ret_distinct)
 {
     if (def->placementConstraints.n + constraints->n > FL_MAX_CONSTRAINTS)
         return fl_refuse(d, "InvalidParameterException",
@@ -21,24 +12,18 @@ static int add_constraints(struct fl_decision *d, const struct ecs_TaskDefinitio
                          "its definition included.",
                          FL_MAX_CONSTRAINTS);
     for (size_t i = 0; i < def->placementConstraints.n; i++)
-        if (add_member(d, placement, def->placementConstraints.items[i].expression) < 0)
-            return -1;
+        spec->texts[spec->text_count++] = def->placementConstraints.items[i].expression;
     for (size_t i = 0; i < constraints->n; i++) {
         const struct ecs_PlacementConstraint *c = &constraints->items[i];
         if (!FL_HAS(c, ecs_PlacementConstraint, type))
             return fl_refuse(d, "InvalidParameterException",
                              "A placement constraint needs a type.");
         if (c->type == ECS_PlacementConstraintType_distinctInstance)
-            placement->distinct_instance = true;
-        else if (add_member(d, placement, c->expression) < 0)
-            return -1;
+            *ret_distinct = true;
+        else
+            spec->texts[spec->text_count++] = c->expression;
     }
     return 0;
-}
-
-static bool is_instance_field(struct fl_str field)
-{
-    return fl_str_is(field, "instanceId") || fl_str_is(field, "host");
 }
 
 static bool field_is_valid(const struct ecs_PlacementStrategy *s)
@@ -47,7 +32,7 @@ static bool field_is_valid(const struct ecs_PlacementStrategy *s)
     case ECS_PlacementStrategyType_random:
         return true;
     case ECS_PlacementStrategyType_spread:
-        return is_instance_field(s->field) ||
+        return fl_is_instance_field(s->field) ||
                (fl_str_starts(s->field, FL_STR("attribute:")) && s->field.n > 10);
     case ECS_PlacementStrategyType_binpack:
         return fl_str_case_eq(s->field, FL_STR("cpu")) ||
@@ -56,18 +41,13 @@ static bool field_is_valid(const struct ecs_PlacementStrategy *s)
     return false;
 }
 
-int fl_placement_prepare(struct fl_decision *d, const struct ecs_TaskDefinition *def,
-                         const struct ecs_PlacementConstraint_list *constraints,
-                         const struct ecs_PlacementStrategy_list *strategies,
-                         struct fl_placement *ret_placement)
+static int check_strategies(struct fl_decision *d, const struct ecs_PlacementStrategy_list *list)
 {
-    if (add_constraints(d, def, constraints, ret_placement) < 0)
-        return -1;
-    if (strategies->n > FL_MAX_STRATEGIES)
+    if (list->n > FL_MAX_STRATEGIES)
         return fl_refuse(d, "InvalidParameterException",
                          "Too many placement strategies: at most %d.", FL_MAX_STRATEGIES);
-    for (size_t i = 0; i < strategies->n; i++) {
-        const struct ecs_PlacementStrategy *s = &strategies->items[i];
+    for (size_t i = 0; i < list->n; i++) {
+        const struct ecs_PlacementStrategy *s = &list->items[i];
         if (!FL_HAS(s, ecs_PlacementStrategy, type))
             return fl_refuse(d, "InvalidParameterException", "A placement strategy needs a type.");
         if (!field_is_valid(s))
@@ -76,172 +56,155 @@ int fl_placement_prepare(struct fl_decision *d, const struct ecs_TaskDefinition 
                              FL_STR_ARG(s->field),
                              fl_enum_text(&ecs_enum_PlacementStrategyType, (int)s->type));
     }
-    ret_placement->strategies = *strategies;
-    ret_placement->requirement.attributes = def->requiresAttributes;
     return 0;
 }
 
-static bool has_port(const struct fl_int_list *ports, int32_t port)
+int fl_placement_prepare(struct fl_decision *d, struct fl_cluster *cluster,
+                         const struct ecs_TaskDefinition *def,
+                         const struct ecs_PlacementConstraint_list *constraints,
+                         const struct ecs_PlacementStrategy_list *strategies,
+                         struct fl_placement *ret_placement)
 {
-    for (size_t i = 0; i < ports->n; i++)
-        if (ports->items[i] == port)
-            return true;
-    return false;
+    struct fl_filter_spec spec = {.attributes = &def->requiresAttributes};
+    bool distinct = false;
+    if (add_constraints(d, def, constraints, &spec, &distinct) < 0)
+        return -1;
+    struct fl_filter *filter = fl_filter_get(d, cluster, &spec);
+    if (!filter || check_strategies(d, strategies) < 0)
+        return -1;
+    *ret_placement = (struct fl_placement){
+        .requirement.distinct = distinct, .filter = filter, .strategies = *strategies};
+    return 0;
 }
 
-static bool ports_are_free(const struct fl_int_list *wanted, const struct fl_instance *instance)
+struct fl_instance *fl_placement_choose(struct fl_decision *d, struct fl_placement *placement,
+                                        struct fl_cluster *cluster)
 {
-    struct fl_task *task;
-    for (size_t i = 0; i < wanted->n; i++) {
-        if (has_port(&instance->rec->ports, wanted->items[i]))
-            return false;
-        RB_FOREACH (task, fl_held_tree, (struct fl_held_tree *)&instance->tasks)
-            if (has_port(&task->rec->ports, wanted->items[i]))
-                return false;
+    struct fl_index *index = cluster->index;
+    fl_index_settle(cluster);
+    if (!placement->view || placement->view_epoch != index->epoch) {
+        placement->view = fl_view_get(cluster, placement->filter, &placement->requirement,
+                                      &placement->strategies);
+        placement->view_epoch = index->epoch;
     }
-    return true;
+    return fl_view_choose(cluster, placement->view, &d->rand);
+}
+
+static struct fl_hindrance check_resources(const struct fl_placement *placement,
+                                           const struct fl_instance *instance)
+{
+    const struct fl_requirement *r = &placement->requirement;
+    int64_t cpu = instance->rec->cpu - instance->cpu_used;
+    int64_t memory = instance->rec->memory - instance->memory_used;
+    if (cpu < r->cpu)
+        return (struct fl_hindrance){.obstacle = FL_OBSTACLE_CPU, .lacks = r->cpu - cpu};
+    if (memory < r->memory)
+        return (struct fl_hindrance){.obstacle = FL_OBSTACLE_MEMORY, .lacks = r->memory - memory};
+    for (size_t i = 0; i < r->ports.n; i++)
+        if (fl_load_has_port(instance, r->ports.items[i]))
+            return (struct fl_hindrance){.obstacle = FL_OBSTACLE_PORTS,
+                                         .lacks = r->ports.items[i] / 2};
+    return (struct fl_hindrance){.obstacle = FL_OBSTACLE_NONE};
 }
 
 /* The group's tasks there, without those that are being stopped. */
-static size_t group_count(const struct fl_instance *instance, struct fl_str group)
+static uint32_t group_here(const struct fl_instance *instance, struct fl_str group)
 {
-    struct fl_task *task;
-    size_t count = 0;
-    RB_FOREACH (task, fl_held_tree, (struct fl_held_tree *)&instance->tasks)
-        count += task->rec->desired != REC_TaskStatus_STOPPED && fl_str_eq(task->rec->group, group);
-    return count;
-}
-
-static const char *attribute_reason(const struct ecs_Attribute_list *required,
-                                    const struct fl_instance *instance, struct fl_str *ret_detail)
-{
-    for (size_t i = 0; i < required->n; i++) {
-        const struct ecs_Attribute *attribute = &required->items[i];
-        struct fl_str value;
-        if (fl_instance_attribute(instance, attribute->name, &value) &&
-            (attribute->value.n == 0 || fl_str_eq(value, attribute->value)))
-            continue;
-        *ret_detail = attribute->name;
-        return "ATTRIBUTE";
-    }
-    return NULL;
-}
-
-const char *fl_placement_reason(const struct fl_placement *placement,
-                                const struct fl_instance *instance, struct fl_str *ret_detail)
-{
-    const struct fl_requirement *r = &placement->requirement;
-    const struct rec_Instance *rec = instance->rec;
-    *ret_detail = FL_STR("");
-    if (!instance->connected)
-        return "AGENT";
-    const char *reason = attribute_reason(&r->attributes, instance, ret_detail);
-    if (reason)
-        return reason;
-    for (size_t i = 0; i < placement->member_count; i++)
-        if (!fl_expression_matches(placement->members[i], instance))
-            return "MemberOf placement constraint unsatisfied.";
-    if (placement->distinct_instance && group_count(instance, r->group) > 0)
-        return "DistinctInstance placement constraint unsatisfied.";
-    if (rec->cpu - instance->cpu_used < r->cpu)
-        return "RESOURCE:CPU";
-    if (rec->memory - instance->memory_used < r->memory)
-        return "RESOURCE:MEMORY";
-    if (!ports_are_free(&r->ports, instance))
-        return "RESOURCE:PORTS";
-    return NULL;
-}
-
-static bool is_candidate(const struct fl_instance *instance)
-{
-    return fl_str_is(instance->rec->status, "ACTIVE");
-}
-
-/* How many of the group's tasks are where this instance's value of the field is. */
-static int64_t spread_score(const struct fl_cluster *cluster, const struct fl_instance *instance,
-                            struct fl_str field, struct fl_str group)
-{
-    struct fl_str name = fl_str_from(field, strlen("attribute:"));
-    struct fl_str mine, other;
-    struct fl_instance *at;
-    int64_t count = 0;
-    if (is_instance_field(field))
-        return (int64_t)group_count(instance, group);
-    if (!fl_instance_attribute(instance, name, &mine))
-        return INT64_MAX;
-    RB_FOREACH (at, fl_instance_tree, (struct fl_instance_tree *)&cluster->instances)
-        if (fl_instance_attribute(at, name, &other) && fl_str_eq(mine, other))
-            count += (int64_t)group_count(at, group);
-    return count;
-}
-
-/* Lower is better. */
-static int64_t score(struct fl_decision *d, const struct ecs_PlacementStrategy *s,
-                     const struct fl_placement *placement, const struct fl_cluster *cluster,
-                     const struct fl_instance *instance)
-{
-    switch (s->type) {
-    case ECS_PlacementStrategyType_random:
-        return (int64_t)(fl_rand_u64(&d->rand) >> 1);
-    case ECS_PlacementStrategyType_spread:
-        return spread_score(cluster, instance, s->field, placement->requirement.group);
-    case ECS_PlacementStrategyType_binpack:
-        return fl_str_case_eq(s->field, FL_STR("cpu"))
-                   ? instance->rec->cpu - instance->cpu_used
-                   : instance->rec->memory - instance->memory_used;
-    }
+    for (uint32_t i = 0; i < instance->group_count; i++)
+        if (fl_str_eq(instance->groups[i].group->name, group))
+            return instance->groups[i].count;
     return 0;
 }
 
-struct candidate {
-    struct fl_instance *instance;
-    int64_t scores[FL_MAX_STRATEGIES + 1];
-};
-
-static bool is_better(const struct candidate *a, const struct candidate *b, size_t count)
+struct fl_hindrance fl_placement_hindrance(const struct fl_placement *placement,
+                                           const struct fl_instance *instance)
 {
-    for (size_t i = 0; i < count; i++)
-        if (a->scores[i] != b->scores[i])
-            return a->scores[i] < b->scores[i];
-    return false;
+    const struct fl_requirement *r = &placement->requirement;
+    const struct fl_filter *filter = placement->filter;
+    if (!fl_str_is(instance->rec->status, "ACTIVE"))
+        return (struct fl_hindrance){.obstacle = FL_OBSTACLE_INACTIVE};
+    if (!instance->connected)
+        return (struct fl_hindrance){.obstacle = FL_OBSTACLE_AGENT};
+    const struct ecs_Attribute *missing = fl_filter_lacks(filter, instance);
+    if (missing)
+        return (struct fl_hindrance){.obstacle = FL_OBSTACLE_ATTRIBUTE, .what = missing->name};
+    int failed = fl_filter_fails(filter, instance);
+    if (failed >= 0)
+        return (struct fl_hindrance){.obstacle = FL_OBSTACLE_MEMBER_OF,
+                                     .what = filter->texts[failed]};
+    if (r->distinct && group_here(instance, r->group) > 0)
+        return (struct fl_hindrance){.obstacle = FL_OBSTACLE_DISTINCT};
+    return check_resources(placement, instance);
 }
 
-struct fl_instance *fl_placement_choose(struct fl_decision *d, const struct fl_placement *placement,
-                                        const struct fl_cluster *cluster)
+const char *fl_placement_reason(enum fl_obstacle obstacle)
 {
-    size_t count = placement->strategies.n;
-    struct candidate best = {0};
-    struct fl_instance *at;
-    struct fl_str detail;
-    RB_FOREACH (at, fl_instance_tree, (struct fl_instance_tree *)&cluster->instances) {
-        if (!is_candidate(at) || fl_placement_reason(placement, at, &detail))
-            continue;
-        struct candidate candidate = {.instance = at};
-        for (size_t i = 0; i < count; i++)
-            candidate.scores[i] = score(d, &placement->strategies.items[i], placement, cluster, at);
-        candidate.scores[count] = (int64_t)(fl_rand_u64(&d->rand) >> 1);
-        if (!best.instance || is_better(&candidate, &best, count + 1))
-            best = candidate;
+    static const char *const reasons[] = {
+        [FL_OBSTACLE_NONE] = "",
+        [FL_OBSTACLE_INACTIVE] = "INACTIVE",
+        [FL_OBSTACLE_AGENT] = "AGENT",
+        [FL_OBSTACLE_ATTRIBUTE] = "ATTRIBUTE",
+        [FL_OBSTACLE_MEMBER_OF] = "MemberOf placement constraint unsatisfied.",
+        [FL_OBSTACLE_DISTINCT] = "DistinctInstance placement constraint unsatisfied.",
+        [FL_OBSTACLE_CPU] = "RESOURCE:CPU",
+        [FL_OBSTACLE_MEMORY] = "RESOURCE:MEMORY",
+        [FL_OBSTACLE_PORTS] = "RESOURCE:PORTS",
+    };
+    return reasons[obstacle];
+}
+
+/* What is missing, where it is more than the reason says. */
+static struct fl_str detail(struct fl_decision *d, const struct fl_placement *placement,
+                            const struct fl_instance *instance, struct fl_hindrance h)
+{
+    const struct fl_requirement *r = &placement->requirement;
+    const struct rec_Instance *rec = instance->rec;
+    switch (h.obstacle) {
+    case FL_OBSTACLE_ATTRIBUTE:
+    case FL_OBSTACLE_MEMBER_OF:
+        return fl_str_dup(d->arena, h.what);
+    case FL_OBSTACLE_CPU:
+        return fl_str_printf(d->arena, "%lld CPU units are needed, %lld of %d are free",
+                             (long long)r->cpu, (long long)(rec->cpu - instance->cpu_used),
+                             rec->cpu);
+    case FL_OBSTACLE_MEMORY:
+        return fl_str_printf(d->arena, "%lld MiB are needed, %lld of %d are free",
+                             (long long)r->memory, (long long)(rec->memory - instance->memory_used),
+                             rec->memory);
+    case FL_OBSTACLE_PORTS:
+        return fl_str_printf(d->arena, "host port %lld is taken", (long long)h.lacks);
+    case FL_OBSTACLE_NONE:
+    case FL_OBSTACLE_INACTIVE:
+    case FL_OBSTACLE_AGENT:
+    case FL_OBSTACLE_DISTINCT:
+        break;
     }
-    return best.instance;
+    return FL_STR("");
+}
+
+void fl_placement_fail(struct fl_decision *d, const struct fl_placement *placement,
+                       const struct fl_instance *instance, struct fl_hindrance hindrance,
+                       struct ecs_Failure *ret_failure)
+{
+    struct fl_str text = detail(d, placement, instance, hindrance);
+    bool is_ecs = hindrance.obstacle == FL_OBSTACLE_ATTRIBUTE;
+    FL_SET(ret_failure, ecs_Failure, arn, fl_instance_arn(d, instance->rec));
+    FL_SET(ret_failure, ecs_Failure, reason, fl_str_of(fl_placement_reason(hindrance.obstacle)));
+    if (text.n && (is_ecs || !d->core->strict))
+        FL_SET(ret_failure, ecs_Failure, detail, text);
 }
 
 void fl_placement_explain(struct fl_decision *d, const struct fl_placement *placement,
-                          const struct fl_cluster *cluster, struct ecs_Failure_list *failures)
+                          struct fl_cluster *cluster, struct ecs_Failure_list *failures)
 {
     struct fl_instance *at;
-    struct fl_str detail;
     failures->items = fl_arena_new_array(d->arena, struct ecs_Failure, FL_MAX_FAILURES);
-    RB_FOREACH (at, fl_instance_tree, (struct fl_instance_tree *)&cluster->instances) {
-        if (!is_candidate(at) || failures->n == FL_MAX_FAILURES)
+    RB_FOREACH (at, fl_instance_tree, &cluster->instances) {
+        struct fl_hindrance h = fl_placement_hindrance(placement, at);
+        if (h.obstacle == FL_OBSTACLE_NONE || h.obstacle == FL_OBSTACLE_INACTIVE)
             continue;
-        const char *reason = fl_placement_reason(placement, at, &detail);
-        if (!reason)
-            continue;
-        struct ecs_Failure *failure = &failures->items[failures->n++];
-        FL_SET(failure, ecs_Failure, arn, fl_instance_arn(d, at->rec));
-        FL_SET(failure, ecs_Failure, reason, fl_str_of(reason));
-        if (detail.n)
-            FL_SET(failure, ecs_Failure, detail, detail);
+        if (failures->n == FL_MAX_FAILURES)
+            break;
+        fl_placement_fail(d, placement, at, h, &failures->items[failures->n++]);
     }
 }

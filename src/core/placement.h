@@ -2,43 +2,58 @@
  * Private to core. */
 #pragma once
 
-#include "core/decide.h"
-#include "core/expression.h"
+#include "core/view.h"
 
-enum { FL_MAX_CONSTRAINTS = 10, FL_MAX_STRATEGIES = 5, FL_MAX_FAILURES = 100 };
+enum { FL_MAX_FAILURES = 100 };
 
-/* What a task asks of an instance. */
-struct fl_requirement {
-    int64_t cpu;
-    int64_t memory;
-    struct fl_int_list ports; /* static host ports: port * 2 + udp */
-    struct ecs_Attribute_list attributes;
-    struct fl_str group; /* for distinctInstance and spread */
-};
-
+/* Good for one cluster. The requirement may be filled in until the first choice. */
 struct fl_placement {
     struct fl_requirement requirement;
-    bool distinct_instance;
-    struct fl_expression *members[FL_MAX_CONSTRAINTS]; /* memberOf */
-    size_t member_count;
+    struct fl_filter *filter;
     struct ecs_PlacementStrategy_list strategies;
+    struct fl_view *view; /* of the index's epoch; NULL: not looked for yet */
+    uint64_t view_epoch;
 };
 
 /* Compiles constraints (the definition's and the call's) and checks strategies. 0 or refused. */
-int fl_placement_prepare(struct fl_decision *d, const struct ecs_TaskDefinition *def,
+int fl_placement_prepare(struct fl_decision *d, struct fl_cluster *cluster,
+                         const struct ecs_TaskDefinition *def,
                          const struct ecs_PlacementConstraint_list *constraints,
                          const struct ecs_PlacementStrategy_list *strategies,
                          struct fl_placement *ret_placement);
 
 /* The instance for one more task, or NULL. Reads the state as it is, so the tasks that were put
  * before count. */
-struct fl_instance *fl_placement_choose(struct fl_decision *d, const struct fl_placement *placement,
-                                        const struct fl_cluster *cluster);
+struct fl_instance *fl_placement_choose(struct fl_decision *d, struct fl_placement *placement,
+                                        struct fl_cluster *cluster);
 
-/* Why this instance does not take the task: ECS's reason, and a detail; NULL if it does. */
-const char *fl_placement_reason(const struct fl_placement *placement,
-                                const struct fl_instance *instance, struct fl_str *ret_detail);
+/* What keeps an instance from taking a task, in the order in which it is looked at. */
+enum fl_obstacle {
+    FL_OBSTACLE_NONE,
+    FL_OBSTACLE_INACTIVE,
+    FL_OBSTACLE_AGENT,
+    FL_OBSTACLE_ATTRIBUTE,
+    FL_OBSTACLE_MEMBER_OF,
+    FL_OBSTACLE_DISTINCT,
+    FL_OBSTACLE_CPU,
+    FL_OBSTACLE_MEMORY,
+    FL_OBSTACLE_PORTS,
+};
+struct fl_hindrance {
+    enum fl_obstacle obstacle;
+    struct fl_str what; /* the attribute or expression; in the placement's filter */
+    int64_t lacks;      /* CPU units or MiB; the number of the port */
+};
+struct fl_hindrance fl_placement_hindrance(const struct fl_placement *placement,
+                                           const struct fl_instance *instance);
+/* ECS's word for it. */
+const char *fl_placement_reason(enum fl_obstacle obstacle);
+/* A failure of RunTask or StartTask: ECS's reason, and what is missing in our words
+ * (of which ECS, and we when strict, tell the attribute only). */
+void fl_placement_fail(struct fl_decision *d, const struct fl_placement *placement,
+                       const struct fl_instance *instance, struct fl_hindrance hindrance,
+                       struct ecs_Failure *ret_failure);
 
 /* Appends one failure per instance that cannot take the task, at most FL_MAX_FAILURES in all. */
 void fl_placement_explain(struct fl_decision *d, const struct fl_placement *placement,
-                          const struct fl_cluster *cluster, struct ecs_Failure_list *failures);
+                          struct fl_cluster *cluster, struct ecs_Failure_list *failures);

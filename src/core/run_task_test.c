@@ -232,15 +232,18 @@ static void a_failure_says_why_for_each_instance(FL_UNUSED void **state)
     static const struct {
         const char *request, *reason, *detail;
     } rows[] = {
-        {"{'taskDefinition':'bigcpu'}", "RESOURCE:CPU", NULL},
-        {"{'taskDefinition':'bigmem'}", "RESOURCE:MEMORY", NULL},
-        {"{'taskDefinition':'ssh'}", "RESOURCE:PORTS", NULL},
+        {"{'taskDefinition':'bigcpu'}", "RESOURCE:CPU",
+         "1025 CPU units are needed, 1024 of 1024 are free"},
+        {"{'taskDefinition':'bigmem'}", "RESOURCE:MEMORY",
+         "1001 MiB are needed, 1000 of 1000 are free"},
+        {"{'taskDefinition':'ssh'}", "RESOURCE:PORTS", "host port 22 is taken"},
         {"{'taskDefinition':'role'}", "ATTRIBUTE", "com.amazonaws.ecs.capability.task-iam-role"},
         {"{'taskDefinition':'web','placementConstraints':[{'type':'memberOf','expression':"
          "'attribute:rack == r2'}]}",
-         "MemberOf placement constraint unsatisfied.", NULL},
+         "MemberOf placement constraint unsatisfied.", "attribute:rack == r2"},
         {"{'taskDefinition':'arm'}", "ATTRIBUTE", "ecs.cpu-architecture"},
-        {"{'taskDefinition':'picky'}", "MemberOf placement constraint unsatisfied.", NULL},
+        {"{'taskDefinition':'picky'}", "MemberOf placement constraint unsatisfied.",
+         "attribute:gpu exists"},
     };
     fix_ok(f, "RegisterTaskDefinition",
            "{'family':'arm','runtimePlatform':{'cpuArchitecture':'ARM64'},'containerDefinitions':"
@@ -260,8 +263,7 @@ static void a_failure_says_why_for_each_instance(FL_UNUSED void **state)
         assert_int_equal(fix_size(f, "tasks"), 0);
         assert_int_equal(fix_size(f, "failures"), 1);
         assert_string_equal(fix_text(f, "failures.0.reason"), rows[i].reason);
-        assert_string_equal(fix_text(f, "failures.0.detail"),
-                            rows[i].detail ? rows[i].detail : "(none)");
+        assert_string_equal(fix_text(f, "failures.0.detail"), rows[i].detail);
         assert_string_equal(fix_id(fix_text(f, "failures.0.arn")), instance);
         assert_int_equal(f->records_put, 0);
     }

@@ -1,6 +1,9 @@
 /* Applying records, and finding things. */
 #include "core/state.h"
 
+#include "core/index.h"
+#include "core/task_record.h"
+
 int fl_cluster_order(const struct fl_cluster *a, const struct fl_cluster *b)
 {
     return fl_str_cmp(a->rec->name, b->rec->name);
@@ -149,6 +152,12 @@ struct fl_definition *fl_state_latest_active(const struct fl_core *core, struct 
     return NULL;
 }
 
+/* A copy that stays where it is; owned by the caller. */
+static struct fl_str keep(struct fl_str text)
+{
+    return (struct fl_str){fl_strndup(text.p ? text.p : "", text.n), text.n};
+}
+
 static void apply_cluster(struct fl_core *core, const struct rec_Cluster *rec)
 {
     struct fl_cluster *cluster = fl_state_cluster(core, rec->name);
@@ -160,8 +169,12 @@ static void apply_cluster(struct fl_core *core, const struct rec_Cluster *rec)
     }
     cluster = fl_calloc(1, sizeof(*cluster));
     cluster->rec = clone;
+    cluster->name = keep(clone->name);
     RB_INIT(&cluster->tasks);
     RB_INIT(&cluster->instances);
+    RB_INIT(&cluster->groups);
+    RB_INIT(&cluster->digests);
+    cluster->index = fl_index_new();
     (void)RB_INSERT(fl_cluster_tree, &core->clusters, cluster);
     core->counts.clusters++;
 }
@@ -171,24 +184,40 @@ static bool is_registered(const struct rec_Instance *rec)
     return !fl_str_is(rec->status, "INACTIVE");
 }
 
+static void open_or_close(struct fl_instance *instance)
+{
+    instance->is_open = instance->connected && fl_str_is(instance->rec->status, "ACTIVE");
+}
+
 static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)
 {
     struct fl_cluster *cluster = fl_state_cluster(core, rec->cluster);
     FL_ASSERT(cluster);
     struct fl_instance *instance = fl_state_instance(cluster, rec->id);
     struct rec_Instance *clone = fl_shape_clone(&rec_shape_Instance, rec);
-    if (instance) {
+    bool is_new = !instance;
+    if (!is_new) {
         cluster->active_instances -= is_registered(instance->rec);
+        fl_load_remove_ports(instance, &instance->rec->ports);
         free(instance->rec);
         instance->rec = clone;
     } else {
         instance = fl_calloc(1, sizeof(*instance));
         instance->rec = clone;
+        instance->id = keep(clone->id);
         instance->cluster = cluster;
         RB_INIT(&instance->tasks);
         (void)RB_INSERT(fl_instance_tree, &cluster->instances, instance);
         core->counts.instances++;
     }
+    instance->cpu = clone->cpu;
+    instance->memory = clone->memory;
+    fl_load_add_ports(instance, &clone->ports);
+    open_or_close(instance);
+    if (is_new)
+        fl_index_add(cluster->index, instance);
+    else
+        fl_index_alter(cluster->index, instance);
     cluster->active_instances += is_registered(instance->rec);
 }
 
@@ -200,12 +229,12 @@ static void apply_definition(struct fl_core *core, const struct rec_TaskDefiniti
     bool is_new = !definition;
     if (is_new) {
         definition = fl_calloc(1, sizeof(*definition));
+        definition->family = keep(clone->definition->family);
         core->counts.definitions++;
     } else {
         free(definition->rec);
     }
     definition->rec = clone;
-    definition->family = clone->definition->family;
     definition->revision = clone->definition->revision;
     if (is_new)
         (void)RB_INSERT(fl_definition_tree, &core->definitions, definition);
@@ -223,47 +252,73 @@ static void count_task(struct fl_task *task, int sign)
         return;
     instance->running_count += (size_t)(sign * is_running);
     instance->pending_count += (size_t)(sign * is_pending);
-    instance->cpu_used += sign * task->rec->cpu;
-    instance->memory_used += sign * task->rec->memory;
     if (sign > 0)
         (void)RB_INSERT(fl_held_tree, &instance->tasks, task);
     else
         (void)RB_REMOVE(fl_held_tree, &instance->tasks, task);
-    FL_ASSERT(instance->cpu_used >= 0 && instance->memory_used >= 0);
+    struct fl_share share = {
+        .cpu = task->rec->cpu,
+        .memory = task->rec->memory,
+        .ports = &task->rec->ports,
+        .group = task->group,
+        .is_counted = task->rec->desired != REC_TaskStatus_STOPPED,
+    };
+    fl_load_change(instance, &share, sign);
+    fl_index_touch(task->cluster->index, instance);
 }
 
 static void release_task(struct fl_task *task)
 {
-    if (task->holds)
-        count_task(task, -1);
+    if (!task->holds)
+        return;
+    count_task(task, -1);
+    fl_group_release(task->cluster, task->group);
+    task->group = NULL;
     task->holds = false;
 }
 
+/* A task that has no client token needs no room in the tree of tokens. */
+static struct fl_task *new_task(struct fl_core *core, struct fl_cluster *cluster,
+                                struct rec_Task *rec)
+{
+    bool has_token = rec->clientToken.n > 0;
+    struct fl_task *task =
+        fl_calloc(1, has_token ? sizeof(*task) : offsetof(struct fl_task, by_token));
+    task->rec = rec;
+    task->cluster = cluster;
+    (void)RB_INSERT(fl_task_tree, &cluster->tasks, task);
+    if (has_token)
+        (void)RB_INSERT(fl_token_tree, &core->tokens, task);
+    core->counts.tasks++;
+    return task;
+}
+
+/* The new record takes its shares before the old one gives its own back: they may be the same. */
 static void apply_task(struct fl_core *core, const struct rec_Task *rec)
 {
     struct fl_cluster *cluster = fl_state_cluster(core, rec->cluster);
     FL_ASSERT(cluster);
+    bool holds = rec->status != REC_TaskStatus_STOPPED;
     struct fl_task *task = fl_state_task(cluster, rec->id);
-    struct rec_Task *clone = fl_shape_clone(&rec_shape_Task, rec);
+    struct fl_definition *definition = fl_state_definition(core, rec->family, rec->revision);
+    struct fl_instance *instance =
+        FL_HAS(rec, rec_Task, instance) ? fl_state_instance(cluster, rec->instance) : NULL;
+    struct fl_group *group = holds ? fl_group_use(cluster, rec->group) : NULL;
+    struct fl_task_context context = {cluster, instance, definition, group};
+    struct rec_Task *kept = fl_task_record_keep(&context, rec);
     if (task) {
-        FL_ASSERT(task->rec->status <= rec->status && !task->is_stopped);
+        FL_ASSERT(task->rec->status <= kept->status && !task->is_stopped);
         release_task(task);
-        free(task->rec);
-        task->rec = clone;
+        fl_task_record_drop(cluster, FL_TAKE_PTR(task->rec));
+        task->rec = kept;
     } else {
-        task = fl_calloc(1, sizeof(*task));
-        task->rec = clone;
-        task->cluster = cluster;
-        (void)RB_INSERT(fl_task_tree, &cluster->tasks, task);
-        if (clone->clientToken.n)
-            (void)RB_INSERT(fl_token_tree, &core->tokens, task);
-        core->counts.tasks++;
+        task = new_task(core, cluster, kept);
     }
-    task->definition = fl_state_definition(core, clone->family, clone->revision);
-    task->instance =
-        FL_HAS(clone, rec_Task, instance) ? fl_state_instance(cluster, clone->instance) : NULL;
-    if (clone->status != REC_TaskStatus_STOPPED) {
-        task->holds = true;
+    task->definition = definition;
+    task->instance = instance;
+    task->group = group;
+    task->holds = holds;
+    if (holds) {
         count_task(task, 1);
     } else if (!task->is_stopped) {
         task->is_stopped = true;
@@ -301,7 +356,7 @@ void fl_state_forget_task(struct fl_core *core, struct fl_task *task)
         (void)RB_REMOVE(fl_token_tree, &core->tokens, task);
     (void)RB_REMOVE(fl_task_tree, &task->cluster->tasks, task);
     core->counts.tasks--;
-    free(task->rec);
+    fl_task_record_drop(task->cluster, task->rec);
     free(task);
 }
 
@@ -309,6 +364,8 @@ void fl_state_connect(struct fl_instance *instance, bool connected, uint64_t ses
 {
     instance->connected = connected;
     instance->session = session;
+    open_or_close(instance);
+    fl_index_alter(instance->cluster->index, instance);
 }
 
 static void free_cluster(struct fl_core *core, struct fl_cluster *cluster)
@@ -317,13 +374,17 @@ static void free_cluster(struct fl_core *core, struct fl_cluster *cluster)
     struct fl_instance *instance, *next_instance;
     RB_FOREACH_SAFE (task, fl_task_tree, &cluster->tasks, next_task)
         fl_state_forget_task(core, task);
+    fl_index_free(cluster);
     RB_FOREACH_SAFE (instance, fl_instance_tree, &cluster->instances, next_instance) {
         (void)RB_REMOVE(fl_instance_tree, &cluster->instances, instance);
         free(instance->rec);
+        free((char *)instance->id.p);
+        fl_load_free(instance);
         free(instance);
     }
     (void)RB_REMOVE(fl_cluster_tree, &core->clusters, cluster);
     free(cluster->rec);
+    free((char *)cluster->name.p);
     free(cluster);
 }
 
@@ -336,6 +397,7 @@ void fl_state_free(struct fl_core *core)
     RB_FOREACH_SAFE (definition, fl_definition_tree, &core->definitions, next_definition) {
         (void)RB_REMOVE(fl_definition_tree, &core->definitions, definition);
         free(definition->rec);
+        free((char *)definition->family.p);
         free(definition);
     }
 }

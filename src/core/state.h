@@ -4,38 +4,59 @@
  * is derived from records (or, for `connected`, from sessions) and never written elsewhere. */
 #pragma once
 
+#include <bsd/sys/queue.h>
 #include <bsd/sys/tree.h>
 
 #include "core/core.h"
+#include "core/load.h"
 #include "shapes/ecs_shapes.h"
 #include "shapes/rec_shapes.h"
 
 struct fl_task {
     RB_ENTRY(fl_task) by_id;
-    RB_ENTRY(fl_task) on_instance; /* while it holds resources there */
-    RB_ENTRY(fl_task) by_stop;     /* once stopped: in order of stopping */
-    RB_ENTRY(fl_task) by_token;    /* if it was made with a client token */
+    union {
+        RB_ENTRY(fl_task) on_instance; /* while it holds resources there */
+        RB_ENTRY(fl_task) by_stop;     /* once stopped: in order of stopping */
+    };
     struct rec_Task *rec;
     struct fl_cluster *cluster;
     struct fl_instance *instance; /* NULL: not placed */
     struct fl_definition *definition;
-    bool holds; /* counted in its instance's and cluster's sums */
+    struct fl_group *group; /* while it holds */
+    bool holds;             /* counted in its instance's and cluster's sums */
     bool is_stopped;
+    /* Only in a task that was made with a client token; in others not even the memory. */
+    RB_ENTRY(fl_task) by_token;
 };
 
 /* In order of creation: the order must follow from the records, not from what happened when. */
 RB_HEAD(fl_held_tree, fl_task);
 
+/* What placement looks at comes first and lies together. */
 struct fl_instance {
-    RB_ENTRY(fl_instance) by_id;
-    struct rec_Instance *rec;
-    struct fl_cluster *cluster;
-    struct fl_held_tree tasks; /* the ones that hold resources */
+    int32_t cpu; /* of its record: what there is in all */
+    int32_t memory;
     int64_t cpu_used;
     int64_t memory_used;
+    /* index.h */
+    TAILQ_ENTRY(fl_instance) by_change;
+    uint64_t changed; /* the index's clock at the last change of any kind */
+    uint64_t altered; /* at the last one of its record or session */
+    uint32_t seat;
+    bool is_open; /* may be given tasks: connected and ACTIVE */
+    bool connected;
+    /* load.h */
+    uint32_t group_count, group_cap, port_count;
+    struct fl_group_count *groups;
+    int32_t *ports;
+
+    RB_ENTRY(fl_instance) by_id;
+    struct rec_Instance *rec;
+    struct fl_str id; /* as in the record, but never moving: tasks' records point to it */
+    struct fl_cluster *cluster;
+    struct fl_held_tree tasks; /* the ones that hold resources */
     size_t running_count;
     size_t pending_count;
-    bool connected;
     uint64_t session;
 };
 
@@ -45,8 +66,12 @@ RB_HEAD(fl_instance_tree, fl_instance);
 struct fl_cluster {
     RB_ENTRY(fl_cluster) by_name;
     struct rec_Cluster *rec;
+    struct fl_str name; /* as an instance's id */
     struct fl_task_tree tasks;
     struct fl_instance_tree instances;
+    struct fl_group_tree groups;
+    struct fl_group_tree digests;
+    struct fl_index *index;
     size_t running_count;
     size_t pending_count;
     size_t active_instances;
@@ -55,7 +80,7 @@ struct fl_cluster {
 struct fl_definition {
     RB_ENTRY(fl_definition) by_name; /* family, then revision */
     struct rec_TaskDefinition *rec;
-    struct fl_str family; /* of rec */
+    struct fl_str family; /* as an instance's id */
     int32_t revision;
 };
 

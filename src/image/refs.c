@@ -53,12 +53,11 @@ static int make_repository(struct fl_image_store *store, struct fl_str repositor
     struct dir_name name;
     if (!encode_repository(repository, &name))
         return -EINVAL;
-    if (mkdirat(store->refs_fd, name.z, 0700) == 0) {
-        if (fsync(store->refs_fd) < 0)
-            return -errno;
-    } else if (errno != EEXIST) {
+    if (mkdirat(store->refs_fd, name.z, 0700) < 0 && errno != EEXIST)
         return -errno;
-    }
+    /* Who made it, if it is there, may have ended before this. */
+    if (fsync(store->refs_fd) < 0)
+        return -errno;
     return open_repository(store, repository);
 }
 
@@ -214,7 +213,8 @@ static int remove_repository(struct fl_image_store *store, struct fl_str reposit
         return -ENOENT;
     if (!encode_repository(repository, &name))
         return -EINVAL;
-    return fl_fs_remove_tree(store->refs_fd, name.z);
+    int rc = fl_fs_remove_tree(store->refs_fd, name.z);
+    return rc == 0 && fsync(store->refs_fd) < 0 ? -errno : rc;
 }
 
 int fl_image_store_remove_ref(struct fl_image_store *store, struct fl_str repository,
@@ -231,7 +231,8 @@ int fl_image_store_remove_ref(struct fl_image_store *store, struct fl_str reposi
         return -EINVAL;
     memcpy(tag_z, tag.p, tag.n);
     tag_z[tag.n] = '\0';
-    if (unlinkat(dir, tag_z, 0) < 0)
+    /* Synced, so that it does not come back when its blobs have been collected. */
+    if (unlinkat(dir, tag_z, 0) < 0 || fsync(dir) < 0)
         return -errno;
     /* The repository goes with its last tag. */
     if (unlinkat(store->refs_fd, name.z, AT_REMOVEDIR) < 0 && errno != ENOTEMPTY)

@@ -51,7 +51,7 @@ static void sweep_tmp(int tmp_fd)
 
 static int open_dirs(struct fl_image_store *store, const char *path, bool create)
 {
-    int rc = create ? fl_fs_mkdirs(path, 0700) : 0;
+    int rc = create ? fl_fs_mkdirs_synced(path, 0700) : 0;
     if (rc < 0)
         return rc;
     int root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -62,7 +62,10 @@ static int open_dirs(struct fl_image_store *store, const char *path, bool create
     store->blobs_fd = blobs < 0 ? blobs : open_dir(blobs, "sha256", create);
     store->refs_fd = open_dir(root, "refs", create);
     store->tmp_fd = open_dir(root, "tmp", create);
-    return FL_MIN(0, FL_MIN(store->blobs_fd, FL_MIN(store->refs_fd, store->tmp_fd)));
+    rc = FL_MIN(0, FL_MIN(store->blobs_fd, FL_MIN(store->refs_fd, store->tmp_fd)));
+    if (rc == 0 && create && (fsync(blobs) < 0 || fsync(root) < 0))
+        rc = -errno;
+    return rc;
 }
 
 int fl_image_store_open(struct fl_str dir, bool create, struct fl_image_store **ret_store,
@@ -193,8 +196,11 @@ static int publish(struct fl_blob_writer *writer, const struct fl_digest *digest
 {
     struct fl_image_store *store = writer->store;
     if (fl_image_store_has(store, digest, NULL)) {
-        /* Its age is renewed, so that nobody collects it before a reference leads to it. */
+        /* Its age is renewed, so that nobody collects it before a reference leads to it; and who
+         * put it there may have ended before its name was on the disk. */
         (void)utimensat(store->blobs_fd, digest->hex, NULL, AT_SYMLINK_NOFOLLOW);
+        if (fsync(store->blobs_fd) < 0)
+            return -errno;
         return unlinkat(store->tmp_fd, writer->name, 0) < 0 ? -errno : 1;
     }
     if (fsync(writer->fd) < 0 ||

@@ -8,6 +8,7 @@
 #include "wire/json.h"
 
 static const char agent_target[] = "Fairlead_20261120.ShipLogs";
+static const char explain_target[] = "Fairlead_20261120.Explain";
 
 /* One request on its way. */
 struct call {
@@ -181,6 +182,32 @@ static void call_ecs(struct call *call, int operation)
     fl_engine_step(call->api->engine, &event);
 }
 
+/* {"cluster"?, "task" | "taskDefinition"}: why there is no place for it. */
+static void call_explain(struct call *call)
+{
+    struct fl_http_exchange *exchange = call->exchange;
+    struct fl_err err;
+    if (call->role == FL_ROLE_AGENT) {
+        deny(call, "ecs", FL_STR("Explain"));
+        return;
+    }
+    FL_CLEANUP_JSON json_t *json =
+        fl_json_parse(exchange->body.n ? exchange->body : FL_STR("{}"), &err);
+    if (!json_is_object(json)) {
+        refuse(exchange, 400, FL_STR("SerializationException"),
+               json ? FL_STR("The request must be an object.") : fl_str_of(err.text));
+        return;
+    }
+    struct fl_core_event event = {
+        .kind = FL_CORE_EVENT_EXPLAIN,
+        .request_id = (uint64_t)(uintptr_t)exchange,
+        .cluster = fl_json_str(json_object_get(json, "cluster")),
+        .task = fl_json_str(json_object_get(json, "task")),
+        .definition = fl_json_str(json_object_get(json, "taskDefinition")),
+    };
+    fl_engine_step(call->api->engine, &event);
+}
+
 static void logs_replied(void *context, unsigned status, struct fl_str code, struct fl_str body)
 {
     struct fl_http_exchange *exchange = context;
@@ -228,6 +255,10 @@ static void dispatch(struct call *call)
     if (fl_str_is(target, agent_target)) {
         fl_logs_ship(call->api->logs, call->exchange->body, call->exchange->arena,
                      fl_clock_wall_ms(), logs_replied, call->exchange);
+        return;
+    }
+    if (fl_str_is(target, explain_target) && fl_str_is(call->service, "ecs")) {
+        call_explain(call);
         return;
     }
     (void)fl_str_split(&name, '.', &prefix);

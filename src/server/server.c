@@ -3,9 +3,9 @@
 
 #include <signal.h>
 #include <stdio.h>
-#include <sys/resource.h>
 
 #include "base/log.h"
+#include "base/program.h"
 #include "server/api.h"
 
 enum { MAX_CONNECTIONS = 4096, RESERVED_DESCRIPTORS = 128 };
@@ -94,15 +94,9 @@ static int open_core(struct server *server, const struct fl_server_config *confi
 /* As many as descriptors allow; of those we take all that we may have. */
 static unsigned connection_limit(void)
 {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return MAX_CONNECTIONS / 8;
-    rlim_t own = limit.rlim_cur;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
-        own = limit.rlim_cur;
-    own -= FL_MIN(own / 2, (rlim_t)RESERVED_DESCRIPTORS);
-    return (unsigned)FL_MIN(own, (rlim_t)MAX_CONNECTIONS);
+    uint64_t own = fl_program_raise_descriptor_limit();
+    own -= FL_MIN(own / 2, (uint64_t)RESERVED_DESCRIPTORS);
+    return (unsigned)FL_MIN(own, (uint64_t)MAX_CONNECTIONS);
 }
 
 static int open_server(struct server *server, const struct fl_server_config *config,

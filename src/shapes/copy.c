@@ -21,7 +21,7 @@ static size_t measure_value(const struct fl_type *type, const void *at, bool is_
 static size_t measure_string(const void *at)
 {
     const struct fl_str *s = at;
-    return rounded(s->n + 1);
+    return s->n ? rounded(s->n + 1) : 0;
 }
 
 static size_t measure_list(const struct fl_type *type, const void *at)
@@ -102,9 +102,12 @@ static void copy_value(struct target *target, const struct fl_type *type, const 
 static void copy_string(struct target *target, const void *at, void *to)
 {
     const struct fl_str *s = at;
+    if (s->n == 0) {
+        *(struct fl_str *)to = FL_STR("");
+        return;
+    }
     char *bytes = take(target, s->n + 1);
-    if (s->n)
-        memcpy(bytes, s->p, s->n);
+    memcpy(bytes, s->p, s->n);
     bytes[s->n] = '\0';
     *(struct fl_str *)to = (struct fl_str){bytes, s->n};
 }

@@ -41,6 +41,34 @@ static int create(const char *path, struct fl_err *err)
     return 0;
 }
 
+/* Writes a file's bytes over themselves and syncs them. */
+static int rewrite(int fd)
+{
+    char chunk[65536];
+    ssize_t got;
+    for (off_t at = 0; (got = pread(fd, chunk, sizeof(chunk), at)) > 0; at += got) {
+        ssize_t put = pwrite(fd, chunk, (size_t)got, at);
+        if (put != got)
+            return put < 0 ? -errno : -ENOSPC;
+    }
+    return got < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+/* What a dead process left in its log may be in the page cache alone: it was killed before its
+ * sync, or the sync failed, and then the kernel takes the pages for clean and no later sync writes
+ * them. SQLite would believe what it reads there and append to it. So it is made true first. */
+static int settle_log(const char *path, const char *suffix, struct fl_err *err)
+{
+    char name[4096];
+    if ((size_t)snprintf(name, sizeof(name), "%s%s", path, suffix) >= sizeof(name))
+        return fl_err_set(err, -ENAMETOOLONG, "the store's path %.64s… is too long", path);
+    FL_CLEANUP_FD int fd = open(name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 && errno == ENOENT)
+        return 0;
+    int status = fd < 0 ? -errno : rewrite(fd);
+    return status < 0 ? fl_err_errno(err, status, "cannot settle %s", name) : 0;
+}
+
 static int sync_directory(const char *path, struct fl_err *err)
 {
     char name[4096];
@@ -130,6 +158,10 @@ int fl_db_open(const char *path, const struct fl_db_format *format, struct fl_db
     int status = lock(path, &db.lock_fd, err);
     if (status == 0)
         status = create(path, err);
+    if (status == 0)
+        status = settle_log(path, "-wal", err);
+    if (status == 0)
+        status = settle_log(path, "-journal", err);
     if (status == 0)
         status = open_sqlite(&db, path, format, err);
     if (status == 0)

@@ -37,7 +37,7 @@ static const struct fl_db_format format = {
  * ends and the next one reads what is true. */
 static _Noreturn void stop_process(struct sqlite_store *store)
 {
-    fl_log_error("the store failed and the server stops: %s", sqlite3_errmsg(store->db.sqlite));
+    fl_log_error("the store failed and this process stops: %s", sqlite3_errmsg(store->db.sqlite));
     _exit(FL_STORE_EXIT);
 }
 

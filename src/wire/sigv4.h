@@ -65,7 +65,8 @@ struct fl_sigv4_result {
 typedef bool (*fl_sigv4_lookup)(void *context, struct fl_str access_key_id,
                                 struct fl_credentials *ret_key);
 
-/* Derived signing keys are kept here (goal: ≤ 4 µs a verification), bounded; owned by the caller. */
+/* Derived signing keys are kept here (goal: ≤ 4 µs a verification), bounded; owned by the caller.
+ */
 struct fl_sigv4_cache;
 struct fl_sigv4_cache *fl_sigv4_cache_new(void);
 void fl_sigv4_cache_free(struct fl_sigv4_cache *cache);

@@ -1,5 +1,7 @@
 """Goal: tasks land where ECS would put them, or the answer says why not. Method: hosts that exist on
 the wire only, in clusters of their own."""
+import json
+
 import botocore.exceptions
 import cluster as clusters
 import pytest
@@ -193,3 +195,51 @@ def test_a_bad_expression_is_refused(cluster, hosts):
             {"type": "memberOf", "expression": "attribute:stack === ("}])
     assert refused.value.response["Error"]["Code"] in ("InvalidParameterException",
                                                        "ClientException")
+
+
+def test_groups_attract_and_repel(cluster, hosts):
+    a, b = hosts("a"), hosts("b")
+    arn = definition(cluster, cpu=16, memory=16)
+    home = places(run(cluster, hosts, arn, group="database"))[0]
+    other = b.arn if home == a.arn else a.arn
+    for expression, where in (("task:group == database", home),
+                              ("not(task:group == database)", other),
+                              ("task:group in [database, cache]", home)):
+        answer = run(cluster, hosts, arn, group="g", placementConstraints=[
+            {"type": "memberOf", "expression": expression}])
+        assert places(answer) == [where], expression
+    listed = cluster.ecs.list_container_instances(
+        cluster=hosts.cluster, filter="task:group == database and registeredAt > 2020-01-01")
+    assert listed["containerInstanceArns"] == [home]
+
+
+def test_start_task_starts_where_it_is_told_to(cluster, hosts):
+    a, b = hosts("a"), hosts("b", cpu=64)
+    answer = cluster.ecs.start_task(
+        cluster=hosts.cluster, taskDefinition=definition(cluster), group="g",
+        containerInstances=[a.arn, b.arn, a.arn.rsplit("/", 1)[1], "nothing"])
+    assert places(answer) == [a.arn, a.arn]
+    assert reasons(answer) == ["MISSING", "RESOURCE:CPU"]
+    for task in answer["tasks"]:
+        cluster.wait(task["taskArn"], "RUNNING", cluster=hosts.cluster)
+
+
+def test_explain_says_what_is_missing(cluster, hosts):
+    hosts("a", memory=100), hosts("b", memory=200)
+    hosts("c").disconnect()
+    arn = definition(cluster, cpu=64, memory=256)
+    name = arn.rsplit("/", 1)[1]
+    text = cluster.fairlead("explain", "definition", name, "--cluster", hosts.cluster).stdout
+    assert "0 of 3 instances can take it" in text
+    assert "2 instances, RESOURCE:MEMORY: the closest, " in text
+    assert "lacks 56 MiB (200 of 200 are free)" in text and "1 instance, AGENT: " in text
+    found = json.loads(cluster.fairlead("explain", "definition", arn, "--json", "--cluster",
+                                        hosts.cluster).stdout)
+    assert (found["instances"], found["fitting"]) == (3, 0)
+    assert [group["reason"] for group in found["excluded"]] == ["RESOURCE:MEMORY", "AGENT"]
+    hosts("d")
+    task = run(cluster, hosts, arn)["tasks"][0]["taskArn"]
+    text = cluster.fairlead("explain", "task", task, "--cluster", hosts.cluster).stdout
+    assert text.startswith("task " + task.rsplit("/", 1)[1][:8])
+    refused = cluster.fairlead("explain", "definition", "nothing", check=False)
+    assert refused.returncode == 1 and "TaskDefinition not found" in refused.stderr

@@ -8,7 +8,7 @@ import pytest
 IMPLEMENTED = {
     "CreateCluster", "DescribeClusters", "ListClusters", "RegisterTaskDefinition",
     "DescribeTaskDefinition", "ListTaskDefinitions", "DeregisterTaskDefinition", "RunTask",
-    "StopTask", "DescribeTasks", "ListTasks", "RegisterContainerInstance",
+    "StartTask", "StopTask", "DescribeTasks", "ListTasks", "RegisterContainerInstance",
     "DescribeContainerInstances", "ListContainerInstances", "DiscoverPollEndpoint",
     "SubmitTaskStateChange", "SubmitContainerStateChange", "SubmitAttachmentStateChanges",
 }

@@ -1,0 +1,44 @@
+/* A cluster's instances as placement looks at them. Private to core.
+ *
+ * Every instance has a seat: the seats are in the order of registration (time, then id), so what is
+ * decided by seat follows from the records and not from what happened when. The instances also
+ * stand in the order of their last change, so that whoever derives something from them (views,
+ * view.h) catches up with exactly those that changed since it last looked, each once. */
+#pragma once
+
+#include "core/state.h"
+
+struct fl_filter;
+struct fl_view;
+
+TAILQ_HEAD(fl_change_list, fl_instance);
+TAILQ_HEAD(fl_filter_list, fl_filter);
+TAILQ_HEAD(fl_view_list, fl_view);
+
+struct fl_index {
+    struct fl_instance **seats;
+    uint32_t count, cap;
+    bool is_unsorted;              /* seats must be put in order before the next look */
+    uint64_t clock;                /* grows with every change */
+    struct fl_change_list changes; /* the latest last */
+    struct fl_filter_list filters; /* most recently used first, as the views */
+    struct fl_view_list views;
+    size_t filter_count, view_count;
+    size_t view_seats; /* of all views together */
+    uint64_t epoch;    /* grows when a view is dropped */
+};
+
+struct fl_index *fl_index_new(void);
+/* Views and filters too. */
+void fl_index_free(struct fl_cluster *cluster);
+
+void fl_index_add(struct fl_index *index, struct fl_instance *instance);
+/* Its tasks changed. */
+void fl_index_touch(struct fl_index *index, struct fl_instance *instance);
+/* Its record or session changed. */
+void fl_index_alter(struct fl_index *index, struct fl_instance *instance);
+
+/* Puts the seats in order; to be called before they are looked at. */
+void fl_index_settle(struct fl_cluster *cluster);
+/* Drops all views; they are built again when they are asked for. */
+void fl_index_drop_views(struct fl_cluster *cluster);

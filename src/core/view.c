@@ -1,0 +1,496 @@
+/* Views: made by walking all seats once, kept by looking at what changed. */
+#include "core/view.h"
+
+#include "core/tournament.h"
+
+enum { MAX_KEY = 64 << 10, KEY_WORDS = 3 };
+
+/* What a strategy compares: a count of the bucket's value, or a word of an instance's key. */
+enum step_kind { BY_VALUE, BY_WORD };
+struct step {
+    enum step_kind kind;
+    unsigned at; /* which of the levels, or of the words */
+};
+enum word { FREE_CPU, FREE_MEMORY, GROUP_HERE };
+
+/* One value of an attribute to spread over, with the group's tasks on instances that have it. */
+struct value {
+    RB_ENTRY(value) by_text;
+    struct fl_str text;
+    int64_t count;
+    uint32_t number;
+};
+RB_HEAD(fl_value_tree, value);
+
+struct bucket {
+    RB_ENTRY(bucket) by_values;
+    struct value *values[FL_MAX_STRATEGIES]; /* NULL: has no such attribute */
+    struct fl_view *view;
+    struct fl_tournament tournament;
+    uint32_t *seats; /* by place */
+    uint32_t seat_cap;
+};
+RB_HEAD(fl_bucket_tree, bucket);
+
+struct seat {
+    struct bucket *bucket;
+    uint32_t place;
+    uint32_t group_count; /* what is in the values' counts */
+};
+
+struct fl_view {
+    TAILQ_ENTRY(fl_view) by_use;
+    struct fl_str key;
+    struct fl_filter *filter;
+    struct fl_requirement requirement;
+    struct fl_group *group; /* NULL: does not matter */
+    struct step steps[FL_MAX_STRATEGIES];
+    size_t step_count;
+    struct fl_str levels[FL_MAX_STRATEGIES]; /* attributes to spread over */
+    struct fl_value_tree values[FL_MAX_STRATEGIES];
+    size_t level_count;
+    uint32_t value_count;
+    enum word words[KEY_WORDS];
+    size_t word_count;
+    bool fills_up; /* what is chosen is likely to be chosen again: binpack comes first */
+    struct fl_bucket_tree buckets;
+    struct bucket **bucket_list; /* in the order of their first seat */
+    size_t bucket_count, bucket_cap;
+    struct seat *seats;
+    uint32_t seat_count, seat_cap;
+    uint64_t seen; /* the index's clock */
+};
+
+bool fl_is_instance_field(struct fl_str field)
+{
+    return fl_str_is(field, "instanceId") || fl_str_is(field, "host");
+}
+
+static int value_order(const struct value *a, const struct value *b)
+{
+    return fl_str_cmp(a->text, b->text);
+}
+RB_PROTOTYPE(fl_value_tree, value, by_text, value_order)
+RB_GENERATE(fl_value_tree, value, by_text, value_order)
+
+static int bucket_order(const struct bucket *a, const struct bucket *b)
+{
+    for (size_t i = 0; i < a->view->level_count; i++) {
+        uint32_t x = a->values[i] ? a->values[i]->number : 0;
+        uint32_t y = b->values[i] ? b->values[i]->number : 0;
+        if (x != y)
+            return x < y ? -1 : 1;
+    }
+    return 0;
+}
+RB_PROTOTYPE(fl_bucket_tree, bucket, by_values, bucket_order)
+RB_GENERATE(fl_bucket_tree, bucket, by_values, bucket_order)
+
+/* Strategies to steps. What comes behind `random`, or repeats, decides nothing. */
+
+static void add_word(struct fl_view *view, enum word word)
+{
+    for (size_t i = 0; i < view->word_count; i++)
+        if (view->words[i] == word)
+            return;
+    view->steps[view->step_count++] = (struct step){BY_WORD, (unsigned)view->word_count};
+    view->words[view->word_count++] = word;
+}
+
+static void add_level(struct fl_view *view, struct fl_str name)
+{
+    for (size_t i = 0; i < view->level_count; i++)
+        if (fl_str_eq(view->levels[i], name))
+            return;
+    view->steps[view->step_count++] = (struct step){BY_VALUE, (unsigned)view->level_count};
+    view->levels[view->level_count++] = name;
+}
+
+static void read_strategies(struct fl_view *view, const struct ecs_PlacementStrategy_list *list)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        const struct ecs_PlacementStrategy *s = &list->items[i];
+        switch (s->type) {
+        case ECS_PlacementStrategyType_random:
+            return;
+        case ECS_PlacementStrategyType_binpack:
+            add_word(view, fl_str_case_eq(s->field, FL_STR("cpu")) ? FREE_CPU : FREE_MEMORY);
+            break;
+        case ECS_PlacementStrategyType_spread:
+            if (fl_is_instance_field(s->field))
+                add_word(view, GROUP_HERE);
+            else
+                add_level(view, fl_str_from(s->field, strlen("attribute:")));
+            break;
+        }
+    }
+}
+
+static bool needs_group(const struct fl_view *view)
+{
+    bool needs = view->requirement.distinct || view->level_count > 0;
+    for (size_t i = 0; i < view->word_count; i++)
+        needs |= view->words[i] == GROUP_HERE;
+    return needs;
+}
+
+/* Everything that tells one view from another. */
+static void write_key(const struct fl_view *view, struct fl_buf *key)
+{
+    const struct fl_requirement *r = &view->requirement;
+    const int64_t numbers[] = {r->cpu, r->memory, r->distinct, (int64_t)r->ports.n,
+                               (int64_t)view->step_count};
+    fl_buf_add(key, &view->filter, sizeof(struct fl_filter *));
+    fl_buf_add(key, numbers, sizeof(numbers));
+    if (r->ports.n)
+        fl_buf_add(key, r->ports.items, r->ports.n * sizeof(*r->ports.items));
+    for (size_t i = 0; i < view->step_count; i++) {
+        struct step step = view->steps[i];
+        bool is_level = step.kind == BY_VALUE;
+        fl_buf_printf(key, "%c%d:", is_level ? 'v' : 'w',
+                      is_level ? (int)view->levels[step.at].n : (int)view->words[step.at]);
+        if (is_level)
+            fl_buf_add_str(key, view->levels[step.at]);
+    }
+    if (needs_group(view))
+        fl_buf_add_str(key, r->group);
+    FL_ASSERT(!key->overflow);
+}
+
+/* Buckets. */
+
+static struct value *find_value(struct fl_view *view, size_t level, struct fl_str text)
+{
+    struct value probe = {.text = text};
+    return RB_FIND(fl_value_tree, &view->values[level], &probe);
+}
+
+static struct value *use_value(struct fl_view *view, size_t level, struct fl_str text)
+{
+    struct value *value = find_value(view, level, text);
+    if (value)
+        return value;
+    value = fl_calloc(1, sizeof(*value));
+    value->text = (struct fl_str){fl_strndup(text.p ? text.p : "", text.n), text.n};
+    value->number = ++view->value_count;
+    (void)RB_INSERT(fl_value_tree, &view->values[level], value);
+    return value;
+}
+
+static struct bucket *use_bucket(struct fl_view *view, const struct fl_instance *instance)
+{
+    struct bucket probe = {.view = view};
+    struct fl_str text;
+    for (size_t i = 0; i < view->level_count; i++)
+        if (fl_instance_attribute(instance, view->levels[i], &text))
+            probe.values[i] = use_value(view, i, text);
+    struct bucket *bucket = RB_FIND(fl_bucket_tree, &view->buckets, &probe);
+    if (bucket)
+        return bucket;
+    bucket = fl_calloc(1, sizeof(*bucket));
+    *bucket = probe;
+    fl_tournament_init(&bucket->tournament);
+    (void)RB_INSERT(fl_bucket_tree, &view->buckets, bucket);
+    if (view->bucket_count == view->bucket_cap) {
+        view->bucket_cap = FL_MAX(view->bucket_cap * 2, (size_t)4);
+        view->bucket_list =
+            fl_realloc(view->bucket_list, view->bucket_cap * sizeof(*view->bucket_list));
+    }
+    view->bucket_list[view->bucket_count++] = bucket;
+    return bucket;
+}
+
+static void take_seat(struct fl_view *view, const struct fl_instance *instance)
+{
+    struct bucket *bucket = use_bucket(view, instance);
+    uint32_t place = bucket->tournament.count;
+    fl_tournament_add(&bucket->tournament);
+    if (bucket->seat_cap < bucket->tournament.cap) {
+        bucket->seat_cap = bucket->tournament.cap;
+        bucket->seats = fl_realloc(bucket->seats, bucket->seat_cap * sizeof(*bucket->seats));
+    }
+    bucket->seats[place] = instance->seat;
+    view->seats[instance->seat] = (struct seat){.bucket = bucket, .place = place};
+    view->seat_count = instance->seat + 1;
+}
+
+/* Instances. */
+
+static bool ports_are_free(const struct fl_int_list *wanted, const struct fl_instance *instance)
+{
+    for (size_t i = 0; i < wanted->n; i++)
+        if (fl_load_has_port(instance, wanted->items[i]))
+            return false;
+    return true;
+}
+
+static bool can_take(const struct fl_view *view, const struct fl_instance *instance,
+                     uint32_t group_here)
+{
+    const struct fl_requirement *r = &view->requirement;
+    return instance->is_open && instance->cpu - instance->cpu_used >= r->cpu &&
+           instance->memory - instance->memory_used >= r->memory &&
+           !(r->distinct && group_here > 0) && ports_are_free(&r->ports, instance) &&
+           fl_filter_passes(view->filter, instance);
+}
+
+static struct fl_node make_leaf(const struct fl_view *view, const struct fl_instance *instance,
+                                uint32_t group_here)
+{
+    uint32_t words[KEY_WORDS] = {0};
+    if (!can_take(view, instance, group_here))
+        return fl_node_nobody;
+    for (size_t i = 0; i < view->word_count; i++) {
+        switch (view->words[i]) {
+        case FREE_CPU:
+            words[i] = (uint32_t)(instance->cpu - instance->cpu_used);
+            break;
+        case FREE_MEMORY:
+            words[i] = (uint32_t)(instance->memory - instance->memory_used);
+            break;
+        case GROUP_HERE:
+            words[i] = group_here;
+            break;
+        }
+    }
+    return (struct fl_node){(uint64_t)words[0] << 32 | words[1], words[2], 1};
+}
+
+/* Brings what the view knows of one instance up to date. */
+static void look_at(struct fl_view *view, const struct fl_instance *instance, bool climb)
+{
+    struct seat *seat = &view->seats[instance->seat];
+    uint32_t group_here = view->group ? fl_load_group(instance, view->group) : 0;
+    int64_t more = (int64_t)group_here - seat->group_count;
+    for (size_t i = 0; i < view->level_count && more; i++)
+        if (seat->bucket->values[i])
+            seat->bucket->values[i]->count += more;
+    seat->group_count = group_here;
+    fl_tournament_set(&seat->bucket->tournament, seat->place, make_leaf(view, instance, group_here),
+                      climb);
+}
+
+static bool has_moved(struct fl_view *view, const struct fl_instance *instance)
+{
+    const struct bucket *bucket = view->seats[instance->seat].bucket;
+    for (size_t i = 0; i < view->level_count; i++) {
+        struct fl_str text;
+        bool has = fl_instance_attribute(instance, view->levels[i], &text);
+        if (has != (bucket->values[i] != NULL) ||
+            (has && !fl_str_eq(text, bucket->values[i]->text)))
+            return true;
+    }
+    return false;
+}
+
+static void take_seats(struct fl_index *index, struct fl_view *view)
+{
+    if (view->seat_cap < index->count) {
+        view->seat_cap = index->cap;
+        view->seats = fl_realloc(view->seats, view->seat_cap * sizeof(*view->seats));
+    }
+    index->view_seats += index->count - view->seat_count;
+    while (view->seat_count < index->count)
+        take_seat(view, index->seats[view->seat_count]);
+}
+
+static void free_buckets(struct fl_view *view)
+{
+    for (size_t i = 0; i < view->bucket_count; i++) {
+        free(view->bucket_list[i]->tournament.nodes);
+        free(view->bucket_list[i]->seats);
+        free(view->bucket_list[i]);
+    }
+    RB_INIT(&view->buckets);
+    view->bucket_count = 0;
+    for (size_t i = 0; i < view->level_count; i++) {
+        struct value *value, *next;
+        RB_FOREACH_SAFE (value, fl_value_tree, &view->values[i], next) {
+            (void)RB_REMOVE(fl_value_tree, &view->values[i], value);
+            free((char *)value->text.p);
+            free(value);
+        }
+    }
+}
+
+static void build(struct fl_index *index, struct fl_view *view)
+{
+    free_buckets(view);
+    index->view_seats -= view->seat_count;
+    view->seat_count = 0;
+    take_seats(index, view);
+    for (uint32_t i = 0; i < index->count; i++)
+        look_at(view, index->seats[i], false);
+    for (size_t i = 0; i < view->bucket_count; i++)
+        fl_tournament_settle(&view->bucket_list[i]->tournament);
+    view->seen = index->clock;
+}
+
+static void catch_up(struct fl_index *index, struct fl_view *view)
+{
+    struct fl_instance *at;
+    uint32_t known = view->seat_count;
+    if (view->seen == index->clock)
+        return;
+    take_seats(index, view);
+    TAILQ_FOREACH_REVERSE(at, &index->changes, fl_change_list, by_change)
+    {
+        if (at->changed <= view->seen)
+            break;
+        if (at->altered > view->seen && at->seat < known && has_moved(view, at)) {
+            build(index, view);
+            return;
+        }
+        look_at(view, at, true);
+    }
+    view->seen = index->clock;
+}
+
+/* The cluster's views. */
+
+static void free_view(struct fl_cluster *cluster, struct fl_view *view)
+{
+    free_buckets(view);
+    fl_group_release(cluster, view->group);
+    for (size_t i = 0; i < view->level_count; i++)
+        free((char *)view->levels[i].p);
+    free((int32_t *)view->requirement.ports.items);
+    free((char *)view->key.p);
+    free(view->bucket_list);
+    free(view->seats);
+    free(view);
+}
+
+void fl_view_drop(struct fl_cluster *cluster, struct fl_view *view)
+{
+    struct fl_index *index = cluster->index;
+    TAILQ_REMOVE(&index->views, view, by_use);
+    index->view_count--;
+    index->view_seats -= view->seat_count;
+    index->epoch++;
+    view->filter->users--;
+    free_view(cluster, view);
+}
+
+static void make_room(struct fl_cluster *cluster)
+{
+    struct fl_index *index = cluster->index;
+    while (index->view_count > 0 && (index->view_count >= FL_MAX_VIEWS ||
+                                     index->view_seats + index->count > FL_MAX_VIEW_SEATS))
+        fl_view_drop(cluster, TAILQ_LAST(&index->views, fl_view_list));
+}
+
+/* Makes the view's own what the caller's spec only points to. */
+static void own(struct fl_cluster *cluster, struct fl_view *view, struct fl_str key)
+{
+    struct fl_int_list *ports = &view->requirement.ports;
+    int32_t *items = fl_calloc(ports->n + 1, sizeof(*items));
+    if (ports->n)
+        memcpy(items, ports->items, ports->n * sizeof(*items));
+    ports->items = items;
+    for (size_t i = 0; i < view->level_count; i++)
+        view->levels[i].p = fl_strndup(view->levels[i].p, view->levels[i].n);
+    view->key = (struct fl_str){memcpy(fl_calloc(1, key.n), key.p, key.n), key.n};
+    view->group = needs_group(view) ? fl_group_use(cluster, view->requirement.group) : NULL;
+    view->requirement.group = FL_STR("");
+    view->filter->users++;
+}
+
+struct fl_view *fl_view_get(struct fl_cluster *cluster, struct fl_filter *filter,
+                            const struct fl_requirement *requirement,
+                            const struct ecs_PlacementStrategy_list *strategies)
+{
+    struct fl_index *index = cluster->index;
+    struct fl_view spec = {.filter = filter, .requirement = *requirement};
+    struct fl_view *view;
+    FL_CLEANUP_BUF struct fl_buf key = FL_BUF_INIT(MAX_KEY);
+    read_strategies(&spec, strategies);
+    spec.fills_up = spec.word_count > 0 && spec.words[0] != GROUP_HERE;
+    write_key(&spec, &key);
+    TAILQ_FOREACH (view, &index->views, by_use)
+        if (fl_str_eq(view->key, fl_buf_str(&key)))
+            break;
+    if (view) {
+        TAILQ_REMOVE(&index->views, view, by_use);
+        TAILQ_INSERT_HEAD(&index->views, view, by_use);
+        return view;
+    }
+    make_room(cluster);
+    view = fl_calloc(1, sizeof(*view));
+    *view = spec;
+    own(cluster, view, fl_buf_str(&key));
+    TAILQ_INSERT_HEAD(&index->views, view, by_use);
+    index->view_count++;
+    fl_index_settle(cluster);
+    build(index, view);
+    return view;
+}
+
+/* The choice. */
+
+static int step_order(struct step step, const struct bucket *a, const struct bucket *b)
+{
+    const struct fl_node *x = &a->tournament.root, *y = &b->tournament.root;
+    if (step.kind == BY_VALUE) {
+        int64_t m = a->values[step.at] ? a->values[step.at]->count : INT64_MAX;
+        int64_t n = b->values[step.at] ? b->values[step.at]->count : INT64_MAX;
+        return m < n ? -1 : m > n;
+    }
+    if (step.at == 2)
+        return x->low < y->low ? -1 : x->low > y->low;
+    uint32_t m = (uint32_t)(step.at ? x->high : x->high >> 32);
+    uint32_t n = (uint32_t)(step.at ? y->high : y->high >> 32);
+    return m < n ? -1 : m > n;
+}
+
+static int compare(const struct fl_view *view, const struct bucket *a, const struct bucket *b)
+{
+    int order = 0;
+    for (size_t i = 0; i < view->step_count && order == 0; i++)
+        order = step_order(view->steps[i], a, b);
+    return order;
+}
+
+/* The first of the best buckets; how many instances are as good as its best. */
+static size_t best_bucket(const struct fl_view *view, uint64_t *ret_ties)
+{
+    size_t best = SIZE_MAX;
+    for (size_t i = 0; i < view->bucket_count; i++) {
+        const struct bucket *bucket = view->bucket_list[i];
+        uint32_t count = bucket->tournament.root.count;
+        if (count == 0)
+            continue;
+        int order = best == SIZE_MAX ? -1 : compare(view, bucket, view->bucket_list[best]);
+        if (order < 0) {
+            best = i;
+            *ret_ties = 0;
+        }
+        if (order <= 0)
+            *ret_ties += count;
+    }
+    return best;
+}
+
+struct fl_instance *fl_view_choose(struct fl_cluster *cluster, struct fl_view *view,
+                                   struct fl_rand *rand)
+{
+    struct fl_index *index = cluster->index;
+    uint64_t ties = 0;
+    catch_up(index, view);
+    size_t best = best_bucket(view, &ties);
+    if (best == SIZE_MAX)
+        return NULL;
+    uint64_t n = ties > 1 ? fl_rand_below(rand, ties) : 0;
+    for (size_t i = best; i < view->bucket_count; i++) {
+        struct bucket *bucket = view->bucket_list[i];
+        uint32_t count = bucket->tournament.root.count;
+        if (count == 0 || compare(view, bucket, view->bucket_list[best]) != 0)
+            continue;
+        if (n < count)
+            return index->seats[bucket->seats[fl_tournament_pick(&bucket->tournament, (uint32_t)n,
+                                                                 view->fills_up)]];
+        n -= count;
+    }
+    FL_ASSERT(!"one of the ties is drawn");
+    return NULL;
+}
