@@ -51,6 +51,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'c':
         wanted->config.calm = true;
         break;
+    case 'd':
+        wanted->config.clones = true;
+        break;
     case 'v':
         wanted->verbose = true;
         break;
@@ -75,6 +78,7 @@ static const struct argp_option options[] = {
     {.name = "tasks", .key = 't', .arg = "N", .doc = "about so many tasks (ten for each host)"},
     {.name = "mode", .key = 'm', .arg = "MODE", .doc = "safety or liveness (by turns)"},
     {.name = "calm", .key = 'c', .doc = "no faults, for measuring"},
+    {.name = "clones", .key = 'd', .doc = "also clone machines, data directory and all"},
     {.name = "verbose", .key = 'v', .doc = "a line for each seed"},
 #ifdef FL_SEEDED_BUGS
     {.name = "bug", .key = 'b', .arg = "N", .doc = "with a deliberate defect"},

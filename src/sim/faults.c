@@ -129,6 +129,15 @@ static void freeze(struct sim *sim)
         host->frozen_us = until_us;
 }
 
+static void clone_host(struct sim *sim)
+{
+    struct sim_host *host = some_host(sim), *from = some_host(sim);
+    if (!sim->config.clones || host == from)
+        return;
+    sim_fault_counted(sim, "a machine is cloned", from->index);
+    sim_host_clone(sim, host, from);
+}
+
 struct kind {
     fault_fn act;
     size_t knob;     /* offset of its mean interval */
@@ -147,6 +156,7 @@ static const struct kind kinds[] = {
     {step_clock, KNOB(clock_us), 10 * SIM_MINUTE, false},
     {fill_disk, KNOB(full_us), 60 * SIM_MINUTE, true},
     {freeze, KNOB(freeze_us), 20 * SIM_MINUTE, true},
+    {clone_host, KNOB(clone_us), 120 * SIM_MINUTE, true},
     {wake_zombie, KNOB(zombie_us), 5 * SIM_MINUTE, true},
 };
 #undef KNOB

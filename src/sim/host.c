@@ -319,6 +319,15 @@ void sim_host_wipe(struct sim *sim, struct sim_host *host)
     sim_message_free(FL_TAKE_PTR(host->old_frame));
 }
 
+void sim_host_clone(struct sim *sim, struct sim_host *host, const struct sim_host *from)
+{
+    sim_host_wipe(sim, host);
+    for (const struct sim_record *at = NULL; (at = sim_disk_next(&from->disk, at));)
+        sim_disk_write(&host->disk, at->key, at->value);
+    memcpy(host->instance_arn, from->instance_arn, sizeof(host->instance_arn));
+    memcpy(host->client_token, from->client_token, sizeof(host->client_token));
+}
+
 void sim_host_free(struct sim *sim, struct sim_host *host)
 {
     sim->ended = true;

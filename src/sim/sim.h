@@ -17,7 +17,8 @@ struct fl_sim_config {
     unsigned hosts; /* 1 … 100,000 */
     unsigned tasks; /* about how many are asked for; 0: ten per host */
     enum fl_sim_mode mode;
-    bool calm; /* no faults at all: for measuring */
+    bool calm;   /* no faults at all: for measuring */
+    bool clones; /* a data directory may find itself on two machines, which breaks promises yet */
 };
 
 /* How often something was broken. */
