@@ -4,7 +4,7 @@
 BUILD := build
 AS_USER := tools/as-user.sh
 
-.PHONY: all setup check nightly nightly-store nightly-guest demo bench fuzz sim seeded-bugs format
+.PHONY: all setup check nightly nightly-store nightly-sim nightly-guest demo bench fuzz sim seeded-bugs format
 .PHONY: clean
 
 all:
@@ -21,12 +21,21 @@ check:
 	@python3 tests/run.py
 
 # The long batteries; SEED= chooses another one.
-nightly: nightly-store nightly-guest
+nightly: nightly-store nightly-sim nightly-guest
 
 # Crash states and failing calls of the store.
 nightly-store:
 	@$(AS_USER) tools/build.sh $(BUILD)
 	@$(BUILD)/tests/store_proof/store-proof --states 40000 --failing 2 --stride 1 --seed $(or $(SEED),1)
+
+# Ten thousand small clusters, some of them larger, one very large; then every seeded bug.
+nightly-sim:
+	@$(AS_USER) tools/build.sh $(BUILD)
+	@$(BUILD)/fairlead sim --seed $(SEED)0000 --hosts 10 --runs 10000
+	@$(BUILD)/fairlead sim --seed $(SEED)0000 --hosts 3 --tasks 150 --runs 2000
+	@$(BUILD)/fairlead sim --seed $(SEED)0000 --hosts 100 --runs 100
+	@$(BUILD)/fairlead sim --seed $(SEED)0000 --hosts 5000 --runs 2
+	@python3 tests/seeded_bugs/hunt.py $(BUILD)/tests/seeded_bugs/sim-bugs
 
 # A virtual machine that has cgroup v2 alone.
 nightly-guest:

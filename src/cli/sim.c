@@ -51,6 +51,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'c':
         wanted->config.calm = true;
         break;
+    case 'd':
+        wanted->config.clones = true;
+        break;
     case 'v':
         wanted->verbose = true;
         break;
@@ -75,6 +78,7 @@ static const struct argp_option options[] = {
     {.name = "tasks", .key = 't', .arg = "N", .doc = "about so many tasks (ten for each host)"},
     {.name = "mode", .key = 'm', .arg = "MODE", .doc = "safety or liveness (by turns)"},
     {.name = "calm", .key = 'c', .doc = "no faults, for measuring"},
+    {.name = "clones", .key = 'd', .doc = "also clone machines, data directory and all"},
     {.name = "verbose", .key = 'v', .doc = "a line for each seed"},
 #ifdef FL_SEEDED_BUGS
     {.name = "bug", .key = 'b', .arg = "N", .doc = "with a deliberate defect"},
@@ -106,7 +110,8 @@ static void run(const struct wanted *wanted, uint64_t i, struct fl_sim_result *t
                    config.mode == FL_SIM_SAFETY ? "safety" : "liveness");
     fl_sim_run(&config, &result);
     total->events += result.events;
-    total->faults += result.faults;
+    for (size_t k = 0; k < result.kind_count; k++)
+        fl_sim_count(total, result.kinds[k].what, result.kinds[k].count);
     total->violations += result.violations;
     total->tasks += result.tasks;
     total->restarts += result.restarts;
@@ -142,6 +147,8 @@ int fl_cli_sim(int argc, char **argv)
     for (uint64_t i = 0; i < wanted.runs; i++)
         run(&wanted, i, &total);
     double used = seconds() - begin;
+    for (size_t i = 0; wanted.verbose && i < total.kind_count; i++)
+        (void)printf("%8llu  %s\n", (unsigned long long)total.kinds[i].count, total.kinds[i].what);
     (void)printf("events %llu (%.0f a second), tasks %llu, restarts %llu, simulated hours %.1f\n",
                  (unsigned long long)total.events, (double)total.events / (used > 0 ? used : 1),
                  (unsigned long long)total.tasks, (unsigned long long)total.restarts,

@@ -1,6 +1,7 @@
 /* Views: made by walking all seats once, kept by looking at what changed. */
 #include "core/view.h"
 
+#include "base/bug.h"
 #include "core/tournament.h"
 
 enum { MAX_KEY = 64 << 10, KEY_WORDS = 3 };
@@ -228,9 +229,10 @@ static bool can_take(const struct fl_view *view, const struct fl_instance *insta
                      uint32_t group_here)
 {
     const struct fl_requirement *r = &view->requirement;
-    return instance->is_open && instance->cpu - instance->cpu_used >= r->cpu &&
+    return instance->is_open && instance->cpu - instance->cpu_used >= r->cpu - FL_BUG(31, 1, 0) &&
            instance->memory - instance->memory_used >= r->memory &&
-           !(r->distinct && group_here > 0) && ports_are_free(&r->ports, instance) &&
+           !(r->distinct && group_here > 0) &&
+           FL_BUG(33, true, ports_are_free(&r->ports, instance)) &&
            fl_filter_passes(view->filter, instance);
 }
 

@@ -66,6 +66,14 @@ static void check_step(struct sim *sim, const struct sim_task *task, const struc
         sim_violation(sim, "S4", "task %s: stopped without a stop code", task->id);
 }
 
+/* A task is given to an instance whose agent is there to take it. */
+static void check_place(struct sim *sim, const struct sim_task *task, const struct rec_Task *rec)
+{
+    struct sim_core_instance at;
+    if (!sim_core_instance(sim->server.core, rec->instance, &at) || !at.connected)
+        sim_violation(sim, "S9", "task %s is placed where no agent is", task->id);
+}
+
 static void put_task(struct sim *sim, struct fl_str id)
 {
     const struct rec_Task *rec = sim_core_task(sim->server.core, id);
@@ -81,6 +89,7 @@ static void put_task(struct sim *sim, struct fl_str id)
         sim_violation(sim, "S10", "task %s begins with version %lld", task->id,
                       (long long)rec->version);
     } else {
+        check_place(sim, task, rec);
         sim->ledger.live++;
     }
     take_record(sim, task, rec);

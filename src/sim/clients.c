@@ -4,7 +4,7 @@
 
 #include "sim/world.h"
 
-enum { TIMEOUT_MS = 10 * 1000, ATTEMPTS = 6, TASKS_A_CALL = 5, DESCRIBED = 10, BIG = 500 };
+enum { TIMEOUT_MS = 10 * 1000, ATTEMPTS = 6, TASKS_A_CALL = 5, DESCRIBED = 10 };
 
 /* ---- calls ---- */
 
@@ -280,7 +280,7 @@ static void run_tasks(struct sim *sim)
     FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(1024);
     uint32_t count = 1 + (uint32_t)sim_below(sim, 2 * TASKS_A_CALL);
     bool has_token = sim_chance(sim, 700);
-    size_t extra = sim_below(sim, sim->host_count > BIG ? 4 : FL_ARRAY_SIZE(extras));
+    size_t extra = sim_below(sim, FL_ARRAY_SIZE(extras));
     fl_buf_printf(&body, "{\"cluster\":\"default\",\"taskDefinition\":\"f%u\",\"count\":%u%s",
                   (unsigned)sim_below(sim, SIM_FAMILIES), count, extras[extra]);
     if (has_token)

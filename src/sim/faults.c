@@ -116,8 +116,29 @@ static void wake_zombie(struct sim *sim)
     sim_at(sim, 0, &sim_host_old_payload, host->index, 0, NULL);
 }
 
+static void freeze(struct sim *sim)
+{
+    struct sim_host *host = some_host(sim);
+    bool is_server = sim_chance(sim, 200);
+    int64_t until_us = sim->now_us + (int64_t)sim_below(sim, SIM_MINUTE);
+    sim_fault_counted(sim, "the process is stopped for a while",
+                      is_server ? SIM_SERVER : host->index);
+    if (is_server)
+        sim->server.frozen_us = until_us;
+    else
+        host->frozen_us = until_us;
+}
+
+static void clone_host(struct sim *sim)
+{
+    struct sim_host *host = some_host(sim), *from = some_host(sim);
+    if (!sim->config.clones || host == from)
+        return;
+    sim_fault_counted(sim, "a machine is cloned", from->index);
+    sim_host_clone(sim, host, from);
+}
+
 struct kind {
-    const char *name;
     fault_fn act;
     size_t knob;     /* offset of its mean interval */
     int64_t mean_us; /* for one host, or for the server */
@@ -126,15 +147,17 @@ struct kind {
 
 #define KNOB(member) offsetof(struct sim_knobs, member)
 static const struct kind kinds[] = {
-    {"kill server", kill_server, KNOB(server_kill_us), 2 * SIM_MINUTE, false},
-    {"kill agent", kill_agent, KNOB(host_kill_us), 5 * SIM_MINUTE, true},
-    {"reboot", reboot, KNOB(reboot_us), 40 * SIM_MINUTE, true},
-    {"wipe", wipe, KNOB(wipe_us), 120 * SIM_MINUTE, true},
-    {"partition", partition, KNOB(partition_us), 30 * SIM_MINUTE, true},
-    {"break", break_connection, KNOB(break_us), 5 * SIM_MINUTE, true},
-    {"clock", step_clock, KNOB(clock_us), 10 * SIM_MINUTE, false},
-    {"full disk", fill_disk, KNOB(full_us), 60 * SIM_MINUTE, true},
-    {"zombie", wake_zombie, KNOB(zombie_us), 5 * SIM_MINUTE, true},
+    {kill_server, KNOB(server_kill_us), 2 * SIM_MINUTE, false},
+    {kill_agent, KNOB(host_kill_us), 5 * SIM_MINUTE, true},
+    {reboot, KNOB(reboot_us), 40 * SIM_MINUTE, true},
+    {wipe, KNOB(wipe_us), 120 * SIM_MINUTE, true},
+    {partition, KNOB(partition_us), 30 * SIM_MINUTE, true},
+    {break_connection, KNOB(break_us), 5 * SIM_MINUTE, true},
+    {step_clock, KNOB(clock_us), 10 * SIM_MINUTE, false},
+    {fill_disk, KNOB(full_us), 60 * SIM_MINUTE, true},
+    {freeze, KNOB(freeze_us), 20 * SIM_MINUTE, true},
+    {clone_host, KNOB(clone_us), 120 * SIM_MINUTE, true},
+    {wake_zombie, KNOB(zombie_us), 5 * SIM_MINUTE, true},
 };
 #undef KNOB
 
@@ -197,8 +220,10 @@ void sim_faults_stop(struct sim *sim)
 {
     sim->faults_on = false;
     sim->server.disk.full = false;
+    sim->server.frozen_us = 0;
     for (size_t i = 0; i < sim->host_count; i++) {
         sim->hosts[i].disk.full = false;
+        sim->hosts[i].frozen_us = 0;
         sim->hosts[i].blocked_us[0] = sim->hosts[i].blocked_us[1] = 0;
     }
 }

@@ -274,6 +274,7 @@ static void die(struct sim *sim, struct sim_host *host)
         return;
     host->up = false;
     host->life++;
+    host->frozen_us = 0;
     break_connection(sim, host);
     sim_runtime_forget(host);
     sim_report_forget(host);
@@ -316,6 +317,15 @@ void sim_host_wipe(struct sim *sim, struct sim_host *host)
     host->epoch = 0;
     host->last_seq = 0;
     sim_message_free(FL_TAKE_PTR(host->old_frame));
+}
+
+void sim_host_clone(struct sim *sim, struct sim_host *host, const struct sim_host *from)
+{
+    sim_host_wipe(sim, host);
+    for (const struct sim_record *at = NULL; (at = sim_disk_next(&from->disk, at));)
+        sim_disk_write(&host->disk, at->key, at->value);
+    memcpy(host->instance_arn, from->instance_arn, sizeof(host->instance_arn));
+    memcpy(host->client_token, from->client_token, sizeof(host->client_token));
 }
 
 void sim_host_free(struct sim *sim, struct sim_host *host)

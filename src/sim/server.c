@@ -606,6 +606,7 @@ static void die(struct sim *sim)
     struct sim_server *server = &sim->server;
     server->up = false;
     server->life++;
+    server->frozen_us = 0;
     drop_sessions(sim);
     if (server->open)
         turn_free(FL_TAKE_PTR(server->open));

@@ -99,9 +99,21 @@ void sim_note(struct sim *sim, const char *what, uint32_t who, uint64_t number)
     mix(sim, (uint64_t)who << 32 ^ number);
 }
 
+void fl_sim_count(struct fl_sim_result *result, const char *what, uint64_t count)
+{
+    size_t i = 0;
+    while (i < result->kind_count && strcmp(result->kinds[i].what, what) != 0)
+        i++;
+    FL_ASSERT(i < FL_SIM_FAULT_KINDS);
+    result->kinds[i].what = what;
+    result->kinds[i].count += count;
+    result->kind_count = FL_MAX(result->kind_count, i + 1);
+    result->faults += count;
+}
+
 void sim_fault_counted(struct sim *sim, const char *what, uint32_t who)
 {
-    sim->result->faults++;
+    fl_sim_count(sim->result, what, 1);
     sim_note(sim, what, who, 0);
 }
 
@@ -141,8 +153,27 @@ void sim_violation(struct sim *sim, const char *invariant, const char *fmt, ...)
     sim->result->text[buf.n] = '\0';
 }
 
+/* What a stopped process is told waits for it; containers and machines do not. */
+static bool is_kept_waiting(struct sim *sim, const struct sim_event *event)
+{
+    bool is_for_process = event->life || event->message || event->action == &sim_server_closed;
+    int64_t frozen_us = 0;
+    if (event->who == SIM_SERVER)
+        frozen_us = sim->server.frozen_us;
+    else if (event->who < sim->host_count)
+        frozen_us = sim->hosts[event->who].frozen_us;
+    if (!is_for_process || frozen_us <= event->at_us)
+        return false;
+    struct sim_event later = *event;
+    later.at_us = frozen_us;
+    sim_queue_put(&sim->queue, later);
+    return true;
+}
+
 static void fire(struct sim *sim, struct sim_event *event)
 {
+    if (is_kept_waiting(sim, event))
+        return;
     bool is_stale = event->life && event->life != sim_life(sim, event->who);
     sim->now_us = event->at_us;
     sim->step++;

@@ -17,8 +17,17 @@ struct fl_sim_config {
     unsigned hosts; /* 1 … 100,000 */
     unsigned tasks; /* about how many are asked for; 0: ten per host */
     enum fl_sim_mode mode;
-    bool calm; /* no faults at all: for measuring */
+    bool calm;   /* no faults at all: for measuring */
+    bool clones; /* a data directory may find itself on two machines, which breaks promises yet */
 };
+
+/* How often something was broken. */
+struct fl_sim_fault {
+    const char *what; /* a literal */
+    uint64_t count;
+};
+
+enum { FL_SIM_FAULT_KINDS = 32 };
 
 struct fl_sim_result {
     uint64_t events;
@@ -28,8 +37,12 @@ struct fl_sim_result {
     uint64_t tasks;      /* that were placed */
     uint64_t restarts;   /* of server and agents */
     int64_t simulated_ms;
+    struct fl_sim_fault kinds[FL_SIM_FAULT_KINDS];
+    size_t kind_count;
     char text[16384]; /* the violation: invariant, step, what it was, the last events */
 };
 
+/* Adds a number of faults of one kind. */
+void fl_sim_count(struct fl_sim_result *result, const char *what, uint64_t count);
 /* Plays one run to its end, or to its first violation. */
 void fl_sim_run(const struct fl_sim_config *config, struct fl_sim_result *ret_result);

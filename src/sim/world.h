@@ -47,7 +47,7 @@ struct sim_knobs {
     unsigned loss, duplicate, slow; /* of calls and their answers */
     unsigned pull_fails, launch_fails, hangs, lies, ignores_term;
     int64_t server_kill_us, host_kill_us, reboot_us, wipe_us, partition_us, break_us, clock_us;
-    int64_t full_us, zombie_us, idle_stop_us;
+    int64_t full_us, zombie_us, freeze_us, clone_us;
     int64_t sync_us; /* a disk's usual sync */
     unsigned slow_sync;
 };
@@ -120,6 +120,7 @@ struct sim_server {
     struct fl_core *core;
     bool up;
     uint32_t life;
+    int64_t frozen_us; /* until when the process does nothing */
     struct sim_disk disk;
     struct sim_turn *open;
     int64_t clock_ms; /* what its wall clock is ahead */
@@ -177,6 +178,7 @@ struct sim_host {
     uint32_t index;
     bool up, powered;
     uint32_t life, boot; /* of the agent, of the machine */
+    int64_t frozen_us;   /* until when the agent does nothing */
     struct fl_brain *brain;
     struct sim_disk disk;
     char instance_arn[160]; /* the identity file, */
@@ -309,6 +311,8 @@ void sim_host_start(struct sim *sim, struct sim_host *host);
 void sim_host_kill(struct sim *sim, struct sim_host *host);
 void sim_host_reboot(struct sim *sim, struct sim_host *host);
 void sim_host_wipe(struct sim *sim, struct sim_host *host);
+/* Installed anew with a copy of another host's data directory. */
+void sim_host_clone(struct sim *sim, struct sim_host *host, const struct sim_host *from);
 void sim_host_free(struct sim *sim, struct sim_host *host);
 bool sim_host_post(struct sim *sim, struct sim_host *host, struct fl_brain_event *event);
 int64_t sim_host_mono_ms(const struct sim *sim, const struct sim_host *host);
