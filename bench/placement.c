@@ -267,11 +267,11 @@ static void report_running(struct bench *b)
             "{\"task\":\"arn:aws:ecs:eu-central-1:000000000000:task/default/%.*s\","
             "\"status\":\"RUNNING\",\"pullStartedAt\":1700000101,\"pullStoppedAt\":1700000102,"
             "\"containers\":[{\"containerName\":\"app\",\"status\":\"RUNNING\","
-            "\"runtimeId\":\"%.*s%.*s\",\"imageDigest\":\"sha256:%.*s%.*s\","
+            "\"runtimeId\":\"%.*s%.*s\",\"imageDigest\":\"sha256:"
+            "4b825dc642cb6eb9a060e54bf8d69288fbee4904aabbccddeeff001122334455\","
             "\"networkBindings\":[{\"bindIP\":\"0.0.0.0\",\"containerPort\":80,"
             "\"hostPort\":32768,\"protocol\":\"tcp\"}]}]}",
-            FL_STR_ARG(task->rec->id), FL_STR_ARG(task->rec->id), FL_STR_ARG(task->rec->id),
-            FL_STR_ARG(task->rec->id), FL_STR_ARG(task->rec->id));
+            FL_STR_ARG(task->rec->id), FL_STR_ARG(task->rec->id), FL_STR_ARG(task->rec->id));
         command(b, "SubmitTaskStateChange", text, 3, &ok);
         FL_ASSERT(ok && task->rec->status == REC_TaskStatus_RUNNING);
     }

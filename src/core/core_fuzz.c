@@ -123,6 +123,19 @@ static void connect_or_not(struct life *life, char kind, char digit)
             fix_disconnect(life->f, cluster, id, life->f->sessions[i].session);
 }
 
+static void explain(struct life *life, struct fl_str text, bool is_task)
+{
+    FL_CLEANUP_BUF struct fl_buf name = FL_BUF_INIT(MAX_TEXT);
+    substitute(life, text, &name);
+    struct fl_core_event event = {.kind = FL_CORE_EVENT_EXPLAIN};
+    if (is_task)
+        event.task = fl_buf_str(&name);
+    else
+        event.definition = fl_buf_str(&name);
+    fix_step(life->f, &event);
+    assert_int_equal(life->f->records_put, 0);
+}
+
 static void live_a_line(struct life *life, struct fl_str line)
 {
     char kind = line.n > 0 ? line.p[0] : '\0';
@@ -132,6 +145,8 @@ static void live_a_line(struct life *life, struct fl_str line)
         command(life, commands[index], fl_str_from(line, 1));
     else if ((kind == '+' || kind == '-') && line.n > 1)
         connect_or_not(life, kind, line.p[1]);
+    else if (kind == 'E' || kind == 'F')
+        explain(life, fl_str_from(line, 1), kind == 'F');
     else if (kind == 'T')
         fix_timer(life->f);
     else if (kind == 'H')

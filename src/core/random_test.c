@@ -62,6 +62,17 @@ static void deregister_some(struct world *w)
                    below(w, DEFINITIONS), 1 + below(w, 4));
 }
 
+static void remember_tasks(struct world *w, size_t cluster)
+{
+    for (size_t i = 0; i < fix_size(w->f, "tasks") && w->task_count < MAX_TASKS; i++) {
+        const json_t *task = json_array_get(fix_at(w->f->reply, "tasks"), i);
+        struct seen_task *seen = &w->tasks[w->task_count++];
+        seen->cluster = cluster;
+        (void)snprintf(seen->arn, sizeof(seen->arn), "%s",
+                       json_string_value(json_object_get(task, "taskArn")));
+    }
+}
+
 static void run_some(struct world *w)
 {
     static const char *const extras[] = {
@@ -82,16 +93,37 @@ static void run_some(struct world *w)
     (void)fix_call(w->f, "RunTask", "{'cluster':'%s','taskDefinition':'f%zu','count':%zu%s%s}",
                    clusters[cluster], below(w, DEFINITIONS), 1 + below(w, 3), token,
                    extras[below(w, FL_ARRAY_SIZE(extras))]);
-    size_t made = w->f->status == 200 ? fix_size(w->f, "tasks") : 0;
-    if (w->f->records_put == 0)
-        made = 0; /* a repeated token shows tasks that we have */
-    for (size_t i = 0; i < made && w->task_count < MAX_TASKS; i++) {
-        const json_t *task = json_array_get(fix_at(w->f->reply, "tasks"), i);
-        struct seen_task *seen = &w->tasks[w->task_count++];
-        seen->cluster = cluster;
-        (void)snprintf(seen->arn, sizeof(seen->arn), "%s",
-                       json_string_value(json_object_get(task, "taskArn")));
-    }
+    if (w->f->records_put > 0) /* a repeated token shows tasks that we have */
+        remember_tasks(w, cluster);
+}
+
+static void start_some(struct world *w)
+{
+    size_t host = below(w, HOSTS), cluster = w->hosts[host].cluster;
+    (void)fix_call(w->f, "StartTask",
+                   "{'cluster':'%s','taskDefinition':'f%zu','containerInstances':['%s','x','%s']}",
+                   clusters[cluster], below(w, DEFINITIONS), w->hosts[host].id, w->hosts[host].id);
+    if (w->f->records_put > 0)
+        remember_tasks(w, cluster);
+}
+
+/* Asking changes nothing, whatever the state. */
+static void explain_some(struct world *w)
+{
+    char definition[16];
+    size_t cluster = below(w, 2);
+    (void)snprintf(definition, sizeof(definition), "f%zu", below(w, DEFINITIONS));
+    struct fl_core_event event = {
+        .kind = FL_CORE_EVENT_EXPLAIN,
+        .cluster = fl_str_of(clusters[cluster]),
+        .definition = fl_str_of(definition),
+    };
+    if (w->task_count && below(w, 2))
+        event.task = fl_str_of(w->tasks[below(w, w->task_count)].arn);
+    fix_step(w->f, &event);
+    assert_int_equal(w->f->records_put, 0);
+    if (w->f->status == 200)
+        assert_true(fix_int(w->f, "fitting") <= fix_int(w->f, "instances"));
 }
 
 static void stop_some(struct world *w)
@@ -111,10 +143,12 @@ static void report_some(struct world *w)
     size_t back = below(w, 3) ? FL_MIN(w->task_count, (size_t)30) : w->task_count;
     struct seen_task *task = &w->tasks[w->task_count - 1 - below(w, back)];
     size_t status = below(w, 3);
-    char more[200];
+    char more[240];
     (void)snprintf(more, sizeof(more),
-                   ",'containers':[{'containerName':'app','status':'%s'%s,'runtimeId':'r%zu'}]",
-                   statuses[below(w, 3)], below(w, 2) ? ",'exitCode':1" : "", below(w, 2));
+                   ",'containers':[{'containerName':'app','status':'%s'%s,'runtimeId':'r%zu',"
+                   "'imageDigest':'sha256:%zu'}]",
+                   statuses[below(w, 3)], below(w, 2) ? ",'exitCode':1" : "", below(w, 2),
+                   below(w, 3));
     fix_report(w->f, task->arn, statuses[status], below(w, 2) ? more : "");
     if (status == 2)
         task->status = 2;
@@ -162,8 +196,12 @@ static void do_something(struct world *w)
         register_some(w);
     else if (what < 10)
         deregister_some(w);
-    else if (what < 40)
+    else if (what < 34)
         run_some(w);
+    else if (what < 38)
+        start_some(w);
+    else if (what < 40)
+        explain_some(w);
     else if (what < 50)
         stop_some(w);
     else if (what < 90)

@@ -3,6 +3,7 @@
 
 #include "base/bug.h"
 #include "core/index.h"
+#include "core/instance_record.h"
 #include "core/task_record.h"
 
 int fl_cluster_order(const struct fl_cluster *a, const struct fl_cluster *b)
@@ -175,6 +176,7 @@ static void apply_cluster(struct fl_core *core, const struct rec_Cluster *rec)
     RB_INIT(&cluster->instances);
     RB_INIT(&cluster->groups);
     RB_INIT(&cluster->digests);
+    RB_INIT(&cluster->attributes);
     cluster->index = fl_index_new();
     (void)RB_INSERT(fl_cluster_tree, &core->clusters, cluster);
     core->counts.clusters++;
@@ -195,12 +197,13 @@ static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)
     struct fl_cluster *cluster = fl_state_cluster(core, rec->cluster);
     FL_ASSERT(cluster);
     struct fl_instance *instance = fl_state_instance(cluster, rec->id);
-    struct rec_Instance *clone = fl_shape_clone(&rec_shape_Instance, rec);
+    struct fl_attribute_set *attributes;
+    struct rec_Instance *clone = fl_instance_record_keep(cluster, rec, &attributes);
     bool is_new = !instance;
     if (!is_new) {
         cluster->active_instances -= is_registered(instance->rec);
         fl_load_remove_ports(instance, &instance->rec->ports);
-        free(instance->rec);
+        fl_instance_record_drop(cluster, FL_TAKE_PTR(instance->rec), instance->attributes);
         instance->rec = clone;
     } else {
         instance = fl_calloc(1, sizeof(*instance));
@@ -211,6 +214,7 @@ static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)
         (void)RB_INSERT(fl_instance_tree, &cluster->instances, instance);
         core->counts.instances++;
     }
+    instance->attributes = attributes;
     instance->cpu = clone->cpu;
     instance->memory = clone->memory;
     fl_load_add_ports(instance, &clone->ports);
@@ -380,7 +384,7 @@ static void free_cluster(struct fl_core *core, struct fl_cluster *cluster)
     fl_index_free(cluster);
     RB_FOREACH_SAFE (instance, fl_instance_tree, &cluster->instances, next_instance) {
         (void)RB_REMOVE(fl_instance_tree, &cluster->instances, instance);
-        free(instance->rec);
+        fl_instance_record_drop(cluster, instance->rec, instance->attributes);
         free((char *)instance->id.p);
         fl_load_free(instance);
         free(instance);

@@ -32,6 +32,8 @@ struct fl_task {
 /* In order of creation: the order must follow from the records, not from what happened when. */
 RB_HEAD(fl_held_tree, fl_task);
 
+struct fl_attribute_set;
+
 /* What placement looks at comes first and lies together. */
 struct fl_instance {
     int32_t cpu; /* of its record: what there is in all */
@@ -52,6 +54,7 @@ struct fl_instance {
 
     RB_ENTRY(fl_instance) by_id;
     struct rec_Instance *rec;
+    struct fl_attribute_set *attributes; /* of the record */
     struct fl_str id; /* as in the record, but never moving: tasks' records point to it */
     struct fl_cluster *cluster;
     struct fl_held_tree tasks; /* the ones that hold resources */
@@ -62,6 +65,7 @@ struct fl_instance {
 
 RB_HEAD(fl_task_tree, fl_task);
 RB_HEAD(fl_instance_tree, fl_instance);
+RB_HEAD(fl_attribute_tree, fl_attribute_set);
 
 struct fl_cluster {
     RB_ENTRY(fl_cluster) by_name;
@@ -71,6 +75,7 @@ struct fl_cluster {
     struct fl_instance_tree instances;
     struct fl_group_tree groups;
     struct fl_group_tree digests;
+    struct fl_attribute_tree attributes; /* instance_record.h */
     struct fl_index *index;
     size_t running_count;
     size_t pending_count;

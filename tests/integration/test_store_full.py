@@ -1,8 +1,8 @@
 """A real server on a file system of its own that gets full: what it acknowledged is there when it
 starts again, it says in one line why it stopped, and a full disk under the logs stops nothing.
 
-The file system is a tmpfs in a mount namespace that a sleeping process holds open, so that it
-outlives the server. A ballast file takes its room and gives it back."""
+The file system is a tmpfs, so that it outlives the server. A ballast file takes its room and gives
+it back."""
 import json
 import os
 import pathlib
@@ -31,20 +31,16 @@ class SmallDisk:
         self.dir = tempfile.mkdtemp(prefix="fairlead-full-")
         self.log = tempfile.NamedTemporaryFile(prefix="fairlead-full-", suffix=".log")
         self.port = clusters.free_port()
-        self.holder = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-c",
-             f"mount -t tmpfs -o size={SIZE_KIB}k,mode=700 tmpfs {self.dir} && echo ready && "
-             "exec sleep 600"], stdout=subprocess.PIPE, text=True)
-        assert self.holder.stdout.readline() == "ready\n"
-        self.inside = pathlib.Path(f"/proc/{self.holder.pid}/root{self.dir}")
+        clusters.run("mount", "-t", "tmpfs", "-o", f"size={SIZE_KIB}k,mode=700", "tmpfs", self.dir)
+        self.inside = pathlib.Path(self.dir)
         self.server = None
 
     def start(self):
         """Starts a server; true when it listens, false when it ended."""
         self.log.truncate(0)
         self.server = subprocess.Popen(
-            ["nsenter", "--target", str(self.holder.pid), "--mount", clusters.FAIRLEAD, "server",
-             "--data-dir", f"{self.dir}/data", "--listen", f"127.0.0.1:{self.port}"],
+            [clusters.FAIRLEAD, "server", "--data-dir", f"{self.dir}/data", "--listen",
+             f"127.0.0.1:{self.port}"],
             stderr=open(self.log.name, "a", encoding="utf-8"))
         return clusters.until(self._state, what="the server's start") == "listens"
 
@@ -87,8 +83,7 @@ class SmallDisk:
         if self.server and self.server.poll() is None:
             self.server.kill()
             self.server.wait()
-        self.holder.kill()
-        self.holder.wait()
+        clusters.run("umount", "-l", self.dir)
         self.log.close()
         os.rmdir(self.dir)
 
