@@ -9,7 +9,7 @@
 #include "cli/cli.h"
 #include "sim/sim.h"
 
-enum { MAX_HOSTS = 100000, MAX_TASKS = 10000000 };
+enum { MAX_HOSTS = 100000, MAX_TASKS = 10000000, TASKS_A_HOST = 10 };
 
 struct wanted {
     struct fl_sim_config config;
@@ -102,6 +102,8 @@ static void run(const struct wanted *wanted, uint64_t i, struct fl_sim_result *t
     struct fl_sim_config config = wanted->config;
     struct fl_sim_result result;
     config.seed += i;
+    if (config.tasks == 0)
+        config.tasks = TASKS_A_HOST * config.hosts;
     if (!wanted->mode_is_given)
         config.mode = config.seed % 2 ? FL_SIM_SAFETY : FL_SIM_LIVENESS;
     (void)snprintf(present_run, sizeof(present_run),

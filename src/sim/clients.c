@@ -145,8 +145,8 @@ static void think_again(struct sim *sim, const struct sim_operation *operation)
 {
     static const struct sim_action thoughts = {"a client has second thoughts",
                                                fire_second_thoughts};
-    if (operation->placed && sim_chance(sim, 200))
-        sim_at(sim, (int64_t)sim_below(sim, SIM_SECOND), &thoughts, SIM_CLIENTS,
+    if (operation->placed && sim_chance(sim, 400))
+        sim_at(sim, (int64_t)sim_below(sim, 500 * SIM_MS), &thoughts, SIM_CLIENTS,
                operation->tasks[0], NULL);
 }
 

@@ -120,13 +120,12 @@ static void freeze(struct sim *sim)
 {
     struct sim_host *host = some_host(sim);
     bool is_server = sim_chance(sim, 200);
-    int64_t until_us = sim->now_us + (int64_t)sim_below(sim, SIM_MINUTE);
+    int64_t *frozen_us = is_server ? &sim->server.frozen_us : &host->frozen_us;
+    if (*frozen_us > sim->now_us) /* what waits for its end keeps its order */
+        return;
+    *frozen_us = sim->now_us + (int64_t)sim_below(sim, SIM_MINUTE);
     sim_fault_counted(sim, "the process is stopped for a while",
                       is_server ? SIM_SERVER : host->index);
-    if (is_server)
-        sim->server.frozen_us = until_us;
-    else
-        host->frozen_us = until_us;
 }
 
 static void clone_host(struct sim *sim)
@@ -220,10 +219,8 @@ void sim_faults_stop(struct sim *sim)
 {
     sim->faults_on = false;
     sim->server.disk.full = false;
-    sim->server.frozen_us = 0;
     for (size_t i = 0; i < sim->host_count; i++) {
         sim->hosts[i].disk.full = false;
-        sim->hosts[i].frozen_us = 0;
         sim->hosts[i].blocked_us[0] = sim->hosts[i].blocked_us[1] = 0;
     }
 }
