@@ -4,7 +4,7 @@
 BUILD := build
 AS_USER := tools/as-user.sh
 
-.PHONY: all setup check nightly nightly-store nightly-sim nightly-guest demo bench fuzz sim seeded-bugs format
+.PHONY: all setup check nightly nightly-store nightly-sim nightly-placement nightly-guest demo bench fuzz sim seeded-bugs format
 .PHONY: clean
 
 all:
@@ -21,7 +21,7 @@ check:
 	@python3 tests/run.py
 
 # The long batteries; SEED= chooses another one.
-nightly: nightly-store nightly-sim nightly-guest
+nightly: nightly-store nightly-sim nightly-placement nightly-guest
 
 # Crash states and failing calls of the store.
 nightly-store:
@@ -36,6 +36,11 @@ nightly-sim:
 	@$(BUILD)/fairlead sim --seed $(SEED)0000 --hosts 100 --runs 100
 	@$(BUILD)/fairlead sim --seed $(SEED)0000 --hosts 5000 --runs 2
 	@python3 tests/seeded_bugs/hunt.py $(BUILD)/tests/seeded_bugs/sim-bugs
+
+# Ten million random placements against the plain scan.
+nightly-placement:
+	@$(AS_USER) tools/build.sh $(BUILD)
+	@$(BUILD)/src/test-core-oracle_test 10000000 $(or $(SEED),1)
 
 # A virtual machine that has cgroup v2 alone.
 nightly-guest:
@@ -54,6 +59,7 @@ bench:
 	@$(AS_USER) tools/build.sh $(BUILD)
 	@$(AS_USER) tools/venv.sh
 	@.venv/bin/python bench/run.py
+	@$(BUILD)/bench/bench-placement
 
 # For example TARGET=wire-json SECONDS=300; without a target it lists them.
 TARGET :=
