@@ -57,6 +57,8 @@ struct whatif_scenario {
 
 /* 0, or -EINVAL and a sentence that names the line or member. Freed in both cases. */
 int whatif_scenario_read(struct fl_str text, struct whatif_scenario *ret, struct fl_err *err);
+/* YAML (and so JSON) as JSON values: a new reference, or NULL and a sentence with the line. */
+json_t *whatif_yaml_parse(struct fl_str text, struct fl_err *err);
 void whatif_scenario_free(struct whatif_scenario *scenario);
 
 struct whatif_sample {

@@ -4,7 +4,6 @@
 #include <stdio.h>
 
 #include "sim/whatif_impl.h"
-#include "wire/json.h"
 
 struct reader {
     struct whatif_scenario *scenario;
@@ -261,12 +260,11 @@ static int check_total(const struct reader *r)
 int whatif_scenario_read(struct fl_str text, struct whatif_scenario *ret, struct fl_err *err)
 {
     struct reader reader = {ret, err}, *r = &reader;
-    struct fl_err fault = {0};
     uint32_t seed = 1;
     *ret = (struct whatif_scenario){.hours = 24};
-    ret->document = fl_json_parse(text, &fault);
+    ret->document = whatif_yaml_parse(text, err);
     if (!ret->document)
-        return fl_err_set(err, -EINVAL, "the scenario cannot be read: %s", fault.text);
+        return -EINVAL;
     if (check_members(r, ret->document, "top", " seed hours hosts definitions arrivals ") < 0 ||
         read_whole(r, ret->document, "top", "seed", INT32_MAX, false, &seed) < 0 ||
         read_whole(r, ret->document, "top", "hours", WHATIF_MAX_HOURS, false, &ret->hours) < 0 ||

@@ -116,7 +116,7 @@ static void a_seed_gives_the_same_words(FL_UNUSED void **state)
 
 static void bad_scenarios_are_refused(FL_UNUSED void **state)
 {
-    refused("{", "line 1");
+    refused("{", "line ");
     refused("[]", "must be an object");
     refused("{'hours':0," HOSTS DEFINITIONS TWICE "}", "top.hours");
     refused("{'color':1," HOSTS DEFINITIONS TWICE "}", "\"color\"");
@@ -138,6 +138,23 @@ static void bad_scenarios_are_refused(FL_UNUSED void **state)
             "more than 10000000");
 }
 
+static void yaml_will_do_and_its_faults_have_lines(FL_UNUSED void **state)
+{
+    struct played p;
+    play(&p, "hours: 1\nhosts:\n  - {count: 1, cpu: 100, memory: 100, zones: ['1']}\n"
+             "definitions: # what runs\n  - family: job\n    cpu: 10\n    memory: 10\n"
+             "arrivals:\n  - {definition: job, at: [0.25], minutes: {fixed: 5}}\n");
+    assert_int_equal(p.rc, 0);
+    assert_int_equal(p.totals.ended, 1);
+    drop(&p);
+    refused("", "cannot be read");
+    refused("hours: 1\nhosts: [\n", "line 3");
+    refused("hours: 1\nhours: 2\n", "line 2");
+    refused("hours: &a 1\nseed: *a\n", "alias");
+    refused("hours:\n  ? [1]\n  : 2\n", "line 2");
+    refused("a: [[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]\n", "too deeply");
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -146,6 +163,7 @@ int main(void)
         cmocka_unit_test(constraints_and_ports_hold),
         cmocka_unit_test(a_seed_gives_the_same_words),
         cmocka_unit_test(bad_scenarios_are_refused),
+        cmocka_unit_test(yaml_will_do_and_its_faults_have_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
