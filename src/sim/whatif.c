@@ -165,8 +165,8 @@ static void step(struct whatif *w, struct fl_core_event *event)
         uint64_t word = fl_rand_u64(&w->rand);
         memcpy(event->seed + i, &word, sizeof(word));
     }
-    fl_turn_free(&w->turn);
-    fl_turn_init(&w->turn);
+    fl_arena_reset(w->turn.arena);
+    w->turn.record_count = w->turn.effect_count = 0;
     fl_core_step(w->core, event, &w->turn);
     w->totals->steps++;
 }
@@ -396,6 +396,13 @@ static int run_all(struct whatif *w, uint32_t index, uint64_t *count)
 
 /* ---- why ---- */
 
+/* In a table's line there is room for a word. */
+static const char *short_reason(const json_t *group)
+{
+    const char *reason = json_string_value(json_object_get(group, "reason"));
+    return strncmp(reason, "MemberOf", 8) == 0 ? "memberOf" : reason;
+}
+
 static void add_reason(struct whatif_hour *hour, const char *family, const json_t *answer)
 {
     const json_t *groups = json_object_get(answer, "excluded");
@@ -409,7 +416,7 @@ static void add_reason(struct whatif_hour *hour, const char *family, const json_
         if (n + 70 > sizeof(hour->reason))
             return;
         n += (size_t)snprintf(hour->reason + n, sizeof(hour->reason) - n, "%s %.40s %lld",
-                              i ? "," : "", json_string_value(json_object_get(group, "reason")),
+                              i ? "," : "", short_reason(group),
                               json_integer_value(json_object_get(group, "instances")));
     }
 }
