@@ -345,38 +345,50 @@ static void report(struct whatif *w, const char *id, const char *status)
     FL_ASSERT(rc == 0 && reply_of(w)->status == 200);
 }
 
-static void begin_task(struct whatif *w, uint32_t index, const json_t *task)
+/* The turn's tasks by their records: reading whole answers would cost a third of all time. */
+static size_t take_ids(const struct whatif *w, char ids[A_CALL][ID])
 {
-    struct fl_str arn = fl_json_str(json_object_get(task, "taskArn"));
-    struct fl_str id = fl_str_from(arn, (size_t)fl_str_rindex(arn, '/') + 1);
-    FL_ASSERT(id.n < ID);
+    size_t count = 0;
+    for (size_t i = 0; i < w->turn.record_count; i++) {
+        struct fl_str key = w->turn.records[i].key;
+        struct fl_str id = fl_str_from(key, (size_t)fl_str_rindex(key, '/') + 1);
+        if (!fl_str_starts(key, FL_STR("t/")))
+            continue;
+        FL_ASSERT(count < A_CALL && id.n < ID);
+        memcpy(ids[count], id.p, id.n);
+        ids[count++][id.n] = 0;
+    }
+    return count;
+}
+
+static void begin_task(struct whatif *w, uint32_t index, const char *id)
+{
     int64_t end_ms = w->now_ms + draw_duration_ms(w, &w->scenario->arrivals[index]);
     struct event *stop = push(w, end_ms, EVENT_STOP, index);
-    char *copy = stop->task;
-    memcpy(copy, id.p, id.n);
-    copy[id.n] = 0;
-    char text[ID];
-    (void)snprintf(text, sizeof(text), "%s", copy);
-    report(w, text, "RUNNING");
+    memcpy(stop->task, id, strlen(id) + 1);
+    report(w, id, "RUNNING");
 }
 
 /* Asks for up to ten tasks. How many found a place, or -EINVAL. */
 static int run(struct whatif *w, uint32_t index, uint64_t count)
 {
     uint32_t definition = w->scenario->arrivals[index].definition;
-    char what[64];
+    char what[64], ids[A_CALL][ID];
     (void)snprintf(what, sizeof(what), "a task of definitions[%u]", definition);
     (void)json_object_set_new(w->runs[definition], "count",
                               json_integer((json_int_t)FL_MIN(count, (uint64_t)A_CALL)));
-    FL_CLEANUP_JSON json_t *answer = ask(w, ECS_OP_RunTask, w->runs[definition], what);
-    if (!answer)
+    if (command(w, ECS_OP_RunTask, w->runs[definition], what) < 0)
         return -EINVAL;
-    const json_t *tasks = json_object_get(answer, "tasks");
-    for (size_t i = 0; i < json_array_size(tasks); i++)
-        begin_task(w, index, json_array_get(tasks, i));
-    w->totals->placed += json_array_size(tasks);
-    this_hour(w)->placed += json_array_size(tasks);
-    return (int)json_array_size(tasks);
+    if (reply_of(w)->status != 200) {
+        FL_CLEANUP_JSON FL_UNUSED json_t *nothing = answer_of(w, what);
+        return -EINVAL;
+    }
+    size_t placed = take_ids(w, ids);
+    for (size_t i = 0; i < placed; i++)
+        begin_task(w, index, ids[i]);
+    w->totals->placed += placed;
+    this_hour(w)->placed += placed;
+    return (int)placed;
 }
 
 /* Until all have a place or one has none; *count are left. */
