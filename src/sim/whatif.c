@@ -415,6 +415,8 @@ static const char *short_reason(const json_t *group)
     return strncmp(reason, "MemberOf", 8) == 0 ? "memberOf" : reason;
 }
 
+/* The core explains a definition without what goes with a call (distinctInstance): instances that
+ * fit by its words and were not taken are excluded by that. */
 static void add_reason(struct whatif_hour *hour, const char *family, const json_t *answer)
 {
     const json_t *groups = json_object_get(answer, "excluded");
@@ -431,6 +433,11 @@ static void add_reason(struct whatif_hour *hour, const char *family, const json_
                               i ? "," : "", short_reason(group),
                               json_integer_value(json_object_get(group, "instances")));
     }
+    json_int_t fitting = json_integer_value(json_object_get(answer, "fitting"));
+    if (fitting && n + 70 < sizeof(hour->reason))
+        (void)snprintf(hour->reason + n, sizeof(hour->reason) - n,
+                       "%s the call's own constraints %lld", json_array_size(groups) ? "," : "",
+                       fitting);
 }
 
 /* The core says why no task of the arrival finds a place; once an hour for the table, and for the

@@ -63,15 +63,14 @@ static const struct panel panels[PANELS] = {
      {{"found no place", "#d1495b", delayed_of}}},
 };
 
-/* The least of 4, 8, 20, 40, 80, 200 … that is not below the value: quarters are whole. */
+/* The least of 4, 8, 12, 16, 20, 28, 40, 80 … that is not below the value: quarters are whole. */
 static double round_up(double value)
 {
+    static const int steps[] = {1, 2, 3, 4, 5, 7};
     for (double unit = 4;; unit *= 10)
-        for (int i = 0; i < 3; i++) {
-            double bound = unit * (i == 0 ? 1 : i == 1 ? 2 : 5);
-            if (bound >= value)
-                return bound;
-        }
+        for (size_t i = 0; i < FL_ARRAY_SIZE(steps); i++)
+            if (unit * steps[i] >= value)
+                return unit * steps[i];
 }
 
 static double highest_of(const struct whatif_history *history, const struct panel *panel)

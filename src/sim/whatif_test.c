@@ -89,6 +89,8 @@ static void constraints_and_ports_hold(FL_UNUSED void **state)
     assert_int_equal(p.rc, 0);
     assert_int_equal(p.totals.placed, 3);
     assert_int_equal(p.totals.waiting, 2);
+    assert_non_null(strstr(p.table.p, "p: RESOURCE:PORTS 2"));
+    assert_non_null(strstr(p.table.p, "z: memberOf 1, the call's own constraints 1"));
     drop(&p);
 }
 
