@@ -112,6 +112,18 @@ static int read_hosts(struct reader *r, const json_t *object, const char *path)
     return check_strings(r, hosts->zones, path, "zones");
 }
 
+static int check_lists(const struct reader *r, const json_t *object, const char *path)
+{
+    static const char *const names[] = {"ports", "placementConstraints", "placementStrategy"};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(names); i++) {
+        const json_t *list = json_object_get(object, names[i]);
+        if (list && !json_is_array(list))
+            return fl_err_set(r->err, -EINVAL, "the scenario's %s.%s must be a list", path,
+                              names[i]);
+    }
+    return 0;
+}
+
 static int read_definition(struct reader *r, const json_t *object, const char *path)
 {
     struct whatif_definition *def = &r->scenario->definitions[r->scenario->definition_count++];
@@ -119,7 +131,8 @@ static int read_definition(struct reader *r, const json_t *object, const char *p
     if (check_members(r, object, path,
                       " family cpu memory ports placementConstraints placementStrategy ") < 0 ||
         read_whole(r, object, path, "cpu", 1 << 20, true, &cpu) < 0 ||
-        read_whole(r, object, path, "memory", 1 << 28, true, &memory) < 0)
+        read_whole(r, object, path, "memory", 1 << 28, true, &memory) < 0 ||
+        check_lists(r, object, path) < 0)
         return -EINVAL;
     def->cpu = (int)cpu;
     def->memory = (int)memory;

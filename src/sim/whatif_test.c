@@ -124,6 +124,8 @@ static void bad_scenarios_are_refused(FL_UNUSED void **state)
     refused("{'color':1," HOSTS DEFINITIONS TWICE "}", "\"color\"");
     refused("{" DEFINITIONS TWICE "}", "hosts must be a list");
     refused("{'hosts':[{'count':1,'cpu':'x','memory':1}]," DEFINITIONS TWICE "}", "hosts[0].cpu");
+    refused("{" HOSTS "'definitions':[{'family':'job','cpu':1,'memory':9,'ports':80}]," TWICE "}",
+            "definitions[0].ports must be a list");
     refused("{" HOSTS DEFINITIONS "'arrivals':[{'definition':'no'}]}", "arrivals[0].definition");
     refused("{" HOSTS DEFINITIONS "'arrivals':[{'definition':'job','perHour':1}]}",
             "arrivals[0].minutes");
