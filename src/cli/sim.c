@@ -1,13 +1,16 @@
 /* `fairlead sim`: runs of the simulator, one for each seed. */
 #include <argp.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <time.h>
 
 #include "base/bug.h"
+#include "base/fs.h"
 #include "base/str.h"
 #include "cli/cli.h"
 #include "sim/sim.h"
+#include "sim/whatif.h"
 
 enum { MAX_HOSTS = 100000, MAX_TASKS = 10000000, TASKS_A_HOST = 10 };
 
@@ -15,6 +18,7 @@ struct wanted {
     struct fl_sim_config config;
     uint64_t runs;
     bool mode_is_given;
+    const char *from, *svg; /* what-if: the scenario's file and the plot's */
     bool verbose;
 };
 
@@ -57,6 +61,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'v':
         wanted->verbose = true;
         break;
+    case 'f':
+        wanted->from = arg;
+        break;
+    case 'g':
+        wanted->svg = arg;
+        break;
 #ifdef FL_SEEDED_BUGS
     case 'b':
         is_good = read_number(arg, 1000, &value);
@@ -80,6 +90,8 @@ static const struct argp_option options[] = {
     {.name = "calm", .key = 'c', .doc = "no faults, for measuring"},
     {.name = "clones", .key = 'd', .doc = "also clone machines, data directory and all"},
     {.name = "verbose", .key = 'v', .doc = "a line for each seed"},
+    {.name = "from", .key = 'f', .arg = "FILE", .doc = "what if: plays the scenario of this file"},
+    {.name = "svg", .key = 'g', .arg = "FILE", .doc = "with --from: the plot goes here"},
 #ifdef FL_SEEDED_BUGS
     {.name = "bug", .key = 'b', .arg = "N", .doc = "with a deliberate defect"},
 #endif
@@ -135,6 +147,35 @@ static double seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
+static int what_if(const char *from, const char *svg_path)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(FL_WHATIF_MAX_TEXT);
+    FL_CLEANUP_BUF struct fl_buf table = FL_BUF_INIT(FL_WHATIF_MAX_OUTPUT);
+    FL_CLEANUP_BUF struct fl_buf svg = FL_BUF_INIT(FL_WHATIF_MAX_OUTPUT);
+    struct fl_whatif_totals totals;
+    struct fl_err err = {0};
+    double begin = seconds();
+    int rc = fl_fs_read(AT_FDCWD, from, FL_WHATIF_MAX_TEXT, &text);
+    if (rc < 0)
+        (void)fl_err_errno(&err, rc, "cannot read %s", from);
+    else
+        rc = fl_whatif_run(fl_buf_str(&text), &table, svg_path ? &svg : NULL, &totals, &err);
+    if (rc == 0 && svg_path) {
+        rc = fl_fs_write_fast(AT_FDCWD, svg_path, fl_buf_str(&svg), 0644);
+        if (rc < 0)
+            (void)fl_err_errno(&err, rc, "cannot write %s", svg_path);
+    }
+    (void)fputs(table.p ? table.p : "", stdout);
+    if (rc < 0) {
+        (void)fprintf(stderr, "fairlead: %s\n", err.text);
+        return 1;
+    }
+    double used = seconds() - begin;
+    (void)fprintf(stderr, "events %llu (%.0f a second), %.1f s\n", (unsigned long long)totals.steps,
+                  (double)totals.steps / (used > 0 ? used : 1), used);
+    return 0;
+}
+
 int fl_cli_sim(int argc, char **argv)
 {
     struct wanted wanted = {.config = {.seed = 1, .hosts = 10}, .runs = 1};
@@ -144,6 +185,12 @@ int fl_cli_sim(int argc, char **argv)
                         .doc = "Plays a control plane and its hosts with faults drawn from a seed, "
                                "and checks that nothing promised is broken."};
     argp_parse(&argp, argc, argv, 0, NULL, &wanted);
+    if (wanted.svg && !wanted.from) {
+        (void)fputs("fairlead: --svg needs a scenario, --from FILE\n", stderr);
+        return 2;
+    }
+    if (wanted.from)
+        return what_if(wanted.from, wanted.svg);
     (void)signal(SIGABRT, on_abort);
     double begin = seconds();
     for (uint64_t i = 0; i < wanted.runs; i++)

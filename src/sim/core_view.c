@@ -63,3 +63,17 @@ int32_t sim_core_latest_revision(const struct fl_core *core, struct fl_str famil
     const struct fl_definition *definition = fl_state_latest(core, family);
     return definition ? definition->revision : 0;
 }
+
+void sim_core_sum(const struct fl_core *core, struct sim_core_sums *ret_sums)
+{
+    struct fl_cluster *cluster = cluster_of(core);
+    struct fl_instance *at;
+    *ret_sums = (struct sim_core_sums){.running = cluster->running_count};
+    RB_FOREACH (at, fl_instance_tree, &cluster->instances) {
+        ret_sums->cpu += at->cpu;
+        ret_sums->memory += at->memory;
+        ret_sums->cpu_used += at->cpu_used;
+        ret_sums->memory_used += at->memory_used;
+        ret_sums->empty += at->running_count + at->pending_count == 0;
+    }
+}

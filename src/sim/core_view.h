@@ -20,3 +20,11 @@ const struct rec_Task *sim_core_next_task(const struct fl_core *core, const stru
 bool sim_core_next_instance(const struct fl_core *core, struct sim_core_instance *at);
 /* The highest revision of a family; 0: there is none. */
 int32_t sim_core_latest_revision(const struct fl_core *core, struct fl_str family);
+
+/* Sums over the instances of "default". */
+struct sim_core_sums {
+    int64_t cpu, cpu_used, memory, memory_used;
+    uint64_t empty; /* instances that hold no task */
+    uint64_t running;
+};
+void sim_core_sum(const struct fl_core *core, struct sim_core_sums *ret_sums);

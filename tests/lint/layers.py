@@ -30,6 +30,7 @@ WRAPPED = {
     "wslay/": ["net"],
     "curl/": ["net"],
     "sqlite3.h": ["store"],
+    "yaml.h": ["sim"],
     "netlink/": ["agent"],
     "seccomp.h": ["agent", "libexec"],
 }
