@@ -30,7 +30,7 @@ enum {
     MAX_ARN = 160,
     MAX_LATENCIES = 4 << 20,
     TASKS_A_CALL = 10,
-    MOST_NOT_RUNNING = 20000, /* clients wait while so many tasks have not been reported */
+    MOST_NOT_RUNNING = 3000, /* clients wait while so many tasks have not been reported */
     RECOVERED_TASKS = 100000,
     WAIT_S = 60,
 };
@@ -55,7 +55,8 @@ struct key {
 
 struct bench {
     const char *program;
-    char dir[64];
+    char scratch_dir[64]; /* holds the server's log and data */
+    char dir[80];
     char listen[32];
     uint16_t port;
     pid_t server;
@@ -115,7 +116,7 @@ static uint16_t free_port(struct bench *bench)
 static void start_server(struct bench *bench)
 {
     char path[128];
-    (void)snprintf(path, sizeof(path), "%s/server.log", bench->dir);
+    (void)snprintf(path, sizeof(path), "%s/server.log", bench->scratch_dir);
     bench->server = fork();
     must(bench, bench->server >= 0, "fork");
     if (bench->server > 0)
@@ -149,7 +150,7 @@ static int connect_patiently(struct bench *bench)
     int fd;
     while ((fd = try_connect(bench)) < 0) {
         if (now_ns() > deadline_ns || waitpid(bench->server, NULL, WNOHANG) != 0)
-            stop(bench, "the server does not answer; its log is in", fl_str_of(bench->dir));
+            stop(bench, "the server does not answer; its log is in", fl_str_of(bench->scratch_dir));
         (void)usleep(1000);
     }
     return fd;
@@ -704,13 +705,14 @@ int main(int argc, char **argv)
     bench.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     bench.port = free_port(&bench);
     (void)snprintf(bench.listen, sizeof(bench.listen), "127.0.0.1:%u", bench.port);
-    (void)snprintf(bench.dir, sizeof(bench.dir), "/tmp/fairlead-throughput-XXXXXX");
-    must(&bench, mkdtemp(bench.dir) != NULL, bench.dir);
+    (void)snprintf(bench.scratch_dir, sizeof(bench.scratch_dir), "/tmp/fairlead-throughput-XXXXXX");
+    must(&bench, mkdtemp(bench.scratch_dir) != NULL, bench.scratch_dir);
+    (void)snprintf(bench.dir, sizeof(bench.dir), "%s/data", bench.scratch_dir);
     (void)getloadavg(&load_average, 1);
     (void)printf("Load average before: %.1f; %ld processors; data in %s\n\n", load_average,
-                 sysconf(_SC_NPROCESSORS_ONLN), bench.dir);
+                 sysconf(_SC_NPROCESSORS_ONLN), bench.scratch_dir);
     prepare(&bench, argument(argc, argv, 3, 20), argument(argc, argv, 4, 16),
-            argument(argc, argv, 5, 64), argument(argc, argv, 6, 32));
+            argument(argc, argv, 5, 256), argument(argc, argv, 6, 32));
     measure(&bench, (double)argument(argc, argv, 2, 5));
     (void)kill(bench.server, SIGTERM);
     (void)waitpid(bench.server, NULL, 0);
