@@ -481,10 +481,13 @@ static void on_frames(struct bench *bench, struct connection *connection)
     }
 }
 
+/* For the next call that is due; one that is overdue waits for a client, whose answer wakes us. */
 static void arm_timer(struct bench *bench)
 {
-    struct itimerspec at = {
-        .it_value = {bench->next_due_ns / 1000000000, bench->next_due_ns % 1000000000}};
+    struct itimerspec at = {0};
+    if (bench->next_due_ns > now_ns())
+        at.it_value =
+            (struct timespec){bench->next_due_ns / 1000000000, bench->next_due_ns % 1000000000};
     (void)timerfd_settime(bench->timer_fd, TFD_TIMER_ABSTIME, &at, NULL);
 }
 
@@ -510,7 +513,7 @@ static void turn(struct bench *bench, enum role load)
     give_work(bench, ROLE_REPORTER);
     if (bench->calls_a_second > 0)
         arm_timer(bench);
-    int n = epoll_wait(bench->epoll_fd, events, FL_ARRAY_SIZE(events), 100);
+    int n = epoll_wait(bench->epoll_fd, events, FL_ARRAY_SIZE(events), 5);
     for (int i = 0; i < n; i++)
         on_event(bench, events[i].data.ptr);
 }

@@ -19,6 +19,7 @@ enum {
     HASH_TEXT = 2 * HASH + 1,
     MAX_SIGNED_HEADERS = 64,
     MAX_CANONICAL = 1024 * 1024,
+    USUAL_CANONICAL = 1024,
     MAX_SHOWN = 200, /* bytes of foreign text repeated in an answer */
     DATE_TEXT = 17,  /* "20261120T100000Z" and NUL */
     CACHE_SLOTS = 64,
@@ -285,14 +286,24 @@ static bool signature(const struct fl_sigv4_request *request, const struct signe
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(MAX_CANONICAL);
     char hash[HASH_TEXT];
     uint8_t mac[HASH];
+    (void)fl_buf_reserve(&text, USUAL_CANONICAL);
     add_canonical(&text, request, headers, body_hash, arena);
     if (text.overflow)
         return false;
     hash_text(fl_buf_str(&text), hash);
     fl_buf_clear(&text);
-    fl_buf_printf(&text, ALGORITHM "\n%.*s\n%.*s/%.*s/%.*s/aws4_request\n%s", FL_STR_ARG(date),
-                  FL_STR_ARG(scope->date), FL_STR_ARG(scope->region), FL_STR_ARG(scope->service),
-                  hash);
+    const struct fl_str parts[] = {FL_STR(ALGORITHM "\n"),
+                                   date,
+                                   FL_STR("\n"),
+                                   scope->date,
+                                   FL_STR("/"),
+                                   scope->region,
+                                   FL_STR("/"),
+                                   scope->service,
+                                   FL_STR("/aws4_request\n"),
+                                   fl_str_of(hash)};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(parts); i++)
+        fl_buf_add_str(&text, parts[i]);
     hmac(key, HASH, fl_buf_str(&text), mac);
     fl_hex(mac, HASH, ret_text);
     return !text.overflow;
