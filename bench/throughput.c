@@ -7,6 +7,7 @@
  * report every task RUNNING. Anything unexpected ends the run with a line on stderr. */
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -661,6 +662,12 @@ static void measure_recovery(struct bench *bench)
                  bench->accepted, seconds, before_mib, pss_mib(bench->server));
 }
 
+static int remove_entry(const char *path, FL_UNUSED const struct stat *info, FL_UNUSED int kind,
+                        FL_UNUSED struct FTW *at)
+{
+    return remove(path);
+}
+
 static size_t argument(int argc, char **argv, int which, size_t otherwise)
 {
     uint64_t value = otherwise;
@@ -719,5 +726,6 @@ int main(int argc, char **argv)
     measure(&bench, (double)argument(argc, argv, 2, 5));
     (void)kill(bench.server, SIGTERM);
     (void)waitpid(bench.server, NULL, 0);
+    (void)nftw(bench.scratch_dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     return 0;
 }
