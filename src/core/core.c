@@ -232,11 +232,23 @@ struct fl_str fl_cluster_arn(struct fl_decision *d, struct fl_str name)
     return fl_arn_ecs(d->arena, d->core->region, d->core->account, "cluster", name);
 }
 
+/* "a/b" */
+static struct fl_str path(struct fl_arena *arena, struct fl_str a, struct fl_str b)
+{
+    char *text = fl_arena_alloc(arena, a.n + b.n + 2);
+    if (a.n)
+        memcpy(text, a.p, a.n);
+    text[a.n] = '/';
+    if (b.n)
+        memcpy(text + a.n + 1, b.p, b.n);
+    return (struct fl_str){text, a.n + 1 + b.n};
+}
+
 static struct fl_str arn_below(struct fl_decision *d, const char *type, struct fl_str cluster,
                                struct fl_str id)
 {
-    struct fl_str rest = fl_str_printf(d->arena, "%.*s/%.*s", FL_STR_ARG(cluster), FL_STR_ARG(id));
-    return fl_arn_ecs(d->arena, d->core->region, d->core->account, type, rest);
+    return fl_arn_ecs(d->arena, d->core->region, d->core->account, type,
+                      path(d->arena, cluster, id));
 }
 
 struct fl_str fl_instance_arn(struct fl_decision *d, const struct rec_Instance *rec)
@@ -252,9 +264,7 @@ struct fl_str fl_task_arn(struct fl_decision *d, const struct rec_Task *rec)
 struct fl_str fl_container_arn(struct fl_decision *d, const struct rec_Task *task,
                                const struct rec_TaskContainer *container)
 {
-    struct fl_str id =
-        fl_str_printf(d->arena, "%.*s/%.*s", FL_STR_ARG(task->id), FL_STR_ARG(container->id));
-    return arn_below(d, "container", task->cluster, id);
+    return arn_below(d, "container", task->cluster, path(d->arena, task->id, container->id));
 }
 
 static fl_handler handler_of(int operation)

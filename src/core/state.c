@@ -19,8 +19,18 @@ int fl_definition_order(const struct fl_definition *a, const struct fl_definitio
     return a->revision < b->revision ? -1 : a->revision > b->revision;
 }
 
+uint64_t fl_id_start(struct fl_str id)
+{
+    uint64_t start = 0;
+    for (size_t i = 0; i < sizeof(start); i++)
+        start = start << 8 | (i < id.n ? (uint8_t)id.p[i] : 0);
+    return start;
+}
+
 int fl_task_order(const struct fl_task *a, const struct fl_task *b)
 {
+    if (a->id_start != b->id_start)
+        return a->id_start < b->id_start ? -1 : 1;
     return fl_str_cmp(a->rec->id, b->rec->id);
 }
 
@@ -104,7 +114,7 @@ struct fl_cluster *fl_state_cluster(const struct fl_core *core, struct fl_str na
 struct fl_task *fl_state_task(const struct fl_cluster *cluster, struct fl_str id)
 {
     struct rec_Task rec = {.id = id};
-    struct fl_task probe = {.rec = &rec};
+    struct fl_task probe = {.id_start = fl_id_start(id), .rec = &rec};
     return RB_FIND(fl_task_tree, (struct fl_task_tree *)&cluster->tasks, &probe);
 }
 
@@ -290,6 +300,7 @@ static struct fl_task *new_task(struct fl_core *core, struct fl_cluster *cluster
     bool has_token = rec->clientToken.n > 0;
     struct fl_task *task =
         fl_calloc(1, has_token ? sizeof(*task) : offsetof(struct fl_task, by_token));
+    task->id_start = fl_id_start(rec->id);
     task->rec = rec;
     task->cluster = cluster;
     (void)RB_INSERT(fl_task_tree, &cluster->tasks, task);

@@ -14,6 +14,7 @@
 
 struct fl_task {
     RB_ENTRY(fl_task) by_id;
+    uint64_t id_start; /* fl_id_start of its id: a search looks at few ids themselves */
     union {
         RB_ENTRY(fl_task) on_instance; /* while it holds resources there */
         RB_ENTRY(fl_task) by_stop;     /* once stopped: in order of stopping */
@@ -109,6 +110,8 @@ struct fl_core {
 int fl_cluster_order(const struct fl_cluster *a, const struct fl_cluster *b);
 int fl_definition_order(const struct fl_definition *a, const struct fl_definition *b);
 int fl_task_order(const struct fl_task *a, const struct fl_task *b);
+/* The first eight bytes as a number that is ordered as they are. */
+uint64_t fl_id_start(struct fl_str id);
 int fl_held_order(const struct fl_task *a, const struct fl_task *b);
 int fl_stop_order(const struct fl_task *a, const struct fl_task *b);
 int fl_token_order(const struct fl_task *a, const struct fl_task *b);

@@ -222,7 +222,7 @@ int fl_list_tasks(struct fl_decision *d, const void *input, void *output)
                            in->maxResults, &list) < 0)
         return -1;
     struct rec_Task after = {.id = list.page.after};
-    struct fl_task probe = {.rec = &after};
+    struct fl_task probe = {.id_start = fl_id_start(after.id), .rec = &after};
     struct fl_task *task = RB_NFIND(fl_task_tree, &cluster->tasks, &probe);
     for (; task; task = RB_NEXT(fl_task_tree, &cluster->tasks, task)) {
         struct fl_str id = task->rec->id;

@@ -17,6 +17,7 @@ struct fl_engine {
     struct fl_engine_callbacks callbacks;
     void *context;
     struct pending_turn *open; /* NULL: no event since the last commit */
+    size_t on_their_way;       /* turns given to the store and not durable yet */
     uv_check_t end_of_iteration;
     uv_idle_t do_not_block; /* active while a turn is open, so that the loop comes round */
     uv_timer_t due;
@@ -25,9 +26,8 @@ struct fl_engine {
 
 static void arm_timer(struct fl_engine *engine);
 
-static void turn_is_durable(void *context)
+static void let_out(struct pending_turn *pending)
 {
-    struct pending_turn *pending = context;
     struct fl_engine *engine = pending->engine;
     for (size_t i = 0; i < pending->turn.effect_count; i++)
         engine->callbacks.effect(engine->context, &pending->turn.effects[i]);
@@ -37,18 +37,35 @@ static void turn_is_durable(void *context)
     free(pending);
 }
 
+static void turn_is_durable(void *context)
+{
+    struct pending_turn *pending = context;
+    pending->engine->on_their_way--;
+    let_out(pending);
+}
+
+static void give_to_store(struct fl_engine *engine, struct pending_turn *pending)
+{
+    pending->ops = fl_calloc(pending->turn.record_count, sizeof(*pending->ops));
+    for (size_t i = 0; i < pending->turn.record_count; i++)
+        pending->ops[i] = (struct fl_store_op){.key = pending->turn.records[i].key,
+                                               .value = pending->turn.records[i].value};
+    engine->on_their_way++;
+    fl_store_commit(engine->store, pending->ops, pending->turn.record_count, turn_is_durable,
+                    pending);
+}
+
+/* A turn that changes nothing, and has seen nothing that is not on the disk, need not ask there. */
 static void commit_turn(struct fl_engine *engine)
 {
     struct pending_turn *pending = FL_TAKE_PTR(engine->open);
     if (!pending)
         return;
     (void)uv_idle_stop(&engine->do_not_block);
-    pending->ops = fl_calloc(pending->turn.record_count, sizeof(*pending->ops));
-    for (size_t i = 0; i < pending->turn.record_count; i++)
-        pending->ops[i] = (struct fl_store_op){.key = pending->turn.records[i].key,
-                                               .value = pending->turn.records[i].value};
-    fl_store_commit(engine->store, pending->ops, pending->turn.record_count, turn_is_durable,
-                    pending);
+    if (pending->turn.record_count == 0 && engine->on_their_way == 0)
+        let_out(pending);
+    else
+        give_to_store(engine, pending);
     arm_timer(engine);
 }
 

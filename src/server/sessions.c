@@ -1,6 +1,7 @@
 /* Sessions by instance, their heartbeats and payloads. */
 #include "server/sessions.h"
 
+#include <bsd/sys/queue.h>
 #include <bsd/sys/tree.h>
 
 #include "base/clock.h"
@@ -20,6 +21,7 @@ struct unacked {
 
 struct session {
     RB_ENTRY(session) by_instance;
+    LIST_ENTRY(session) to_send; /* in the list while task_count > 0 */
     struct fl_sessions *owner;
     struct fl_ws *ws;
     uint64_t number;
@@ -45,6 +47,7 @@ struct fl_sessions {
     struct fl_core *core;
     struct fl_engine *engine;
     struct session_tree tree;
+    LIST_HEAD(, session) to_send; /* a turn speaks to few agents of many */
     size_t count;
     uint64_t last_number;
     uint64_t epoch;
@@ -69,6 +72,8 @@ static struct session *find(struct fl_sessions *sessions, struct fl_str cluster,
 
 static void session_drop(struct session *session)
 {
+    if (session->task_count > 0)
+        LIST_REMOVE(session, to_send);
     fl_arena_free(session->task_arena);
     fl_arena_free(session->arena);
     free(session);
@@ -120,6 +125,7 @@ static void send_payload(struct session *session)
     fl_ws_send(session->ws, fl_buf_str(&buf));
     remember_unacked(session, id);
     session->task_count = session->task_bytes = 0;
+    LIST_REMOVE(session, to_send);
     fl_arena_reset(session->task_arena);
 }
 
@@ -131,15 +137,16 @@ void fl_sessions_task(struct fl_sessions *sessions, const struct fl_core_effect 
     if (session->task_count == PAYLOAD_TASKS ||
         session->task_bytes + effect->task.n > PAYLOAD_BYTES)
         send_payload(session);
+    if (session->task_count == 0)
+        LIST_INSERT_HEAD(&sessions->to_send, session, to_send);
     session->tasks[session->task_count++] = fl_str_dup(session->task_arena, effect->task);
     session->task_bytes += effect->task.n;
 }
 
 void fl_sessions_flush(struct fl_sessions *sessions)
 {
-    struct session *session;
-    RB_FOREACH (session, session_tree, &sessions->tree)
-        send_payload(session);
+    while (!LIST_EMPTY(&sessions->to_send))
+        send_payload(LIST_FIRST(&sessions->to_send));
 }
 
 static void take_ack(struct session *session, struct fl_str id)
@@ -301,6 +308,7 @@ struct fl_sessions *fl_sessions_new(uv_loop_t *loop, struct fl_core *core, uint6
     sessions->core = core;
     sessions->epoch = epoch;
     RB_INIT(&sessions->tree);
+    LIST_INIT(&sessions->to_send);
     (void)uv_timer_init(loop, &sessions->heartbeat);
     sessions->heartbeat.data = sessions;
     (void)uv_timer_start(&sessions->heartbeat, on_heartbeat, FL_SESSION_HEARTBEAT_MS,

@@ -178,8 +178,21 @@ static size_t add_special(struct fl_buf *buf, struct fl_str s)
     return 1;
 }
 
+/* Most strings are plain and are written in one go. */
 static void add_quoted(struct fl_buf *buf, struct fl_str s)
 {
+    if (plain_length(s) == s.n) {
+        char *to = fl_buf_reserve(buf, s.n + 2);
+        if (!to)
+            return;
+        to[0] = '"';
+        if (s.n)
+            memcpy(to + 1, s.p, s.n);
+        to[s.n + 1] = '"';
+        to[s.n + 2] = '\0';
+        buf->n += s.n + 2;
+        return;
+    }
     fl_buf_add_char(buf, '"');
     while (s.n > 0) {
         size_t n = plain_length(s);

@@ -19,6 +19,7 @@ enum {
     HASH_TEXT = 2 * HASH + 1,
     MAX_SIGNED_HEADERS = 64,
     MAX_CANONICAL = 1024 * 1024,
+    USUAL_CANONICAL = 1024,
     MAX_SHOWN = 200, /* bytes of foreign text repeated in an answer */
     DATE_TEXT = 17,  /* "20261120T100000Z" and NUL */
     CACHE_SLOTS = 64,
@@ -42,6 +43,8 @@ struct signed_headers {
 
 /* A direct-mapped table: a collision costs one derivation, memory never grows. */
 struct fl_sigv4_cache {
+    EVP_MD *sha256; /* looked up once: OpenSSL's one-shot calls search for it every time */
+    EVP_MD_CTX *hashing;
     struct slot {
         char key[CACHE_KEY]; /* access key, secret and scope, NUL between; key_n 0: empty */
         size_t key_n;
@@ -51,23 +54,44 @@ struct fl_sigv4_cache {
 
 struct fl_sigv4_cache *fl_sigv4_cache_new(void)
 {
-    return fl_calloc(1, sizeof(struct fl_sigv4_cache));
+    struct fl_sigv4_cache *cache = fl_calloc(1, sizeof(*cache));
+    cache->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    cache->hashing = EVP_MD_CTX_new();
+    FL_ASSERT(cache->sha256 && cache->hashing);
+    return cache;
 }
 
 void fl_sigv4_cache_free(struct fl_sigv4_cache *cache)
 {
     if (!cache)
         return;
+    EVP_MD_CTX_free(cache->hashing);
+    EVP_MD_free(cache->sha256);
     OPENSSL_cleanse(cache, sizeof(*cache));
     free(cache);
 }
 
 /* ---- keys and hashes ---- */
 
-static void hash_text(struct fl_str bytes, char ret_text[HASH_TEXT])
+/* SHA-256 of two pieces, one after the other. */
+static void hash_two(struct fl_sigv4_cache *cache, struct fl_str a, struct fl_str b,
+                     uint8_t ret_digest[HASH])
+{
+    EVP_MD_CTX *ctx = cache->hashing;
+    FL_ASSERT(EVP_DigestInit_ex2(ctx, cache->sha256, NULL) &&
+              EVP_DigestUpdate(ctx, a.n ? a.p : "", a.n) &&
+              EVP_DigestUpdate(ctx, b.n ? b.p : "", b.n) &&
+              EVP_DigestFinal_ex(ctx, ret_digest, NULL));
+}
+
+/* The cache may be NULL, here and below. */
+static void hash_text(struct fl_sigv4_cache *cache, struct fl_str bytes, char ret_text[HASH_TEXT])
 {
     uint8_t digest[HASH];
-    SHA256((const uint8_t *)(bytes.n ? bytes.p : ""), bytes.n, digest);
+    if (cache)
+        hash_two(cache, bytes, FL_STR(""), digest);
+    else
+        SHA256((const uint8_t *)(bytes.n ? bytes.p : ""), bytes.n, digest);
     fl_hex(digest, HASH, ret_text);
 }
 
@@ -76,6 +100,27 @@ static void hmac(const void *key, size_t key_n, struct fl_str text, uint8_t ret_
     unsigned n = 0;
     const uint8_t *bytes = (const uint8_t *)(text.n ? text.p : "");
     FL_ASSERT(HMAC(EVP_sha256(), key, (int)key_n, bytes, text.n, ret_mac, &n) && n == HASH);
+}
+
+/* HMAC (RFC 2104) under a derived key, which is shorter than a block. */
+static void hmac_derived(struct fl_sigv4_cache *cache, const uint8_t key[HASH], struct fl_str text,
+                         uint8_t ret_mac[HASH])
+{
+    if (!cache) {
+        hmac(key, HASH, text, ret_mac);
+        return;
+    }
+    char inner[SHA256_CBLOCK], outer[SHA256_CBLOCK];
+    for (size_t i = 0; i < SHA256_CBLOCK; i++) {
+        uint8_t byte = i < HASH ? key[i] : 0;
+        inner[i] = (char)(byte ^ 0x36);
+        outer[i] = (char)(byte ^ 0x5c);
+    }
+    hash_two(cache, (struct fl_str){inner, sizeof(inner)}, text, ret_mac);
+    hash_two(cache, (struct fl_str){outer, sizeof(outer)},
+             (struct fl_str){(const char *)ret_mac, HASH}, ret_mac);
+    OPENSSL_cleanse(inner, sizeof(inner));
+    OPENSSL_cleanse(outer, sizeof(outer));
 }
 
 static void derive(struct fl_str secret, const struct scope *scope, uint8_t ret_key[HASH])
@@ -280,20 +325,31 @@ static void add_canonical(struct fl_buf *out, const struct fl_sigv4_request *req
 /* The signature's hex text. False if the request is too large to be canonicalised. */
 static bool signature(const struct fl_sigv4_request *request, const struct signed_headers *headers,
                       const char *body_hash, struct fl_str date, const struct scope *scope,
-                      const uint8_t key[HASH], struct fl_arena *arena, char ret_text[HASH_TEXT])
+                      const uint8_t key[HASH], struct fl_sigv4_cache *cache, struct fl_arena *arena,
+                      char ret_text[HASH_TEXT])
 {
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(MAX_CANONICAL);
     char hash[HASH_TEXT];
     uint8_t mac[HASH];
+    (void)fl_buf_reserve(&text, USUAL_CANONICAL);
     add_canonical(&text, request, headers, body_hash, arena);
     if (text.overflow)
         return false;
-    hash_text(fl_buf_str(&text), hash);
+    hash_text(cache, fl_buf_str(&text), hash);
     fl_buf_clear(&text);
-    fl_buf_printf(&text, ALGORITHM "\n%.*s\n%.*s/%.*s/%.*s/aws4_request\n%s", FL_STR_ARG(date),
-                  FL_STR_ARG(scope->date), FL_STR_ARG(scope->region), FL_STR_ARG(scope->service),
-                  hash);
-    hmac(key, HASH, fl_buf_str(&text), mac);
+    const struct fl_str parts[] = {FL_STR(ALGORITHM "\n"),
+                                   date,
+                                   FL_STR("\n"),
+                                   scope->date,
+                                   FL_STR("/"),
+                                   scope->region,
+                                   FL_STR("/"),
+                                   scope->service,
+                                   FL_STR("/aws4_request\n"),
+                                   fl_str_of(hash)};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(parts); i++)
+        fl_buf_add_str(&text, parts[i]);
+    hmac_derived(cache, key, fl_buf_str(&text), mac);
     fl_hex(mac, HASH, ret_text);
     return !text.overflow;
 }
@@ -366,7 +422,7 @@ size_t fl_sigv4_sign(const struct fl_sigv4_request *request, const struct fl_cre
     size_t n = 1;
 
     FL_ASSERT(request->header_count <= MAX_SIGNED_HEADERS);
-    hash_text(request->body, body_hash);
+    hash_text(NULL, request->body, body_hash);
     ret_headers[n++] = (struct fl_header){FL_STR("X-Amz-Date"), date};
     ret_headers[n++] =
         (struct fl_header){FL_STR("X-Amz-Content-Sha256"), fl_str_dup(arena, fl_str_of(body_hash))};
@@ -378,7 +434,7 @@ size_t fl_sigv4_sign(const struct fl_sigv4_request *request, const struct fl_cre
     qsort(headers.list, headers.count, sizeof(headers.list[0]), by_name_and_value);
 
     derive(key->secret, &scope, derived);
-    FL_ASSERT(signature(request, &headers, body_hash, date, &scope, derived, arena, mac));
+    FL_ASSERT(signature(request, &headers, body_hash, date, &scope, derived, NULL, arena, mac));
     OPENSSL_cleanse(derived, sizeof(derived));
     FL_CLEANUP_BUF struct fl_buf names = FL_BUF_INIT(MAX_CANONICAL);
     add_names(&names, &headers);
@@ -651,11 +707,11 @@ static bool check_signed_headers(struct check *check)
     return check_coverage(check);
 }
 
-static bool check_body(struct check *check, char ret_hash[HASH_TEXT])
+static bool check_body(struct check *check, struct fl_sigv4_cache *cache, char ret_hash[HASH_TEXT])
 {
     size_t count;
     struct fl_str claimed = find(check->request, FL_STR("x-amz-content-sha256"), &count);
-    hash_text(check->request->body, ret_hash);
+    hash_text(cache, check->request->body, ret_hash);
     if (count == 0)
         return true;
     if (fl_str_is(claimed, "UNSIGNED-PAYLOAD") || fl_str_starts(claimed, FL_STR("STREAMING-")))
@@ -672,11 +728,11 @@ static bool check_signature(struct check *check, struct fl_sigv4_cache *cache)
 {
     char body_hash[HASH_TEXT], expected[HASH_TEXT];
     uint8_t key[HASH];
-    if (!check_signed_headers(check) || !check_body(check, body_hash))
+    if (!check_signed_headers(check) || !check_body(check, cache, body_hash))
         return false;
     signing_key(cache, &check->key, &check->scope, key);
     bool made = signature(check->request, &check->headers, body_hash, check->date, &check->scope,
-                          key, check->arena, expected);
+                          key, cache, check->arena, expected);
     OPENSSL_cleanse(key, sizeof(key));
     if (!made || !same_secret(check->signature, fl_str_of(expected)))
         return fail_mismatch(check);
