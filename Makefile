@@ -60,6 +60,7 @@ bench:
 	@$(AS_USER) tools/venv.sh
 	@.venv/bin/python bench/run.py
 	@$(BUILD)/bench/bench-placement
+	@$(BUILD)/bench/bench-throughput $(BUILD)/fairlead
 
 # For example TARGET=wire-json SECONDS=300; without a target it lists them.
 TARGET :=
