@@ -14,11 +14,11 @@ enum {
 
 static int stop_tasks(const struct fl_options *options, struct fl_err *err)
 {
-    struct fl_operator operator;
+    struct fl_operator caller;
     size_t left = 0;
-    int r = fl_operator_open(options, &operator, err);
+    int r = fl_operator_open(options, &caller, err);
     if (r == 0)
-        r = fl_operator_stop_tasks(&operator, "Stopped by fairlead down", TASKS_PATIENCE_MS, &left,
+        r = fl_operator_stop_tasks(&caller, "Stopped by fairlead down", TASKS_PATIENCE_MS, &left,
                                    err);
     if (r == 0 && left > 0)
         r = fl_err_set(err, -ETIMEDOUT, "%zu tasks do not stop; server and agent still run", left);

@@ -48,15 +48,15 @@ static int take_operands(int *argc, char **argv, const char *operands[2])
 static int ask(const struct fl_options *options, const char *member, const char *name,
                json_t **ret_answer, struct fl_err *err)
 {
-    struct fl_operator operator;
+    struct fl_operator caller;
     int r = fl_install_check(options->value[FL_OPTION_DATA_DIR], err);
     if (r == 0)
-        r = fl_operator_open(options, &operator, err);
+        r = fl_operator_open(options, &caller, err);
     if (r < 0)
         return r;
     json_t *body =
         json_pack("{s:s, s:s}", "cluster", options->value[FL_OPTION_CLUSTER].p, member, name);
-    return fl_operator_call(&operator, "Fairlead_20261120.Explain", body, TIMEOUT_MS, ret_answer,
+    return fl_operator_call(&caller, "Fairlead_20261120.Explain", body, TIMEOUT_MS, ret_answer,
                             err);
 }
 

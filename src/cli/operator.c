@@ -30,7 +30,7 @@ int fl_operator_open(const struct fl_options *options, struct fl_operator *ret_o
     return 0;
 }
 
-int fl_operator_call(struct fl_operator *operator, const char * operation, json_t *body,
+int fl_operator_call(struct fl_operator *caller, const char *operation, json_t *body,
                      unsigned timeout_ms, json_t **ret_answer, struct fl_err *err)
 {
     FL_CLEANUP_JSON json_t *request = body ? body : json_object();
@@ -40,7 +40,7 @@ int fl_operator_call(struct fl_operator *operator, const char * operation, json_
     (void)snprintf(target, sizeof(target), "%s%s",
                    strchr(operation, '.') ? "" : "AmazonEC2ContainerServiceV20141113.", operation);
     struct fl_http_response response = {0};
-    int r = fl_aws_call_wait(&operator->config, "ecs", target, fl_str_of(text), timeout_ms, arena,
+    int r = fl_aws_call_wait(&caller->config, "ecs", target, fl_str_of(text), timeout_ms, arena,
                              &response, err);
     if (r < 0)
         return r;
@@ -58,15 +58,15 @@ int fl_operator_call(struct fl_operator *operator, const char * operation, json_
     return 0;
 }
 
-int fl_operator_list(struct fl_operator *operator, const char * operation, json_t *body,
+int fl_operator_list(struct fl_operator *caller, const char *operation, json_t *body,
                      const char *list, json_t **ret_items, struct fl_err *err)
 {
     FL_CLEANUP_JSON json_t *request = body ? body : json_object();
     FL_CLEANUP_JSON json_t *items = json_array();
     for (int page = 0; page < MAX_PAGES; page++) {
         FL_CLEANUP_JSON json_t *answer = NULL;
-        int r = fl_operator_call(operator, operation, json_incref(request), CALL_TIMEOUT_MS,
-                                 &answer, err);
+        int r = fl_operator_call(caller, operation, json_incref(request), CALL_TIMEOUT_MS, &answer,
+                                 err);
         if (r < 0)
             return r;
         (void)json_array_extend(items, json_object_get(answer, list));
@@ -79,12 +79,12 @@ int fl_operator_list(struct fl_operator *operator, const char * operation, json_
     return 0;
 }
 
-int fl_operator_clusters(struct fl_operator *operator, json_t ** ret_arns, struct fl_err *err)
+int fl_operator_clusters(struct fl_operator *caller, json_t **ret_arns, struct fl_err *err)
 {
-    return fl_operator_list(operator, "ListClusters", NULL, "clusterArns", ret_arns, err);
+    return fl_operator_list(caller, "ListClusters", NULL, "clusterArns", ret_arns, err);
 }
 
-int fl_operator_describe(struct fl_operator *operator, const char * operation, const char *cluster,
+int fl_operator_describe(struct fl_operator *caller, const char *operation, const char *cluster,
                          const char *member, const json_t *arns, json_t **ret_items,
                          struct fl_err *err)
 {
@@ -95,7 +95,7 @@ int fl_operator_describe(struct fl_operator *operator, const char * operation, c
             (void)json_array_append(portion, json_array_get(arns, i));
         json_t *request = json_pack("{s:s, s:O}", "cluster", cluster, member, portion);
         FL_CLEANUP_JSON json_t *answer = NULL;
-        int r = fl_operator_call(operator, operation, request, CALL_TIMEOUT_MS, &answer, err);
+        int r = fl_operator_call(caller, operation, request, CALL_TIMEOUT_MS, &answer, err);
         if (r < 0)
             return r;
         (void)json_array_extend(items, json_object_get(answer, member));
@@ -105,7 +105,7 @@ int fl_operator_describe(struct fl_operator *operator, const char * operation, c
 }
 
 /* One StopTask per task that is to run; *ret_running counts the tasks that are not stopped yet. */
-static int stop_cluster(struct fl_operator *operator, const char * cluster, const char *reason,
+static int stop_cluster(struct fl_operator *caller, const char *cluster, const char *reason,
                         size_t *ret_running, struct fl_err *err)
 {
     static const char *const wanted[] = {"RUNNING", "STOPPED"};
@@ -113,10 +113,9 @@ static int stop_cluster(struct fl_operator *operator, const char * cluster, cons
         FL_CLEANUP_JSON json_t *arns = NULL;
         FL_CLEANUP_JSON json_t *tasks = NULL;
         json_t *query = json_pack("{s:s, s:s}", "cluster", cluster, "desiredStatus", wanted[i]);
-        int r = fl_operator_list(operator, "ListTasks", query, "taskArns", &arns, err);
+        int r = fl_operator_list(caller, "ListTasks", query, "taskArns", &arns, err);
         if (r == 0)
-            r = fl_operator_describe(operator, "DescribeTasks", cluster, "tasks", arns, &tasks,
-                                     err);
+            r = fl_operator_describe(caller, "DescribeTasks", cluster, "tasks", arns, &tasks, err);
         if (r < 0)
             return r;
         size_t index;
@@ -130,7 +129,7 @@ static int stop_cluster(struct fl_operator *operator, const char * cluster, cons
             json_t *stop = json_pack("{s:s, s:O, s:s}", "cluster", cluster, "task",
                                      json_object_get(task, "taskArn"), "reason", reason);
             FL_CLEANUP_JSON json_t *answer = NULL;
-            r = fl_operator_call(operator, "StopTask", stop, CALL_TIMEOUT_MS, &answer, err);
+            r = fl_operator_call(caller, "StopTask", stop, CALL_TIMEOUT_MS, &answer, err);
             if (r < 0)
                 return r;
         }
@@ -138,19 +137,18 @@ static int stop_cluster(struct fl_operator *operator, const char * cluster, cons
     return 0;
 }
 
-int fl_operator_stop_tasks(struct fl_operator *operator, const char * reason, unsigned patience_ms,
+int fl_operator_stop_tasks(struct fl_operator *caller, const char *reason, unsigned patience_ms,
                            size_t *ret_left, struct fl_err *err)
 {
     int64_t deadline = fl_clock_mono_ms() + patience_ms;
     FL_CLEANUP_JSON json_t *clusters = NULL;
-    int r = fl_operator_clusters(operator, & clusters, err);
+    int r = fl_operator_clusters(caller, &clusters, err);
     for (bool first = true; r == 0; first = false) {
         *ret_left = 0;
         size_t index;
         json_t *arn;
         json_array_foreach (clusters, index, arn) {
-            r = stop_cluster(operator, json_string_value(arn), first ? reason : NULL, ret_left,
-                             err);
+            r = stop_cluster(caller, json_string_value(arn), first ? reason : NULL, ret_left, err);
             if (r < 0)
                 return r;
         }

@@ -24,7 +24,7 @@ static json_t *pick(const json_t *object, const char *const pairs[][2], size_t c
     return picked;
 }
 
-static int add_instances(struct fl_operator *operator, const char * cluster, json_t *list,
+static int add_instances(struct fl_operator *caller, const char *cluster, json_t *list,
                          struct fl_err *err)
 {
     static const char *const members[][2] = {
@@ -35,10 +35,10 @@ static int add_instances(struct fl_operator *operator, const char * cluster, jso
     FL_CLEANUP_JSON json_t *arns = NULL;
     FL_CLEANUP_JSON json_t *found = NULL;
     int r =
-        fl_operator_list(operator, "ListContainerInstances", json_pack("{s:s}", "cluster", cluster),
+        fl_operator_list(caller, "ListContainerInstances", json_pack("{s:s}", "cluster", cluster),
                          "containerInstanceArns", &arns, err);
     if (r == 0)
-        r = fl_operator_describe(operator, "DescribeContainerInstances", cluster,
+        r = fl_operator_describe(caller, "DescribeContainerInstances", cluster,
                                  "containerInstances", arns, &found, err);
     size_t index;
     json_t *instance;
@@ -48,7 +48,7 @@ static int add_instances(struct fl_operator *operator, const char * cluster, jso
     return r;
 }
 
-static int add_tasks(struct fl_operator *operator, const char * cluster, json_t *list,
+static int add_tasks(struct fl_operator *caller, const char *cluster, json_t *list,
                      struct fl_err *err)
 {
     static const char *const members[][2] = {
@@ -59,10 +59,10 @@ static int add_tasks(struct fl_operator *operator, const char * cluster, json_t 
     };
     FL_CLEANUP_JSON json_t *arns = NULL;
     FL_CLEANUP_JSON json_t *found = NULL;
-    int r = fl_operator_list(operator, "ListTasks", json_pack("{s:s}", "cluster", cluster),
+    int r = fl_operator_list(caller, "ListTasks", json_pack("{s:s}", "cluster", cluster),
                              "taskArns", &arns, err);
     if (r == 0)
-        r = fl_operator_describe(operator, "DescribeTasks", cluster, "tasks", arns, &found, err);
+        r = fl_operator_describe(caller, "DescribeTasks", cluster, "tasks", arns, &found, err);
     size_t index;
     json_t *task;
     json_array_foreach (found, index, task) {
@@ -73,19 +73,19 @@ static int add_tasks(struct fl_operator *operator, const char * cluster, json_t 
 
 static int ask_server(const struct fl_options *options, json_t *report, struct fl_err *err)
 {
-    struct fl_operator operator;
+    struct fl_operator caller;
     FL_CLEANUP_JSON json_t *clusters = NULL;
-    int r = fl_operator_open(options, &operator, err);
+    int r = fl_operator_open(options, &caller, err);
     if (r == 0)
-        r = fl_operator_clusters(&operator, & clusters, err);
+        r = fl_operator_clusters(&caller, &clusters, err);
     size_t index;
     json_t *cluster;
     json_array_foreach (clusters, index, cluster) {
         const char *arn = json_string_value(cluster);
         if (r == 0)
-            r = add_instances(&operator, arn, json_object_get(report, "instances"), err);
+            r = add_instances(&caller, arn, json_object_get(report, "instances"), err);
         if (r == 0)
-            r = add_tasks(&operator, arn, json_object_get(report, "tasks"), err);
+            r = add_tasks(&caller, arn, json_object_get(report, "tasks"), err);
     }
     return r;
 }

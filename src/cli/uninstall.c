@@ -26,11 +26,11 @@ enum {
 /* Containers get their SIGTERM and a while to end; who does not is killed with the cgroup. */
 static void ask_tasks_to_stop(const struct fl_options *options)
 {
-    struct fl_operator operator;
+    struct fl_operator caller;
     struct fl_err err;
     size_t left = 0;
-    if (fl_operator_open(options, &operator, & err) == 0)
-        (void)fl_operator_stop_tasks(&operator, "Stopped by fairlead uninstall", TASKS_PATIENCE_MS,
+    if (fl_operator_open(options, &caller, &err) == 0)
+        (void)fl_operator_stop_tasks(&caller, "Stopped by fairlead uninstall", TASKS_PATIENCE_MS,
                                      &left, &err);
 }
 

@@ -71,35 +71,33 @@ static void pause_a_little(void)
     (void)nanosleep(&pause, NULL);
 }
 
-static int await_server(const struct fl_options *options, struct fl_operator *operator,
-                        const struct fl_daemon * server, struct fl_err *err)
+static int await_server(const struct fl_options *options, struct fl_operator *caller,
+                        const struct fl_daemon *server, struct fl_err *err)
 {
     int64_t deadline = fl_clock_mono_ms() + START_PATIENCE_MS;
     for (;;) {
         FL_CLEANUP_JSON json_t *answer = NULL;
-        int r = fl_operator_call(operator, "ListClusters", NULL, CALL_TIMEOUT_MS, &answer, err);
+        int r = fl_operator_call(caller, "ListClusters", NULL, CALL_TIMEOUT_MS, &answer, err);
         if (r == 0 || r == -EPROTO)
             return r;
         if (!fl_daemon_runs(server))
             return died(options, "server", err);
         if (fl_clock_mono_ms() > deadline)
-            return fl_err_set(
-                err, -ETIMEDOUT,
-                "the server does not answer at %s; see %s/log", operator->config.endpoint.p,
-                options->value[FL_OPTION_DATA_DIR].p);
+            return fl_err_set(err, -ETIMEDOUT, "the server does not answer at %s; see %s/log",
+                              caller->config.endpoint.p, options->value[FL_OPTION_DATA_DIR].p);
         pause_a_little();
     }
 }
 
 /* Number of instances of the default cluster that are ACTIVE with their agent connected. */
-static int count_connected(struct fl_operator *operator, size_t * ret_count, struct fl_err *err)
+static int count_connected(struct fl_operator *caller, size_t *ret_count, struct fl_err *err)
 {
     FL_CLEANUP_JSON json_t *arns = NULL;
     FL_CLEANUP_JSON json_t *instances = NULL;
-    int r = fl_operator_list(operator, "ListContainerInstances", NULL, "containerInstanceArns",
-                             &arns, err);
+    int r = fl_operator_list(caller, "ListContainerInstances", NULL, "containerInstanceArns", &arns,
+                             err);
     if (r == 0)
-        r = fl_operator_describe(operator, "DescribeContainerInstances", "default",
+        r = fl_operator_describe(caller, "DescribeContainerInstances", "default",
                                  "containerInstances", arns, &instances, err);
     if (r < 0)
         return r;
@@ -114,13 +112,13 @@ static int count_connected(struct fl_operator *operator, size_t * ret_count, str
     return 0;
 }
 
-static int await_agent(const struct fl_options *options, struct fl_operator *operator,
-                       const struct fl_daemon * agent, struct fl_err *err)
+static int await_agent(const struct fl_options *options, struct fl_operator *caller,
+                       const struct fl_daemon *agent, struct fl_err *err)
 {
     int64_t deadline = fl_clock_mono_ms() + START_PATIENCE_MS;
     for (;;) {
         size_t connected = 0;
-        int r = count_connected(operator, & connected, err);
+        int r = count_connected(caller, &connected, err);
         if (r == 0 && connected > 0)
             return 0;
         if (!fl_daemon_runs(agent))
@@ -193,7 +191,7 @@ static int up(struct fl_options *options, struct fl_err *err)
     FL_CLEANUP_FD int lock = -1;
     FL_CLEANUP_DAEMON struct fl_daemon server = fl_daemon_find(data_dir, "server");
     FL_CLEANUP_DAEMON struct fl_daemon agent = {.fd = -1};
-    struct fl_operator operator;
+    struct fl_operator caller;
     int r = server.pid > 0 ? refuse_changes(options, err) : 0;
     fl_daemon_forget(&server);
     if (r == 0)
@@ -203,17 +201,17 @@ static int up(struct fl_options *options, struct fl_err *err)
     if (r == 0)
         r = fl_install_make_keys(data_dir, err);
     if (r == 0)
-        r = fl_operator_open(options, &operator, err);
+        r = fl_operator_open(options, &caller, err);
     if (r == 0)
         r = bring_up_server(options, &server, err);
     if (r == 0)
-        r = fl_install_remember(options, fl_userenv_write(options, &operator.config.key), err);
+        r = fl_install_remember(options, fl_userenv_write(options, &caller.config.key), err);
     if (r == 0)
-        r = await_server(options, &operator, & server, err);
+        r = await_server(options, &caller, &server, err);
     if (r == 0)
         r = bring_up_agent(options, &agent, err);
     if (r == 0)
-        r = await_agent(options, &operator, & agent, err);
+        r = await_agent(options, &caller, &agent, err);
     return r;
 }
 
