@@ -13,6 +13,7 @@
 #include "agent/runtime_internal.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/spawn.h"
 
 enum {
     NETNS_FD = 3,
@@ -21,21 +22,6 @@ enum {
     PROGRAM_MAX = 64 * 1024 * 1024,
     RUN_TIMEOUT_MS = 60000
 };
-
-static char *const clean_environment[] = {
-    (char *)"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
-
-static void set_attributes(posix_spawnattr_t *attr)
-{
-    sigset_t none;
-    sigset_t all;
-    (void)sigemptyset(&none);
-    memset(&all, 0xff, sizeof(all)); /* sigfillset leaves out two, which would end up ignored */
-    (void)posix_spawnattr_setsigmask(attr, &none);
-    (void)posix_spawnattr_setsigdefault(attr, &all);
-    (void)posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-                                             POSIX_SPAWN_SETSID);
-}
 
 /* crun must not be overwritten through /proc/self/exe from a container (CVE-2019-5736), so it
  * copies its program into sealed memory and executes itself again, at each start. A copy that is
@@ -78,9 +64,9 @@ int fl_runtime_spawn_shim(struct fl_runtime *runtime, struct fl_str dir, int net
     char *argv[] = {(char *)(uintptr_t)runtime->shim_path.p, (char *)(uintptr_t)dir.p, NULL};
     if (posix_spawnattr_init(&attr) != 0 || posix_spawn_file_actions_init(&actions) != 0)
         return -ENOMEM;
-    set_attributes(&attr);
+    fl_spawn_reset_signals(&attr, POSIX_SPAWN_SETSID);
     set_actions(&actions, netns_fd, runtime->program_fd);
-    int rc = posix_spawn(ret_pid, argv[0], &actions, &attr, argv, clean_environment);
+    int rc = posix_spawn(ret_pid, argv[0], &actions, &attr, argv, fl_spawn_environment);
     (void)posix_spawn_file_actions_destroy(&actions);
     (void)posix_spawnattr_destroy(&attr);
     return -rc;

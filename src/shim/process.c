@@ -8,23 +8,9 @@
 #include <string.h>
 
 #include "base/fs.h"
+#include "base/spawn.h"
 
 enum { SMALL_FILE_MAX = 8192 };
-
-static char *const clean_environment[] = {
-    (char *)"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
-
-/* What we ignore must not be ignored in the container too. */
-static void set_attributes(posix_spawnattr_t *attr)
-{
-    sigset_t none;
-    sigset_t all;
-    (void)sigemptyset(&none);
-    memset(&all, 0xff, sizeof(all)); /* sigfillset leaves out two, which would end up ignored */
-    (void)posix_spawnattr_setsigmask(attr, &none);
-    (void)posix_spawnattr_setsigdefault(attr, &all);
-    (void)posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-}
 
 static void set_actions(posix_spawn_file_actions_t *actions, int out_fd, int err_fd)
 {
@@ -41,9 +27,9 @@ pid_t process_start(const char *path, char *const argv[], int out_fd, int err_fd
     pid_t pid = -1;
     if (posix_spawnattr_init(&attr) != 0 || posix_spawn_file_actions_init(&actions) != 0)
         return -ENOMEM;
-    set_attributes(&attr);
+    fl_spawn_reset_signals(&attr, 0);
     set_actions(&actions, out_fd, err_fd);
-    int rc = posix_spawn(&pid, path, &actions, &attr, argv, clean_environment);
+    int rc = posix_spawn(&pid, path, &actions, &attr, argv, fl_spawn_environment);
     (void)posix_spawn_file_actions_destroy(&actions);
     (void)posix_spawnattr_destroy(&attr);
     return rc == 0 ? pid : -rc;
