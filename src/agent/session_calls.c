@@ -2,6 +2,7 @@
 #include "agent/session_calls.h"
 
 #include "wire/json.h"
+#include "wire/url.h"
 
 /* The ports that the ECS agent reserves: sshd, Docker's API, its own introspection and metadata. */
 static const char *const reserved_ports[] = {"22", "2375", "2376", "51678", "51679"};
@@ -78,15 +79,8 @@ struct fl_str fl_session_read_registered(struct fl_str body, struct fl_arena *ar
 
 static void add_parameter(struct fl_buf *buf, const char *name, struct fl_str value)
 {
-    static const char plain[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~";
     fl_buf_printf(buf, "%s%s=", buf->n ? "&" : "", name);
-    for (size_t i = 0; i < value.n; i++) {
-        if (value.p[i] && strchr(plain, value.p[i]))
-            fl_buf_add_char(buf, value.p[i]);
-        else
-            fl_buf_printf(buf, "%%%02X", (unsigned)(uint8_t)value.p[i]);
-    }
+    fl_url_encode(buf, value);
 }
 
 struct fl_str fl_session_url(struct fl_str endpoint, const struct fl_session_config *config,

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "base/id.h"
+#include "wire/url.h"
 
 enum {
     HASH = SHA256_DIGEST_LENGTH,
@@ -188,16 +189,6 @@ static bool is_unreserved(char c)
            c == '_' || c == '.' || c == '~';
 }
 
-static void add_encoded(struct fl_buf *out, struct fl_str s)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        if (is_unreserved(s.p[i]))
-            fl_buf_add_char(out, s.p[i]);
-        else
-            fl_buf_printf(out, "%%%02X", (uint8_t)s.p[i]);
-    }
-}
-
 /* Segments without the empty, "." and ".." ones, each encoded once more. */
 static void add_path(struct fl_buf *out, struct fl_str path, struct fl_arena *arena)
 {
@@ -212,7 +203,7 @@ static void add_path(struct fl_buf *out, struct fl_str path, struct fl_arena *ar
     }
     for (size_t i = 0; i < count; i++) {
         fl_buf_add_char(out, '/');
-        add_encoded(out, segments[i]);
+        fl_url_encode(out, segments[i]);
     }
     if (count == 0 || fl_str_ends(path, FL_STR("/")))
         fl_buf_add_char(out, '/');
