@@ -288,8 +288,3 @@ int fl_network_destroy(const struct fl_network_config *config, struct fl_err *er
     int memory = forget_subnet(config, err);
     return table < 0 ? table : bridge < 0 ? bridge : docker < 0 ? docker : memory;
 }
-
-struct fl_str fl_network_gateway(const struct fl_network *network)
-{
-    return fl_str_of(network->gateway);
-}

@@ -60,5 +60,3 @@ int fl_network_restore(struct fl_network *network, struct fl_str container_id,
 int fl_network_restore_end(struct fl_network *network, struct fl_err *err);
 /* Unpublishes the ports and frees the address; the namespace dies with its last process. */
 void fl_network_detach(struct fl_network *network, struct fl_str container_id);
-/* "10.x.y.1": the bridge's address. */
-struct fl_str fl_network_gateway(const struct fl_network *network);

@@ -172,11 +172,6 @@ int fl_blob_writer_add(struct fl_blob_writer *writer, const void *bytes, size_t 
     return 0;
 }
 
-uint64_t fl_blob_writer_size(const struct fl_blob_writer *writer)
-{
-    return writer->size;
-}
-
 static void writer_free(struct fl_blob_writer *writer)
 {
     fl_hasher_free(writer->hasher);

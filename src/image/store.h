@@ -47,7 +47,6 @@ int fl_blob_writer_begin(struct fl_image_store *store, struct fl_blob_writer **r
                          struct fl_err *err);
 int fl_blob_writer_add(struct fl_blob_writer *writer, const void *bytes, size_t n,
                        struct fl_err *err);
-uint64_t fl_blob_writer_size(const struct fl_blob_writer *writer);
 /* expected may be NULL: the blob goes by the digest it has. 0, or 1 when the store had it already.
  * Frees the writer in any case. */
 int fl_blob_writer_commit(struct fl_blob_writer *writer, const struct fl_digest *expected,
