@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <sys/wait.h>
 
-#include "base/clock.h"
 #include "base/fs.h"
 #include "base/mounts.h"
 
@@ -149,16 +148,14 @@ static void early_end_is_not_lost(FL_UNUSED void **state)
 /* Whoever still holds the pipe delays the news for two seconds, not for ever. */
 static void grandchild_does_not_hold_the_exit(FL_UNUSED void **state)
 {
-    write_orders("sh -c '" UNTIL_NOBODY_WAITS "sleep 30 & echo $! > grandchild; kill -TERM $$' & "
+    write_orders("sh -c '" UNTIL_NOBODY_WAITS "sleep 1000 & echo $! > grandchild; kill -TERM $$' & "
                  "echo $! > pid; exec sleep 0.1",
                  "");
-    int64_t start_ms = fl_clock_mono_ms();
     assert_int_equal(run_shim(), 0);
-    assert_true(fl_clock_mono_ms() - start_ms < 20000);
     assert_true(fl_str_starts(read_told("exit"), FL_STR("143 0 ")));
     int64_t pid;
     assert_true(fl_str_to_i64(fl_str_trim(read_told("grandchild")), &pid));
-    (void)kill((pid_t)pid, SIGKILL);
+    assert_int_equal(kill((pid_t)pid, SIGKILL), 0); /* it lives: nobody waited for its end */
 }
 
 int main(int argc, char *argv[])
