@@ -29,6 +29,8 @@ static const char *const names[] = {
     "ecs.capability.task-cpu-mem-limit",
     "ecs.capability.full-sync",
     "ecs.capability.execution-role-awslogs",
+    "ecs.capability.docker-plugin.local",
+    "ecs.capability.pid-ipc-namespace-sharing",
 };
 
 struct fl_key_value *fl_agent_capabilities(struct fl_arena *arena, size_t *ret_count)

@@ -378,7 +378,7 @@ static void limits_are_clamped_and_noted(FL_UNUSED void **state)
 
 static void bad_places_are_refused(FL_UNUSED void **state)
 {
-    struct fl_volume_spec volume = {FL_STR("../x"), FL_STR("")};
+    struct fl_volume_spec volume = {.name = FL_STR("../x")};
     struct fl_mount_point mount = {FL_STR("../x"), FL_STR("/data"), false};
     struct setup s;
     json_t *json;

@@ -26,7 +26,8 @@ static struct fl_task_spec sample(struct fl_container_spec *containers)
     static struct fl_port_mapping ports[] = {{80, 0, false}, {53, 5353, true}};
     static struct fl_ulimit ulimits[] = {{{"nofile", 6}, 1024, -1}};
     static struct fl_mount_point mounts[] = {{{"data", 4}, {"/data", 5}, true}};
-    static struct fl_volume_spec volumes[] = {{{"data", 4}, {"/srv", 4}}, {{"tmp", 3}, {0}}};
+    static struct fl_volume_spec volumes[] = {{.name = {"data", 4}, .host_path = {"/srv", 4}},
+                                              {.name = {"tmp", 3}}};
     containers[0] = (struct fl_container_spec){.name = FL_STR("web"),
                                                .image = FL_STR("web:1"),
                                                .arn = FL_STR("arn:c"),
@@ -143,6 +144,91 @@ static void what_is_encoded_is_decoded(FL_UNUSED void **state)
     assert_str(out.volumes[1].host_path, "");
 }
 
+/* Everything that has no member of its own, in Docker's names; what is read back says the same. */
+static void dockers_strings_carry_the_rest(FL_UNUSED void **state)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    FL_CLEANUP_BUF struct fl_buf first = FL_BUF_INIT(65536), second = FL_BUF_INIT(65536);
+    static struct fl_str one[] = {{"a:b", 3}};
+    static struct fl_key_value pair[] = {{{"/t", 2}, {"size=1m", 7}}};
+    static struct fl_device_spec devices[] = {{{"/dev/x", 6}, {0}, {"r", 1}},
+                                              {{"/d", 2}, {0}, {0}}};
+    static struct fl_volumes_from from[] = {{{"side", 4}, true}};
+    struct fl_volume_spec volume = {.name = FL_STR("v"),
+                                    .is_docker = true,
+                                    .is_shared = true,
+                                    .autoprovision = true,
+                                    .driver = FL_STR("local"),
+                                    .driver_opts = pair,
+                                    .driver_opt_count = 1,
+                                    .labels = pair,
+                                    .label_count = 1};
+    struct fl_container_spec containers[2];
+    struct fl_task_spec in = sample(containers), out;
+    struct fl_err err;
+    in.pid_mode = FL_NS_TASK;
+    in.ipc_mode = FL_NS_NONE;
+    in.volumes = &volume;
+    in.volume_count = 1;
+    containers[0].links = one;
+    containers[0].link_count = 1;
+    containers[0].volumes_from = from;
+    containers[0].volumes_from_count = 1;
+    containers[0].docker = (struct fl_docker_spec){.dns_servers = one,
+                                                   .dns_server_count = 1,
+                                                   .dns_search = one,
+                                                   .dns_search_count = 1,
+                                                   .extra_hosts = one,
+                                                   .extra_host_count = 1,
+                                                   .security_options = one,
+                                                   .security_option_count = 1,
+                                                   .cap_add = one,
+                                                   .cap_add_count = 1,
+                                                   .cap_drop = one,
+                                                   .cap_drop_count = 1,
+                                                   .devices = devices,
+                                                   .device_count = 2,
+                                                   .tmpfs = pair,
+                                                   .tmpfs_count = 1,
+                                                   .sysctls = pair,
+                                                   .sysctl_count = 1,
+                                                   .shm_size_bytes = 1 << 20,
+                                                   .memory_swap_bytes = 2 << 20,
+                                                   .swappiness = 0,
+                                                   .has_swappiness = true,
+                                                   .init = true,
+                                                   .tty = true,
+                                                   .open_stdin = true,
+                                                   .network_disabled = true};
+    fl_task_spec_encode(&in, &first);
+    assert_int_equal(decode_text(first.p, arena, &out, &err), 0);
+    fl_task_spec_encode(&out, &second);
+    assert_string_equal(first.p, second.p);
+    static const char *const said[] = {
+        "\"pidMode\":\"task\"",
+        "\"ipcMode\":\"none\"",
+        "\"links\":[\"a:b\"]",
+        "\"volumesFrom\":[{\"sourceContainer\":\"side\",\"readOnly\":true}]",
+        "\\\"Tty\\\":true",
+        "\\\"OpenStdin\\\":true",
+        "\\\"NetworkDisabled\\\":true",
+        "\\\"Dns\\\":[\\\"a:b\\\"]",
+        "\\\"ExtraHosts\\\":[\\\"a:b\\\"]",
+        "\\\"CapAdd\\\":",
+        "{\\\"PathOnHost\\\":\\\"/dev/x\\\",\\\"PathInContainer\\\":\\\"/dev/x\\\","
+        "\\\"CgroupPermissions\\\":\\\"r\\\"}",
+        "\\\"Tmpfs\\\":{\\\"/t\\\":\\\"size=1m\\\"}",
+        "\\\"MemorySwap\\\":2097152",
+        "\\\"MemorySwappiness\\\":0",
+        "\\\"Init\\\":true",
+        "\\\"ShmSize\\\":1048576",
+        "\"dockerVolumeConfiguration\":{\"scope\":\"shared\",\"autoprovision\":true",
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(said); i++)
+        if (!fl_str_contains(fl_buf_str(&first), fl_str_of(said[i])))
+            fail_msg("%s is not in %s", said[i], first.p);
+}
+
 static void a_text_as_aws_sends_it_is_understood(FL_UNUSED void **state)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
@@ -188,6 +274,12 @@ static void broken_objects_are_refused_by_name(FL_UNUSED void **state)
         {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[{\"name\":\"n\","
          "\"image\":\"i\",\"portMappings\":[{\"containerPort\":70000}]}]}",
          "containerPort"},
+        {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"pidMode\":\"none\",\"containers\":"
+         "[{\"name\":\"n\",\"image\":\"i\"}]}",
+         "pidMode"},
+        {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[{\"name\":\"n\","
+         "\"image\":\"i\"}],\"volumes\":[{\"name\":\"v\",\"type\":\"efs\"}]}",
+         "efs is no type"},
         {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[{\"name\":\"n\","
          "\"image\":\"i\"},{\"name\":\"n\",\"image\":\"i\"}]}",
          "twice"},
@@ -218,6 +310,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_encoded_is_decoded),
+        cmocka_unit_test(dockers_strings_carry_the_rest),
         cmocka_unit_test(a_text_as_aws_sends_it_is_understood),
         cmocka_unit_test(broken_objects_are_refused_by_name),
         cmocka_unit_test(too_many_containers_are_refused),
