@@ -277,18 +277,29 @@ static void set_up(struct setup *s)
     s->launch.image = &s->image;
 }
 
+static struct fl_str said; /* the orders of the last configuration */
+
 static int make_config(struct setup *s, json_t **ret_json, struct fl_str *ret_note,
                        struct fl_err *err)
 {
     struct fl_buf text = FL_BUF_INIT(FL_BUNDLE_CONFIG_MAX);
-    struct fl_bundle_paths paths = {FL_STR("/c"), FL_STR("/tmp/fairlead-no-volumes"),
-                                    FL_STR("/tag/t/c")};
-    int rc = fl_bundle_make(&s->host, &s->launch, &paths, arena, &text, ret_note, err);
+    struct fl_buf orders = FL_BUF_INIT(65536);
+    struct fl_bundle_paths paths = {.dir = FL_STR("/c"),
+                                    .volumes_dir = FL_STR("/tmp/fairlead-no-volumes"),
+                                    .shared_dir = FL_STR("/tmp/fairlead-no-shared"),
+                                    .cgroup_path = FL_STR("/tag/t/c")};
+    struct fl_bundle_security security;
+    int rc = fl_bundle_security(&s->container, &security, err);
+    if (rc == 0)
+        rc = fl_bundle_make(&s->host, &s->launch, &paths, &security, arena, &text, &orders,
+                            ret_note, err);
     if (rc == 0) {
         *ret_json = fl_json_parse(fl_buf_str(&text), err);
         assert_non_null(*ret_json);
     }
     fl_buf_free(&text);
+    said = fl_str_dup(arena, fl_buf_str(&orders));
+    fl_buf_free(&orders);
     return rc;
 }
 

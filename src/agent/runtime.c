@@ -202,6 +202,16 @@ int fl_runtime_open(uv_loop_t *loop, const struct fl_runtime_config *config,
     return 0;
 }
 
+static void free_profiles(struct fl_runtime *runtime)
+{
+    struct fl_runtime_profile *profile;
+    while ((profile = runtime->profiles) != NULL) {
+        runtime->profiles = profile->next;
+        fl_seccomp_free(&profile->seccomp);
+        free(profile);
+    }
+}
+
 void fl_runtime_close(struct fl_runtime *runtime)
 {
     if (!runtime)
@@ -214,6 +224,7 @@ void fl_runtime_close(struct fl_runtime *runtime)
     if (runtime->program_fd >= 0)
         (void)close(runtime->program_fd);
     fl_seccomp_free(&runtime->seccomp);
+    free_profiles(runtime);
     fl_arena_free(runtime->arena);
     free(runtime);
 }
@@ -312,6 +323,7 @@ void fl_runtime_remove_task(struct fl_runtime *runtime, struct fl_str task_id)
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     if (!fl_runtime_id_is_valid(task_id)) /* then nothing of it was ever launched */
         return;
+    fl_runtime_hold_remove(runtime, task_id, arena);
     fl_cgroup_remove(&runtime->cgroup,
                      fl_runtime_cgroup_path(runtime, task_id, FL_STR(""), arena).p);
     struct fl_str volumes = fl_str_printf(arena, "%.*s/volumes/%.*s", FL_STR_ARG(runtime->data_dir),

@@ -51,6 +51,8 @@ struct fl_image_config {
     struct fl_str user;
     struct fl_str working_dir;
     struct fl_str stop_signal; /* "SIGTERM", "15", or empty */
+    struct fl_str *volumes;    /* paths that the image wants to be volumes */
+    size_t volume_count;
 };
 
 struct fl_launch {
