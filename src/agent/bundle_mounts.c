@@ -78,10 +78,7 @@ static void write_ipc_mounts(struct fl_bundle_making *m)
     const struct fl_docker_spec *docker = &m->launch->container->docker;
     int64_t size = docker->shm_size_bytes > 0 ? docker->shm_size_bytes : SHM_BYTES;
     enum fl_namespace_mode mode = m->launch->task->ipc_mode;
-    if (mode == FL_NS_HOST)
-        write_bind(&m->jw, FL_STR("/dev/mqueue"), FL_STR("/dev/mqueue"), false);
-    else
-        write_mount(&m->jw, "/dev/mqueue", "mqueue", FL_STR("[\"nosuid\",\"noexec\",\"nodev\"]"));
+    write_mount(&m->jw, "/dev/mqueue", "mqueue", FL_STR("[\"nosuid\",\"noexec\",\"nodev\"]"));
     if (mode == FL_NS_NONE || is_mounted(m, "/dev/shm"))
         return;
     if (mode == FL_NS_HOST)
@@ -130,13 +127,31 @@ static bool is_tmpfs_option(struct fl_str option)
     return false;
 }
 
-/* Docker's three first, so that the definition's "exec" is the last word. */
+static bool has_option(struct fl_str text, const char *wanted)
+{
+    struct fl_str option;
+    while (fl_str_split(&text, ',', &option))
+        if (fl_str_is(option, wanted))
+            return true;
+    return false;
+}
+
+/* Docker's three, unless the definition has the opposite. */
+static void add_tmpfs_defaults(struct fl_str text, struct fl_buf *buf)
+{
+    static const char *const flags[] = {"nosuid", "nodev", "noexec"};
+    fl_buf_add_z(buf, "\"mode=1777\"");
+    for (size_t i = 0; i < FL_ARRAY_SIZE(flags); i++)
+        if (!has_option(text, flags[i] + strlen("no")))
+            fl_buf_printf(buf, ",\"%s\"", flags[i]);
+}
+
 static int read_tmpfs_options(struct fl_bundle_making *m, struct fl_str text,
                               struct fl_str *ret_options)
 {
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(8192);
     struct fl_str option;
-    fl_buf_add_z(&buf, "\"nosuid\",\"nodev\",\"noexec\"");
+    add_tmpfs_defaults(text, &buf);
     while (fl_str_split(&text, ',', &option)) {
         if (!is_tmpfs_option(option))
             return fl_err_set(m->err, -EINVAL, "invalid tmpfs option [\"%.*s\"]",

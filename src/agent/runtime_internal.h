@@ -45,6 +45,7 @@ struct fl_runtime {
     struct fl_str shim_path;
     struct fl_str tag;
     struct fl_str runtime_path; /* crun or runc */
+    struct fl_str runtime_version;
     int program_fd;             /* a sealed copy of its program; -1: none */
     struct fl_str runtime_root; /* its state */
     struct fl_str boot_id;

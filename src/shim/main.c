@@ -325,8 +325,10 @@ static int start_container(struct shim *s)
         return rc;
     int64_t wall_ms = fl_clock_wall_ms();
     int64_t number = process_read_number(s->dir_fd, "pid");
-    if (streams.console >= 0)
-        s->spool.streams[0].fd = FL_MAX(console_receive(streams.console), -1);
+    if (streams.console >= 0) {
+        rc = console_receive(streams.console);
+        s->spool.streams[0].fd = FL_MAX(rc, -1);
+    }
     if (s->runtime_status != 0 || number <= 1)
         return fail_runtime(s, true);
     if (!becomes_child((pid_t)number))
