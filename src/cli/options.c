@@ -69,8 +69,9 @@ static const struct row rows[FL_OPTION_COUNT] = {
                              "", "an attribute of this host; may be repeated"},
     [FL_OPTION_TASKS] = {"tasks", NULL, KIND_SWITCH, FL_COMMAND_DOWN, false, false, "",
                          "stop the tasks too"},
-    [FL_OPTION_JSON] = {"json", NULL, KIND_SWITCH, FL_COMMAND_STATUS | FL_COMMAND_EXPLAIN, false,
-                        false, "", "answer in JSON"},
+    [FL_OPTION_JSON] = {"json", NULL, KIND_SWITCH,
+                        FL_COMMAND_STATUS | FL_COMMAND_DOCTOR | FL_COMMAND_EXPLAIN, false, false,
+                        "", "answer in JSON"},
     [FL_OPTION_YES] = {"yes", NULL, KIND_SWITCH, FL_COMMAND_UNINSTALL, false, false, "",
                        "do not ask"},
 };

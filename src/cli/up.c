@@ -1,5 +1,6 @@
 /* `fairlead up`: server and agent on this machine, in the background. Every step finds out first
- * whether it is done already, so that `up` may be called at any time. */
+ * whether it is done already, so that `up` may be called at any time; roles
+ * that another build's program plays are taken over. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@ enum {
     START_PATIENCE_MS = 60 * 1000,
     POLL_MS = 5,
     CALL_TIMEOUT_MS = 5 * 1000,
+    STOP_PATIENCE_MS = 10 * 1000,
 };
 
 static void add_flag(const struct fl_options *options, enum fl_option which, const char **argv,
@@ -212,6 +214,16 @@ static int refuse_changes(const struct fl_options *wanted, struct fl_err *err)
     return 0;
 }
 
+/* An older program hands over to this one. Containers are their shims' and do not notice. */
+static int take_over(struct fl_str data_dir, const char *role, struct fl_err *err)
+{
+    FL_CLEANUP_DAEMON struct fl_daemon daemon = fl_daemon_find(data_dir, role);
+    if (daemon.pid == 0 || fl_daemon_is_this_program(&daemon))
+        return 0;
+    (void)printf("another build's %s (process %d) hands over to this one\n", role, (int)daemon.pid);
+    return fl_daemon_stop(&daemon, STOP_PATIENCE_MS, err);
+}
+
 static int up(struct fl_options *options, struct fl_err *err)
 {
     struct fl_str data_dir = options->value[FL_OPTION_DATA_DIR];
@@ -228,6 +240,10 @@ static int up(struct fl_options *options, struct fl_err *err)
         r = fl_install_prepare(options, err);
     if (r == 0)
         r = fl_install_lock(data_dir, &lock, err);
+    if (r == 0)
+        r = take_over(data_dir, "agent", err);
+    if (r == 0)
+        r = take_over(data_dir, "server", err);
     if (r == 0)
         r = fl_install_make_keys(data_dir, err);
     if (r == 0)
