@@ -77,7 +77,7 @@ class Dockerd:
     def start_swarm(self):
         """A swarm of this daemon alone. Its address has to be another one than loopback's."""
         inside = ["nsenter", "-t", str(self.process.pid), "-n", "ip"]
-        for words in ("link add fl0 type dummy", "addr add 10.254.254.1/24 dev fl0",
+        for words in ("link add fl0 type bridge", "addr add 10.254.254.1/24 dev fl0",
                       "link set fl0 up"):
             clusters.run(*inside, *words.split())
         clusters.run(*self.command, "swarm", "init", "--advertise-addr", "10.254.254.1",
