@@ -143,8 +143,8 @@ static void *decode_input(struct call *call, const struct fl_operation *operatio
     struct fl_http_exchange *exchange = call->exchange;
     struct fl_err err;
     struct fl_shape_error fault;
-    FL_CLEANUP_JSON json_t *json =
-        fl_json_parse(exchange->body.n ? exchange->body : FL_STR("{}"), &err);
+    const struct fl_json *json =
+        fl_json_read(exchange->body.n ? exchange->body : FL_STR("{}"), exchange->arena, &err);
     if (!json) {
         refuse(exchange, 400, FL_STR("SerializationException"), fl_str_of(err.text));
         return NULL;
@@ -191,9 +191,9 @@ static void call_explain(struct call *call)
         deny(call, "ecs", FL_STR("Explain"));
         return;
     }
-    FL_CLEANUP_JSON json_t *json =
-        fl_json_parse(exchange->body.n ? exchange->body : FL_STR("{}"), &err);
-    if (!json_is_object(json)) {
+    const struct fl_json *json =
+        fl_json_read(exchange->body.n ? exchange->body : FL_STR("{}"), exchange->arena, &err);
+    if (!fl_json_is(json, FL_JSON_OBJECT)) {
         refuse(exchange, 400, FL_STR("SerializationException"),
                json ? FL_STR("The request must be an object.") : fl_str_of(err.text));
         return;
@@ -201,9 +201,9 @@ static void call_explain(struct call *call)
     struct fl_core_event event = {
         .kind = FL_CORE_EVENT_EXPLAIN,
         .request_id = (uint64_t)(uintptr_t)exchange,
-        .cluster = fl_json_str(json_object_get(json, "cluster")),
-        .task = fl_json_str(json_object_get(json, "task")),
-        .definition = fl_json_str(json_object_get(json, "taskDefinition")),
+        .cluster = fl_json_text(fl_json_get(json, "cluster")),
+        .task = fl_json_text(fl_json_get(json, "task")),
+        .definition = fl_json_text(fl_json_get(json, "taskDefinition")),
     };
     fl_engine_step(call->api->engine, &event);
 }
