@@ -111,6 +111,12 @@ void fl_turn_free(struct fl_turn *turn)
     *turn = (struct fl_turn){0};
 }
 
+void fl_turn_clear(struct fl_turn *turn)
+{
+    fl_arena_reset(turn->arena);
+    turn->record_count = turn->effect_count = 0;
+}
+
 static struct fl_record *add_record(struct fl_turn *turn)
 {
     if (turn->record_count == turn->record_cap) {

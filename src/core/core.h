@@ -96,6 +96,8 @@ struct fl_turn {
 
 void fl_turn_init(struct fl_turn *turn);
 void fl_turn_free(struct fl_turn *turn);
+/* Empties it for another turn. */
+void fl_turn_clear(struct fl_turn *turn);
 
 /* Decides and applies one event; records and effects are appended to the turn. */
 void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struct fl_turn *turn);

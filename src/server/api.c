@@ -18,13 +18,11 @@ struct call {
     struct fl_str service; /* that the signature is for */
 };
 
-/* 32 random hex digits in a UUID's form: what users quote in questions. */
-static struct fl_str request_id(char text[37])
+/* The exchange's id in a UUID's form: what users quote in questions. */
+static struct fl_str request_id(const struct fl_http_exchange *exchange, char text[37])
 {
-    uint8_t bytes[16];
     char hex[33];
-    fl_random_bytes(bytes, sizeof(bytes));
-    fl_hex(bytes, sizeof(bytes), hex);
+    fl_hex(exchange->id, sizeof(exchange->id), hex);
     size_t n = 0;
     for (size_t i = 0; i < 32; i++) {
         if (i == 8 || i == 12 || i == 16 || i == 20)
@@ -40,7 +38,7 @@ static void reply(struct fl_http_exchange *exchange, unsigned status, struct fl_
     char id[37];
     struct fl_header headers[] = {
         {FL_STR("Content-Type"), FL_STR("application/x-amz-json-1.1")},
-        {FL_STR("x-amzn-RequestId"), request_id(id)},
+        {FL_STR("x-amzn-RequestId"), request_id(exchange, id)},
     };
     fl_http_reply(exchange, status, headers, FL_ARRAY_SIZE(headers), body);
 }
