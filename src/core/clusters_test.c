@@ -167,6 +167,11 @@ static void broken_records_are_refused_when_loaded(FL_UNUSED void **state)
          "{\"v\":1,\"id\":\"1\",\"cluster\":\"a\",\"family\":\"f\",\"revision\":1,"
          "\"status\":\"PENDING\",\"desired\":\"RUNNING\",\"group\":\"g\",\"cpu\":1,\"memory\":1,"
          "\"createdAt\":1,\"version\":1}",
+         "does not lie where"},
+        {"t/000000000001000/a/1",
+         "{\"v\":1,\"id\":\"1\",\"cluster\":\"a\",\"family\":\"f\",\"revision\":1,"
+         "\"status\":\"PENDING\",\"desired\":\"RUNNING\",\"group\":\"g\",\"cpu\":1,\"memory\":1,"
+         "\"createdAt\":1,\"version\":1}",
          "does not exist"},
     };
     for (size_t i = 0; i < FL_ARRAY_SIZE(rows); i++) {

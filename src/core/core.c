@@ -91,6 +91,9 @@ int fl_core_load(struct fl_core *core, struct fl_str key, struct fl_str value, s
     if (fl_shape_decode(fl_record_shape((enum fl_record_kind)kind), json, arena, rec,
                         &shape_error) < 0)
         return fl_err_set(err, -EINVAL, "record %.*s: %s", FL_STR_ARG(key), shape_error.text);
+    if (!fl_str_eq(key, fl_record_key(arena, (enum fl_record_kind)kind, rec)))
+        return fl_err_set(err, -EINVAL, "record %.*s does not lie where this release keeps it",
+                          FL_STR_ARG(key));
     if (!refers_well(core, (enum fl_record_kind)kind, rec))
         return fl_err_set(err, -EINVAL, "record %.*s refers to one that does not exist",
                           FL_STR_ARG(key));
