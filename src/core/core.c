@@ -11,7 +11,7 @@
 
 /* What is accepted keeps every record far below its bound; an answer, made of up to a hundred
  * objects that the caller names, may well ask for more than its own. */
-enum { MAX_RECORD = 8 << 20, MAX_REPLY = 64 << 20 };
+enum { MAX_RECORD = 8 << 20, MAX_REPLY = 64 << 20, KEPT_SCRATCH = 1 << 20 };
 
 struct fl_core *fl_core_new(const struct fl_core_config *config)
 {
@@ -111,6 +111,7 @@ void fl_turn_free(struct fl_turn *turn)
     fl_arena_free(turn->arena);
     free(turn->records);
     free(turn->effects);
+    fl_buf_free(&turn->scratch);
     *turn = (struct fl_turn){0};
 }
 
@@ -118,6 +119,8 @@ void fl_turn_clear(struct fl_turn *turn)
 {
     fl_arena_reset(turn->arena);
     turn->record_count = turn->effect_count = 0;
+    if (turn->scratch.cap > KEPT_SCRATCH)
+        fl_buf_free(&turn->scratch);
 }
 
 static struct fl_record *add_record(struct fl_turn *turn)
@@ -158,11 +161,13 @@ int fl_refuse(struct fl_decision *d, const char *code, const char *fmt, ...)
 static bool encode(struct fl_decision *d, const struct fl_shape *shape, const void *object,
                    size_t max, struct fl_str *ret_text)
 {
-    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(max);
-    fl_shape_encode(shape, object, &buf);
-    if (buf.overflow)
+    struct fl_buf *buf = &d->turn->scratch;
+    fl_buf_clear(buf);
+    buf->max = max;
+    fl_shape_encode(shape, object, buf);
+    if (buf->overflow)
         return false;
-    *ret_text = fl_str_dup(d->arena, fl_buf_str(&buf));
+    *ret_text = fl_str_dup(d->arena, fl_buf_str(buf));
     return true;
 }
 

@@ -92,6 +92,7 @@ struct fl_turn {
     size_t record_count, record_cap;
     struct fl_core_effect *effects;
     size_t effect_count, effect_cap;
+    struct fl_buf scratch; /* where texts grow before they move to the arena */
 };
 
 void fl_turn_init(struct fl_turn *turn);
