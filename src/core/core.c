@@ -74,6 +74,11 @@ static bool refers_well(const struct fl_core *core, enum fl_record_kind kind, co
     return false;
 }
 
+static int64_t newest_version(enum fl_record_kind kind)
+{
+    return kind == FL_RECORD_TASK ? FL_RECORD_TASK_VERSION : FL_RECORD_VERSION;
+}
+
 int fl_core_load(struct fl_core *core, struct fl_str key, struct fl_str value, struct fl_err *err)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
@@ -84,7 +89,8 @@ int fl_core_load(struct fl_core *core, struct fl_str key, struct fl_str value, s
         return fl_err_set(err, -EINVAL, "record %.*s is of an unknown kind", FL_STR_ARG(key));
     if (!json)
         return -EINVAL;
-    if (fl_json_int(fl_json_get(json, "v")) != FL_RECORD_VERSION)
+    int64_t version = fl_json_int(fl_json_get(json, "v"));
+    if (version < 1 || version > newest_version((enum fl_record_kind)kind))
         return fl_err_set(err, -EINVAL, "record %.*s has a version that this release cannot read",
                           FL_STR_ARG(key));
     void *rec = fl_arena_alloc(arena, fl_shape_size(fl_record_shape((enum fl_record_kind)kind)));
