@@ -216,10 +216,11 @@ static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)
         fl_instance_record_drop(cluster, FL_TAKE_PTR(instance->rec), instance->attributes);
         instance->rec = clone;
     } else {
-        instance = fl_calloc(1, sizeof(*instance));
+        instance = fl_alloc_lines(sizeof(*instance));
         instance->rec = clone;
         instance->id = keep(clone->id);
         instance->cluster = cluster;
+        fl_load_init(instance);
         RB_INIT(&instance->tasks);
         (void)RB_INSERT(fl_instance_tree, &cluster->instances, instance);
         core->counts.instances++;

@@ -28,8 +28,6 @@ struct bucket {
     struct value *values[FL_MAX_STRATEGIES]; /* NULL: has no such attribute */
     struct fl_view *view;
     struct fl_tournament tournament;
-    uint32_t *seats; /* by place */
-    uint32_t seat_cap;
 };
 RB_HEAD(fl_bucket_tree, bucket);
 
@@ -201,16 +199,11 @@ static struct bucket *use_bucket(struct fl_view *view, const struct fl_instance 
     return bucket;
 }
 
-static void take_seat(struct fl_view *view, const struct fl_instance *instance)
+static void take_seat(struct fl_view *view, struct fl_instance *instance)
 {
     struct bucket *bucket = use_bucket(view, instance);
     uint32_t place = bucket->tournament.count;
-    fl_tournament_add(&bucket->tournament);
-    if (bucket->seat_cap < bucket->tournament.cap) {
-        bucket->seat_cap = bucket->tournament.cap;
-        bucket->seats = fl_realloc(bucket->seats, bucket->seat_cap * sizeof(*bucket->seats));
-    }
-    bucket->seats[place] = instance->seat;
+    fl_tournament_add(&bucket->tournament, instance);
     view->seats[instance->seat] = (struct seat){.bucket = bucket, .place = place};
     view->seat_count = instance->seat + 1;
 }
@@ -299,8 +292,7 @@ static void take_seats(struct fl_index *index, struct fl_view *view)
 static void free_buckets(struct fl_view *view)
 {
     for (size_t i = 0; i < view->bucket_count; i++) {
-        free(view->bucket_list[i]->tournament.nodes);
-        free(view->bucket_list[i]->seats);
+        fl_tournament_free(&view->bucket_list[i]->tournament);
         free(view->bucket_list[i]);
     }
     RB_INIT(&view->buckets);
@@ -473,6 +465,29 @@ static size_t best_bucket(const struct fl_view *view, uint64_t *ret_ties)
     return best;
 }
 
+/* What accounting for a task there, and looking at it afterwards, will read: in a large cluster it
+ * is far away, and so all of it is fetched at once. */
+static void fetch(const struct fl_view *view, const struct fl_instance *instance)
+{
+    const struct fl_instance *next = TAILQ_NEXT(instance, by_change);
+    __builtin_prefetch(&instance->group_count, 1);
+    __builtin_prefetch(&view->seats[instance->seat], 1);
+    __builtin_prefetch(&view->filter->verdicts[instance->seat]);
+    __builtin_prefetch(instance->by_change.tqe_prev, 1);
+    if (next)
+        __builtin_prefetch(&next->by_change, 1);
+}
+
+static struct fl_instance *pick_from(struct fl_view *view, struct bucket *bucket, uint32_t n)
+{
+    struct fl_tournament *t = &bucket->tournament;
+    if (fl_tournament_won_again(t))
+        return t->holders[t->apart];
+    struct fl_instance *instance = t->holders[fl_tournament_pick(t, n, view->fills_up)];
+    fetch(view, instance);
+    return instance;
+}
+
 struct fl_instance *fl_view_choose(struct fl_cluster *cluster, struct fl_view *view,
                                    struct fl_rand *rand)
 {
@@ -489,8 +504,7 @@ struct fl_instance *fl_view_choose(struct fl_cluster *cluster, struct fl_view *v
         if (count == 0 || compare(view, bucket, view->bucket_list[best]) != 0)
             continue;
         if (n < count)
-            return index->seats[bucket->seats[fl_tournament_pick(&bucket->tournament, (uint32_t)n,
-                                                                 view->fills_up)]];
+            return pick_from(view, bucket, (uint32_t)n);
         n -= count;
     }
     FL_ASSERT(!"one of the ties is drawn");
