@@ -1,5 +1,6 @@
 /* Applying records, and finding things. */
 #include "core/state.h"
+#include "core/gpu.h"
 
 #include "base/bug.h"
 #include "core/index.h"
@@ -229,6 +230,7 @@ static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)
     instance->cpu = clone->cpu;
     instance->memory = clone->memory;
     fl_load_add_ports(instance, &clone->ports);
+    fl_gpu_settle(instance);
     open_or_close(instance);
     if (is_new)
         fl_index_add(cluster->index, instance);
@@ -280,6 +282,7 @@ static void count_task(struct fl_task *task, int sign)
         .is_counted = task->rec->desired != REC_TaskStatus_STOPPED,
     };
     fl_load_change(instance, &share, sign);
+    fl_gpu_change(instance, task->rec, sign);
     if (!FL_BUG(32, true, false))
         fl_index_touch(task->cluster->index, instance);
 }

@@ -48,6 +48,7 @@ struct fl_instance {
     uint32_t seat;
     bool is_open; /* may be given tasks: connected and ACTIVE */
     bool connected;
+    uint8_t gpus_free; /* gpu.h */
     /* load.h */
     uint32_t group_count, group_cap, port_count;
     struct fl_group_count *groups; /* own_groups while these are enough */
@@ -63,6 +64,7 @@ struct fl_instance {
     size_t running_count;
     size_t pending_count;
     uint64_t session;
+    uint64_t gpus_taken; /* gpu.h: one bit for each id of the record */
 };
 
 RB_HEAD(fl_task_tree, fl_task);

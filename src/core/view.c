@@ -39,6 +39,7 @@ struct seat {
 
 struct fl_view {
     TAILQ_ENTRY(fl_view) by_use;
+    RB_ENTRY(fl_view) by_key;
     struct fl_str key;
     struct fl_filter *filter;
     struct fl_requirement requirement;
@@ -64,6 +65,13 @@ bool fl_is_instance_field(struct fl_str field)
 {
     return fl_str_is(field, "instanceId") || fl_str_is(field, "host");
 }
+
+static int key_order(const struct fl_view *a, const struct fl_view *b)
+{
+    return fl_str_cmp(a->key, b->key);
+}
+RB_PROTOTYPE(fl_view_tree, fl_view, by_key, key_order)
+RB_GENERATE(fl_view_tree, fl_view, by_key, key_order)
 
 static int value_order(const struct value *a, const struct value *b)
 {
@@ -137,8 +145,8 @@ static bool needs_group(const struct fl_view *view)
 static void write_key(const struct fl_view *view, struct fl_buf *key)
 {
     const struct fl_requirement *r = &view->requirement;
-    const int64_t numbers[] = {r->cpu, r->memory, r->distinct, (int64_t)r->ports.n,
-                               (int64_t)view->step_count};
+    const int64_t numbers[] = {r->cpu,      r->memory,           r->gpus,
+                               r->distinct, (int64_t)r->ports.n, (int64_t)view->step_count};
     fl_buf_add(key, &view->filter, sizeof(struct fl_filter *));
     fl_buf_add(key, numbers, sizeof(numbers));
     if (r->ports.n)
@@ -224,7 +232,7 @@ static bool can_take(const struct fl_view *view, const struct fl_instance *insta
     const struct fl_requirement *r = &view->requirement;
     return instance->is_open && instance->cpu - instance->cpu_used >= r->cpu - FL_BUG(31, 1, 0) &&
            instance->memory - instance->memory_used >= r->memory &&
-           !(r->distinct && group_here > 0) &&
+           instance->gpus_free >= r->gpus && !(r->distinct && group_here > 0) &&
            FL_BUG(33, true, ports_are_free(&r->ports, instance)) &&
            fl_filter_passes(view->filter, instance);
 }
@@ -359,6 +367,7 @@ void fl_view_drop(struct fl_cluster *cluster, struct fl_view *view)
 {
     struct fl_index *index = cluster->index;
     TAILQ_REMOVE(&index->views, view, by_use);
+    (void)RB_REMOVE(fl_view_tree, &index->views_by_key, view);
     index->view_count--;
     index->view_seats -= view->seat_count;
     index->epoch++;
@@ -401,9 +410,8 @@ struct fl_view *fl_view_get(struct fl_cluster *cluster, struct fl_filter *filter
     read_strategies(&spec, strategies);
     spec.fills_up = spec.word_count > 0 && spec.words[0] != GROUP_HERE;
     write_key(&spec, &key);
-    TAILQ_FOREACH (view, &index->views, by_use)
-        if (fl_str_eq(view->key, fl_buf_str(&key)))
-            break;
+    spec.key = fl_buf_str(&key);
+    view = RB_FIND(fl_view_tree, &index->views_by_key, &spec);
     if (view) {
         TAILQ_REMOVE(&index->views, view, by_use);
         TAILQ_INSERT_HEAD(&index->views, view, by_use);
@@ -412,8 +420,9 @@ struct fl_view *fl_view_get(struct fl_cluster *cluster, struct fl_filter *filter
     make_room(cluster);
     view = fl_calloc(1, sizeof(*view));
     *view = spec;
-    own(cluster, view, fl_buf_str(&key));
+    own(cluster, view, spec.key);
     TAILQ_INSERT_HEAD(&index->views, view, by_use);
+    (void)RB_INSERT(fl_view_tree, &index->views_by_key, view);
     index->view_count++;
     fl_index_settle(cluster);
     build(index, view);
