@@ -33,6 +33,16 @@ static size_t below(struct world *w, size_t bound)
     return (size_t)fl_rand_below(&w->rand, bound);
 }
 
+static void register_again(struct world *w, size_t i)
+{
+    fix_ok(w->f, "RegisterContainerInstance",
+           "{'cluster':'%s','containerInstanceArn':'%s','platformDevices':[{'id':'GPU-0','type':"
+           "'GPU'},{'id':'GPU-1','type':'GPU'}],'totalResources':["
+           "{'name':'CPU','type':'INTEGER','integerValue':1000},"
+           "{'name':'MEMORY','type':'INTEGER','integerValue':1500}]}",
+           clusters[w->hosts[i].cluster], w->hosts[i].id);
+}
+
 static void add_host(struct world *w, size_t i)
 {
     char rack[60];
@@ -40,12 +50,7 @@ static void add_host(struct world *w, size_t i)
     w->hosts[i].connected = true;
     (void)snprintf(rack, sizeof(rack), "{'name':'rack','value':'r%zu'}", i / 2);
     fix_add_instance(w->f, clusters[i % 2], 1000, 1500, rack, w->hosts[i].id);
-    fix_ok(w->f, "RegisterContainerInstance",
-           "{'cluster':'%s','containerInstanceArn':'%s','platformDevices':[{'id':'GPU-0','type':"
-           "'GPU'},{'id':'GPU-1','type':'GPU'}],'totalResources':["
-           "{'name':'CPU','type':'INTEGER','integerValue':1000},"
-           "{'name':'MEMORY','type':'INTEGER','integerValue':1500}]}",
-           clusters[i % 2], w->hosts[i].id);
+    register_again(w, i);
 }
 
 static void register_some(struct world *w)
@@ -173,10 +178,7 @@ static void touch_host(struct world *w)
 {
     size_t i = below(w, HOSTS);
     if (below(w, 4) == 0) {
-        fix_ok(w->f, "RegisterContainerInstance",
-               "{'cluster':'%s','containerInstanceArn':'%s','totalResources':[{'name':'CPU',"
-               "'integerValue':1000},{'name':'MEMORY','integerValue':1500}]}",
-               clusters[w->hosts[i].cluster], w->hosts[i].id);
+        register_again(w, i);
         return;
     }
     if (w->hosts[i].connected)
