@@ -3,6 +3,7 @@
  * Reads the state, changes nothing. */
 #include "core/explain.h"
 
+#include "core/gpu.h"
 #include "core/launch.h"
 
 enum { MAX_GROUPS = 64, MAX_SHOWN = 12, MAX_EXAMPLES = 3, MAX_TEXT = 64 << 10 };
@@ -50,6 +51,7 @@ static bool is_too_small(const struct fl_placement *p, const struct fl_instance 
 {
     return obstacle == FL_OBSTACLE_CPU      ? instance->rec->cpu < p->requirement.cpu
            : obstacle == FL_OBSTACLE_MEMORY ? instance->rec->memory < p->requirement.memory
+           : obstacle == FL_OBSTACLE_GPU    ? instance->rec->gpus.n < p->requirement.gpus
                                             : false;
 }
 
@@ -110,6 +112,8 @@ static void add_examples(struct fl_buf *text, const struct fl_instance *const *e
 static void add_needs(struct fl_buf *text, const struct fl_requirement *r)
 {
     fl_buf_printf(text, "%lld CPU units and %lld MiB", (long long)r->cpu, (long long)r->memory);
+    if (r->gpus)
+        fl_buf_printf(text, ", %u GPU%s", r->gpus, r->gpus == 1 ? "" : "s");
     for (size_t i = 0; i < r->ports.n; i++)
         fl_buf_printf(text, "%s%d/%s",
                       i                ? ", "
@@ -118,22 +122,34 @@ static void add_needs(struct fl_buf *text, const struct fl_requirement *r)
                       r->ports.items[i] / 2, r->ports.items[i] & 1 ? "udp" : "tcp");
 }
 
+/* What an instance has of a resource, how much of it is free, and how much is asked for. */
+struct supply {
+    const char *unit;
+    int64_t all, left, wanted;
+};
+
+static struct supply supply_of(const struct explanation *e, const struct excluded *x)
+{
+    const struct fl_requirement *r = &e->placement.requirement;
+    const struct fl_instance *at = x->closest;
+    if (x->rule.obstacle == FL_OBSTACLE_GPU)
+        return (struct supply){"GPUs", (int64_t)at->rec->gpus.n, at->gpus_free, r->gpus};
+    if (x->rule.obstacle == FL_OBSTACLE_CPU)
+        return (struct supply){"CPU units", at->rec->cpu, at->rec->cpu - at->cpu_used, r->cpu};
+    return (struct supply){"MiB", at->rec->memory, at->rec->memory - at->memory_used, r->memory};
+}
+
 static void add_lack(struct fl_buf *text, const struct explanation *e, const struct excluded *x)
 {
     const struct rec_Instance *rec = x->closest->rec;
-    bool is_cpu = x->rule.obstacle == FL_OBSTACLE_CPU;
-    const char *unit = is_cpu ? "CPU units" : "MiB";
-    int64_t all = is_cpu ? rec->cpu : rec->memory;
-    int64_t used = is_cpu ? x->closest->cpu_used : x->closest->memory_used;
+    struct supply s = supply_of(e, x);
     fl_buf_printf(text, "%s", x->count == 1 ? "" : "the closest, ");
     add_id(text, rec->id);
     fl_buf_printf(text, "%s lacks %lld %s (%lld of %lld are free)", x->count == 1 ? "" : ",",
-                  (long long)x->rule.lacks, unit, (long long)(all - used), (long long)all);
+                  (long long)x->rule.lacks, s.unit, (long long)s.left, (long long)s.all);
     if (x->too_small)
-        fl_buf_printf(
-            text, "; %zu %s too small even without tasks, for %lld are needed", x->too_small,
-            x->too_small == 1 ? "is" : "are",
-            (long long)(is_cpu ? e->placement.requirement.cpu : e->placement.requirement.memory));
+        fl_buf_printf(text, "; %zu %s too small even without tasks, for %lld are needed",
+                      x->too_small, x->too_small == 1 ? "is" : "are", (long long)s.wanted);
 }
 
 static void add_port_holder(struct fl_buf *text, const struct excluded *x)
@@ -180,6 +196,7 @@ static void add_rule(struct fl_buf *text, const struct explanation *e, const str
         break;
     case FL_OBSTACLE_CPU:
     case FL_OBSTACLE_MEMORY:
+    case FL_OBSTACLE_GPU:
         add_lack(text, e, x);
         return;
     case FL_OBSTACLE_PORTS:
@@ -251,7 +268,8 @@ static void write_group(struct fl_json_writer *jw, const struct explanation *e,
                         const struct excluded *x)
 {
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(MAX_TEXT);
-    bool is_lack = x->rule.obstacle == FL_OBSTACLE_CPU || x->rule.obstacle == FL_OBSTACLE_MEMORY;
+    bool is_lack = x->rule.obstacle == FL_OBSTACLE_CPU || x->rule.obstacle == FL_OBSTACLE_MEMORY ||
+                   x->rule.obstacle == FL_OBSTACLE_GPU;
     add_rule(&text, e, x);
     fl_jw_object_begin(jw);
     fl_jw_member_str(jw, "reason", fl_str_of(fl_placement_reason(x->rule.obstacle)));
@@ -312,6 +330,7 @@ static int find_task(struct explanation *e, struct fl_str name)
     e->definition = e->task->definition;
     r->cpu = e->task->rec->cpu;
     r->memory = e->task->rec->memory;
+    r->gpus = fl_gpu_held(e->task->rec);
     r->ports = e->task->rec->ports;
     r->group = e->task->rec->group;
     return 0;

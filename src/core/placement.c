@@ -104,6 +104,9 @@ static struct fl_hindrance check_resources(const struct fl_placement *placement,
         if (fl_load_has_port(instance, r->ports.items[i]))
             return (struct fl_hindrance){.obstacle = FL_OBSTACLE_PORTS,
                                          .lacks = r->ports.items[i] / 2};
+    if (instance->gpus_free < r->gpus)
+        return (struct fl_hindrance){.obstacle = FL_OBSTACLE_GPU,
+                                     .lacks = r->gpus - instance->gpus_free};
     return (struct fl_hindrance){.obstacle = FL_OBSTACLE_NONE};
 }
 
@@ -149,6 +152,7 @@ const char *fl_placement_reason(enum fl_obstacle obstacle)
         [FL_OBSTACLE_CPU] = "RESOURCE:CPU",
         [FL_OBSTACLE_MEMORY] = "RESOURCE:MEMORY",
         [FL_OBSTACLE_PORTS] = "RESOURCE:PORTS",
+        [FL_OBSTACLE_GPU] = "RESOURCE:GPU",
     };
     return reasons[obstacle];
 }
@@ -173,6 +177,9 @@ static struct fl_str detail(struct fl_decision *d, const struct fl_placement *pl
                              rec->memory);
     case FL_OBSTACLE_PORTS:
         return fl_str_printf(d->arena, "host port %lld is taken", (long long)h.lacks);
+    case FL_OBSTACLE_GPU:
+        return fl_str_printf(d->arena, "%u GPUs are needed, %u of %zu are free", r->gpus,
+                             instance->gpus_free, rec->gpus.n);
     case FL_OBSTACLE_NONE:
     case FL_OBSTACLE_INACTIVE:
     case FL_OBSTACLE_AGENT:

@@ -38,11 +38,12 @@ enum fl_obstacle {
     FL_OBSTACLE_CPU,
     FL_OBSTACLE_MEMORY,
     FL_OBSTACLE_PORTS,
+    FL_OBSTACLE_GPU,
 };
 struct fl_hindrance {
     enum fl_obstacle obstacle;
     struct fl_str what; /* the attribute or expression; in the placement's filter */
-    int64_t lacks;      /* CPU units or MiB; the number of the port */
+    int64_t lacks;      /* CPU units, MiB or GPUs; the number of the port */
 };
 struct fl_hindrance fl_placement_hindrance(const struct fl_placement *placement,
                                            const struct fl_instance *instance);
