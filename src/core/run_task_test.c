@@ -173,7 +173,7 @@ static void wrong_requests_are_refused(FL_UNUSED void **state)
     struct fix *f = fix_ready(instance);
     fix_register(f, "old", 0, 4, "");
     fix_ok(f, "DeregisterTaskDefinition", "{'taskDefinition':'old:1'}");
-    fix_register(f, "gpu", 0, 4, ",'resourceRequirements':[{'type':'GPU','value':'1'}]");
+    fix_register(f, "gmsa", 0, 4, ",'credentialSpecs':['credentialspec:x']");
     fix_ok(f, "RegisterTaskDefinition",
            "{'family':'vpc','networkMode':'awsvpc','containerDefinitions':[{'name':'app',"
            "'image':'b','memory':4}]}");
