@@ -127,7 +127,7 @@ static const struct {
      "enableExecuteCommand is not implemented yet."},
     {"{'taskDefinition':'web','capacityProviderStrategy':[{'capacityProvider':'x'}]}",
      "ClientException", "capacityProviderStrategy is not implemented yet."},
-    {"{'taskDefinition':'gpu'}", "ClientException", "resourceRequirements is not implemented yet."},
+    {"{'taskDefinition':'gmsa'}", "ClientException", "credentialSpecs is not implemented yet."},
     {"{'taskDefinition':'web','networkConfiguration':{'awsvpcConfiguration':{'subnets':"
      "['s']}}}",
      "InvalidParameterException",
