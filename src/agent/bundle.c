@@ -131,7 +131,7 @@ static void write_cap_set(struct fl_bundle_making *m, const char *key)
 /* Inheritable and ambient stay empty; who is not root starts with none, as under Docker. */
 static void write_capabilities(struct fl_bundle_making *m, const struct fl_bundle_user *user)
 {
-    uint64_t missing = m->security.caps & ~m->host->bounding_caps & ~fl_bundle_default_cap_bits();
+    uint64_t missing = m->security.caps & ~m->host->bounding_caps & ~FL_BUNDLE_DEFAULT_CAP_BITS;
     for (int i = 0; !m->launch->container->privileged && i < FL_BUNDLE_CAP_COUNT; i++)
         if (missing & (UINT64_C(1) << i))
             fl_bundle_note(m, "%s left out, the host does not have it", fl_bundle_all_caps[i]);

@@ -66,14 +66,6 @@ static int cap_number(struct fl_str name)
     return -1;
 }
 
-uint64_t fl_bundle_default_cap_bits(void)
-{
-    uint64_t bits = 0;
-    for (size_t i = 0; i < FL_BUNDLE_DEFAULT_CAPS; i++)
-        bits |= UINT64_C(1) << cap_number(fl_str_of(fl_bundle_default_caps[i]));
-    return bits;
-}
-
 static int read_caps(const struct fl_str *names, size_t count, const char *member,
                      uint64_t *ret_bits, bool *ret_all, struct fl_err *err)
 {
@@ -111,7 +103,7 @@ static int find_caps(const struct fl_container_spec *container, uint64_t *ret_ca
     else if (drop_all)
         *ret_caps = add;
     else
-        *ret_caps = (fl_bundle_default_cap_bits() & ~drop) | add;
+        *ret_caps = (FL_BUNDLE_DEFAULT_CAP_BITS & ~drop) | add;
     return 0;
 }
 

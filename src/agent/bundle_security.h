@@ -9,7 +9,8 @@
 
 enum { FL_BUNDLE_DEFAULT_CAPS = 14, FL_BUNDLE_CAP_COUNT = 41 };
 
-/* Docker's fourteen default capabilities. */
+/* Docker's fourteen default capabilities, by number and by name. */
+#define FL_BUNDLE_DEFAULT_CAP_BITS UINT64_C(0xa80425fb)
 extern const char *const fl_bundle_default_caps[FL_BUNDLE_DEFAULT_CAPS];
 /* By number, as in linux/capability.h. */
 extern const char *const fl_bundle_all_caps[FL_BUNDLE_CAP_COUNT];
@@ -21,8 +22,6 @@ struct fl_bundle_security {
     struct fl_str apparmor; /* a profile; empty: none given */
 };
 
-/* The bits of the default capabilities. */
-uint64_t fl_bundle_default_cap_bits(void);
 /* What a definition asks for, by Docker's rules: ALL, added, dropped; the privileged have all.
  * -EINVAL with Docker's sentence for a name or an option that is unknown or not supported. Pure. */
 int fl_bundle_security(const struct fl_container_spec *container,

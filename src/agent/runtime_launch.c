@@ -219,7 +219,7 @@ static const struct fl_seccomp *find_profile(struct fl_runtime *runtime,
     size_t count = 0, cap_count = 0;
     const char *caps[FL_BUNDLE_CAP_COUNT];
     struct fl_runtime_profile *profile;
-    if (security->no_seccomp || security->caps == fl_bundle_default_cap_bits())
+    if (security->no_seccomp || security->caps == FL_BUNDLE_DEFAULT_CAP_BITS)
         return &runtime->seccomp;
     for (profile = runtime->profiles; profile; profile = profile->next, count++)
         if (profile->caps == security->caps)

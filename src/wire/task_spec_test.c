@@ -144,62 +144,54 @@ static void what_is_encoded_is_decoded(FL_UNUSED void **state)
     assert_str(out.volumes[1].host_path, "");
 }
 
-/* Everything that has no member of its own, in Docker's names; what is read back says the same. */
-static void dockers_strings_carry_the_rest(FL_UNUSED void **state)
+/* One of each, in the words of the protocol where it has some, else in Docker's. */
+static struct fl_task_spec docker_sample(struct fl_container_spec *containers)
 {
-    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
-    FL_CLEANUP_BUF struct fl_buf first = FL_BUF_INIT(65536), second = FL_BUF_INIT(65536);
     static struct fl_str one[] = {{"a:b", 3}};
     static struct fl_key_value pair[] = {{{"/t", 2}, {"size=1m", 7}}};
     static struct fl_device_spec devices[] = {{{"/dev/x", 6}, {0}, {"r", 1}},
                                               {{"/d", 2}, {0}, {0}}};
     static struct fl_volumes_from from[] = {{{"side", 4}, true}};
-    struct fl_volume_spec volume = {.name = FL_STR("v"),
-                                    .is_docker = true,
-                                    .is_shared = true,
-                                    .autoprovision = true,
-                                    .driver = FL_STR("local"),
-                                    .driver_opts = pair,
-                                    .driver_opt_count = 1,
-                                    .labels = pair,
-                                    .label_count = 1};
-    struct fl_container_spec containers[2];
-    struct fl_task_spec in = sample(containers), out;
-    struct fl_err err;
-    in.pid_mode = FL_NS_TASK;
-    in.ipc_mode = FL_NS_NONE;
-    in.volumes = &volume;
-    in.volume_count = 1;
+    static struct fl_volume_spec volume = {.name = {"v", 1},
+                                           .is_docker = true,
+                                           .is_shared = true,
+                                           .autoprovision = true,
+                                           .driver = {"local", 5},
+                                           .driver_opts = pair,
+                                           .driver_opt_count = 1,
+                                           .labels = pair,
+                                           .label_count = 1};
+    struct fl_task_spec spec = sample(containers);
+    spec.pid_mode = FL_NS_TASK;
+    spec.ipc_mode = FL_NS_NONE;
+    spec.volumes = &volume;
+    spec.volume_count = 1;
     containers[0].links = one;
-    containers[0].link_count = 1;
     containers[0].volumes_from = from;
-    containers[0].volumes_from_count = 1;
-    containers[0].docker = (struct fl_docker_spec){.dns_servers = one,
-                                                   .dns_server_count = 1,
-                                                   .dns_search = one,
-                                                   .dns_search_count = 1,
-                                                   .extra_hosts = one,
-                                                   .extra_host_count = 1,
-                                                   .security_options = one,
-                                                   .security_option_count = 1,
-                                                   .cap_add = one,
-                                                   .cap_add_count = 1,
-                                                   .cap_drop = one,
-                                                   .cap_drop_count = 1,
-                                                   .devices = devices,
-                                                   .device_count = 2,
-                                                   .tmpfs = pair,
-                                                   .tmpfs_count = 1,
-                                                   .sysctls = pair,
-                                                   .sysctl_count = 1,
-                                                   .shm_size_bytes = 1 << 20,
-                                                   .memory_swap_bytes = 2 << 20,
-                                                   .swappiness = 0,
-                                                   .has_swappiness = true,
-                                                   .init = true,
-                                                   .tty = true,
-                                                   .open_stdin = true,
-                                                   .network_disabled = true};
+    containers[0].link_count = containers[0].volumes_from_count = 1;
+    struct fl_docker_spec *docker = &containers[0].docker;
+    docker->dns_servers = docker->dns_search = docker->extra_hosts = one;
+    docker->dns_server_count = docker->dns_search_count = docker->extra_host_count = 1;
+    docker->security_options = docker->cap_add = docker->cap_drop = one;
+    docker->security_option_count = docker->cap_add_count = docker->cap_drop_count = 1;
+    docker->devices = devices;
+    docker->device_count = 2;
+    docker->tmpfs = docker->sysctls = pair;
+    docker->tmpfs_count = docker->sysctl_count = 1;
+    docker->shm_size_bytes = 1 << 20;
+    docker->memory_swap_bytes = 2 << 20;
+    docker->has_swappiness = docker->init = docker->tty = docker->open_stdin = true;
+    docker->network_disabled = true;
+    return spec;
+}
+
+static void dockers_strings_carry_the_rest(FL_UNUSED void **state)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    FL_CLEANUP_BUF struct fl_buf first = FL_BUF_INIT(65536), second = FL_BUF_INIT(65536);
+    struct fl_container_spec containers[2];
+    struct fl_task_spec in = docker_sample(containers), out;
+    struct fl_err err;
     fl_task_spec_encode(&in, &first);
     assert_int_equal(decode_text(first.p, arena, &out, &err), 0);
     fl_task_spec_encode(&out, &second);
