@@ -66,6 +66,8 @@ static int open_host_parts(struct fl_agent *agent, struct fl_err *err)
      * they were: containers get those. */
     (void)fl_program_raise_descriptor_limit();
     if (r == 0)
+        agent->execer = fl_execer_open(&agent->loop, agent->runtime, config->libexec_dir);
+    if (r == 0)
         r = fl_images_open(&agent->loop, &images, &agent->images, err);
     if (r == 0)
         r = fl_network_open(&network, &agent->network, err);
@@ -201,6 +203,8 @@ static void close_all(struct fl_agent *agent)
 {
     agent->ending = true;
     close_loop_parts(agent);
+    fl_execer_close(agent->execer);
+    fl_agent_health_free_all(agent);
     fl_agent_live_free_all(agent);
     fl_agent_log_free_all(agent);
     if (agent->images)

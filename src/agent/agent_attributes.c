@@ -29,6 +29,9 @@ static const char *const names[] = {
     "ecs.capability.task-cpu-mem-limit",
     "ecs.capability.full-sync",
     "ecs.capability.execution-role-awslogs",
+    "ecs.capability.container-ordering",
+    "ecs.capability.container-health-check",
+    "ecs.capability.container-restart-policy",
 };
 
 struct fl_key_value *fl_agent_capabilities(struct fl_arena *arena, size_t *ret_count)
