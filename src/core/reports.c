@@ -72,17 +72,20 @@ static bool is_essential(const struct fl_task *task, struct fl_str name)
     return true;
 }
 
-/* A task that ran and ended between two reports: an essential container has ended by itself. One
- * that could not be started may come with an exit code, too. */
+/* A task that ran and ended between two reports: an essential container has ended by itself, and
+ * there is none that could not be started (which may come with an exit code, too). */
 static bool has_run_unseen(const struct fl_task *task, const struct rec_Task *rec)
 {
+    bool exited = false;
     for (size_t i = 0; i < rec->containers.n; i++) {
         const struct rec_TaskContainer *c = &rec->containers.items[i];
-        if (FL_HAS(c, rec_TaskContainer, exitCode) && is_essential(task, c->name) &&
-            !fl_str_starts(c->reason, FL_STR("Cannot")))
-            return true;
+        if (!is_essential(task, c->name))
+            continue;
+        if (fl_str_starts(c->reason, FL_STR("Cannot")))
+            return false;
+        exited |= FL_HAS(c, rec_TaskContainer, exitCode);
     }
-    return false;
+    return exited;
 }
 
 /* Why it stopped: what was asked for, else what the agent says, else what its containers did. */
