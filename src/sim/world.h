@@ -147,7 +147,7 @@ struct sim_container {
     char id[FL_CONTAINER_ID_SIZE];
     enum sim_container_state state;
     int exit_code;
-    int run; /* the number of its last start */
+    int run;             /* the number of its last start */
     uint32_t watched_by; /* life of the agent that watches it; 0: nobody */
     uint32_t task;       /* in the ledger */
     bool is_service;     /* never ends by itself */
