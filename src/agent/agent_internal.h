@@ -140,6 +140,15 @@ struct fl_str fl_agent_etc_hosts(enum fl_network_mode mode, const uint8_t addres
 struct fl_str fl_agent_filter_resolv_conf(struct fl_str host, struct fl_arena *arena);
 struct fl_str fl_agent_etc_resolv_conf(enum fl_network_mode mode, struct fl_arena *arena);
 
+/* agent_names.c: what a definition adds to these files and to the environment; 0, or -EINVAL with
+ * Docker's sentence. Links are to containers of the same task that run. */
+int fl_agent_add_hosts(const struct fl_task_container *container, struct fl_arena *arena,
+                       struct fl_str *hosts, struct fl_err *err);
+int fl_agent_link_variables(const struct fl_task_container *container, struct fl_arena *arena,
+                            struct fl_key_value **ret_items, size_t *ret_count, struct fl_err *err);
+int fl_agent_set_dns(const struct fl_container_spec *spec, struct fl_arena *arena,
+                     struct fl_str *resolv_conf, struct fl_err *err);
+
 /* agent_adopt.c */
 void fl_agent_adopt(struct fl_agent *agent, struct fl_str container_id);
 /* After a restart: network endpoints and log shipping of what lives or still has lines. */

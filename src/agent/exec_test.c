@@ -231,6 +231,8 @@ static void a_container_is_started_again_on_what_it_left(FL_UNUSED void **state)
         assert_int_equal(record->exit_code, 3);
         assert_int_equal(fl_runtime_run(fixture.runtime, fl_str_of(record->id)), run - 1);
         const struct fl_relaunch again = {.container_id = fl_str_of(record->id),
+                                          .task_id = FL_STR("task"),
+                                          .task = &want.task,
                                           .run = run,
                                           .etc_hosts = FL_STR("10.0.0.1 again\n"),
                                           .netns_fd = -1};

@@ -52,6 +52,8 @@ struct fl_image_config {
     struct fl_str user;
     struct fl_str working_dir;
     struct fl_str stop_signal; /* "SIGTERM", "15", or empty */
+    struct fl_str *volumes;    /* paths that the image wants to be volumes */
+    size_t volume_count;
 };
 
 struct fl_launch {
@@ -78,6 +80,8 @@ int fl_runtime_launch(struct fl_runtime *runtime, const struct fl_launch *launch
                       struct fl_err *err);
 struct fl_relaunch {
     struct fl_str container_id;
+    struct fl_str task_id;
+    const struct fl_task_spec *task;
     int run; /* the number of this start; the first was 0 */
     struct fl_str etc_hosts;
     int netns_fd;

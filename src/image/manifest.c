@@ -168,6 +168,22 @@ static int parse_diff_ids(const json_t *json, struct fl_arena *arena, struct fl_
     return 0;
 }
 
+/* {"/data": {}}: the keys count. */
+static int parse_volumes(const json_t *json, struct fl_arena *arena, struct fl_oci_config *config,
+                         struct fl_err *err)
+{
+    const char *key;
+    json_t *value;
+    size_t n = json_object_size(json);
+    if (n > FL_VOLUMES_MAX)
+        return fl_err_set(err, -E2BIG, "the image configuration has more than %d volumes",
+                          FL_VOLUMES_MAX);
+    config->volumes = fl_arena_new_array(arena, struct fl_str, n + 1);
+    json_object_foreach ((json_t *)json, key, value)
+        config->volumes[config->volume_count++] = fl_str_dup(arena, fl_str_of(key));
+    return 0;
+}
+
 static int parse_process(const json_t *json, struct fl_arena *arena, struct fl_oci_config *c,
                          struct fl_err *err)
 {
@@ -179,6 +195,8 @@ static int parse_process(const json_t *json, struct fl_arena *arena, struct fl_o
     if (rc == 0)
         rc = parse_strings(json_object_get(json, "Env"), "Env", arena, &c->environment,
                            &c->environment_count, err);
+    if (rc == 0)
+        rc = parse_volumes(json_object_get(json, "Volumes"), arena, c, err);
     c->user = member(json, "User", arena);
     c->working_dir = member(json, "WorkingDir", arena);
     c->stop_signal = member(json, "StopSignal", arena);
