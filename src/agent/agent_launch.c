@@ -211,13 +211,16 @@ void fl_agent_prepare(struct fl_agent *agent, struct fl_str container_id)
 {
     const struct fl_task_container *container = fl_brain_container(agent->brain, container_id);
     struct fl_live *live = fl_agent_live(agent, container_id);
+    bool is_restart = container && container->restarts > 0;
+    if (!live && is_restart && container->state == FL_CONTAINER_PULLED)
+        live = fl_agent_live_new(agent, container_id);
     if (!live || live->busy || live->attached)
         return;
     if (!container || container->state != FL_CONTAINER_PULLED) {
         live_free(live);
         return;
     }
-    if (!fl_agent_is_shipped(container->spec)) {
+    if (is_restart || !fl_agent_is_shipped(container->spec)) {
         attach(live, container);
         return;
     }
@@ -279,14 +282,40 @@ static int fill_launch(struct fl_live *live, const struct fl_task_container *con
     return rc == 0 ? fl_agent_set_dns(container->spec, arena, &launch->etc_resolv_conf, err) : rc;
 }
 
+/* What the image and the definition say lies in the container's directory already. */
+static int relaunch(struct fl_live *live, const struct fl_task_container *container,
+                    struct fl_err *err)
+{
+    struct fl_agent *agent = live->agent;
+    const struct fl_task_spec *task = container->task->spec;
+    struct fl_str hostname = fl_agent_hostname_of(agent, container, live->arena);
+    struct fl_relaunch order = {
+        .container_id = fl_str_of(live->id),
+        .task_id = fl_task_id(container->task->arn),
+        .task = task,
+        .run = container->restarts,
+        .etc_hosts =
+            fl_agent_etc_hosts(task->network_mode, live->endpoint.address, hostname, live->arena),
+        .netns_fd = live->endpoint.netns_fd,
+    };
+    int rc = fl_agent_add_hosts(container, live->arena, &order.etc_hosts, err);
+    return rc == 0 ? fl_runtime_relaunch(agent->runtime, &order, err) : rc;
+}
+
+static int launch_first(struct fl_live *live, const struct fl_task_container *container,
+                        struct fl_err *err)
+{
+    struct fl_launch order;
+    int rc = fill_launch(live, container, &order, err);
+    return rc == 0 ? fl_runtime_launch(live->agent->runtime, &order, err) : rc;
+}
+
 static void launch(struct fl_live *live, const struct fl_task_container *container)
 {
     struct fl_err err = {0};
-    struct fl_launch order;
     struct fl_agent *agent = live->agent;
-    int r = fill_launch(live, container, &order, &err);
-    if (r == 0)
-        r = fl_runtime_launch(agent->runtime, &order, &err);
+    int r = container->restarts > 0 ? relaunch(live, container, &err)
+                                    : launch_first(live, container, &err);
     if (live->endpoint.netns_fd >= 0)
         (void)close(FL_TAKE_FD(live->endpoint.netns_fd));
     if (r < 0) {
@@ -296,7 +325,9 @@ static void launch(struct fl_live *live, const struct fl_task_container *contain
     }
     live->launching = true;
     agent->launching++;
-    if (!order.spool_is_shipped)
+    if (container->restarts > 0)
+        fl_agent_log_resume(agent, container);
+    if (container->restarts > 0 || !fl_agent_is_shipped(container->spec))
         return;
     struct fl_log_target target = fl_agent_log_target(agent, container, live->arena);
     fl_log_shipper_start(agent->shipper, &target);

@@ -118,6 +118,9 @@ void fl_runtime_hold_remove(struct fl_runtime *runtime, struct fl_str task_id,
 /* runtime_launch.c */
 /* A sealed copy of a program in memory, its descriptor at least 10; -errno. */
 int fl_runtime_seal_program(const char *path);
-/* lock_fd: -1, or at least 10. */
+/* Watches the container's directory and starts its shim, as the orders in it say. lock_fd: -1, or
+ * at least 10. */
+int fl_runtime_start(struct fl_runtime *runtime, struct fl_str id, struct fl_str dir, int netns_fd,
+                     int lock_fd, struct fl_err *err);
 int fl_runtime_spawn_shim(struct fl_runtime *runtime, struct fl_str dir, int netns_fd, int lock_fd,
                           pid_t *ret_pid);

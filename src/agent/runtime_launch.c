@@ -290,15 +290,14 @@ static int prepare(struct fl_runtime *runtime, const struct fl_launch *launch,
                                 launch->task->memory_mib, err);
 }
 
-static int start(struct fl_runtime *runtime, const struct fl_launch *launch, struct fl_str dir,
-                 int lock_fd, struct fl_err *err)
+int fl_runtime_start(struct fl_runtime *runtime, struct fl_str id, struct fl_str dir, int netns_fd,
+                     int lock_fd, struct fl_err *err)
 {
     pid_t pid;
-    struct fl_runtime_container *container =
-        fl_runtime_watch_add(runtime, launch->container_id, err);
+    struct fl_runtime_container *container = fl_runtime_watch_add(runtime, id, err);
     if (!container)
         return err ? err->status : -EINVAL;
-    int rc = fl_runtime_spawn_shim(runtime, dir, launch->netns_fd, lock_fd, &pid);
+    int rc = fl_runtime_spawn_shim(runtime, dir, netns_fd, lock_fd, &pid);
     if (rc < 0) {
         fl_runtime_watch_remove(container);
         return fl_err_errno(err, rc, "cannot start %s", runtime->shim_path.p);
@@ -325,7 +324,8 @@ int fl_runtime_launch(struct fl_runtime *runtime, const struct fl_launch *launch
     struct fl_str dir = fl_runtime_dir(runtime, launch->container_id, arena);
     rc = prepare(runtime, launch, &hold, dir, arena, err);
     if (rc == 0)
-        rc = start(runtime, launch, dir, hold.lock_fd, err);
+        rc = fl_runtime_start(runtime, launch->container_id, dir, launch->netns_fd, hold.lock_fd,
+                              err);
     if (hold.lock_fd >= 0)
         (void)close(hold.lock_fd);
     if (rc < 0 && rc != -EEXIST)

@@ -234,7 +234,7 @@ int fl_check_definition(struct fl_decision *d, const struct ecs_RegisterTaskDefi
     if (!has_essential)
         return fl_refuse(d, "ClientException",
                          "A task definition must have at least one essential container.");
-    if (fl_check_volumes(d, in) < 0)
+    if (fl_check_life(d, in) < 0 || fl_check_volumes(d, in) < 0)
         return -1;
     return check_constraints(d, &in->placementConstraints);
 }
