@@ -98,15 +98,16 @@ static void write_ipc_mounts(struct fl_bundle_making *m)
                                   (long long)size));
 }
 
-/* The container's own hosts, hostname and resolv.conf, unless it mounts others there. */
+/* The container's own hosts, hostname and resolv.conf, where nothing else is mounted. */
 static void write_etc_binds(struct fl_bundle_making *m)
 {
+    if (m->mount_count > 0) /* then they are among the shim's orders */
+        return;
     for (size_t i = 0; i < FL_ARRAY_SIZE(etc_names); i++) {
         struct fl_str to = fl_str_printf(m->arena, "/etc/%s", etc_names[i]);
         struct fl_str from =
             fl_str_printf(m->arena, "%.*s/%s", FL_STR_ARG(m->paths->dir), etc_names[i]);
-        if (!is_mounted(m, to.p))
-            write_bind(&m->jw, from, to, false);
+        write_bind(&m->jw, from, to, false);
     }
 }
 
@@ -281,18 +282,29 @@ static int order_mounts(struct fl_bundle_making *m)
     return 0;
 }
 
-/* A container that has a volume for /etc has the files in it from us, not from the runtime. */
-static int add_etc(struct fl_bundle_making *m)
+static bool lies_below_any(const struct fl_bundle_making *m, struct fl_str path)
 {
-    bool is_needed = false, added;
-    int rc = 0;
     for (size_t i = 0; i < m->mount_count; i++)
-        is_needed |= lies_below(&m->mounts[i], FL_STR("/etc/hosts"));
-    for (size_t i = 0; rc == 0 && is_needed && i < FL_ARRAY_SIZE(etc_names); i++) {
+        if (lies_below(&m->mounts[i], path))
+            return true;
+    return false;
+}
+
+/* Where there are volumes, the runtime must not look for a place of these either: by a link in the
+ * image it might lie in one. They come first, but for those that a volume would hide. */
+static int order_etc(struct fl_bundle_making *m)
+{
+    int rc = 0;
+    bool added;
+    size_t count = m->mount_count;
+    for (size_t i = 0; rc == 0 && count > 0 && i < FL_ARRAY_SIZE(etc_names); i++) {
         struct fl_bundle_mount mount = {
             .destination = fl_str_printf(m->arena, "/etc/%s", etc_names[i]),
             .source = fl_str_printf(m->arena, "%.*s/%s", FL_STR_ARG(m->paths->dir), etc_names[i])};
-        rc = fl_bundle_add_mount(m, &mount, &added);
+        if (lies_below_any(m, mount.destination))
+            rc = fl_bundle_add_mount(m, &mount, &added);
+        else if (!is_mounted(m, mount.destination.p))
+            rc = order_mount(m, &mount);
     }
     return rc;
 }
@@ -305,7 +317,7 @@ int fl_bundle_find_mounts(struct fl_bundle_making *m)
     if (rc == 0)
         rc = fl_bundle_find_volumes(m);
     if (rc == 0)
-        rc = add_etc(m);
+        rc = order_etc(m);
     return rc == 0 ? order_mounts(m) : rc;
 }
 
