@@ -87,7 +87,7 @@ def test_a_link_is_a_name_an_address_and_variables(cluster):
         "sh", "-c", "mkdir /w; echo it is me > /w/index.html; exec httpd -f -p 80 -h /w"],
         portMappings=[{"containerPort": 80}], stopTimeout=2,
         environment=[{"name": "SECRET", "value": "x"}])
-    lines = printed(cluster, clusters.sh(f"i=0; until nc -z db 80; do sleep 0.1; done; {script}",
+    lines = printed(cluster, clusters.sh(f"until wget -qO /dev/null http://db/; do sleep 0.1; done; {script}",
                                          links=["db:data"]), server, networkMode="bridge")
     assert lines[-2:] == ["it is me", "it is me"]
     entry = next(line for line in lines if "\tdata " in line)
