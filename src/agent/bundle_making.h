@@ -8,7 +8,7 @@
 struct fl_bundle_mount {
     struct fl_str destination; /* absolute, plain: no "..", no double slash */
     struct fl_str source;      /* empty: a tmpfs */
-    struct fl_str options;     /* a tmpfs's: JSON strings with commas */
+    struct fl_str options;     /* a tmpfs's: "<flags of mount(2)> <options>" */
     bool read_only;
     bool is_filled; /* an empty source gets what the image has there */
 };

@@ -1,16 +1,19 @@
 /* What is mounted in a container: kernel file systems, its own files in /etc, tmpfs, volumes.
  *
- * Whether a place is one in the image is the shim's to see, which has the root file system: every
- * place that the definition or the image chose is among its orders. */
+ * Where a place that the definition or the image chose lies is the shim's to see, which has the
+ * root file system: it mounts tmpfs and volumes there before the runtime starts. */
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include "agent/bundle_args.h"
 #include "agent/bundle_making.h"
 
 #define INIT_PROGRAM "/usr/bin/tini-static"
+enum { TMPFS_OPTIONS_MAX = 4000 };
+
 #define SHM_BYTES (INT64_C(64) << 20)
 
 /* What every container has mounted; the last option of those `by_mode` is "ro", or "rw" for the
@@ -28,6 +31,9 @@ static const struct {
     {"/sys", "sysfs", "\"nosuid\",\"noexec\",\"nodev\"", true},
     {"/sys/fs/cgroup", "cgroup", "\"nosuid\",\"noexec\",\"nodev\",\"relatime\"", true},
 };
+
+/* The container's own. */
+static const char *const etc_names[] = {"hosts", "hostname", "resolv.conf"};
 
 static void write_mount(struct fl_json_writer *jw, const char *destination, const char *type,
                         struct fl_str options)
@@ -92,32 +98,64 @@ static void write_ipc_mounts(struct fl_bundle_making *m)
                                   (long long)size));
 }
 
-/* The container's own hosts, hostname and resolv.conf, unless it mounts others there. */
+/* The container's own hosts, hostname and resolv.conf, where nothing else is mounted. */
 static void write_etc_binds(struct fl_bundle_making *m)
 {
-    static const char *const names[] = {"hosts", "hostname", "resolv.conf"};
-    for (size_t i = 0; i < FL_ARRAY_SIZE(names); i++) {
-        struct fl_str to = fl_str_printf(m->arena, "/etc/%s", names[i]);
+    if (m->mount_count > 0) /* then they are among the shim's orders */
+        return;
+    for (size_t i = 0; i < FL_ARRAY_SIZE(etc_names); i++) {
+        struct fl_str to = fl_str_printf(m->arena, "/etc/%s", etc_names[i]);
         struct fl_str from =
-            fl_str_printf(m->arena, "%.*s/%s", FL_STR_ARG(m->paths->dir), names[i]);
-        if (!is_mounted(m, to.p))
-            write_bind(&m->jw, from, to, false);
+            fl_str_printf(m->arena, "%.*s/%s", FL_STR_ARG(m->paths->dir), etc_names[i]);
+        write_bind(&m->jw, from, to, false);
     }
 }
 
-/* What a tmpfs may be given; what would make another kind of mount of it is not here. */
-static bool is_tmpfs_option(struct fl_str option)
+/* Flags of a tmpfs; what would make another kind of mount of it is not here. */
+static const struct {
+    const char *name;
+    unsigned long set;
+    unsigned long clear;
+} tmpfs_flags[] = {
+    {"defaults", 0, 0},
+    {"ro", MS_RDONLY, 0},
+    {"rw", 0, MS_RDONLY},
+    {"suid", 0, MS_NOSUID},
+    {"nosuid", MS_NOSUID, 0},
+    {"dev", 0, MS_NODEV},
+    {"nodev", MS_NODEV, 0},
+    {"exec", 0, MS_NOEXEC},
+    {"noexec", MS_NOEXEC, 0},
+    {"sync", MS_SYNCHRONOUS, 0},
+    {"async", 0, MS_SYNCHRONOUS},
+    {"dirsync", MS_DIRSYNC, 0},
+    {"mand", MS_MANDLOCK, 0},
+    {"nomand", 0, MS_MANDLOCK},
+    {"atime", 0, MS_NOATIME},
+    {"noatime", MS_NOATIME, 0},
+    {"diratime", 0, MS_NODIRATIME},
+    {"nodiratime", MS_NODIRATIME, 0},
+    {"relatime", MS_RELATIME, 0},
+    {"norelatime", 0, MS_RELATIME},
+    {"strictatime", MS_STRICTATIME, 0},
+    {"nostrictatime", 0, MS_STRICTATIME},
+    {"private", 0, 0}, /* it is */
+};
+
+static bool take_tmpfs_flag(struct fl_str option, unsigned long *flags)
 {
-    static const char *const flags[] = {
-        "defaults", "ro",      "rw",         "suid",        "nosuid",       "dev",
-        "nodev",    "exec",    "noexec",     "sync",        "async",        "dirsync",
-        "mand",     "nomand",  "atime",      "noatime",     "diratime",     "nodiratime",
-        "relatime", "private", "norelatime", "strictatime", "nostrictatime"};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(tmpfs_flags); i++)
+        if (fl_str_is(option, tmpfs_flags[i].name)) {
+            *flags = (*flags | tmpfs_flags[i].set) & ~tmpfs_flags[i].clear;
+            return true;
+        }
+    return false;
+}
+
+static bool is_tmpfs_value(struct fl_str option)
+{
     static const char *const valued[] = {
         "size=", "mode=", "uid=", "gid=", "nr_inodes=", "nr_blocks=", "mpol="};
-    for (size_t i = 0; i < FL_ARRAY_SIZE(flags); i++)
-        if (fl_str_is(option, flags[i]))
-            return true;
     for (size_t i = 0; i < option.n; i++)
         if (!isgraph((unsigned char)option.p[i]) || strchr("\"\\", option.p[i]))
             return false;
@@ -127,41 +165,24 @@ static bool is_tmpfs_option(struct fl_str option)
     return false;
 }
 
-static bool has_option(struct fl_str text, const char *wanted)
-{
-    struct fl_str option;
-    while (fl_str_split(&text, ',', &option))
-        if (fl_str_is(option, wanted))
-            return true;
-    return false;
-}
-
-/* Docker's three, unless the definition has the opposite. */
-static void add_tmpfs_defaults(struct fl_str text, struct fl_buf *buf)
-{
-    static const char *const flags[] = {"nosuid", "nodev", "noexec"};
-    fl_buf_add_z(buf, "\"mode=1777\"");
-    for (size_t i = 0; i < FL_ARRAY_SIZE(flags); i++)
-        if (!has_option(text, flags[i] + strlen("no")))
-            fl_buf_printf(buf, ",\"%s\"", flags[i]);
-}
-
+/* "<flags> <options>"; Docker's three flags are there unless the definition says otherwise. */
 static int read_tmpfs_options(struct fl_bundle_making *m, struct fl_str text,
                               struct fl_str *ret_options)
 {
-    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(8192);
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(TMPFS_OPTIONS_MAX);
+    unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
     struct fl_str option;
-    add_tmpfs_defaults(text, &buf);
     while (fl_str_split(&text, ',', &option)) {
-        if (!is_tmpfs_option(option))
+        if (take_tmpfs_flag(option, &flags))
+            continue;
+        if (!is_tmpfs_value(option))
             return fl_err_set(m->err, -EINVAL, "invalid tmpfs option [\"%.*s\"]",
                               FL_STR_ARG(fl_str_sub(option, 0, 100)));
-        if (!fl_str_is(option, "defaults"))
-            fl_buf_printf(&buf, ",\"%.*s\"", FL_STR_ARG(option));
+        fl_buf_printf(&buf, "%s%.*s", buf.n > 0 ? "," : "", FL_STR_ARG(option));
     }
     if (buf.overflow)
         return fl_err_set(m->err, -EINVAL, "too many tmpfs options");
-    *ret_options = fl_str_dup(m->arena, fl_buf_str(&buf));
+    *ret_options = fl_str_printf(m->arena, "%lu %.*s", flags, FL_STR_ARG(fl_buf_str(&buf)));
     return 0;
 }
 
@@ -196,34 +217,45 @@ static int find_init(struct fl_bundle_making *m)
     return fl_bundle_add_mount(m, &mount, &added);
 }
 
-/* A line of orders ends with the place, which holds no control character. */
-static void order_place(struct fl_bundle_making *m, const struct fl_bundle_mount *mount)
+/* What lies in these is the runtime's to mount, which makes them anew. */
+static bool is_the_runtimes(const struct fl_bundle_mount *mount)
 {
-    fl_buf_printf(m->orders, "place %.*s\n", FL_STR_ARG(mount->destination));
+    return fl_bundle_lies_in(mount->destination, "/dev") ||
+           fl_bundle_lies_in(mount->destination, "/sys");
+}
+
+static bool lies_below(const struct fl_bundle_mount *mount, struct fl_str path)
+{
+    return path.n > mount->destination.n && fl_str_starts(path, mount->destination) &&
+           path.p[mount->destination.n] == '/';
+}
+
+/* Links in a volume are not followed by the runtime. */
+static int check_runtimes(struct fl_bundle_making *m, const struct fl_bundle_mount *mount)
+{
+    for (size_t i = 0; i < m->mount_count; i++)
+        if (lies_below(&m->mounts[i], mount->destination))
+            return fl_err_set(m->err, -EINVAL,
+                              "invalid mount path: '%.*s' lies in another mount in /dev or /sys",
+                              FL_STR_ARG(mount->destination));
+    return 0;
+}
+
+/* Lines of orders end with paths, which hold no control character. */
+static int order_mount(struct fl_bundle_making *m, const struct fl_bundle_mount *mount)
+{
     if (mount->is_filled)
         fl_buf_printf(m->orders, "fill %.*s\nfrom %.*s\n", FL_STR_ARG(mount->source),
                       FL_STR_ARG(mount->destination));
-}
-
-int fl_bundle_find_mounts(struct fl_bundle_making *m)
-{
-    int rc = find_tmpfs(m);
-    if (rc == 0)
-        rc = find_init(m);
-    if (rc == 0)
-        rc = fl_bundle_find_volumes(m);
-    for (size_t i = 0; rc == 0 && i < m->mount_count; i++)
-        order_place(m, &m->mounts[i]);
-    return rc;
-}
-
-static void write_user_mount(struct fl_bundle_making *m, const struct fl_bundle_mount *mount)
-{
+    if (is_the_runtimes(mount))
+        return check_runtimes(m, mount);
     if (mount->source.n > 0)
-        write_bind(&m->jw, mount->source, mount->destination, mount->read_only);
+        fl_buf_printf(m->orders, "mount b%.*s\n", FL_STR_ARG(mount->source));
     else
-        write_mount(&m->jw, fl_str_z(m->arena, mount->destination), "tmpfs",
-                    fl_str_printf(m->arena, "[%.*s]", FL_STR_ARG(mount->options)));
+        fl_buf_printf(m->orders, "mount t%.*s\n", FL_STR_ARG(mount->options));
+    fl_buf_printf(m->orders, "at %c%.*s\n", mount->read_only ? 'r' : 'w',
+                  FL_STR_ARG(mount->destination));
+    return 0;
 }
 
 static size_t depth(struct fl_str path)
@@ -235,15 +267,88 @@ static size_t depth(struct fl_str path)
 }
 
 /* What lies higher is mounted first, so that one mount does not hide another. */
-static void write_user_mounts(struct fl_bundle_making *m)
+static int order_mounts(struct fl_bundle_making *m)
 {
     size_t done = 0;
     for (size_t level = 1; done < m->mount_count && level <= PATH_MAX; level++)
-        for (size_t i = 0; i < m->mount_count; i++)
-            if (depth(m->mounts[i].destination) == level) {
-                write_user_mount(m, &m->mounts[i]);
-                done++;
-            }
+        for (size_t i = 0; i < m->mount_count; i++) {
+            if (depth(m->mounts[i].destination) != level)
+                continue;
+            int rc = order_mount(m, &m->mounts[i]);
+            if (rc < 0)
+                return rc;
+            done++;
+        }
+    return 0;
+}
+
+static bool lies_below_any(const struct fl_bundle_making *m, struct fl_str path)
+{
+    for (size_t i = 0; i < m->mount_count; i++)
+        if (lies_below(&m->mounts[i], path))
+            return true;
+    return false;
+}
+
+/* Where there are volumes, the runtime must not look for a place of these either: by a link in the
+ * image it might lie in one. They come first, but for those that a volume would hide. */
+static int order_etc(struct fl_bundle_making *m)
+{
+    int rc = 0;
+    bool added;
+    size_t count = m->mount_count;
+    for (size_t i = 0; rc == 0 && count > 0 && i < FL_ARRAY_SIZE(etc_names); i++) {
+        struct fl_bundle_mount mount = {
+            .destination = fl_str_printf(m->arena, "/etc/%s", etc_names[i]),
+            .source = fl_str_printf(m->arena, "%.*s/%s", FL_STR_ARG(m->paths->dir), etc_names[i])};
+        if (lies_below_any(m, mount.destination))
+            rc = fl_bundle_add_mount(m, &mount, &added);
+        else if (!is_mounted(m, mount.destination.p))
+            rc = order_mount(m, &mount);
+    }
+    return rc;
+}
+
+int fl_bundle_find_mounts(struct fl_bundle_making *m)
+{
+    int rc = find_tmpfs(m);
+    if (rc == 0)
+        rc = find_init(m);
+    if (rc == 0)
+        rc = fl_bundle_find_volumes(m);
+    if (rc == 0)
+        rc = order_etc(m);
+    return rc == 0 ? order_mounts(m) : rc;
+}
+
+/* In the runtime's words. */
+static void write_tmpfs(struct fl_bundle_making *m, const struct fl_bundle_mount *mount)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(2 * TMPFS_OPTIONS_MAX);
+    struct fl_str rest = mount->options, option;
+    int64_t flags = 0;
+    if (fl_str_split(&rest, ' ', &option))
+        (void)fl_str_to_i64(option, &flags);
+    fl_buf_add_z(&buf, "[\"private\"");
+    for (size_t i = 0; i < FL_ARRAY_SIZE(tmpfs_flags); i++)
+        if (tmpfs_flags[i].set & (unsigned long)flags)
+            fl_buf_printf(&buf, ",\"%s\"", tmpfs_flags[i].name);
+    while (fl_str_split(&rest, ',', &option))
+        fl_buf_printf(&buf, ",\"%.*s\"", FL_STR_ARG(option));
+    fl_buf_add_char(&buf, ']');
+    write_mount(&m->jw, fl_str_z(m->arena, mount->destination), "tmpfs", fl_buf_str(&buf));
+}
+
+/* Only what the runtime mounts; the rest is there already. */
+static void write_user_mounts(struct fl_bundle_making *m)
+{
+    for (size_t i = 0; i < m->mount_count; i++) {
+        const struct fl_bundle_mount *mount = &m->mounts[i];
+        if (is_the_runtimes(mount) && mount->source.n > 0)
+            write_bind(&m->jw, mount->source, mount->destination, mount->read_only);
+        else if (is_the_runtimes(mount))
+            write_tmpfs(m, mount);
+    }
 }
 
 void fl_bundle_write_mounts(struct fl_bundle_making *m)

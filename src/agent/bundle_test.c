@@ -537,7 +537,8 @@ static void members_become_configuration_and_orders(FL_UNUSED void **state)
                                                  .swappiness = 7,
                                                  .has_swappiness = true};
     assert_int_equal(make_config(&s, &json, &note, NULL), 0);
-    assert_true(fl_str_is(said, "place /t\nconsole 1\nsysctl net/core/somaxconn 5\n"));
+    assert_true(fl_str_ends(said, FL_STR("at w/etc/resolv.conf\nmount t6 size=1m\nat w/t\nconsole "
+                                         "1\nsysctl net/core/somaxconn 5\n")));
     const json_t *params = json_object_get(at(json, "linux.sysctl"), "kernel.msgmax");
     assert_string_equal(json_string_value(params), "6");
     assert_int_equal(json_object_size(at(json, "linux.sysctl")), 1);

@@ -137,8 +137,8 @@ static int fill(int rootfs_fd, const char *volume, const char *place)
     char path[PATH_MAX];
     struct stat st;
     int rc = place_resolve(rootfs_fd, place, path);
-    if (rc < 0)
-        return rc;
+    if (rc < 0) /* the mount will be refused for it */
+        return 0;
     FL_CLEANUP_FD int from_fd = openat(rootfs_fd, path[1] ? path + 1 : ".",
                                        O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (from_fd < 0)

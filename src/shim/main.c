@@ -26,6 +26,7 @@
 #include "shim/console.h"
 #include "shim/fill.h"
 #include "shim/hold.h"
+#include "shim/mounts.h"
 #include "shim/namespaces.h"
 #include "shim/orders.h"
 #include "shim/place.h"
@@ -201,11 +202,9 @@ static int fail_errno(struct shim *s, const char *what, int rc)
 static int fail_place(struct shim *s, const char *place, int rc)
 {
     char text[512];
-    if (rc != -EPERM)
-        return fail_errno(s, "cannot find a mount's place in the image", rc);
-    (void)snprintf(
-        text, sizeof(text),
-        "invalid mount path: '%.300s' leads into /proc or /sys, or to '/', in this image", place);
+    (void)snprintf(text, sizeof(text), "invalid mount path: '%.300s' %s", place,
+                   rc == -EPERM ? "leads into /proc or /sys, or to '/', in this image"
+                                : strerror(-rc));
     return fail(s, fl_str_of(text));
 }
 
@@ -449,6 +448,9 @@ static int prepare(struct shim *s, const char *dir)
     rc = fill_volumes(s->dir_fd, &s->orders);
     if (rc < 0)
         return fail_errno(s, "cannot copy the image's files into a volume", rc);
+    rc = mounts_make(s->dir_fd, &s->orders, &place);
+    if (rc < 0)
+        return fail_place(s, place, rc);
     rc = namespaces_enter_network(&s->orders);
     if (rc < 0)
         return fail_errno(s, "cannot enter the network namespace", rc);

@@ -84,6 +84,8 @@ static int take_line(struct orders *o, const char *word, char *value)
         return add_item(&o->places, value);
     else if (strcmp(word, "fill") == 0 || strcmp(word, "from") == 0)
         return add_item(&o->fills, value);
+    else if (strcmp(word, "mount") == 0 || strcmp(word, "at") == 0)
+        return value[0] ? add_item(&o->mounts, value) : -EINVAL;
     else if (strcmp(word, "sysctl") == 0)
         return add_item(&o->sysctls, value);
     else
@@ -119,7 +121,7 @@ int orders_read(int dir_fd, struct orders *ret_orders)
     }
     rc = take_text(&o, text.p);
     if (rc == 0 && (o.run_count == 0 || o.layer_count == 0 || !o.state_dir || !o.boot_id ||
-                    o.fills.count % 2 != 0))
+                    o.fills.count % 2 != 0 || o.mounts.count % 2 != 0))
         rc = -EINVAL;
     if (rc < 0) {
         fl_buf_free(&text);

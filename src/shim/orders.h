@@ -42,7 +42,9 @@ struct orders {
     bool has_console;           /* the runtime sends a terminal to the socket `console` */
     bool has_stdin;             /* standard input is a pipe that stays open; else /dev/null */
     bool kills_group;           /* the end of the first process is not that of the others */
-    struct orders_list places;  /* where the definition or the image wants something mounted */
+    struct orders_list places;  /* where the runtime mounts or makes what the definition wants */
+    struct orders_list mounts;  /* by twos: "b<source>" or "t<flags> <options>" of a tmpfs;
+                                   "r<place>" read-only or "w<place>" */
     struct orders_list fills;   /* by twos: a volume's directory, the image's to fill it from */
     struct orders_list sysctls; /* "net/core/somaxconn 4096" */
     bool is_shipped;            /* a full spool blocks the container; else a ring is kept */

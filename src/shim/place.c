@@ -102,6 +102,12 @@ static bool lies_in(const char *path, const char *dir)
     return strncmp(path, dir, n) == 0 && (path[n] == '\0' || path[n] == '/');
 }
 
+bool place_is_forbidden(const char *path, const char *place)
+{
+    return strcmp(path, "/") == 0 || lies_in(path, "/proc") ||
+           (lies_in(path, "/sys") && !lies_in(place, "/sys"));
+}
+
 int place_check(int dir_fd, const struct orders *orders, const char **ret_place)
 {
     char path[PATH_MAX];
@@ -115,8 +121,7 @@ int place_check(int dir_fd, const struct orders *orders, const char **ret_place)
         int rc = place_resolve(rootfs_fd, *ret_place, path);
         if (rc < 0)
             return rc;
-        if (strcmp(path, "/") == 0 || lies_in(path, "/proc") ||
-            (lies_in(path, "/sys") && !lies_in(*ret_place, "/sys")))
+        if (place_is_forbidden(path, *ret_place))
             return -EPERM;
     }
     return 0;

@@ -10,6 +10,7 @@ import sys
 import botocore.exceptions
 import cluster as clusters
 import conftest
+import images
 import pytest
 
 MIB = 1 << 20
@@ -50,6 +51,19 @@ def capabilities(cluster, script="grep CapEff /proc/self/status", **members):
     return int(lines[0].split()[1], 16)
 
 
+@pytest.fixture
+def host_dir(tmp_path):
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "file").write_text("from the host\n")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "one").write_text("1\n")
+    return tmp_path
+
+
+def mount(volume, path, **more):
+    return {"sourceVolume": volume, "containerPath": path, **more}
+
+
 # Names.
 
 def test_hostname_extra_hosts_and_name_servers(cluster):
@@ -73,7 +87,7 @@ def test_a_link_is_a_name_an_address_and_variables(cluster):
         "sh", "-c", "mkdir /w; echo it is me > /w/index.html; exec httpd -f -p 80 -h /w"],
         portMappings=[{"containerPort": 80}], stopTimeout=2,
         environment=[{"name": "SECRET", "value": "x"}])
-    lines = printed(cluster, clusters.sh(f"i=0; until nc -z db 80; do sleep 0.1; done; {script}",
+    lines = printed(cluster, clusters.sh(f"until wget -qO /dev/null http://db/; do sleep 0.1; done; {script}",
                                          links=["db:data"]), server, networkMode="bridge")
     assert lines[-2:] == ["it is me", "it is me"]
     entry = next(line for line in lines if "\tdata " in line)
@@ -224,6 +238,18 @@ def test_the_size_of_shared_memory(cluster):
                 **linux(sharedMemorySize=7)) == [str(7 * 1024)]
 
 
+def test_mounts_in_places_of_the_runtime_s(cluster, host_dir):
+    lines = sees(cluster, "df -k /dev/shm | tail -1 | awk '{print $2}'; cat /dev/given/file; "
+                          "cat /etc/one /etc/hostname; ls /sys/kernel",
+                 hostname="here",
+                 volumes=[{"name": name, "host": {"sourcePath": f"{host_dir}/{path}"}}
+                          for name, path in (("v", "given"), ("etc", "etc"))],
+                 mountPoints=[mount("v", "/dev/given"), mount("etc", "/etc"),
+                              mount("v", "/sys/kernel")],
+                 **linux(tmpfs=[{"containerPath": "/dev/shm", "size": 9}]))
+    assert lines == [str(9 * 1024), "from the host", "1", "here", "file"]
+
+
 def test_the_working_directory_is_made(cluster):
     assert sees(cluster, "pwd; ls -d /made/for/me", workingDirectory="/made/for/me") == [
         "/made/for/me", "/made/for/me"]
@@ -233,17 +259,6 @@ def test_the_working_directory_is_made(cluster):
                                       ("7:8", "7 8"), ("1000", "1000 1001"), ("0", "0 0")])
 def test_users(cluster, user, ids):
     assert sees(cluster, "echo $(id -u) $(id -g)", user=user) == [ids]
-
-
-@pytest.fixture
-def host_dir(tmp_path):
-    (tmp_path / "given").mkdir()
-    (tmp_path / "given" / "file").write_text("from the host\n")
-    return tmp_path
-
-
-def mount(volume, path, **more):
-    return {"sourceVolume": volume, "containerPath": path, **more}
 
 
 def test_host_volumes(cluster, host_dir):
@@ -306,7 +321,7 @@ def test_drivers_that_are_not_here(cluster, host_dir):
 def with_volume(shared, tmp_path_factory):
     """An image with VOLUMEs: one that has files of a user's, one that is not there."""
     root = tmp_path_factory.mktemp("volume") / "root"
-    conftest._busybox_root(root)
+    images.busybox_root(root)
     data = root / "data" / "sub"
     data.mkdir(parents=True)
     (data / "f").write_text("from the image\n")
@@ -513,7 +528,7 @@ def test_the_aws_cli_registers_and_gets_back_every_member(cluster):
 def traps(shared, tmp_path_factory):
     """An image whose links lead a mount to where it must not be."""
     root = tmp_path_factory.mktemp("traps") / "root"
-    conftest._busybox_root(root)
+    images.busybox_root(root)
     (root / "p").symlink_to("/proc")
     (root / "later").symlink_to("/proc/sys/kernel")
     (root / "s").symlink_to("../../sys")
@@ -532,12 +547,44 @@ def test_no_mount_is_led_astray_by_the_image(cluster, traps, place):
     """CVE-2019-16884, CVE-2023-27561, CVE-2025-52881: mounts over /proc or /sys through links."""
     at = {"mountPoints": [mount("v", place)]}
     reason = refused(cluster, clusters.sh("exit 0", image=traps, **at), volumes=[{"name": "v"}])
-    assert "leads into /proc or /sys" in reason or "place in the image" in reason
+    assert "invalid mount path" in reason or "cannot find" in reason
     assert refused(cluster, clusters.sh("exit 0", image=traps, **linux(
         tmpfs=[{"containerPath": place, "size": 1}])))
     if place != "/all":
         assert refused(cluster, clusters.sh("exit 0", image=traps, **linux(
             devices=[{"hostPath": "/dev/null", "containerPath": f"{place}/x"}])))
+
+
+@pytest.fixture
+def canary(tmp_path):
+    path = tmp_path / "canary"
+    path.mkdir()
+    yield path
+    assert not os.listdir(path)
+
+
+@pytest.mark.parametrize("place", ["/vol/p/sys", "/vol/p/self", "/vol/p/1/attr", "/vol/s/kernel",
+                                   "/vol/host/new", "/vol/round/x"])
+def test_no_mount_is_led_astray_by_a_volume(cluster, tmp_path, canary, place):
+    """CVE-2019-19921, CVE-2024-45310: links in a volume, below which something else is mounted."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    for name, target in (("p", "/proc"), ("s", "/sys"), ("round", "round"),
+                         ("host", "/.." * 20 + str(canary))):
+        (volume / name).symlink_to(target)
+    task = cluster.run_to_end(
+        clusters.sh("[ -d /proc/self/attr ] && [ -e /proc/sys/kernel ] && exit 7",
+                    mountPoints=[mount("v", "/vol"), mount("w", place)]),
+        volumes=[{"name": "v", "host": {"sourcePath": str(volume)}}, {"name": "w"}])
+    found = task["containers"][0]
+    assert found.get("exitCode") == 7 if place == "/vol/host/new" else (
+        "invalid mount path" in found["reason"]), found
+    for more in ({"tmpfs": [{"containerPath": place, "size": 1}]},):
+        found = cluster.run_to_end(
+            clusters.sh("exit 7", mountPoints=[mount("v", "/vol")], **linux(**more)),
+            volumes=[{"name": "v", "host": {"sourcePath": str(volume)}}])["containers"][0]
+        assert found.get("exitCode") == 7 if place == "/vol/host/new" else (
+            "invalid mount path" in found["reason"]), found
 
 
 def test_a_link_within_the_image_is_followed(cluster, traps):

@@ -27,7 +27,7 @@ def value(group, name):
 
 def doctor(one):
     found = run("/usr/bin/fairlead", "doctor", check=False)
-    equal(found.returncode, 0)
+    assert found.returncode == 0, found.stdout
     assert "cgroup v2\n" in found.stdout, found.stdout
 
 
