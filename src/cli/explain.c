@@ -46,7 +46,7 @@ static int take_operands(int *argc, char **argv, const char *operands[2])
 }
 
 static int ask(const struct fl_options *options, const char *member, const char *name,
-               json_t **ret_answer, struct fl_err *err)
+               const struct fl_json **ret_answer, struct fl_err *err)
 {
     struct fl_operator caller;
     int r = fl_install_check(options->value[FL_OPTION_DATA_DIR], err);
@@ -54,16 +54,17 @@ static int ask(const struct fl_options *options, const char *member, const char 
         r = fl_operator_open(options, &caller, err);
     if (r < 0)
         return r;
-    json_t *body =
-        json_pack("{s:s, s:s}", "cluster", options->value[FL_OPTION_CLUSTER].p, member, name);
-    return fl_operator_call(&caller, "Fairlead_20261120.Explain", body, TIMEOUT_MS, ret_answer,
-                            err);
+    const struct fl_operator_member members[] = {{"cluster", options->value[FL_OPTION_CLUSTER].p},
+                                                 {member, name}};
+    return fl_operator_call(&caller, "Fairlead_20261120.Explain", members, FL_ARRAY_SIZE(members),
+                            TIMEOUT_MS, ret_answer, err);
 }
 
 int fl_cli_explain(int argc, char **argv)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
-    FL_CLEANUP_JSON json_t *answer = NULL;
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(64 << 20);
+    const struct fl_json *answer;
     struct fl_options options;
     struct fl_err err = {0};
     const char *operands[2] = {NULL, NULL};
@@ -79,10 +80,10 @@ int fl_cli_explain(int argc, char **argv)
         return 1;
     }
     if (fl_options_on(&options, FL_OPTION_JSON)) {
-        (void)json_dumpf(answer, stdout, JSON_INDENT(2));
-        (void)fputc('\n', stdout);
+        fl_jw_json(&(struct fl_json_writer){.buf = &text}, answer);
+        fl_operator_print(fl_buf_str(&text));
     } else {
-        (void)printf("%.*s", FL_STR_ARG(fl_json_str(json_object_get(answer, "text"))));
+        (void)printf("%.*s", FL_STR_ARG(fl_json_text(fl_json_get(answer, "text"))));
     }
     return 0;
 }
