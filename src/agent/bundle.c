@@ -192,7 +192,7 @@ static void write_user(struct making *m, const struct fl_bundle_user *user)
     fl_jw_object_end(&m->jw);
 }
 
-/* OCI limits are unsigned: -1 becomes the largest, which jansson-minded parsers must not see. */
+/* OCI limits are unsigned: -1 becomes the largest, which no signed integer holds. */
 static void write_limit_value(struct fl_json_writer *jw, const char *key, rlim_t value)
 {
     char text[32];

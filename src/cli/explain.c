@@ -1,15 +1,21 @@
-/* `fairlead explain`: why a task, or one of a definition, finds no place on a cluster. */
+/* `fairlead explain`: why a task, one of a definition, or those of a call find no place. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 
+#include "base/fs.h"
 #include "cli/cli.h"
 #include "cli/install.h"
 #include "cli/operator.h"
 
-enum { TIMEOUT_MS = 30 * 1000 };
+enum { TIMEOUT_MS = 30 * 1000, MAX_CALL = 1 << 20 };
 
 static int wrong_usage(void)
 {
-    (void)fputs("usage: fairlead explain task|definition NAME [--cluster NAME] [--json]\n", stderr);
+    (void)fputs(
+        "usage: fairlead explain task|definition NAME [--cluster NAME] [--json]\n"
+        "       fairlead explain run-task --cli-input-json FILE [--cluster NAME] [--json]\n",
+        stderr);
     return 2;
 }
 
@@ -45,7 +51,48 @@ static int take_operands(int *argc, char **argv, const char *operands[2])
     return count;
 }
 
-static int ask(const struct fl_options *options, const char *member, const char *name,
+/* Adds the call: JSON as it stands, or a file ("file://…" as the AWS CLI has it, or its path).
+ * -errno and err when it is neither. */
+static int write_call(struct fl_json_writer *jw, struct fl_str given, struct fl_arena *arena,
+                      struct fl_err *err)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(MAX_CALL);
+    struct fl_str scheme = FL_STR("file://");
+    const char *path = given.p + (fl_str_starts(given, scheme) ? scheme.n : 0);
+    if (given.n && given.p[0] == '{') {
+        fl_buf_add_str(&text, given);
+    } else {
+        int r = fl_fs_read(AT_FDCWD, path, MAX_CALL, &text);
+        if (r < 0)
+            return fl_err_set(err, r, "%s: %s", path, strerror(-r));
+    }
+    const struct fl_json *call = fl_json_read(fl_buf_str(&text), arena, err);
+    if (!call)
+        return -EINVAL;
+    if (call->kind != FL_JSON_OBJECT)
+        return fl_err_set(err, -EINVAL, "the call must be a JSON object");
+    fl_jw_key(jw, "runTask");
+    fl_jw_json(jw, call);
+    return 0;
+}
+
+/* What is asked; without a member it is about a call. */
+static int write_question(const struct fl_options *options, const char *member, const char *name,
+                          struct fl_buf *buf, struct fl_err *err)
+{
+    struct fl_json_writer jw = {.buf = buf};
+    int r = 0;
+    fl_jw_object_begin(&jw);
+    fl_jw_member_str(&jw, "cluster", options->value[FL_OPTION_CLUSTER]);
+    if (member)
+        fl_jw_member_str(&jw, member, fl_str_of(name));
+    else
+        r = write_call(&jw, options->value[FL_OPTION_CLI_INPUT_JSON], options->arena, err);
+    fl_jw_object_end(&jw);
+    return r;
+}
+
+static int ask(const struct fl_options *options, struct fl_str question,
                const struct fl_json **ret_answer, struct fl_err *err)
 {
     struct fl_operator caller;
@@ -54,10 +101,8 @@ static int ask(const struct fl_options *options, const char *member, const char 
         r = fl_operator_open(options, &caller, err);
     if (r < 0)
         return r;
-    const struct fl_operator_member members[] = {{"cluster", options->value[FL_OPTION_CLUSTER].p},
-                                                 {member, name}};
-    return fl_operator_call(&caller, "Fairlead_20261120.Explain", members, FL_ARRAY_SIZE(members),
-                            TIMEOUT_MS, ret_answer, err);
+    return fl_operator_send(&caller, "Fairlead_20261120.Explain", question, TIMEOUT_MS, ret_answer,
+                            err);
 }
 
 int fl_cli_explain(int argc, char **argv)
@@ -70,16 +115,20 @@ int fl_cli_explain(int argc, char **argv)
     const char *operands[2] = {NULL, NULL};
     int count = take_operands(&argc, argv, operands);
     fl_options_parse(FL_COMMAND_EXPLAIN,
-                     "task|definition NAME: why it finds no place on a cluster, rule by rule.",
+                     "task|definition NAME, or run-task with --cli-input-json: why it finds no "
+                     "place on a cluster, rule by rule.",
                      argc, argv, arena, &options);
     const char *member = count == 2 ? member_of(operands[0]) : NULL;
-    if (!member)
+    bool is_call = count == 1 && strcmp(operands[0], "run-task") == 0;
+    if (is_call != options.given[FL_OPTION_CLI_INPUT_JSON] || (!member && !is_call))
         return wrong_usage();
-    if (ask(&options, member, operands[1], &answer, &err) < 0) {
+    if (write_question(&options, member, operands[1], &text, &err) < 0 ||
+        ask(&options, fl_buf_str(&text), &answer, &err) < 0) {
         (void)fprintf(stderr, "fairlead: %s\n", err.text);
         return 1;
     }
     if (fl_options_on(&options, FL_OPTION_JSON)) {
+        fl_buf_clear(&text);
         fl_jw_json(&(struct fl_json_writer){.buf = &text}, answer);
         fl_operator_print(fl_buf_str(&text));
     } else {

@@ -31,8 +31,8 @@ int fl_operator_open(const struct fl_options *options, struct fl_operator *ret_o
     return 0;
 }
 
-static int call(struct fl_operator *caller, const char *operation, struct fl_str body,
-                unsigned timeout_ms, const struct fl_json **ret_answer, struct fl_err *err)
+int fl_operator_send(struct fl_operator *caller, const char *operation, struct fl_str body,
+                     unsigned timeout_ms, const struct fl_json **ret_answer, struct fl_err *err)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     char target[128];
@@ -74,7 +74,7 @@ int fl_operator_call(struct fl_operator *caller, const char *operation,
     FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(MAX_BODY);
     struct fl_json_writer jw = begin(&body, members, count);
     fl_jw_object_end(&jw);
-    return call(caller, operation, fl_buf_str(&body), timeout_ms, ret_answer, err);
+    return fl_operator_send(caller, operation, fl_buf_str(&body), timeout_ms, ret_answer, err);
 }
 
 static void add_items(struct fl_operator *caller, struct fl_operator_items *items,
@@ -103,7 +103,8 @@ int fl_operator_list(struct fl_operator *caller, const char *operation,
         if (next)
             fl_jw_member_str(&jw, "nextToken", fl_json_text(next));
         fl_jw_object_end(&jw);
-        int r = call(caller, operation, fl_buf_str(&body), CALL_TIMEOUT_MS, &answer, err);
+        int r =
+            fl_operator_send(caller, operation, fl_buf_str(&body), CALL_TIMEOUT_MS, &answer, err);
         if (r < 0)
             return r;
         add_items(caller, &items, fl_json_get(answer, list));
@@ -137,7 +138,8 @@ int fl_operator_describe(struct fl_operator *caller, const char *operation, cons
             fl_jw_str(&jw, fl_json_text(arns->items[i]));
         fl_jw_array_end(&jw);
         fl_jw_object_end(&jw);
-        int r = call(caller, operation, fl_buf_str(&body), CALL_TIMEOUT_MS, &answer, err);
+        int r =
+            fl_operator_send(caller, operation, fl_buf_str(&body), CALL_TIMEOUT_MS, &answer, err);
         if (r < 0)
             return r;
         add_items(caller, &items, fl_json_get(answer, member));

@@ -32,6 +32,9 @@ struct fl_operator_items {
 int fl_operator_call(struct fl_operator *caller, const char *operation,
                      const struct fl_operator_member *members, size_t count, unsigned timeout_ms,
                      const struct fl_json **ret_answer, struct fl_err *err);
+/* The same with any body. */
+int fl_operator_send(struct fl_operator *caller, const char *operation, struct fl_str body,
+                     unsigned timeout_ms, const struct fl_json **ret_answer, struct fl_err *err);
 /* All pages of a listing: what the member `list` of every answer holds. */
 int fl_operator_list(struct fl_operator *caller, const char *operation,
                      const struct fl_operator_member *members, size_t count, const char *list,

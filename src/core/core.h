@@ -54,6 +54,8 @@ struct fl_core_event {
     /* FL_CORE_EVENT_EXPLAIN: besides request_id and cluster one of these, names or ARNs */
     struct fl_str task;
     struct fl_str definition;
+    const void
+        *call; /* or the decoded input of a RunTask, whose cluster counts when there is none */
     /* FL_CORE_EVENT_AGENT_… */
     struct fl_str cluster;  /* name */
     struct fl_str instance; /* id */
