@@ -166,7 +166,9 @@ def idle(made, client):
     """What many tasks that do nothing cost."""
     arns = run_many(client, IDLE)
     await_all(client, arns, "RUNNING")
-    time.sleep(2)
+    kept = pathlib.Path(made.data_dir, "agent", "containers")
+    clusters.until(lambda: len(list(kept.iterdir())) == IDLE, 60, "the removal of earlier tasks",
+                   0.2)
     found = {"tasks": IDLE, "cpu_percent": cost_of_waiting(made),
              "shim_pss_kib": shim_pss_kib(made), "agent_pss_kib": pss_kib(made.pid("agent"))}
     for arn in arns:

@@ -94,10 +94,13 @@ struct fl_turn {
     size_t record_count, record_cap;
     struct fl_core_effect *effects;
     size_t effect_count, effect_cap;
+    struct fl_buf scratch; /* where texts grow before they move to the arena */
 };
 
 void fl_turn_init(struct fl_turn *turn);
 void fl_turn_free(struct fl_turn *turn);
+/* Empties it for another turn. */
+void fl_turn_clear(struct fl_turn *turn);
 
 /* Decides and applies one event; records and effects are appended to the turn. */
 void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struct fl_turn *turn);

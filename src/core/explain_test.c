@@ -24,7 +24,8 @@ static unsigned explain_call(struct fix *f, const char *text)
     char *quoted = fl_arena_alloc(arena, strlen(text) + 1);
     for (size_t i = 0; text[i]; i++)
         quoted[i] = text[i] == '\'' ? '"' : text[i];
-    FL_CLEANUP_JSON json_t *json = fix_parse(fl_str_of(quoted));
+    struct fl_err err;
+    const struct fl_json *json = fl_json_read(fl_str_of(quoted), arena, &err);
     assert_int_equal(fl_shape_decode(&ecs_shape_RunTaskRequest, json, arena, &call, &fault), 0);
     struct fl_core_event event = {.kind = FL_CORE_EVENT_EXPLAIN, .request_id = 7, .call = &call};
     fix_step(f, &event);

@@ -255,7 +255,7 @@ static void fill_record(struct fl_decision *d, const struct ecs_RunTaskRequest *
                         const struct fl_cluster *cluster, const struct fl_definition *definition,
                         const struct fl_requirement *r, struct rec_Task *rec)
 {
-    FL_SET(rec, rec_Task, v, FL_RECORD_VERSION);
+    FL_SET(rec, rec_Task, v, FL_RECORD_TASK_VERSION);
     FL_SET(rec, rec_Task, cluster, cluster->rec->name);
     FL_SET(rec, rec_Task, family, definition->family);
     FL_SET(rec, rec_Task, revision, definition->revision);

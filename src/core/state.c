@@ -97,7 +97,11 @@ struct fl_str fl_record_key(struct fl_arena *arena, enum fl_record_kind kind, co
         return fl_str_printf(arena, "d/%.*s/%010d", FL_STR_ARG(definition->definition->family),
                              definition->definition->revision);
     case FL_RECORD_TASK:
-        return fl_str_printf(arena, "t/%.*s/%.*s", FL_STR_ARG(task->cluster), FL_STR_ARG(task->id));
+        if (task->v < FL_RECORD_TASK_VERSION)
+            return fl_str_printf(arena, "t/%.*s/%.*s", FL_STR_ARG(task->cluster),
+                                 FL_STR_ARG(task->id));
+        return fl_str_printf(arena, "t/%015lld/%.*s/%.*s", (long long)task->createdAt,
+                             FL_STR_ARG(task->cluster), FL_STR_ARG(task->id));
     case FL_RECORD_KINDS:
         break;
     }

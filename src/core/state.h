@@ -136,8 +136,8 @@ enum fl_record_kind {
     FL_RECORD_KINDS
 };
 
-/* The version of every kind that we write. */
-enum { FL_RECORD_VERSION = 1 };
+/* The versions that we write. A task of version 1 lies under another key, until it is deleted. */
+enum { FL_RECORD_VERSION = 1, FL_RECORD_TASK_VERSION = 2 };
 
 const struct fl_shape *fl_record_shape(enum fl_record_kind kind);
 struct fl_str fl_record_key(struct fl_arena *arena, enum fl_record_kind kind, const void *rec);
