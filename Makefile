@@ -75,6 +75,7 @@ bench:
 	@.venv/bin/python bench/run.py
 	@$(BUILD)/bench/bench-placement
 	@$(BUILD)/bench/bench-throughput $(BUILD)/fairlead
+	@$(BUILD)/bench/bench-memory $(BUILD)/fairlead
 
 # For example TARGET=wire-json SECONDS=300; without a target it lists them.
 TARGET :=
