@@ -143,7 +143,8 @@ struct fl_str fl_agent_filter_resolv_conf(struct fl_str host, struct fl_arena *a
 struct fl_str fl_agent_etc_resolv_conf(enum fl_network_mode mode, struct fl_arena *arena);
 
 /* agent_names.c: what a definition adds to these files and to the environment; 0, or -EINVAL with
- * Docker's sentence. Links are to containers of the same task that run. */
+ * Docker's sentence; a hostname of the definition's is checked here, too. Links are to containers
+ * of the same task that run. */
 int fl_agent_add_hosts(const struct fl_task_container *container, struct fl_arena *arena,
                        struct fl_str *hosts, struct fl_err *err);
 int fl_agent_link_variables(const struct fl_task_container *container, struct fl_arena *arena,

@@ -108,6 +108,9 @@ int fl_agent_add_hosts(const struct fl_task_container *container, struct fl_aren
 {
     const struct fl_container_spec *spec = container->spec;
     int rc = 0;
+    if (spec->hostname.n > 0 && !is_name(spec->hostname))
+        return fl_err_set(err, -EINVAL, "invalid hostname: \"%.*s\"",
+                          FL_STR_ARG(fl_str_sub(spec->hostname, 0, 100)));
     if (spec->docker.extra_host_count == 0 && spec->link_count == 0)
         return 0;
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(FILE_MAX);

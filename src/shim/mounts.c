@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/util.h"
+#include "base/str.h"
 #include "shim/place.h"
 
 static int open_plain(int root_fd, const char *path)
@@ -51,27 +51,30 @@ static int step_into(int *dir_fd, const char *name)
     return S_ISLNK(st.st_mode) ? -ELOOP : 0;
 }
 
+static int enter(int *dir_fd, struct fl_str name, bool is_dir)
+{
+    char text[NAME_MAX + 1];
+    if (name.n > NAME_MAX)
+        return -ENAMETOOLONG;
+    memcpy(text, name.p, name.n);
+    text[name.n] = '\0';
+    int rc = step_into(dir_fd, text);
+    if (rc != -ENOENT)
+        return rc;
+    rc = make_component(*dir_fd, text, is_dir);
+    return rc < 0 ? rc : step_into(dir_fd, text);
+}
+
 /* Makes what is missing of a path without links, and opens its end. */
-static int make_place(int root_fd, char *path, bool is_dir)
+static int make_place(int root_fd, const char *path, bool is_dir)
 {
     FL_CLEANUP_FD int fd = open_plain(root_fd, ".");
-    char *save;
-    if (fd < 0)
-        return fd;
-    for (char *name = strtok_r(path, "/", &save); name;) {
-        char *next = strtok_r(NULL, "/", &save);
-        int rc = step_into(&fd, name);
-        if (rc == -ENOENT)
-            rc = make_component(fd, name, next || is_dir);
-        else
-            rc = rc < 0 ? rc : 1;
-        if (rc == 0)
-            rc = step_into(&fd, name);
-        if (rc < 0)
-            return rc;
-        name = next;
-    }
-    return FL_TAKE_FD(fd);
+    struct fl_str rest = fl_str_of(path), name;
+    int rc = FL_MIN(fd, 0);
+    while (rc == 0 && fl_str_split(&rest, '/', &name))
+        if (name.n > 0)
+            rc = enter(&fd, name, rest.n > 0 || is_dir);
+    return rc < 0 ? rc : FL_TAKE_FD(fd);
 }
 
 static int open_place(int root_fd, const char *place, bool is_dir)
