@@ -11,6 +11,7 @@
 
 #include "agent/agent.h"
 #include "agent/exec.h"
+#include "agent/gpus.h"
 #include "agent/images.h"
 #include "agent/log_shipper.h"
 #include "agent/network.h"
@@ -59,6 +60,7 @@ struct fl_agent {
     struct fl_agent_config config;
     struct fl_str dir; /* <data_dir>/agent */
     struct fl_str hostname;
+    struct fl_gpus gpus; /* none unless ECS_ENABLE_GPU_SUPPORT */
     struct fl_brain *brain;
     struct fl_store *store;
     struct fl_runtime *runtime;

@@ -231,7 +231,31 @@ void fl_agent_prepare(struct fl_agent *agent, struct fl_str container_id)
 
 /* ---- launch ---- */
 
-/* What every container of ours is told, and what its links add. */
+/* "GPU-a,GPU-b": what NVIDIA's programs go by. */
+static struct fl_str gpu_list(const struct fl_container_spec *spec, struct fl_arena *arena)
+{
+    struct fl_str list = FL_STR("");
+    for (size_t i = 0; i < spec->gpu_count; i++)
+        list = fl_str_printf(arena, "%.*s%s%.*s", FL_STR_ARG(list), i ? "," : "",
+                             FL_STR_ARG(spec->gpus[i]));
+    return list;
+}
+
+/* The devices that the container is given and the variable that names them. */
+static int find_gpus(struct fl_live *live, const struct fl_container_spec *spec,
+                     struct fl_launch *launch, struct fl_err *err)
+{
+    struct fl_str *nodes;
+    if (spec->gpu_count == 0)
+        return 0;
+    int rc = fl_gpus_nodes(&live->agent->gpus, spec->gpus, spec->gpu_count, live->arena, &nodes,
+                           &launch->device_node_count, err);
+    if (rc == 0)
+        launch->device_nodes = nodes;
+    return rc;
+}
+
+/* What every container of ours is told, and what its links and devices add. */
 static int find_extra_environment(struct fl_live *live, const struct fl_task_container *container,
                                   struct fl_launch *launch, struct fl_err *err)
 {
@@ -246,12 +270,15 @@ static int find_extra_environment(struct fl_live *live, const struct fl_task_con
     if (rc < 0)
         return rc;
     struct fl_key_value *extra =
-        fl_arena_new_array(live->arena, struct fl_key_value, FL_ARRAY_SIZE(always) + count);
+        fl_arena_new_array(live->arena, struct fl_key_value, FL_ARRAY_SIZE(always) + count + 1);
     memcpy(extra, always, sizeof(always));
     for (size_t i = 0; i < count; i++)
         extra[FL_ARRAY_SIZE(always) + i] = links[i];
     launch->extra_environment = extra;
     launch->extra_environment_count = FL_ARRAY_SIZE(always) + count;
+    if (container->spec->gpu_count > 0)
+        extra[launch->extra_environment_count++] = (struct fl_key_value){
+            FL_STR("NVIDIA_VISIBLE_DEVICES"), gpu_list(container->spec, live->arena)};
     return 0;
 }
 
@@ -277,6 +304,8 @@ static int fill_launch(struct fl_live *live, const struct fl_task_container *con
         .spool_is_shipped = fl_agent_is_shipped(container->spec),
     };
     int rc = find_extra_environment(live, container, launch, err);
+    if (rc == 0)
+        rc = find_gpus(live, container->spec, launch, err);
     if (rc == 0)
         rc = fl_agent_add_hosts(container, arena, &launch->etc_hosts, err);
     return rc == 0 ? fl_agent_set_dns(container->spec, arena, &launch->etc_resolv_conf, err) : rc;

@@ -156,12 +156,28 @@ static int find_device(struct fl_bundle_making *m, const struct fl_device_spec *
     return 0;
 }
 
+/* A node of the host's that the agent found for the container (a GPU's) lies in /dev under its last
+ * name; one that is gone is left out. */
+static void add_node(struct fl_bundle_making *m, struct fl_str path)
+{
+    static const struct fl_device_spec spec = {.permissions = {"rw", 2}};
+    struct stat st;
+    ptrdiff_t slash = fl_str_rindex(path, '/');
+    if (slash < 0 || lstat(fl_str_z(m->arena, path), &st) < 0 ||
+        (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode)))
+        return;
+    struct fl_str name = fl_str_from(path, (size_t)slash);
+    add_device(m, fl_str_printf(m->arena, "/dev%.*s", FL_STR_ARG(name)), &st, &spec);
+}
+
 int fl_bundle_find_devices(struct fl_bundle_making *m)
 {
     const struct fl_docker_spec *docker = &m->launch->container->docker;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < docker->device_count; i++)
         rc = find_device(m, &docker->devices[i]);
+    for (size_t i = 0; rc == 0 && i < m->launch->device_node_count; i++)
+        add_node(m, m->launch->device_nodes[i]);
     return rc;
 }
 

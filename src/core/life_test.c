@@ -103,8 +103,8 @@ static void an_agent_is_sent_it(FL_UNUSED void **state)
     struct fl_err err = {0};
     char task[200];
     run(f, task);
-    json_t *sent = json_object_get(json_array_get(f->sent, 0), "task");
-    assert_int_equal(fl_task_spec_decode(fix_read(sent, arena), arena, &spec, &err), 0);
+    const struct fl_json *sent = fl_json_get(fl_json_item(f->sent, 0), "task");
+    assert_int_equal(fl_task_spec_decode(sent, arena, &spec, &err), 0);
     const struct fl_container_spec *app = &spec.containers[0], *side = &spec.containers[1];
     assert_int_equal(app->depends_on_count, 1);
     assert_true(fl_str_is(app->depends_on[0].container, "side"));
