@@ -26,6 +26,9 @@ struct fl_core_config {
 /* Stopped tasks stay describable this long (ECS: at least an hour). */
 enum { FL_CORE_STOPPED_TASK_MS = 60 * 60 * 1000 };
 
+/* Deregistered instances too, and until no stopped task names them. */
+enum { FL_CORE_INACTIVE_INSTANCE_MS = 60 * 60 * 1000 };
+
 /* The config's strings are copied. */
 struct fl_core *fl_core_new(const struct fl_core_config *config);
 void fl_core_free(struct fl_core *core);
@@ -70,8 +73,9 @@ struct fl_record {
 };
 
 enum fl_core_effect_kind {
-    FL_CORE_EFFECT_REPLY,      /* answer request_id with status and body (JSON) */
-    FL_CORE_EFFECT_AGENT_TASK, /* send task (a protocol Task object) to the instance's agent */
+    FL_CORE_EFFECT_REPLY,       /* answer request_id with status and body (JSON) */
+    FL_CORE_EFFECT_AGENT_TASK,  /* send task (a protocol Task object) to the instance's agent */
+    FL_CORE_EFFECT_AGENT_CLOSE, /* the instance is INACTIVE: tell its agent and end the session */
 };
 
 struct fl_core_effect {
