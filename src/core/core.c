@@ -25,6 +25,7 @@ struct fl_core *fl_core_new(const struct fl_core_config *config)
     RB_INIT(&core->stopped);
     RB_INIT(&core->tokens);
     RB_INIT(&core->retired);
+    RB_INIT(&core->machines);
     return core;
 }
 

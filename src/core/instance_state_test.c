@@ -266,6 +266,134 @@ static void churn(FL_UNUSED void **state)
     fix_free(f);
 }
 
+static void add_machine(struct fix *f, const char *machine, bool connect, char ret_id[64])
+{
+    fix_ok(f, "RegisterContainerInstance",
+           "{'totalResources':[{'name':'CPU','integerValue':1000},"
+           "{'name':'MEMORY','integerValue':1000}],'instanceIdentityDocument':"
+           "'{\\'instanceId\\':\\'%s\\',\\'availabilityZone\\':\\'eu-central-1c\\',"
+           "\\'imageId\\':\\'ami-1\\',\\'instanceType\\':\\'m5.large\\'}'}",
+           machine);
+    (void)snprintf(ret_id, 64, "%s", fix_id(fix_text(f, "containerInstance.containerInstanceArn")));
+    if (connect)
+        (void)fix_connect(f, "default", ret_id);
+}
+
+/* A host whose data were lost registers anew: what its former registration ran is over. */
+static void a_machine_registers_anew(FL_UNUSED void **state)
+{
+    struct fix *f = fix_with_definition();
+    char ids[3][64], other[64], arn[200];
+    add_machine(f, "i-1", true, ids[0]);
+    add_machine(f, "i-2", true, other);
+    run_on(f, ids[0], arn);
+    fix_report(f, arn, "RUNNING", "");
+    fix_recover(f, true);
+    add_machine(f, "i-1", true, ids[1]); /* the former one's agent is there: two hosts */
+    assert_string_equal(status_of(f, ids[0]), "ACTIVE");
+    assert_string_equal(fix_text(f, "containerInstances.0.ec2InstanceId"), "i-1");
+    fix_ok(f, "ListContainerInstances", "{'filter':'ec2InstanceId == i-1'}");
+    assert_int_equal(fix_size(f, "containerInstanceArns"), 2);
+    fix_disconnect(f, "default", ids[0], f->sessions[0].session);
+    fix_disconnect(f, "default", other, f->sessions[1].session);
+    assert_int_equal(f->records_put, 0);
+    f->now_ms += 1000;
+    add_machine(f, "i-1", true, ids[2]);
+    assert_string_equal(status_of(f, ids[0]), "INACTIVE");
+    assert_string_equal(status_of(f, ids[1]), "ACTIVE");
+    assert_string_equal(status_of(f, other), "ACTIVE");
+    fix_ok(f, "DescribeTasks", "{'tasks':['%s']}", arn);
+    assert_string_equal(fix_text(f, "tasks.0.lastStatus"), "STOPPED");
+    assert_string_equal(fix_text(f, "tasks.0.stopCode"), "TerminationNotice");
+    assert_string_equal(
+        fix_text(f, "tasks.0.stoppedReason"),
+        "Host (instance i-1) registered anew: what its former registration ran is lost.");
+    fix_recover(f, true);
+    fix_free(f);
+}
+
+/* Its former session was still believed in when it registered: it ends in silence. */
+static void a_silent_session_gives_way_to_its_successor(FL_UNUSED void **state)
+{
+    struct fix *f = fix_with_definition();
+    char ids[2][64], arn[200];
+    add_machine(f, "i-1", true, ids[0]);
+    run_on(f, ids[0], arn);
+    f->now_ms += 1000;
+    add_machine(f, "i-1", false, ids[1]);
+    for (int i = 0; i < 2; i++) {
+        struct fl_core_event event = {
+            .kind = FL_CORE_EVENT_AGENT_DISCONNECTED,
+            .cluster = FL_STR("default"),
+            .instance = fl_str_of(ids[0]),
+            .session = f->sessions[0].session,
+            .was_silent = true,
+        };
+        fix_step(f, &event);
+        assert_string_equal(status_of(f, ids[0]), i == 0 ? "ACTIVE" : "INACTIVE");
+        (void)fix_connect(f, "default", ids[0]);
+        (void)fix_connect(f, "default", ids[1]);
+    }
+    fix_ok(f, "DescribeTasks", "{'tasks':['%s']}", arn);
+    assert_string_equal(fix_text(f, "tasks.0.lastStatus"), "STOPPED");
+    assert_string_equal(status_of(f, ids[1]), "ACTIVE");
+    fix_recover(f, true);
+    fix_free(f);
+}
+
+static void a_document_tells_attributes(FL_UNUSED void **state)
+{
+    struct fix *f = fix_with_definition();
+    char id[64];
+    add_machine(f, "i-1", true, id);
+    static const char *const filters[] = {"attribute:ecs.availability-zone == eu-central-1c",
+                                          "attribute:ecs.ami-id == ami-1",
+                                          "attribute:ecs.instance-type == m5.large"};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(filters); i++) {
+        fix_ok(f, "ListContainerInstances", "{'filter':'%s'}", filters[i]);
+        assert_int_equal(fix_size(f, "containerInstanceArns"), 1);
+    }
+    fix_refused(f, "ClientException", "Container instance type changes are not supported.",
+                "RegisterContainerInstance",
+                "{'containerInstanceArn':'%s','totalResources':[{'name':'CPU'},{'name':'MEMORY'}],"
+                "'instanceIdentityDocument':'{\\'instanceType\\':\\'m5.small\\'}'}",
+                id);
+    static const char *const useless[] = {
+        "", "{", "[]", "{\\'instanceId\\':7}", "{\\'instanceId\\':\\'a b\\'}", "\\u0000"};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(useless); i++) {
+        fix_ok(f, "RegisterContainerInstance",
+               "{'totalResources':[{'name':'CPU'},{'name':'MEMORY'}],"
+               "'instanceIdentityDocument':'%s'}",
+               useless[i]);
+        assert_null(fix_at(f->reply, "containerInstance.ec2InstanceId"));
+    }
+    fix_recover(f, true);
+    fix_free(f);
+}
+
+/* What an agent can do no more is forgotten; what was said of the host otherwise is kept. */
+static void capabilities_follow_the_agent(FL_UNUSED void **state)
+{
+    struct fix *f = fix_with_definition();
+    char id[64];
+    fix_add_instance(f, "default", 10, 10,
+                     "{'name':'ecs.capability.old'},{'name':'rack','value':'r1'},"
+                     "{'name':'com.amazonaws.ecs.capability.kept'}",
+                     id);
+    fix_ok(f, "RegisterContainerInstance",
+           "{'containerInstanceArn':'%s','totalResources':[{'name':'CPU'},{'name':'MEMORY'}],"
+           "'attributes':[{'name':'com.amazonaws.ecs.capability.kept'},"
+           "{'name':'ecs.capability.new'}]}",
+           id);
+    fix_ok(f, "ListContainerInstances", "{'filter':'attribute:ecs.capability.old exists'}");
+    assert_int_equal(fix_size(f, "containerInstanceArns"), 0);
+    fix_ok(f, "ListContainerInstances",
+           "{'filter':'attribute:ecs.capability.new exists and attribute:rack == r1'}");
+    assert_int_equal(fix_size(f, "containerInstanceArns"), 1);
+    fix_recover(f, true);
+    fix_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +404,10 @@ int main(void)
         cmocka_unit_test(an_inactive_instance_is_only_described),
         cmocka_unit_test(its_record_goes_after_its_tasks),
         cmocka_unit_test(churn),
+        cmocka_unit_test(a_machine_registers_anew),
+        cmocka_unit_test(a_silent_session_gives_way_to_its_successor),
+        cmocka_unit_test(a_document_tells_attributes),
+        cmocka_unit_test(capabilities_follow_the_agent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
 /* Container instances: registration, description, listing, and their agents' sessions. */
 #include "core/decide.h"
+#include "core/expression.h"
 #include "core/filter.h"
+#include "core/instance_document.h"
 #include "core/page.h"
 #include "wire/arn.h"
 
@@ -55,10 +57,40 @@ static int add_attribute(struct fl_decision *d, struct ecs_Attribute_list *list,
     return 0;
 }
 
+/* Does the agent alone say whether it is there? It says so at every registration. */
+static bool is_capability(struct fl_str name)
+{
+    return fl_str_starts(name, FL_STR("ecs.capability.")) ||
+           fl_str_starts(name, FL_STR("com.amazonaws.ecs.capability."));
+}
+
+/* What the control plane knows of every instance; what is not known is left out. */
+static int add_known(struct fl_decision *d, const struct fl_instance_document *document,
+                     struct ecs_Attribute_list *list)
+{
+    struct fl_str zone = fl_str_printf(d->arena, "%.*sa", FL_STR_ARG(d->core->region));
+    const struct {
+        struct fl_str name, value;
+    } known[] = {
+        {FL_STR("ecs.availability-zone"), document->zone.n ? document->zone : zone},
+        {FL_STR("ecs.ami-id"), document->image},
+        {FL_STR("ecs.instance-type"), document->type},
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(known); i++) {
+        struct ecs_Attribute attribute = {0};
+        FL_SET(&attribute, ecs_Attribute, name, known[i].name);
+        FL_SET(&attribute, ecs_Attribute, value, known[i].value);
+        if (known[i].value.n && add_attribute(d, list, &attribute) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* What the agent sent, then (on re-registration, when it sends no custom ones) what was there, then
- * the zone that every instance has. */
+ * what we know. */
 static int merge_attributes(struct fl_decision *d,
                             const struct ecs_RegisterContainerInstanceRequest *in,
+                            const struct fl_instance_document *document,
                             const struct fl_instance *earlier, struct ecs_Attribute_list *ret_list)
 {
     struct ecs_Attribute_list list = {0};
@@ -67,13 +99,10 @@ static int merge_attributes(struct fl_decision *d,
         if (add_attribute(d, &list, &in->attributes.items[i]) < 0)
             return -1;
     for (size_t i = 0; earlier && i < earlier->rec->attributes.n; i++)
-        if (add_attribute(d, &list, &earlier->rec->attributes.items[i]) < 0)
+        if (!is_capability(earlier->rec->attributes.items[i].name) &&
+            add_attribute(d, &list, &earlier->rec->attributes.items[i]) < 0)
             return -1;
-    struct ecs_Attribute zone = {0};
-    FL_SET(&zone, ecs_Attribute, name, FL_STR("ecs.availability-zone"));
-    FL_SET(&zone, ecs_Attribute, value,
-           fl_str_printf(d->arena, "%.*sa", FL_STR_ARG(d->core->region)));
-    if (add_attribute(d, &list, &zone) < 0)
+    if (add_known(d, document, &list) < 0)
         return -1;
     *ret_list = list;
     return 0;
@@ -164,6 +193,48 @@ static bool set_versions(struct rec_Instance *rec, struct fl_str agent, struct f
     return changed;
 }
 
+/* ECS does not let a machine change its type: its attributes would lie. */
+static int check_type(struct fl_decision *d, const struct fl_instance *earlier,
+                      const struct fl_instance_document *document)
+{
+    struct fl_str type = FL_STR("");
+    if (!earlier || !document->type.n ||
+        !fl_instance_attribute(earlier, FL_STR("ecs.instance-type"), &type) ||
+        fl_str_eq(type, document->type))
+        return 0;
+    return fl_refuse(d, "ClientException", "Container instance type changes are not supported.");
+}
+
+/* A machine that registers anew has lost what it knew of its former registrations: their tasks
+ * would wait for it for ever. */
+static void retire(struct fl_decision *d, struct fl_instance *former)
+{
+    struct fl_str reason = fl_str_printf(
+        d->arena, "Host (instance %.*s) registered anew: what its former registration ran is lost.",
+        FL_STR_ARG(former->rec->ec2InstanceId));
+    fl_retire_instance(d, former, ECS_TaskStopCode_TerminationNotice, reason);
+}
+
+/* One whose agent is connected is no former one, unless its session turns out to be dead. */
+static void retire_former(struct fl_decision *d, struct fl_str machine)
+{
+    struct fl_instance *at = machine.n ? fl_state_machine(d->core, machine) : NULL, *next;
+    for (; at && fl_str_eq(at->rec->ec2InstanceId, machine); at = next) {
+        next = RB_NEXT(fl_machine_tree, &d->core->machines, at);
+        if (!at->connected)
+            retire(d, at);
+    }
+}
+
+static bool has_successor(const struct fl_instance *instance)
+{
+    const struct fl_instance *next =
+        instance->has_machine ? RB_NEXT(fl_machine_tree, NULL, (struct fl_instance *)instance)
+                              : NULL;
+    return next && next->connected &&
+           fl_str_eq(next->rec->ec2InstanceId, instance->rec->ec2InstanceId);
+}
+
 int fl_register_instance(struct fl_decision *d, const void *input, void *output)
 {
     const struct ecs_RegisterContainerInstanceRequest *in = input;
@@ -171,8 +242,11 @@ int fl_register_instance(struct fl_decision *d, const void *input, void *output)
     struct fl_cluster *cluster = fl_find_cluster(d, in->cluster);
     struct fl_instance *instance = NULL;
     struct ecs_Attribute_list attributes;
+    struct fl_instance_document document;
+    fl_instance_document_read(d, in->instanceIdentityDocument, &document);
     if (!cluster || check_resources(d, in) < 0 || find_earlier(d, cluster, in, &instance) < 0 ||
-        merge_attributes(d, in, instance, &attributes) < 0)
+        check_type(d, instance, &document) < 0 ||
+        merge_attributes(d, in, &document, instance, &attributes) < 0)
         return -1;
     enum ecs_ContainerInstanceField tags = ECS_ContainerInstanceField_TAGS;
     const struct ecs_ContainerInstanceField_list with_tags = {1, &tags};
@@ -186,7 +260,10 @@ int fl_register_instance(struct fl_decision *d, const void *input, void *output)
         FL_SET(&rec, rec_Instance, status, FL_STR("ACTIVE"));
         FL_SET(&rec, rec_Instance, registeredAt, d->now_ms);
         FL_SET(&rec, rec_Instance, tags, in->tags);
+        retire_former(d, document.instance_id);
     }
+    if (document.instance_id.n)
+        FL_SET(&rec, rec_Instance, ec2InstanceId, document.instance_id);
     FL_SET(&rec, rec_Instance, cpu, resource(in, "CPU")->integerValue + FL_BUG(7, 1, 0));
     FL_SET(&rec, rec_Instance, memory, resource(in, "MEMORY")->integerValue);
     FL_SET(&rec, rec_Instance, attributes, attributes);
@@ -331,6 +408,10 @@ void fl_agent_connected(struct fl_decision *d, const struct fl_core_event *event
 void fl_agent_disconnected(struct fl_decision *d, const struct fl_core_event *event)
 {
     struct fl_instance *instance = find_instance(d, event);
-    if (instance && !is_inactive(instance) && FL_BUG(14, true, instance->session == event->session))
-        fl_state_connect(instance, false, 0);
+    if (!instance || is_inactive(instance) ||
+        FL_BUG(14, false, instance->session != event->session))
+        return;
+    fl_state_connect(instance, false, 0);
+    if (event->was_silent && has_successor(instance))
+        retire(d, instance);
 }

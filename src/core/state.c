@@ -47,6 +47,16 @@ int fl_retired_order(const struct fl_instance *a, const struct fl_instance *b)
     return order ? order : fl_str_cmp(a->rec->id, b->rec->id);
 }
 
+int fl_machine_order(const struct fl_instance *a, const struct fl_instance *b)
+{
+    int order = fl_str_cmp(a->rec->ec2InstanceId, b->rec->ec2InstanceId);
+    if (order == 0 && a->rec->registeredAt != b->rec->registeredAt)
+        return a->rec->registeredAt < b->rec->registeredAt ? -1 : 1;
+    if (order == 0)
+        order = fl_str_cmp(a->rec->cluster, b->rec->cluster);
+    return order ? order : fl_str_cmp(a->rec->id, b->rec->id);
+}
+
 int fl_held_order(const struct fl_task *a, const struct fl_task *b)
 {
     if (a->rec->createdAt != b->rec->createdAt)
@@ -77,6 +87,7 @@ RB_GENERATE(fl_definition_tree, fl_definition, by_name, fl_definition_order)
 RB_GENERATE(fl_task_tree, fl_task, by_id, fl_task_order)
 RB_GENERATE(fl_instance_tree, fl_instance, by_id, fl_instance_order)
 RB_GENERATE(fl_retired_tree, fl_instance, by_retirement, fl_retired_order)
+RB_GENERATE(fl_machine_tree, fl_instance, by_machine, fl_machine_order)
 
 const struct fl_shape *fl_record_shape(enum fl_record_kind kind)
 {
@@ -143,6 +154,13 @@ struct fl_instance *fl_state_instance(const struct fl_cluster *cluster, struct f
     struct rec_Instance rec = {.id = id};
     struct fl_instance probe = {.rec = &rec};
     return RB_FIND(fl_instance_tree, (struct fl_instance_tree *)&cluster->instances, &probe);
+}
+
+struct fl_instance *fl_state_machine(const struct fl_core *core, struct fl_str machine)
+{
+    struct rec_Instance rec = {.ec2InstanceId = machine, .registeredAt = INT64_MIN};
+    struct fl_instance probe = {.rec = &rec};
+    return RB_NFIND(fl_machine_tree, (struct fl_machine_tree *)&core->machines, &probe);
 }
 
 struct fl_definition *fl_state_definition(const struct fl_core *core, struct fl_str family,
@@ -242,6 +260,20 @@ static void give_seat(struct fl_cluster *cluster, struct fl_instance *instance, 
     instance->session = 0;
 }
 
+static void leave_machine(struct fl_core *core, struct fl_instance *instance)
+{
+    if (instance->has_machine)
+        (void)RB_REMOVE(fl_machine_tree, &core->machines, instance);
+    instance->has_machine = false;
+}
+
+static void join_machine(struct fl_core *core, struct fl_instance *instance)
+{
+    instance->has_machine = is_registered(instance->rec) && instance->rec->ec2InstanceId.n > 0;
+    if (instance->has_machine)
+        (void)RB_INSERT(fl_machine_tree, &core->machines, instance);
+}
+
 static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)
 {
     struct fl_cluster *cluster = fl_state_cluster(core, rec->cluster);
@@ -251,6 +283,7 @@ static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)
     struct rec_Instance *clone = fl_instance_record_keep(cluster, rec, &attributes);
     bool is_new = !instance;
     if (!is_new) {
+        leave_machine(core, instance);
         cluster->active_instances -= is_registered(instance->rec);
         fl_load_remove_ports(instance, &instance->rec->ports);
         fl_instance_record_drop(cluster, FL_TAKE_PTR(instance->rec), instance->attributes);
@@ -271,6 +304,7 @@ static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)
     give_seat(cluster, instance, is_new);
     open_or_close(instance);
     set_retired(core, instance);
+    join_machine(core, instance);
     cluster->active_instances += is_registered(instance->rec);
 }
 
@@ -468,6 +502,7 @@ static void free_cluster(struct fl_core *core, struct fl_cluster *cluster)
     RB_FOREACH_SAFE (instance, fl_instance_tree, &cluster->instances, next_instance) {
         if (instance->is_retired)
             (void)RB_REMOVE(fl_retired_tree, &core->retired, instance);
+        leave_machine(core, instance);
         (void)RB_REMOVE(fl_instance_tree, &cluster->instances, instance);
         free_instance(instance);
     }
