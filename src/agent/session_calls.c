@@ -1,6 +1,7 @@
 /* Registration and websocket URL, as the protocol wants them. */
 #include "agent/session_calls.h"
 
+#include "wire/acs.h"
 #include "wire/json.h"
 #include "wire/url.h"
 
@@ -93,6 +94,7 @@ struct fl_str fl_session_url(struct fl_str endpoint, const struct fl_session_con
     add_parameter(&query, "clusterArn", config->cluster);
     add_parameter(&query, "containerInstanceArn", identity->instance_arn);
     add_parameter(&query, "dockerVersion", config->describe);
+    add_parameter(&query, FL_ACS_NONCE, fl_str_of(identity->nonce));
     add_parameter(&query, "protocolVersion", FL_STR("2"));
     add_parameter(&query, "sendCredentials", send_credentials ? FL_STR("true") : FL_STR("false"));
     add_parameter(&query, "seqNum", FL_STR("1"));
