@@ -43,6 +43,19 @@ static void write_set(struct fl_json_writer *jw, const char *name, const char *c
     fl_jw_object_end(jw);
 }
 
+/* A document of our own, where there is none of EC2's: which machine this is. */
+static void write_document(struct fl_json_writer *jw, struct fl_str instance_id)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(1024);
+    struct fl_json_writer document = {.buf = &buf};
+    if (instance_id.n) {
+        fl_jw_object_begin(&document);
+        fl_jw_member_str(&document, "instanceId", instance_id);
+        fl_jw_object_end(&document);
+    }
+    fl_jw_member_str(jw, "instanceIdentityDocument", fl_buf_str(&buf));
+}
+
 void fl_session_write_register(const struct fl_session_config *config,
                                const struct fl_identity *identity, struct fl_buf *buf)
 {
@@ -53,7 +66,7 @@ void fl_session_write_register(const struct fl_session_config *config,
     fl_jw_member_str(&jw, "clientToken", identity->client_token);
     if (again)
         fl_jw_member_str(&jw, "containerInstanceArn", identity->instance_arn);
-    fl_jw_member_str(&jw, "instanceIdentityDocument", FL_STR(""));
+    write_document(&jw, config->ec2_instance_id);
     fl_jw_member_str(&jw, "instanceIdentityDocumentSignature", FL_STR(""));
     fl_jw_key(&jw, "totalResources");
     fl_jw_array_begin(&jw);

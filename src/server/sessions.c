@@ -325,7 +325,8 @@ void fl_sessions_accept(struct fl_sessions *sessions, struct fl_http_exchange *e
         refuse(exchange, "InactiveInstanceException", INACTIVE);
         return;
     }
-    session->nonce = fl_str_dup(session->arena, fl_url_parameter(arena, exchange->query, FL_ACS_NONCE));
+    session->nonce =
+        fl_str_dup(session->arena, fl_url_parameter(arena, exchange->query, FL_ACS_NONCE));
     session->peer = fl_str_dup(session->arena, exchange->peer);
     struct session *older = find(sessions, session->cluster, session->instance);
     if (older && !gives_way(older, session)) {
