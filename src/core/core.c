@@ -426,6 +426,12 @@ void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struc
     case FL_CORE_EVENT_AGENT_DISCONNECTED:
         fl_agent_disconnected(&d, event);
         return;
+    case FL_CORE_EVENT_HEALTH:
+        fl_take_health(&d, event);
+        return;
+    case FL_CORE_EVENT_INSTANCE_HEALTH:
+        fl_take_instance_health(&d, event);
+        return;
     case FL_CORE_EVENT_TIMER:
         expire(&d);
         return;
@@ -439,14 +445,6 @@ void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struc
 int64_t fl_core_next_due(const struct fl_core *core)
 {
     return FL_MIN(stopped_due(core), retired_due(core));
-}
-
-bool fl_core_instance_active(const struct fl_core *core, struct fl_str cluster,
-                             struct fl_str instance)
-{
-    struct fl_cluster *found = fl_state_cluster(core, cluster);
-    struct fl_instance *host = found ? fl_state_instance(found, instance) : NULL;
-    return host && !fl_str_is(host->rec->status, "INACTIVE");
 }
 
 struct fl_core_counts fl_core_count(const struct fl_core *core)

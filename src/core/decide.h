@@ -85,6 +85,9 @@ int fl_delete_attributes(struct fl_decision *d, const void *input, void *output)
 int fl_list_attributes(struct fl_decision *d, const void *input, void *output);
 void fl_agent_connected(struct fl_decision *d, const struct fl_core_event *event);
 void fl_agent_disconnected(struct fl_decision *d, const struct fl_core_event *event);
+/* health.c */
+void fl_take_health(struct fl_decision *d, const struct fl_core_event *event);
+void fl_take_instance_health(struct fl_decision *d, const struct fl_core_event *event);
 /* reports.c */
 int fl_submit_task_state(struct fl_decision *d, const void *input, void *output);
 int fl_submit_container_state(struct fl_decision *d, const void *input, void *output);
@@ -97,6 +100,9 @@ struct fl_definition *fl_find_definition(struct fl_decision *d, struct fl_str na
 void fl_show_instance(struct fl_decision *d, const struct fl_instance *instance,
                       const struct ecs_ContainerInstanceField_list *include,
                       struct ecs_ContainerInstance *out);
+/* An instance's checks and what follows from them. */
+struct ecs_ContainerInstanceHealthStatus *fl_show_health(struct fl_decision *d,
+                                                         const struct fl_instance *instance);
 /* A failure for an instance named by id or ARN; the reason is of static life. */
 void fl_fail_instance(struct fl_decision *d, const struct fl_cluster *cluster, struct fl_str given,
                       const char *reason, struct ecs_Failure *ret_failure);

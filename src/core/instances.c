@@ -6,7 +6,7 @@
 #include "core/page.h"
 #include "wire/arn.h"
 
-enum { MAX_DESCRIBED = 100, MAX_ATTRIBUTES = 500, MAX_TEXT = 512, MAX_PORTS = 100, MAX_GPUS = 64 };
+enum { MAX_DESCRIBED = 100, MAX_ATTRIBUTES = 500, MAX_TEXT = 512, MAX_PORTS = 100 };
 
 static bool is_inactive(const struct fl_instance *instance)
 {
@@ -167,17 +167,6 @@ static void fill_ports(struct fl_decision *d, const struct ecs_RegisterContainer
     FL_SET(rec, rec_Instance, ports, ports);
 }
 
-static void fill_gpus(struct fl_decision *d, const struct ecs_RegisterContainerInstanceRequest *in,
-                      struct rec_Instance *rec)
-{
-    struct fl_str_list gpus = {
-        .items = fl_arena_new_array(d->arena, struct fl_str, in->platformDevices.n)};
-    for (size_t i = 0; i < in->platformDevices.n && gpus.n < MAX_GPUS; i++)
-        if (in->platformDevices.items[i].type == ECS_PlatformDeviceType_GPU)
-            gpus.items[gpus.n++] = fl_cut(in->platformDevices.items[i].id, MAX_TEXT);
-    FL_SET(rec, rec_Instance, gpus, gpus);
-}
-
 static int check_resources(struct fl_decision *d,
                            const struct ecs_RegisterContainerInstanceRequest *in)
 {
@@ -271,7 +260,6 @@ int fl_register_instance(struct fl_decision *d, const void *input, void *output)
         FL_SET(&rec, rec_Instance, status, FL_STR("ACTIVE"));
         FL_SET(&rec, rec_Instance, registeredAt, d->now_ms);
         FL_SET(&rec, rec_Instance, tags, in->tags);
-        retire_former(d, document.instance_id);
     }
     if (document.instance_id.n)
         FL_SET(&rec, rec_Instance, ec2InstanceId, document.instance_id);
@@ -284,8 +272,8 @@ int fl_register_instance(struct fl_decision *d, const void *input, void *output)
                            fl_cut(in->versionInfo->agentHash, MAX_TEXT),
                            fl_cut(in->versionInfo->dockerVersion, MAX_TEXT));
     fill_ports(d, in, &rec);
-    if (in->platformDevices.n || rec.gpus.n)
-        fill_gpus(d, in, &rec);
+    if (!instance)
+        retire_former(d, document.instance_id);
     fl_put(d, FL_RECORD_INSTANCE, &rec);
     instance = fl_state_instance(cluster, rec.id);
     FL_SET(out, ecs_RegisterContainerInstanceResponse, containerInstance,

@@ -90,9 +90,11 @@ static int open_core(struct server *server, const struct fl_server_config *confi
         fl_sessions_new(&server->loop, server->core, fl_store_epoch(server->store));
     rc = fl_engine_open(&server->loop, server->core, server->store, &callbacks, server,
                         &server->api.engine, err);
-    if (rc == 0)
-        fl_sessions_attach(server->api.sessions, server->api.engine);
-    return rc;
+    if (rc < 0)
+        return rc;
+    fl_sessions_attach(server->api.sessions, server->api.engine);
+    server->api.telemetry = fl_telemetry_new(&server->loop, server->core, server->api.engine);
+    return 0;
 }
 
 /* As many as descriptors allow; of those we take all that we may have. */
@@ -132,6 +134,7 @@ static void close_server(struct server *server)
 {
     if (server->http)
         fl_http_server_stop(server->http);
+    fl_telemetry_free(server->api.telemetry);
     if (server->api.engine)
         fl_engine_close(server->api.engine);
     if (server->api.sessions)
