@@ -187,6 +187,18 @@ void fl_drop_instance(struct fl_decision *d, struct fl_instance *instance)
     fl_state_forget_instance(d->core, instance);
 }
 
+void fl_send_tasks(struct fl_decision *d, const struct fl_instance *instance,
+                   enum fl_core_effect_kind kind, const struct fl_acs_task *tasks, size_t count,
+                   struct fl_str message_id)
+{
+    struct fl_core_effect *effect = add_effect(d->turn, kind);
+    effect->cluster = fl_str_dup(d->arena, instance->cluster->rec->name);
+    effect->instance = fl_str_dup(d->arena, instance->rec->id);
+    effect->tasks = tasks;
+    effect->task_count = count;
+    effect->message_id = message_id;
+}
+
 void fl_close_agent(struct fl_decision *d, const struct fl_instance *instance)
 {
     struct fl_core_effect *effect = add_effect(d->turn, FL_CORE_EFFECT_AGENT_CLOSE);
@@ -425,6 +437,9 @@ void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struc
         return;
     case FL_CORE_EVENT_AGENT_DISCONNECTED:
         fl_agent_disconnected(&d, event);
+        return;
+    case FL_CORE_EVENT_STOP_VERIFICATION:
+        fl_verify_stops(&d, event);
         return;
     case FL_CORE_EVENT_HEALTH:
         fl_take_health(&d, event);

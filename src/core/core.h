@@ -15,6 +15,7 @@
 #include "base/str.h"
 
 struct fl_core;
+struct fl_acs_task; /* wire/acs.h */
 
 struct fl_core_config {
     struct fl_str region;
@@ -43,6 +44,7 @@ enum fl_core_event_kind {
     FL_CORE_EVENT_AGENT_CONNECTED,    /* an agent opened its ACS session */
     FL_CORE_EVENT_AGENT_DISCONNECTED, /* its session ended */
     FL_CORE_EVENT_TIMER,              /* the time asked for by fl_core_next_due has come */
+    FL_CORE_EVENT_STOP_VERIFICATION,  /* an agent asks which of its tasks it is to stop */
     FL_CORE_EVENT_HEALTH,             /* telemetry: health of a task's containers */
     FL_CORE_EVENT_INSTANCE_HEALTH,    /* telemetry: health of an instance */
     FL_CORE_EVENT_EXPLAIN,            /* why does a task (or one of a definition) find no place? */
@@ -77,6 +79,10 @@ struct fl_core_event {
     struct fl_str agent_version;
     struct fl_str agent_hash;
     struct fl_str docker_version;
+    /* FL_CORE_EVENT_STOP_VERIFICATION: cluster, instance and session as above */
+    struct fl_str message_id; /* of the manifest */
+    const struct fl_acs_task *tasks;
+    size_t task_count;
     /* …_HEALTH: cluster and instance as above; HEALTH: task is its id */
     const struct fl_core_health *health;
     size_t health_count;
@@ -89,8 +95,10 @@ struct fl_record {
 };
 
 enum fl_core_effect_kind {
-    FL_CORE_EFFECT_REPLY,       /* answer request_id with status and body (JSON) */
-    FL_CORE_EFFECT_AGENT_TASK,  /* send task (a protocol Task object) to the instance's agent */
+    FL_CORE_EFFECT_REPLY,           /* answer request_id with status and body (JSON) */
+    FL_CORE_EFFECT_AGENT_TASK,      /* send task (a protocol Task object) to the instance's agent */
+    FL_CORE_EFFECT_AGENT_MANIFEST,  /* send tasks, all of the instance, as a manifest */
+    FL_CORE_EFFECT_AGENT_STOP_LIST, /* send tasks as the ones to stop, in answer to message_id */
     FL_CORE_EFFECT_AGENT_CLOSE, /* the instance is INACTIVE: tell its agent and end the session */
 };
 
@@ -102,6 +110,9 @@ struct fl_core_effect {
     struct fl_str cluster;
     struct fl_str instance;
     struct fl_str task;
+    const struct fl_acs_task *tasks;
+    size_t task_count;
+    struct fl_str message_id;
 };
 
 /* What events have brought about: records to commit in one transaction, then effects to let out, in

@@ -29,6 +29,10 @@ void fl_put(struct fl_decision *d, enum fl_record_kind kind, const void *rec);
 void fl_drop_task(struct fl_decision *d, struct fl_task *task);
 /* Deletes the record of an INACTIVE instance that no task's record names. */
 void fl_drop_instance(struct fl_decision *d, struct fl_instance *instance);
+/* Sends an agent a list of its tasks; everything is in the turn's arena. */
+void fl_send_tasks(struct fl_decision *d, const struct fl_instance *instance,
+                   enum fl_core_effect_kind kind, const struct fl_acs_task *tasks, size_t count,
+                   struct fl_str message_id);
 /* Ends the instance's session: it is registered no more. */
 void fl_close_agent(struct fl_decision *d, const struct fl_instance *instance);
 /* Tells the task's agent what is wanted of the task, if it is connected. */
@@ -85,6 +89,9 @@ int fl_delete_attributes(struct fl_decision *d, const void *input, void *output)
 int fl_list_attributes(struct fl_decision *d, const void *input, void *output);
 void fl_agent_connected(struct fl_decision *d, const struct fl_core_event *event);
 void fl_agent_disconnected(struct fl_decision *d, const struct fl_core_event *event);
+/* manifest.c */
+void fl_send_manifest(struct fl_decision *d, struct fl_instance *instance);
+void fl_verify_stops(struct fl_decision *d, const struct fl_core_event *event);
 /* health.c */
 void fl_take_health(struct fl_decision *d, const struct fl_core_event *event);
 void fl_take_instance_health(struct fl_decision *d, const struct fl_core_event *event);

@@ -352,6 +352,9 @@ static void take_effect(struct sim *sim, const struct fl_core_effect *effect)
     case FL_CORE_EFFECT_AGENT_TASK:
         gather_task(sim, effect);
         return;
+    case FL_CORE_EFFECT_AGENT_MANIFEST: /* only for hosts that offer full-sync: ours do not */
+    case FL_CORE_EFFECT_AGENT_STOP_LIST:
+        return;
     case FL_CORE_EFFECT_AGENT_CLOSE:
         end_instance(sim, effect);
         return;

@@ -29,7 +29,6 @@ static inline uint64_t fl_acs_seq_epoch(int64_t seq)
     return seq < 0 ? 0 : (uint64_t)seq >> 32;
 }
 
-/* Types that one of the two ends handles; the rest is FL_ACS_OTHER and dropped. */
 /* Why either end closes a connection that has lived long enough; the agent comes back at once. */
 #define FL_ACS_EXPIRED "ConnectionExpired: Reconnect to continue"
 
@@ -37,6 +36,7 @@ static inline uint64_t fl_acs_seq_epoch(int64_t seq)
  * have. The official agent sends none. */
 #define FL_ACS_NONCE "fairleadNonce"
 
+/* Types that one of the two ends handles; the rest is FL_ACS_OTHER and dropped. */
 enum fl_acs_type {
     FL_ACS_OTHER,
     FL_ACS_PAYLOAD,               /* server: tasks to start or stop */
