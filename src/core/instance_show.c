@@ -1,5 +1,6 @@
 /* A container instance as the API shows it. */
 #include "core/decide.h"
+#include "core/gpu.h"
 
 static struct ecs_Resource *add_resource(struct ecs_Resource_list *list, const char *name,
                                          const char *type)
@@ -42,7 +43,7 @@ static struct ecs_Resource_list resources(struct fl_decision *d, const struct fl
                                           bool remaining)
 {
     const struct rec_Instance *rec = instance->rec;
-    struct ecs_Resource_list list = {.items = fl_arena_new_array(d->arena, struct ecs_Resource, 4)};
+    struct ecs_Resource_list list = {.items = fl_arena_new_array(d->arena, struct ecs_Resource, 5)};
     int64_t cpu = rec->cpu - (remaining ? instance->cpu_used : 0);
     int64_t memory = rec->memory - (remaining ? instance->memory_used : 0);
     add_resource(&list, "CPU", "INTEGER")->integerValue = (int32_t)cpu;
@@ -51,6 +52,10 @@ static struct ecs_Resource_list resources(struct fl_decision *d, const struct fl
     struct ecs_Resource *udp = add_resource(&list, "PORTS_UDP", "STRINGSET");
     FL_SET(tcp, ecs_Resource, stringSetValue, port_set(d, instance, 0, remaining));
     FL_SET(udp, ecs_Resource, stringSetValue, port_set(d, instance, 1, remaining));
+    if (rec->gpus.n) {
+        struct ecs_Resource *gpus = add_resource(&list, "GPU", "STRINGSET");
+        FL_SET(gpus, ecs_Resource, stringSetValue, fl_gpu_ids(d, instance, remaining));
+    }
     return list;
 }
 

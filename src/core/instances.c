@@ -2,6 +2,7 @@
 #include "core/decide.h"
 #include "core/expression.h"
 #include "core/filter.h"
+#include "core/gpu.h"
 #include "core/instance_document.h"
 #include "core/page.h"
 #include "wire/arn.h"
@@ -272,6 +273,8 @@ int fl_register_instance(struct fl_decision *d, const void *input, void *output)
                            fl_cut(in->versionInfo->agentHash, MAX_TEXT),
                            fl_cut(in->versionInfo->dockerVersion, MAX_TEXT));
     fill_ports(d, in, &rec);
+    if (fl_gpu_register(d, in, &rec) < 0)
+        return -1;
     if (!instance)
         retire_former(d, document.instance_id);
     fl_put(d, FL_RECORD_INSTANCE, &rec);

@@ -305,16 +305,16 @@ static void take_message(struct session *session, const struct fl_acs_message *m
 static void on_message(void *context, FL_UNUSED struct fl_ws *ws, struct fl_str text)
 {
     struct session *session = context;
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_acs_message message;
     struct fl_err err;
     session->heard_ms = fl_clock_mono_ms();
     session->is_doubted = false;
-    if (fl_acs_decode(text, &message, &err) < 0) {
+    if (fl_acs_decode(text, arena, &message, &err) < 0) {
         fl_log_warn("agent of instance %.*s: %s", FL_STR_ARG(session->instance), err.text);
         return;
     }
     take_message(session, &message);
-    fl_acs_message_release(&message);
 }
 
 /* It has not come back, or another session of the instance is there, of which the core knows. */

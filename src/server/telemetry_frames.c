@@ -26,26 +26,27 @@ struct fl_str fl_telemetry_body(struct fl_str frame)
 }
 
 /* Mean of a statistics set. */
-static double mean(const json_t *set)
+static double mean(const struct fl_json *set)
 {
-    double count = json_number_value(json_object_get(set, "sampleCount"));
-    double sum = json_number_value(json_object_get(set, "sum"));
+    double count = fl_json_number(fl_json_get(set, "sampleCount"));
+    double sum = fl_json_number(fl_json_get(set, "sum"));
     return count > 0 ? sum / count : 0;
 }
 
-static size_t read_measures(const json_t *task, struct fl_measure list[FL_MEASURES_MAX_CONTAINERS])
+static size_t read_measures(const struct fl_json *task,
+                            struct fl_measure list[FL_MEASURES_MAX_CONTAINERS])
 {
-    const json_t *containers = json_object_get(task, "containerMetrics");
-    size_t count = FL_MIN(json_array_size(containers), (size_t)FL_MEASURES_MAX_CONTAINERS);
+    const struct fl_json *containers = fl_json_get(task, "containerMetrics");
+    size_t count = FL_MIN(fl_json_items(containers), (size_t)FL_MEASURES_MAX_CONTAINERS);
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {
-        const json_t *c = json_array_get(containers, i);
-        const json_t *restarts = json_object_get(c, "restartStatsSet");
+        const struct fl_json *c = fl_json_item(containers, i);
+        const struct fl_json *restarts = fl_json_get(c, "restartStatsSet");
         struct fl_measure measure = {
-            .name = fl_json_str(json_object_get(c, "containerName")),
-            .cpu_percent = mean(json_object_get(c, "cpuStatsSet")),
-            .memory_mib = mean(json_object_get(c, "memoryStatsSet")),
-            .restarts = json_integer_value(json_object_get(restarts, "restartCount")),
+            .name = fl_json_text(fl_json_get(c, "containerName")),
+            .cpu_percent = mean(fl_json_get(c, "cpuStatsSet")),
+            .memory_mib = mean(fl_json_get(c, "memoryStatsSet")),
+            .restarts = fl_json_int(fl_json_get(restarts, "restartCount")),
         };
         if (measure.name.n && measure.name.n <= MAX_TEXT)
             list[n++] = measure;
@@ -53,20 +54,20 @@ static size_t read_measures(const json_t *task, struct fl_measure list[FL_MEASUR
     return n;
 }
 
-static bool get_bool(const json_t *body, const char *name)
+static bool get_bool(const struct fl_json *body, const char *name)
 {
-    return json_is_true(json_object_get(json_object_get(body, "metadata"), name));
+    return fl_json_is_true(fl_json_get(fl_json_get(body, "metadata"), name));
 }
 
-static void take_metrics(const struct fl_telemetry_source *source, const json_t *body,
+static void take_metrics(const struct fl_telemetry_source *source, const struct fl_json *body,
                          struct fl_measures *measures, int64_t now_ms)
 {
     struct fl_measure list[FL_MEASURES_MAX_CONTAINERS];
-    const json_t *tasks = json_object_get(body, "taskMetrics");
-    size_t count = FL_MIN(json_array_size(tasks), (size_t)MAX_TASKS);
+    const struct fl_json *tasks = fl_json_get(body, "taskMetrics");
+    size_t count = FL_MIN(fl_json_items(tasks), (size_t)MAX_TASKS);
     for (size_t i = 0; i < count; i++) {
-        const json_t *task = json_array_get(tasks, i);
-        struct fl_str id = fl_arn_last(fl_json_str(json_object_get(task, "taskArn")));
+        const struct fl_json *task = fl_json_item(tasks, i);
+        struct fl_str id = fl_arn_last(fl_json_text(fl_json_get(task, "taskArn")));
         size_t n = read_measures(task, list);
         fl_measures_task(measures, source->cluster, source->instance, id, list, n, now_ms);
     }
@@ -89,33 +90,33 @@ static void step(const struct fl_telemetry_source *source, enum fl_core_event_ki
     fl_engine_step(engine, &event);
 }
 
-static void take_task_health(const struct fl_telemetry_source *source, const json_t *task,
+static void take_task_health(const struct fl_telemetry_source *source, const struct fl_json *task,
                              struct fl_engine *engine)
 {
     struct fl_core_health list[FL_MEASURES_MAX_CONTAINERS];
-    const json_t *containers = json_object_get(task, "containers");
-    size_t count = FL_MIN(json_array_size(containers), (size_t)FL_MEASURES_MAX_CONTAINERS);
+    const struct fl_json *containers = fl_json_get(task, "containers");
+    size_t count = FL_MIN(fl_json_items(containers), (size_t)FL_MEASURES_MAX_CONTAINERS);
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {
-        const json_t *c = json_array_get(containers, i);
+        const struct fl_json *c = fl_json_item(containers, i);
         int status =
-            fl_enum_value(&ecs_enum_HealthStatus, fl_json_str(json_object_get(c, "healthStatus")));
+            fl_enum_value(&ecs_enum_HealthStatus, fl_json_text(fl_json_get(c, "healthStatus")));
         if (status >= 0)
             list[n++] = (struct fl_core_health){
-                .name = fl_json_str(json_object_get(c, "containerName")), .status = status};
+                .name = fl_json_text(fl_json_get(c, "containerName")), .status = status};
     }
     if (n)
-        step(source, FL_CORE_EVENT_HEALTH,
-             fl_arn_last(fl_json_str(json_object_get(task, "taskArn"))), list, n, engine);
+        step(source, FL_CORE_EVENT_HEALTH, fl_arn_last(fl_json_text(fl_json_get(task, "taskArn"))),
+             list, n, engine);
 }
 
-static void take_health(const struct fl_telemetry_source *source, const json_t *body,
+static void take_health(const struct fl_telemetry_source *source, const struct fl_json *body,
                         struct fl_engine *engine)
 {
-    const json_t *tasks = json_object_get(body, "tasks");
-    size_t count = FL_MIN(json_array_size(tasks), (size_t)MAX_TASKS);
+    const struct fl_json *tasks = fl_json_get(body, "tasks");
+    size_t count = FL_MIN(fl_json_items(tasks), (size_t)MAX_TASKS);
     for (size_t i = 0; i < count; i++)
-        take_task_health(source, json_array_get(tasks, i), engine);
+        take_task_health(source, fl_json_item(tasks, i), engine);
 }
 
 /* Each kind of check counts once, the first time. */
@@ -127,28 +128,28 @@ static bool is_told(const struct fl_core_health *list, size_t n, int type)
     return false;
 }
 
-static int64_t time_ms(const json_t *value)
+static int64_t time_ms(const struct fl_json *value)
 {
-    double seconds = json_number_value(value);
+    double seconds = fl_json_number(value);
     return seconds > 0 && seconds < 1e11 ? (int64_t)(seconds * 1000) : 0;
 }
 
-static void take_instance_status(const struct fl_telemetry_source *source, const json_t *body,
-                                 struct fl_engine *engine)
+static void take_instance_status(const struct fl_telemetry_source *source,
+                                 const struct fl_json *body, struct fl_engine *engine)
 {
     struct fl_core_health list[MAX_CHECKS];
-    const json_t *statuses = json_object_get(body, "statuses");
-    size_t count = FL_MIN(json_array_size(statuses), (size_t)MAX_CHECKS);
+    const struct fl_json *statuses = fl_json_get(body, "statuses");
+    size_t count = FL_MIN(fl_json_items(statuses), (size_t)MAX_CHECKS);
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {
-        const json_t *s = json_array_get(statuses, i);
+        const struct fl_json *s = fl_json_item(statuses, i);
         struct fl_core_health health = {
             .type = fl_enum_value(&ecs_enum_InstanceHealthCheckType,
-                                  fl_json_str(json_object_get(s, "type"))),
+                                  fl_json_text(fl_json_get(s, "type"))),
             .status = fl_enum_value(&ecs_enum_InstanceHealthCheckState,
-                                    fl_json_str(json_object_get(s, "status"))),
-            .reason = fl_json_str(json_object_get(s, "statusReason")),
-            .since_ms = time_ms(json_object_get(s, "lastStatusChange")),
+                                    fl_json_text(fl_json_get(s, "status"))),
+            .reason = fl_json_text(fl_json_get(s, "statusReason")),
+            .since_ms = time_ms(fl_json_get(s, "lastStatusChange")),
         };
         if (health.type >= 0 && health.status >= 0 && !is_told(list, n, health.type))
             list[n++] = health;
@@ -161,6 +162,7 @@ const char *fl_telemetry_take(const struct fl_telemetry_source *source, struct f
                               struct fl_measures *measures, struct fl_engine *engine,
                               int64_t now_ms, struct fl_err *err)
 {
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_acs_message message;
     struct fl_str text = fl_telemetry_body(frame);
     const char *ack = NULL;
@@ -169,7 +171,7 @@ const char *fl_telemetry_take(const struct fl_telemetry_source *source, struct f
         (void)fl_err_set(err, -EINVAL, "a telemetry message without a body");
         return NULL;
     }
-    if (fl_acs_decode(text, &message, err) < 0)
+    if (fl_acs_decode(text, arena, &message, err) < 0)
         return NULL;
     if (fl_str_is(message.type_name, "PublishMetricsRequest")) {
         take_metrics(source, message.body, measures, now_ms);
@@ -181,6 +183,5 @@ const char *fl_telemetry_take(const struct fl_telemetry_source *source, struct f
         take_instance_status(source, message.body, engine);
         ack = "AckPublishInstanceStatus";
     }
-    fl_acs_message_release(&message);
     return ack;
 }
