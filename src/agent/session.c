@@ -11,6 +11,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "net/ws.h"
+#include "wire/acs.h"
 #include "wire/json.h"
 
 enum {
@@ -115,6 +116,18 @@ static bool make_cluster(struct fl_session *session, const struct fl_http_respon
     return true;
 }
 
+/* So that nothing is believed of another agent with our identity, while we are there, and of us,
+ * while it is. */
+static void introduce(struct fl_session *session)
+{
+    const struct fl_header headers[] = {
+        {FL_STR(FL_ACS_NONCE_HEADER), fl_str_of(session->identity.nonce)},
+        {FL_STR(FL_ACS_INSTANCE_HEADER), session->identity.instance_arn},
+    };
+    if (session->identity.instance_arn.n)
+        fl_aws_client_introduce(session->config.aws, headers);
+}
+
 static void wait_inactive(struct fl_session *session, enum stage stage)
 {
     try_again(session, stage);
@@ -167,12 +180,14 @@ static void on_registered(void *context, const struct fl_http_response *response
             fl_log_error("%s", err.text);
     }
     session->was_registered = true;
+    introduce(session);
     session->stage = STAGE_DISCOVER;
     attempt(session);
 }
 
 static void call_register(struct fl_session *session)
 {
+    introduce(session);
     FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(FL_SESSION_MAX_BODY);
     fl_session_write_register(&session->config, &session->identity, &body);
     fl_aws_call(session->config.aws, "ecs", FL_ECS_TARGET "RegisterContainerInstance",
