@@ -13,15 +13,15 @@ static struct fix *fix_with_host(const char *attributes, char ret_id[64])
 static const char full_sync[] = "{'name':'ecs.capability.full-sync'}";
 
 /* The list that was sent last, or NULL. */
-static const json_t *listed(const struct fix *f, const char *kind)
+static const struct fl_json *listed(const struct fix *f, const char *kind)
 {
-    const json_t *found = NULL, *sent;
-    size_t i;
-    json_array_foreach (f->sent, i, sent)
-        if (json_is_string(json_object_get(sent, "list")) &&
-            strcmp(json_string_value(json_object_get(sent, "list")), kind) == 0)
+    const struct fl_json *found = NULL;
+    for (size_t i = 0; i < fl_json_items(f->sent); i++) {
+        const struct fl_json *sent = fl_json_item(f->sent, i);
+        if (fl_str_is(fl_json_text(fl_json_get(sent, "list")), kind))
             found = sent;
-    return found ? json_object_get(found, "tasks") : NULL;
+    }
+    return found ? fl_json_get(found, "tasks") : NULL;
 }
 
 static void start(struct fix *f, char ret_arn[200])
@@ -40,13 +40,13 @@ static void a_manifest_lists_what_the_instance_has(FL_UNUSED void **state)
     fix_ok(f, "StopTask", "{'task':'%s'}", arns[1]);
     fix_report(f, arns[2], "STOPPED", "");
     (void)fix_connect(f, "default", id);
-    const json_t *tasks = listed(f, "manifest");
-    assert_int_equal(json_object_size(tasks), 2);
-    assert_true(json_is_true(json_object_get(tasks, arns[0])));
-    assert_true(json_is_false(json_object_get(tasks, arns[1])));
+    const struct fl_json *tasks = listed(f, "manifest");
+    assert_int_equal(fl_json_members(tasks), 2);
+    assert_true(fl_json_is_true(fl_json_get(tasks, arns[0])));
+    assert_true(fl_json_is(fl_json_get(tasks, arns[1]), FL_JSON_FALSE));
     /* It comes last: what it lists has been sent before. */
-    assert_ptr_equal(
-        json_object_get(json_array_get(f->sent, json_array_size(f->sent) - 1), "tasks"), tasks);
+    assert_ptr_equal(fl_json_get(fl_json_item(f->sent, fl_json_items(f->sent) - 1), "tasks"),
+                     tasks);
     fix_recover(f, true);
     fix_free(f);
 }
@@ -97,15 +97,15 @@ static void only_what_is_not_wanted_is_to_stop(FL_UNUSED void **state)
         {.arn = fl_str_of(fix_id(arns[0]))}, /* no ARN */
     };
     verify(f, id, f->sessions[0].session, asked, FL_ARRAY_SIZE(asked));
-    const json_t *tasks = listed(f, "stop");
-    assert_int_equal(json_object_size(tasks), FL_ARRAY_SIZE(asked) - 1);
-    assert_null(json_object_get(tasks, arns[0]));
-    assert_string_equal(json_string_value(fix_at(f->sent, "0.id")), "m");
+    const struct fl_json *tasks = listed(f, "stop");
+    assert_int_equal(fl_json_members(tasks), FL_ARRAY_SIZE(asked) - 1);
+    assert_null(fl_json_get(tasks, arns[0]));
+    assert_string_equal(fl_json_z(fix_at(f->sent, "0.id")), "m");
     /* An older session's question is nobody's any more. */
     verify(f, id, f->sessions[0].session + 1000, asked, FL_ARRAY_SIZE(asked));
-    assert_int_equal(json_array_size(f->sent), 0);
+    assert_int_equal(fl_json_items(f->sent), 0);
     verify(f, "nope", 1, asked, FL_ARRAY_SIZE(asked));
-    assert_int_equal(json_array_size(f->sent), 0);
+    assert_int_equal(fl_json_items(f->sent), 0);
     fix_free(f);
 }
 
