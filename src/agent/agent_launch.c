@@ -230,10 +230,6 @@ static void fill_launch(struct fl_live *live, const struct fl_task_container *co
     struct fl_agent *agent = live->agent;
     struct fl_arena *arena = live->arena;
     enum fl_network_mode mode = container->task->spec->network_mode;
-    struct fl_key_value *extra = fl_arena_new_array(arena, struct fl_key_value, 3);
-    extra[0] = (struct fl_key_value){FL_STR("AWS_EXECUTION_ENV"), FL_STR("AWS_ECS_EC2")};
-    extra[1] = (struct fl_key_value){FL_STR("AWS_REGION"), agent->config.region};
-    extra[2] = (struct fl_key_value){FL_STR("AWS_DEFAULT_REGION"), agent->config.region};
     struct fl_str hostname = fl_agent_hostname_of(agent, container, arena);
     *launch = (struct fl_launch){
         .container_id = fl_str_of(live->id),
@@ -243,14 +239,13 @@ static void fill_launch(struct fl_live *live, const struct fl_task_container *co
         .image = &live->image.config,
         .layers = live->image.layers,
         .layer_count = live->image.layer_count,
-        .extra_environment = extra,
-        .extra_environment_count = 3,
         .hostname = hostname,
         .etc_hosts = fl_agent_etc_hosts(mode, live->endpoint.address, hostname, arena),
         .etc_resolv_conf = fl_agent_etc_resolv_conf(mode, arena),
         .netns_fd = live->endpoint.netns_fd,
         .spool_is_shipped = fl_agent_is_shipped(container->spec),
     };
+    fl_agent_add_environment(agent, container, arena, launch);
 }
 
 static void launch(struct fl_live *live, const struct fl_task_container *container)
