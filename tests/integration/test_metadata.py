@@ -54,10 +54,15 @@ class Container:
         self.id = container["runtimeId"]
         started = pathlib.Path(cluster.data_dir, "agent", "containers", self.id, "started")
         self.pid = int(started.read_text().split()[0])
-        raw = pathlib.Path(f"/proc/{self.pid}/environ").read_bytes().decode()
-        self.env = dict(item.split("=", 1) for item in raw.split("\0") if "=" in item)
+        self.env = until(self._environment, what="the container's own program")
         self.v3 = self.env["ECS_CONTAINER_METADATA_URI"]
         self.v4 = self.env["ECS_CONTAINER_METADATA_URI_V4"]
+
+    def _environment(self):
+        """That of its program: until it runs, the process is the runtime's."""
+        raw = pathlib.Path(f"/proc/{self.pid}/environ").read_bytes().decode()
+        env = dict(item.split("=", 1) for item in raw.split("\0") if "=" in item)
+        return env if "ECS_CONTAINER_METADATA_URI" in env else None
 
     def ask(self, url, method="GET", times=1, **headers):
         """(status, headers, body) of a request from inside."""
