@@ -201,18 +201,30 @@ static uint64_t read_memory(const struct fl_stats *stats, const int fds[FL_STATS
     return used > inactive ? used - inactive : 0;
 }
 
+static void take_use(const struct fl_stats *stats, const struct fl_stats_container *container,
+                     int64_t now_ns, uint64_t system_ns, struct fl_stats_sample *sample)
+{
+    sample->mono_ns = now_ns;
+    sample->wall_ms = fl_clock_wall_ms();
+    sample->system_ns = system_ns;
+    sample->memory = read_memory(stats, container->fds);
+    read_cpu(stats, container->fds, sample);
+}
+
+static void take_counters(const struct fl_stats_container *container, int64_t now_ns,
+                          struct fl_stats_sample *sample)
+{
+    sample->counters_ns = now_ns;
+    memset(sample->counters, 0, sizeof(sample->counters));
+    read_io(container->fds[FL_STATS_FILE_IO], sample->counters);
+    read_network(container->fds[FL_STATS_FILE_NETWORK], sample->counters);
+}
+
 void fl_stats_take(const struct fl_stats *stats, const struct fl_stats_container *container,
                    int64_t now_ns, uint64_t system_ns, struct fl_stats_sample *ret_sample)
 {
-    *ret_sample = (struct fl_stats_sample){
-        .mono_ns = now_ns,
-        .wall_ms = fl_clock_wall_ms(),
-        .system_ns = system_ns,
-        .memory = read_memory(stats, container->fds),
-    };
-    read_cpu(stats, container->fds, ret_sample);
-    read_io(container->fds[FL_STATS_FILE_IO], ret_sample->counters);
-    read_network(container->fds[FL_STATS_FILE_NETWORK], ret_sample->counters);
+    take_use(stats, container, now_ns, system_ns, ret_sample);
+    take_counters(container, now_ns, ret_sample);
 }
 
 /* ---- gathering ---- */
@@ -238,37 +250,47 @@ static double per_second(uint64_t now, uint64_t before, double ns)
     return now > before ? (double)(now - before) * 1e9 / ns : 0;
 }
 
-/* A counter that went back (a namespace's link was replaced) counts as standing still. */
-static void gather(const struct fl_stats *stats, struct fl_stats_container *container,
-                   const struct fl_stats_sample *now)
+static void gather_use(const struct fl_stats *stats, struct fl_stats_round *round,
+                       const struct fl_stats_sample *last, const struct fl_stats_sample *now)
 {
-    const struct fl_stats_sample *last = &container->last;
-    struct fl_stats_round *round = &container->round;
     double ns = (double)(now->mono_ns - last->mono_ns);
     if (last->mono_ns == 0 || ns <= 0)
         return;
     add_value(&round->cpu_percent,
               per_second(now->cpu_ns, last->cpu_ns, ns) / 1e9 * 100 / (double)stats->processors);
     add_value(&round->memory_mib, (double)(now->memory / MIB));
+}
+
+/* A counter that went back (a namespace's link was replaced) counts as standing still. */
+static void gather_counters(struct fl_stats_round *round, const struct fl_stats_sample *last,
+                            const struct fl_stats_sample *now)
+{
+    double ns = (double)(now->counters_ns - last->counters_ns);
+    if (last->counters_ns == 0 || ns <= 0)
+        return;
     add_value(&round->rx_per_second,
               per_second(now->counters[FL_STATS_RX_BYTES], last->counters[FL_STATS_RX_BYTES], ns));
     add_value(&round->tx_per_second,
               per_second(now->counters[FL_STATS_TX_BYTES], last->counters[FL_STATS_TX_BYTES], ns));
     for (int i = 0; i < FL_STATS_COUNTERS; i++)
         add_counter(&round->counters[i], now->counters[i]);
-    round->has_network = container->own_network;
 }
 
 static void sample_one(const struct fl_stats *stats, struct fl_stats_container *container,
-                       int64_t now_ns, uint64_t system_ns)
+                       int64_t now_ns, uint64_t system_ns, bool counters)
 {
-    struct fl_stats_sample now;
-    fl_stats_take(stats, container, now_ns, system_ns, &now);
-    gather(stats, container, &now);
+    struct fl_stats_sample now = container->last;
+    take_use(stats, container, now_ns, system_ns, &now);
+    gather_use(stats, &container->round, &container->last, &now);
+    if (counters) {
+        take_counters(container, now_ns, &now);
+        gather_counters(&container->round, &container->last, &now);
+    }
+    container->round.has_network = container->own_network;
     container->last = now;
 }
 
-void fl_stats_sample(struct fl_stats *stats, int64_t now_ns)
+void fl_stats_sample(struct fl_stats *stats, int64_t now_ns, bool counters)
 {
     struct fl_stats_container *container, *next;
     if (!stats->containers)
@@ -277,7 +299,7 @@ void fl_stats_sample(struct fl_stats *stats, int64_t now_ns)
     stats->processors = FL_MAX(sysconf(_SC_NPROCESSORS_ONLN), 1L);
     HASH_ITER(hh, stats->containers, container, next)
     {
-        sample_one(stats, container, now_ns, system_ns);
+        sample_one(stats, container, now_ns, system_ns, counters);
     }
 }
 
@@ -310,7 +332,7 @@ void fl_stats_add(struct fl_stats *stats, struct fl_str container_id, struct fl_
     container->own_network = own_network;
     open_files(stats, container, pid);
     HASH_ADD_KEYPTR(hh, stats->containers, container->id, container_id.n, container);
-    sample_one(stats, container, fl_clock_mono_ms() * 1000000, fl_stats_system_ns(stats));
+    sample_one(stats, container, fl_clock_mono_ms() * 1000000, fl_stats_system_ns(stats), true);
 }
 
 void fl_stats_remove(struct fl_stats *stats, struct fl_str container_id)

@@ -32,8 +32,9 @@ void fl_stats_add(struct fl_stats *stats, struct fl_str container_id, struct fl_
 void fl_stats_remove(struct fl_stats *stats, struct fl_str container_id);
 size_t fl_stats_count(const struct fl_stats *stats);
 
-/* One sample of every container, at this monotonic time. */
-void fl_stats_sample(struct fl_stats *stats, int64_t now_ns);
+/* One sample of every container, at this monotonic time: processor and memory, and with `counters`
+ * (dearer to read, and needed but once a round) network and storage, too. */
+void fl_stats_sample(struct fl_stats *stats, int64_t now_ns, bool counters);
 
 struct fl_stats_set {
     double min;

@@ -271,7 +271,7 @@ static void write_networks(const struct fl_stats_sample *now, struct fl_json_wri
 
 static double rate(const struct fl_stats_sample *now, const struct fl_stats_sample *last, int which)
 {
-    int64_t ns = now->mono_ns - last->mono_ns;
+    int64_t ns = now->counters_ns - last->counters_ns;
     if (ns <= 0 || now->counters[which] <= last->counters[which])
         return 0;
     return (double)(now->counters[which] - last->counters[which]) * 1e9 / (double)ns;

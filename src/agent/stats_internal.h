@@ -22,8 +22,9 @@ struct fl_stats_sample {
     int64_t wall_ms;
     uint64_t cpu_ns;
     uint64_t cpu_user_ns;
-    uint64_t system_ns; /* of the host's processors together, idle or not */
-    uint64_t memory;    /* bytes, without inactive page cache */
+    uint64_t system_ns;  /* of the host's processors together, idle or not */
+    uint64_t memory;     /* bytes, without inactive page cache */
+    int64_t counters_ns; /* monotonic time of the counters, which may be older than the rest */
     uint64_t counters[FL_STATS_COUNTERS];
 };
 
@@ -58,7 +59,7 @@ uint64_t fl_stats_value(struct fl_str text, const char *key);
 uint64_t fl_stats_number(struct fl_str text);
 /* What the host's processors have spent since boot, idle or not, in ns. */
 uint64_t fl_stats_system_ns(const struct fl_stats *stats);
-/* Takes a sample without touching what is gathered. */
+/* Takes a sample, with all counters, without touching what is gathered. */
 void fl_stats_take(const struct fl_stats *stats, const struct fl_stats_container *container,
                    int64_t now_ns, uint64_t system_ns, struct fl_stats_sample *ret_sample);
 struct fl_stats_container *fl_stats_find(const struct fl_stats *stats, struct fl_str container_id);

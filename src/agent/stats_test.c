@@ -129,11 +129,11 @@ static void sets_come_from_two_samples(FL_UNUSED void **state)
     fl_stats_add(world.stats, FL_STR(ID), FL_STR(GROUP), 77, true);
     assert_int_equal(fl_stats_count(world.stats), 1);
     assert_null(fl_stats_round(world.stats, FL_STR(ID)));
-    fl_stats_sample(world.stats, (int64_t)1 << 60);
+    fl_stats_sample(world.stats, (int64_t)1 << 60, true);
     fl_stats_next_round(world.stats);
     assert_null(fl_stats_round(world.stats, FL_STR(ID)));
     fill_v1(&world, "2500000000\n", "5242880\n");
-    fl_stats_sample(world.stats, ((int64_t)1 << 60) + (int64_t)10 * SECOND_NS);
+    fl_stats_sample(world.stats, ((int64_t)1 << 60) + (int64_t)10 * SECOND_NS, true);
     const struct fl_stats_round *round = fl_stats_round(world.stats, FL_STR(ID));
     assert_non_null(round);
     assert_int_equal(round->cpu_percent.count, 1);
@@ -144,6 +144,9 @@ static void sets_come_from_two_samples(FL_UNUSED void **state)
     assert_int_equal(round->counters[FL_STATS_READ_BYTES].max, 4096);
     assert_int_equal(round->counters[FL_STATS_WRITE_BYTES].max, 512);
     assert_true(round->rx_per_second.max == 0);
+    fl_stats_sample(world.stats, ((int64_t)1 << 60) + (int64_t)20 * SECOND_NS, false);
+    assert_int_equal(round->cpu_percent.count, 2);
+    assert_int_equal(round->counters[FL_STATS_RX_BYTES].count, 1);
     close_world(&world);
 }
 

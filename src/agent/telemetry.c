@@ -148,10 +148,10 @@ static void publish(struct fl_telemetry *telemetry, int64_t now_ms)
     telemetry->published_ms = now_ms;
 }
 
-static void sample(struct fl_telemetry *telemetry, int64_t now_ms)
+static void sample(struct fl_telemetry *telemetry, int64_t now_ms, bool counters)
 {
     if (!telemetry->config.metrics_off)
-        fl_stats_sample(telemetry->config.stats, now_ms * 1000000);
+        fl_stats_sample(telemetry->config.stats, now_ms * 1000000, counters);
     telemetry->sampled_ms = now_ms;
 }
 
@@ -195,7 +195,7 @@ static void on_opened(void *context, FL_UNUSED struct fl_ws *ws)
         now_ms + LIFETIME_MS + (int64_t)fl_rand_below(&telemetry->rand, LIFETIME_JITTER_MS);
     telemetry->status_told_ms = 0;
     heard(telemetry);
-    sample(telemetry, now_ms);
+    sample(telemetry, now_ms, true);
     fl_stats_next_round(telemetry->config.stats);
     publish_status(telemetry, now_ms);
     wait_for(telemetry, telemetry->config.sample_ms);
@@ -306,10 +306,11 @@ static void tick(struct fl_telemetry *telemetry)
         wait_for(telemetry, next_ms - now_ms);
         return;
     }
-    sample(telemetry, now_ms);
+    bool due = now_ms - telemetry->published_ms >=
+               publish_interval(telemetry) - telemetry->config.sample_ms / 2;
+    sample(telemetry, now_ms, due);
     wait_for(telemetry, telemetry->config.sample_ms);
-    if (now_ms - telemetry->published_ms >=
-        publish_interval(telemetry) - telemetry->config.sample_ms / 2)
+    if (due)
         publish(telemetry, now_ms);
     if (now_ms - telemetry->heard_ms > telemetry->silence_ms)
         end_connection(telemetry, "silence");
