@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import urllib.parse
 
@@ -284,6 +285,37 @@ def test_who_asks_too_often_is_told_so_and_nobody_else(meta):
     until(lambda: one["one"].ask(one["one"].v4)[0] == 200, what="an answer again")
     for task in (first, second):
         meta.ecs.stop_task(task=task["taskArn"])
+
+
+def test_who_holds_connections_keeps_nobody_out(meta):
+    first, one = started(meta, idle(name="one"))
+    second, two = started(meta, idle(name="two"))
+    holder = ("import socket, sys\n"
+              "held = [socket.create_connection(('169.254.170.2', 80), 5) for _ in range(200)]\n"
+              "print('held', flush=True)\nsys.stdin.read()\n")
+    command = ["nsenter", "-t", str(one["one"].pid), "-n", PYTHON, "-c", holder]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as held:
+        assert held.stdout.readline() == b"held\n"
+        assert two["two"].ask(two["two"].v4)[0] == 200
+        held.stdin.close()
+    for task in (first, second):
+        meta.ecs.stop_task(task=task["taskArn"])
+
+
+def test_two_installations_side_by_side(meta, private):
+    found = []
+    for cluster in (meta, private):
+        task, containers = started(cluster, idle(name="h"), networkMode="host")
+        found.append((cluster, task, containers["h"]))
+    for _, task, container in found:
+        assert container.get(container.v4 + "/task")["TaskARN"] == task["taskArn"]
+    # The port of an installation is its own, also over its agent's restart: it is in environments.
+    private.kill("agent")
+    private.up()
+    until(lambda: knock(found[1][2].v4) == "200", what="the metadata of the second installation")
+    for cluster, task, _ in found:
+        cluster.ecs.stop_task(task=task["taskArn"])
+    private.wait(found[1][1]["taskArn"])
 
 
 def test_tags_are_asked_for(meta):
