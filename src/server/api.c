@@ -182,7 +182,7 @@ static void call_ecs(struct call *call, int operation)
 }
 
 /* The input of a RunTask inside another request; NULL after refusing. */
-static const void *decode_run_task(struct call *call, const json_t *json)
+static const void *decode_run_task(struct call *call, const struct fl_json *json)
 {
     struct fl_http_exchange *exchange = call->exchange;
     struct fl_shape_error fault;
@@ -220,7 +220,7 @@ static void call_explain(struct call *call)
         .task = fl_json_text(fl_json_get(json, "task")),
         .definition = fl_json_text(fl_json_get(json, "taskDefinition")),
     };
-    const json_t *run_task = json_object_get(json, "runTask");
+    const struct fl_json *run_task = fl_json_get(json, "runTask");
     if (run_task && !(event.call = decode_run_task(call, run_task)))
         return;
     fl_engine_step(call->api->engine, &event);
