@@ -336,8 +336,8 @@ static uint16_t remembered_port(const struct fl_metadata *metadata)
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(FILE_MAX);
     if (fl_fs_read(AT_FDCWD, port_path(metadata), FILE_MAX - 1, &text) < 0)
         return 0;
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(fl_buf_str(&text), NULL);
-    json_int_t port = json_integer_value(json_object_get(json, "port"));
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    int64_t port = fl_json_int(fl_json_get(fl_json_read(fl_buf_str(&text), arena, NULL), "port"));
     return port > 0 && port <= UINT16_MAX ? (uint16_t)port : 0;
 }
 

@@ -263,17 +263,16 @@ static void write_task_limits(const struct fl_task_spec *spec, struct fl_json_wr
     fl_jw_object_end(jw);
 }
 
-static void write_tag_set(const char *key, const json_t *tags, struct fl_json_writer *jw)
+static void write_tag_set(const char *key, const struct fl_json *tags, struct fl_json_writer *jw)
 {
-    size_t index;
-    json_t *tag;
-    if (json_array_size(tags) == 0)
+    if (fl_json_items(tags) == 0)
         return;
     fl_jw_key(jw, key);
     fl_jw_object_begin(jw);
-    json_array_foreach (tags, index, tag) {
-        fl_jw_key_str(jw, fl_json_str(json_object_get(tag, "key")));
-        fl_jw_str(jw, fl_json_str(json_object_get(tag, "value")));
+    for (size_t i = 0; i < fl_json_items(tags); i++) {
+        const struct fl_json *tag = fl_json_item(tags, i);
+        fl_jw_key_str(jw, fl_json_text(fl_json_get(tag, "key")));
+        fl_jw_str(jw, fl_json_text(fl_json_get(tag, "value")));
     }
     fl_jw_object_end(jw);
 }

@@ -21,8 +21,8 @@ struct fl_metadata_facts {
 
 /* What ListTagsForResource said of a resource: its answer, or an error. */
 struct fl_metadata_tags {
-    const json_t *tags;        /* array of {key, value}; NULL: an error */
-    struct fl_str error_field; /* "TaskTags" or "ContainerInstanceTags" */
+    const struct fl_json *tags; /* array of {key, value}; NULL: an error */
+    struct fl_str error_field;  /* "TaskTags" or "ContainerInstanceTags" */
     struct fl_str error_code;
     struct fl_str error_message;
     unsigned status;

@@ -13,7 +13,6 @@ struct fl_metadata_asking {
     struct fl_str task_arn;
     enum fl_metadata_version version;
     struct fl_metadata_tags tags[2];
-    json_t *answers[2];
     int next; /* which of the two is asked for */
 };
 
@@ -23,8 +22,6 @@ static void forget(struct fl_metadata_asking *asking)
 {
     LIST_REMOVE(asking, link);
     asking->metadata->asking_count--;
-    json_decref(asking->answers[0]);
-    json_decref(asking->answers[1]);
     free(asking);
 }
 
@@ -49,11 +46,10 @@ static void on_tags(void *context, const struct fl_http_response *response)
     struct fl_metadata_asking *asking = context;
     struct fl_metadata_tags *tags = &asking->tags[asking->next];
     tags->status = response->status;
-    if (response->status == 200) {
-        asking->answers[asking->next] = fl_json_parse(response->body, NULL);
-        tags->tags = json_object_get(asking->answers[asking->next], "tags");
-    }
-    if (!json_is_array(tags->tags)) {
+    if (response->status == 200)
+        tags->tags =
+            fl_json_get(fl_json_read(response->body, asking->exchange->arena, NULL), "tags");
+    if (!fl_json_is(tags->tags, FL_JSON_ARRAY)) {
         tags->tags = NULL;
         fl_aws_error(response, asking->exchange->arena, &tags->error_code, &tags->error_message);
     }

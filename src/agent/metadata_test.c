@@ -93,7 +93,7 @@ static struct fl_task *make_task(void)
     };
     struct fl_err err = {0};
     fl_task_spec_encode(&spec, &buf);
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(fl_buf_str(&buf), &err);
+    const struct fl_json *json = fl_json_read(fl_buf_str(&buf), arena, &err);
     struct fl_task *task = fl_task_new(FL_STR(ARN), FL_STR("arn:c"));
     assert_int_equal(fl_task_set_spec(task, json, &err), 0);
     return task;
@@ -221,7 +221,9 @@ static void tags_or_their_errors_are_in_the_document(FL_UNUSED void **state)
 {
     struct fl_task *task = make_task();
     let_run(task);
-    json_t *list = json_loads("[{\"key\":\"colour\",\"value\":\"red\"}]", 0, NULL);
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    const struct fl_json *list =
+        fl_json_read(FL_STR("[{\"key\":\"colour\",\"value\":\"red\"}]"), arena, NULL);
     const struct fl_metadata_tags tags[2] = {{.tags = list},
                                              {.error_field = FL_STR("ContainerInstanceTags"),
                                               .error_code = FL_STR("AccessDeniedException"),
@@ -237,7 +239,6 @@ static void tags_or_their_errors_are_in_the_document(FL_UNUSED void **state)
                         "\"AccessDeniedException\",\"ErrorMessage\":\"no\",\"StatusCode\":400,"
                         "\"ResourceARN\":\"arn:i\"}]");
     json_decref(json);
-    json_decref(list);
     fl_task_free(task);
 }
 

@@ -215,8 +215,8 @@ static bool is_sign_of_life(struct fl_str type)
 static void on_message(void *context, FL_UNUSED struct fl_ws *ws, struct fl_str text)
 {
     struct fl_telemetry *telemetry = context;
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(text, NULL);
-    struct fl_str type = fl_json_str(json_object_get(json, "type"));
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct fl_str type = fl_json_text(fl_json_get(fl_json_read(text, arena, NULL), "type"));
     if (telemetry->closing)
         return;
     if (is_sign_of_life(type)) {
