@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 
-enum { TEXT_MAX = 16 * 1024, MIB = 1024 * 1024 };
+enum { TEXT_MAX = 16 * 1024, KIB = 1024 };
 
 struct fl_str fl_stats_read(int fd, char *buffer, size_t size)
 {
@@ -258,7 +258,7 @@ static void gather_use(const struct fl_stats *stats, struct fl_stats_round *roun
         return;
     add_value(&round->cpu_percent,
               per_second(now->cpu_ns, last->cpu_ns, ns) / 1e9 * 100 / (double)stats->processors);
-    add_value(&round->memory_mib, (double)(now->memory / MIB));
+    add_value(&round->memory_mib, (double)(now->memory / KIB) / KIB);
 }
 
 /* A counter that went back (a namespace's link was replaced) counts as standing still. */
