@@ -6,7 +6,7 @@
 #include "agent/metadata_file.h"
 #include "base/log.h"
 
-enum { MOST_VARIABLES = 10 };
+enum { MOST_VARIABLES = 11 };
 
 struct variables {
     struct fl_key_value *items;
@@ -23,6 +23,16 @@ static bool names(struct fl_str item, const char *name)
 {
     size_t n = strlen(name);
     return item.n > n && memcmp(item.p, name, n) == 0 && item.p[n] == '=';
+}
+
+/* "GPU-a,GPU-b": what NVIDIA's programs go by. */
+static struct fl_str gpu_list(const struct fl_container_spec *spec, struct fl_arena *arena)
+{
+    struct fl_str list = FL_STR("");
+    for (size_t i = 0; i < spec->gpu_count; i++)
+        list = fl_str_printf(arena, "%.*s%s%.*s", FL_STR_ARG(list), i ? "," : "",
+                             FL_STR_ARG(spec->gpus[i]));
+    return list;
 }
 
 /* Either of the two, given by the image or the definition, is the whole answer. */
@@ -108,6 +118,8 @@ void fl_agent_add_environment(struct fl_agent *agent, const struct fl_task_conta
     }
     if (url.n > 0)
         add(&variables, "AWS_ENDPOINT_URL", url);
+    if (container->spec->gpu_count > 0)
+        add(&variables, "NVIDIA_VISIBLE_DEVICES", gpu_list(container->spec, arena));
     add_metadata(agent, container, arena, &variables);
     if (agent->config.ecs.container_metadata)
         add_file(agent, container, arena, &variables, launch);

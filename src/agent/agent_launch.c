@@ -224,8 +224,23 @@ void fl_agent_prepare(struct fl_agent *agent, struct fl_str container_id)
 
 /* ---- launch ---- */
 
-static void fill_launch(struct fl_live *live, const struct fl_task_container *container,
-                        struct fl_launch *launch)
+/* The devices that the container is given; its environment names them. */
+static int add_gpus(struct fl_live *live, const struct fl_container_spec *spec,
+                    struct fl_launch *launch, struct fl_err *err)
+{
+    struct fl_str *nodes;
+    if (spec->gpu_count == 0)
+        return 0;
+    int r = fl_gpus_nodes(&live->agent->gpus, spec->gpus, spec->gpu_count, live->arena, &nodes,
+                          &launch->device_node_count, err);
+    if (r < 0)
+        return r;
+    launch->device_nodes = nodes;
+    return 0;
+}
+
+static int fill_launch(struct fl_live *live, const struct fl_task_container *container,
+                       struct fl_launch *launch, struct fl_err *err)
 {
     struct fl_agent *agent = live->agent;
     struct fl_arena *arena = live->arena;
@@ -246,6 +261,7 @@ static void fill_launch(struct fl_live *live, const struct fl_task_container *co
         .spool_is_shipped = fl_agent_is_shipped(container->spec),
     };
     fl_agent_add_environment(agent, container, arena, launch);
+    return add_gpus(live, container->spec, launch, err);
 }
 
 static void launch(struct fl_live *live, const struct fl_task_container *container)
@@ -253,8 +269,9 @@ static void launch(struct fl_live *live, const struct fl_task_container *contain
     struct fl_err err = {0};
     struct fl_launch order;
     struct fl_agent *agent = live->agent;
-    fill_launch(live, container, &order);
-    int r = fl_runtime_launch(agent->runtime, &order, &err);
+    int r = fill_launch(live, container, &order, &err);
+    if (r == 0)
+        r = fl_runtime_launch(agent->runtime, &order, &err);
     if (live->endpoint.netns_fd >= 0)
         (void)close(FL_TAKE_FD(live->endpoint.netns_fd));
     if (r < 0) {

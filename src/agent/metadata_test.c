@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <jansson.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -124,7 +125,7 @@ static json_t *task_document(const struct fl_task *task, enum fl_metadata_versio
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(256 * 1024);
     struct fl_json_writer jw = {.buf = &buf};
     fl_metadata_write_task(&facts, task, version, tags, &jw);
-    json_t *json = fl_json_parse(fl_buf_str(&buf), NULL);
+    json_t *json = json_loadb(buf.p, buf.n, 0, NULL);
     assert_non_null(json);
     return json;
 }
@@ -246,7 +247,7 @@ static json_t *file_document(const struct fl_str path)
 {
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(64 * 1024);
     assert_int_equal(fl_fs_read(AT_FDCWD, path.p, 64 * 1024 - 1, &buf), 0);
-    return fl_json_parse(fl_buf_str(&buf), NULL);
+    return json_loadb(buf.p, buf.n, 0, NULL);
 }
 
 static void the_file_has_two_stages(FL_UNUSED void **state)

@@ -65,6 +65,8 @@ struct fl_launch {
     size_t extra_environment_count;
     struct fl_str metadata_dir; /* bound read-only at metadata_mount; empty: none */
     struct fl_str metadata_mount;
+    const struct fl_str *device_nodes; /* of the host, to be the container's too, beneath /dev */
+    size_t device_node_count;
     struct fl_str hostname;
     struct fl_str etc_hosts;       /* contents of /etc/hosts */
     struct fl_str etc_resolv_conf; /* contents of /etc/resolv.conf */

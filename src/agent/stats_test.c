@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <jansson.h>
 #include <math.h>
 #include <unistd.h>
 
@@ -108,7 +109,7 @@ static json_t *document(struct world *world)
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(256 * 1024);
     struct fl_json_writer jw = {.buf = &buf};
     assert_true(fl_stats_write_docker(world->stats, FL_STR(ID), FL_STR("ecs-web-1"), true, &jw));
-    json_t *json = fl_json_parse(fl_buf_str(&buf), NULL);
+    json_t *json = json_loadb(buf.p, buf.n, 0, NULL);
     assert_non_null(json);
     return json;
 }
