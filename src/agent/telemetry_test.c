@@ -153,7 +153,7 @@ static void add_tasks(struct plane *plane, int count)
         fl_stats_add(plane->stats, fl_str_of(task->containers[0].id), FL_STR("/none"), 1, true);
 }
 
-static struct plane *plane_new(void)
+static struct plane *plane_with(bool metrics_off)
 {
     struct plane *plane = fl_calloc(1, sizeof(*plane));
     struct fl_err err;
@@ -180,9 +180,15 @@ static struct plane *plane_new(void)
                                                   .cluster = FL_STR("default"),
                                                   .sample_ms = SAMPLE_MS,
                                                   .publish_ms = PUBLISH_MS,
+                                                  .metrics_off = metrics_off,
                                                   .is_well = is_well};
     plane->telemetry = fl_telemetry_new(&telemetry);
     return plane;
+}
+
+static struct plane *plane_new(void)
+{
+    return plane_with(false);
 }
 
 static void plane_free(struct plane *plane)
@@ -290,6 +296,18 @@ static void many_tasks_come_in_several_messages(FL_UNUSED void **state)
     plane_free(plane);
 }
 
+static void without_metrics_the_status_is_still_told(FL_UNUSED void **state)
+{
+    struct plane *plane = plane_with(true);
+    add_tasks(plane, 1);
+    discover(plane);
+    TEST_AWAIT(&plane->t, frame(plane, "PublishInstanceStatusRequest", 0) != NULL);
+    fl_ws_close(plane->ws, 1000, FL_STR(""));
+    TEST_AWAIT(&plane->t, frame(plane, "PublishInstanceStatusRequest", 1) != NULL);
+    assert_null(frame(plane, "PublishMetricsRequest", 0));
+    plane_free(plane);
+}
+
 static void a_lost_connection_is_opened_again(FL_UNUSED void **state)
 {
     struct plane *plane = plane_new();
@@ -319,6 +337,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_idle_host_says_so),
         cmocka_unit_test(many_tasks_come_in_several_messages),
+        cmocka_unit_test(without_metrics_the_status_is_still_told),
         cmocka_unit_test(a_lost_connection_is_opened_again),
         cmocka_unit_test(without_an_endpoint_nothing_happens),
     };
