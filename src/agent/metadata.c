@@ -11,7 +11,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 
-enum { MAX_CONNECTIONS = 512, MAX_PER_PEER = 64, MAX_BODY = 4096, FILE_MAX = 256 };
+enum { MAX_CONNECTIONS = 512, MAX_PER_PEER = 128, MAX_BODY = 4096, FILE_MAX = 256 };
 
 #define PORT_FILE "metadata.json"
 

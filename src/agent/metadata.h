@@ -3,7 +3,7 @@
  *
  * Who asks is told by the id in the path, which cannot be guessed, and by the address: a container
  * with an address of its own reaches its own task and nothing else, whatever id it knows. Bounds:
- * 512 connections, 64 of one address; 40 requests a second and task, 60 at once; and those of the
+ * 512 connections, 128 of one address; 40 requests a second and task, 60 at once; and those of the
  * HTTP server. */
 #pragma once
 
