@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -64,6 +65,10 @@ static void open_files(const struct fl_stats *stats, struct fl_stats_container *
     };
     char path[256];
     bool v2 = stats->layout == FL_CGROUP_V2;
+    for (int i = 0; i < FL_STATS_FILES; i++)
+        container->fds[i] = -1;
+    if (HASH_COUNT(stats->containers) >= stats->most_open)
+        return;
     for (size_t i = 0; i < FL_ARRAY_SIZE(files); i++)
         container->fds[i] = v2 && !files[i].v2
                                 ? -1
@@ -349,6 +354,15 @@ size_t fl_stats_count(const struct fl_stats *stats)
     return HASH_COUNT(stats->containers);
 }
 
+/* Half of the descriptors that the process may have. */
+static size_t most_open(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+        return SIZE_MAX;
+    return limit.rlim_cur / 2 / FL_STATS_FILES;
+}
+
 struct fl_stats *fl_stats_new(const struct fl_stats_config *config)
 {
     struct fl_stats *stats = fl_calloc(1, sizeof(*stats));
@@ -356,6 +370,7 @@ struct fl_stats *fl_stats_new(const struct fl_stats_config *config)
     stats->cgroup_root = fl_strndup(config->cgroup_root.p, config->cgroup_root.n);
     stats->proc_root = fl_strndup(config->proc_root.p, config->proc_root.n);
     stats->processors = FL_MAX(sysconf(_SC_NPROCESSORS_ONLN), 1L);
+    stats->most_open = most_open();
     char path[256];
     (void)snprintf(path, sizeof(path), "%s/stat", stats->proc_root);
     stats->host_fd = open(path, O_RDONLY | O_CLOEXEC);

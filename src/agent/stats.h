@@ -25,7 +25,9 @@ void fl_stats_free(struct fl_stats *stats);
 
 /* A container runs: `group` is its cgroup ("/tag/task/container"), pid its first process. With
  * `own_network` the links of that process's namespace are counted as its own. What cannot be opened
- * is left out. Takes the first sample. Known already: nothing happens. */
+ * is left out, and so is who comes when half of the
+ * process's descriptors are taken for this. Takes the first sample. Known already: nothing happens.
+ */
 void fl_stats_add(struct fl_stats *stats, struct fl_str container_id, struct fl_str group,
                   pid_t pid, bool own_network);
 /* It has ended: its files are closed. */

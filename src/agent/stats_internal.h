@@ -43,7 +43,8 @@ struct fl_stats {
     char *cgroup_root; /* owned */
     char *proc_root;   /* owned */
     int64_t processors;
-    int host_fd; /* <proc>/stat */
+    size_t most_open; /* containers whose files may be held open: others need descriptors, too */
+    int host_fd;      /* <proc>/stat */
     struct fl_stats_container *containers;
 };
 
