@@ -214,6 +214,9 @@ static void on_discovered(void *context, const struct fl_http_response *response
         fl_buf_add_char(&session->endpoint_buf, '/');
     session->stage = STAGE_CONNECT;
     session->connect_failures = 0;
+    session->callbacks.discovered(session->context,
+                                  fl_json_text(fl_json_get(json, "telemetryEndpoint")),
+                                  session->identity.instance_arn);
     attempt(session);
 }
 
@@ -322,7 +325,8 @@ static void open_connection(struct fl_session *session)
     struct fl_header *headers;
     struct fl_str url = fl_session_url(fl_buf_str(&session->endpoint_buf), &session->config,
                                        &session->identity, !session->was_open, arena);
-    size_t count = fl_aws_sign_websocket(session->config.aws, "ecs", url, arena, &headers);
+    size_t count =
+        fl_aws_sign_websocket(session->config.aws, "ecs", url, FL_STR(""), arena, &headers);
     session->ws = fl_ws_connect(session->config.loop, url, headers, count, &callbacks, session);
 }
 

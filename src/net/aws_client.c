@@ -105,13 +105,14 @@ void fl_aws_call(struct fl_aws_client *client, const char *service, const char *
 }
 
 size_t fl_aws_sign_websocket(struct fl_aws_client *client, const char *service, struct fl_str url,
-                             struct fl_arena *arena, struct fl_header **ret_headers)
+                             struct fl_str body, struct fl_arena *arena,
+                             struct fl_header **ret_headers)
 {
     struct fl_header *headers = fl_arena_new_array(arena, struct fl_header, MAX_HEADERS);
     struct fl_str host, path, query;
     split_url(url, &host, &path, &query);
     headers[0] = (struct fl_header){FL_STR("Host"), fl_str_dup(arena, host)};
-    struct fl_sigv4_request request = {FL_STR("GET"), path, query, headers, 1, {"", 0}};
+    struct fl_sigv4_request request = {FL_STR("GET"), path, query, headers, 1, body};
     *ret_headers = headers;
     return sign(client, service, &request, headers, arena);
 }

@@ -23,10 +23,12 @@ void fl_aws_client_introduce(struct fl_aws_client *client, const struct fl_heade
 void fl_aws_call(struct fl_aws_client *client, const char *service, const char *target,
                  struct fl_str body, unsigned timeout_ms, fl_http_done done, void *context);
 
-/* Handshake headers for a websocket to url, signed as a GET with an empty body (the agent
- * protocol's way). In the arena; returns their number. */
+/* Headers for a websocket to url, signed as a GET of it: the handshake's with an empty body, and
+ * with a message as body those that the agent protocol's telemetry puts before each. Host is the
+ * first. In the arena; returns their number. */
 size_t fl_aws_sign_websocket(struct fl_aws_client *client, const char *service, struct fl_str url,
-                             struct fl_arena *arena, struct fl_header **ret_headers);
+                             struct fl_str body, struct fl_arena *arena,
+                             struct fl_header **ret_headers);
 
 /* Error code ("ClusterNotFoundException") and message of an error answer, in the arena. */
 void fl_aws_error(const struct fl_http_response *response, struct fl_arena *arena,

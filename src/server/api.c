@@ -116,6 +116,7 @@ static bool agent_may(int operation)
     static const int allowed[] = {
         ECS_OP_CreateCluster,
         ECS_OP_DiscoverPollEndpoint,
+        ECS_OP_ListTagsForResource, /* for the task metadata endpoint */
         ECS_OP_RegisterContainerInstance,
         ECS_OP_SubmitAttachmentStateChanges,
         ECS_OP_SubmitContainerStateChange,
