@@ -77,7 +77,7 @@ struct fl_agent {
     struct fl_metadata_facts facts;
     struct fl_metadata *metadata;
     struct fl_introspection *introspection; /* NULL: somebody else has its port */
-    struct fl_telemetry *telemetry;
+    struct fl_tcs *telemetry;
     struct fl_network_services services;
     bool has_metadata_address; /* the host's own processes reach it, too */
     struct turn *turn;         /* collecting; NULL: nothing has happened since the last commit */
