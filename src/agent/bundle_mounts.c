@@ -241,6 +241,15 @@ static int check_runtimes(struct fl_bundle_making *m, const struct fl_bundle_mou
     return 0;
 }
 
+static int find_metadata(struct fl_bundle_making *m)
+{
+    const struct fl_launch *launch = m->launch;
+    struct fl_bundle_mount mount = {
+        .destination = launch->metadata_mount, .source = launch->metadata_dir, .read_only = true};
+    bool added;
+    return launch->metadata_dir.n > 0 ? fl_bundle_add_mount(m, &mount, &added) : 0;
+}
+
 /* Lines of orders end with paths, which hold no control character. */
 static int order_mount(struct fl_bundle_making *m, const struct fl_bundle_mount *mount)
 {
@@ -316,6 +325,8 @@ int fl_bundle_find_mounts(struct fl_bundle_making *m)
         rc = find_init(m);
     if (rc == 0)
         rc = fl_bundle_find_volumes(m);
+    if (rc == 0)
+        rc = find_metadata(m);
     if (rc == 0)
         rc = order_etc(m);
     return rc == 0 ? order_mounts(m) : rc;
