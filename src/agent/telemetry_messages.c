@@ -95,7 +95,7 @@ static void end_task(struct fl_json_writer *jw)
     fl_jw_object_end(jw);
 }
 
-static void write_task_metrics(const struct fl_telemetry_source *source, const struct fl_task *task,
+static void write_task_metrics(const struct fl_tcs_source *source, const struct fl_task *task,
                                struct fl_json_writer *jw)
 {
     begin_task(task, "containerMetrics", jw);
@@ -108,7 +108,7 @@ static void write_task_metrics(const struct fl_telemetry_source *source, const s
     end_task(jw);
 }
 
-static bool has_metrics(const struct fl_telemetry_source *source, const struct fl_task *task)
+static bool has_metrics(const struct fl_tcs_source *source, const struct fl_task *task)
 {
     for (size_t i = 0; i < task->container_count; i++)
         if (fl_stats_round(source->stats, fl_str_of(task->containers[i].id)))
@@ -116,10 +116,10 @@ static bool has_metrics(const struct fl_telemetry_source *source, const struct f
     return false;
 }
 
-typedef bool (*task_test)(const struct fl_telemetry_source *source, const struct fl_task *task);
+typedef bool (*task_test)(const struct fl_tcs_source *source, const struct fl_task *task);
 
 /* The next task behind `after` that passes; NULL: there is none. */
-static const struct fl_task *next_task(const struct fl_telemetry_source *source, task_test test,
+static const struct fl_task *next_task(const struct fl_tcs_source *source, task_test test,
                                        const struct fl_task *after)
 {
     do
@@ -137,7 +137,7 @@ static void begin_message(const char *type, struct fl_json_writer *jw)
 }
 
 /* fin and, of metrics, idle stand behind the tasks: only then is known whether there are more. */
-static void begin_metadata(const struct fl_telemetry_source *source, struct fl_str message_id,
+static void begin_metadata(const struct fl_tcs_source *source, struct fl_str message_id,
                            struct fl_json_writer *jw)
 {
     fl_jw_key(jw, "metadata");
@@ -156,10 +156,9 @@ static void end_message(int64_t wall_ms, struct fl_json_writer *jw)
     fl_jw_object_end(jw);
 }
 
-const struct fl_task *fl_telemetry_write_metrics(const struct fl_telemetry_source *source,
-                                                 struct fl_str message_id, int64_t wall_ms,
-                                                 const struct fl_task *after,
-                                                 struct fl_json_writer *jw)
+const struct fl_task *fl_tcs_write_metrics(const struct fl_tcs_source *source,
+                                           struct fl_str message_id, int64_t wall_ms,
+                                           const struct fl_task *after, struct fl_json_writer *jw)
 {
     const struct fl_task *last = after;
     const struct fl_task *task = next_task(source, has_metrics, after);
@@ -182,9 +181,9 @@ const struct fl_task *fl_telemetry_write_metrics(const struct fl_telemetry_sourc
 
 /* ---- the instance's own status ---- */
 
-void fl_telemetry_write_status(const struct fl_telemetry_source *source, struct fl_str message_id,
-                               int64_t wall_ms, const struct fl_telemetry_status *status,
-                               struct fl_json_writer *jw)
+void fl_tcs_write_status(const struct fl_tcs_source *source, struct fl_str message_id,
+                         int64_t wall_ms, const struct fl_tcs_status *status,
+                         struct fl_json_writer *jw)
 {
     begin_message("PublishInstanceStatusRequest", jw);
     fl_jw_key(jw, "statuses");
