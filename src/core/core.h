@@ -25,6 +25,8 @@ struct fl_core_config {
 
 /* Stopped tasks stay describable this long (ECS: at least an hour). */
 enum { FL_CORE_STOPPED_TASK_MS = 60 * 60 * 1000 };
+/* A task definition that nothing uses stays DELETE_IN_PROGRESS for so long, to be seen as that. */
+enum { FL_CORE_DELETED_DEFINITION_MS = 60 * 1000 };
 
 /* The config's strings are copied. */
 struct fl_core *fl_core_new(const struct fl_core_config *config);

@@ -1,6 +1,6 @@
-/* What a definition needs of an instance: requiresAttributes and compatibilities, derived when it
- * is registered. A feature that no agent of ours has keeps a task off our instances by its
- * attribute, so that nothing is silently ignored. */
+/* What a definition needs of an instance: requiresAttributes, derived when it is registered. A
+ * feature that no agent of ours has keeps a task off our instances by its attribute, so that
+ * nothing is silently ignored. */
 #include "core/decide.h"
 
 #define OLD_PREFIX "com.amazonaws.ecs.capability."
@@ -88,23 +88,6 @@ static void need_for_volumes(struct fl_decision *d, const struct ecs_TaskDefinit
     }
 }
 
-static void derive_compatibilities(struct fl_decision *d, struct ecs_TaskDefinition *def)
-{
-    struct ecs_Compatibility_list list = {0};
-    bool is_awsvpc =
-        FL_HAS(def, ecs_TaskDefinition, networkMode) && def->networkMode == ECS_NetworkMode_awsvpc;
-    list.items = fl_arena_new_array(d->arena, enum ecs_Compatibility, 3);
-    if (!is_awsvpc)
-        list.items[list.n++] = ECS_Compatibility_EXTERNAL;
-    list.items[list.n++] = ECS_Compatibility_EC2;
-    for (size_t i = 0; i < def->requiresCompatibilities.n; i++)
-        if (def->requiresCompatibilities.items[i] == ECS_Compatibility_FARGATE) {
-            list.items[list.n++] = ECS_Compatibility_FARGATE;
-            break;
-        }
-    FL_SET(def, ecs_TaskDefinition, compatibilities, list);
-}
-
 static void need_value(struct ecs_Attribute_list *list, struct fl_str name, struct fl_str value)
 {
     need(list, name);
@@ -152,5 +135,4 @@ void fl_derive_attributes(struct fl_decision *d, struct ecs_TaskDefinition *def)
         need_for_container(d, def, &def->containerDefinitions.items[i], &list);
     need_for_volumes(d, def, &list);
     FL_SET(def, ecs_TaskDefinition, requiresAttributes, list);
-    derive_compatibilities(d, def);
 }

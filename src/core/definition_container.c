@@ -1,0 +1,485 @@
+/* What RegisterTaskDefinition refuses about one container, in ECS's words where they are known. */
+#include "core/definition_check.h"
+
+enum {
+    MIN_MEMORY_MIB = 4,
+    MAX_STOP_TIMEOUT_S = 24 * 60 * 60,
+    MAX_ENVIRONMENT_FILES = 10,
+    MAX_IGNORED_CODES = 50,
+    MAX_ITEMS = 600, /* what overrides add must still fit what an agent takes */
+};
+
+/* The characters of image references: names, registry hosts and ports, tags, digests. */
+static bool is_image(struct fl_str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] <= ' ' || s.p[i] > '~' || strchr("\"'\\`$&|;<>(){}[]*?!^,", s.p[i]))
+            return false;
+    return true;
+}
+
+static int check_text(struct fl_decision *d, const char *member, struct fl_str value, bool valid)
+{
+    if (value.n == 0)
+        return fl_refuse(d, "ClientException", "Container.%s should not be null or empty.", member);
+    if (!valid)
+        return fl_refuse(d, "ClientException", "Container.%s contains invalid characters", member);
+    return 0;
+}
+
+static int check_memory(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in,
+                        const struct ecs_ContainerDefinition *c)
+{
+    bool has_memory = FL_HAS(c, ecs_ContainerDefinition, memory);
+    bool has_reservation = FL_HAS(c, ecs_ContainerDefinition, memoryReservation);
+    if (!has_memory && !has_reservation && in->memory.n == 0)
+        return fl_refuse(d, "ClientException",
+                         "Invalid setting for container '%.*s'. At least one of 'memory' or "
+                         "'memoryReservation' must be specified.",
+                         FL_STR_ARG(c->name));
+    if ((has_memory && c->memory < MIN_MEMORY_MIB) ||
+        (has_reservation && c->memoryReservation < MIN_MEMORY_MIB))
+        return fl_refuse(d, "ClientException",
+                         "Invalid setting for container '%.*s'. The 'memory' and "
+                         "'memoryReservation' must be at least %d MiB.",
+                         FL_STR_ARG(c->name), MIN_MEMORY_MIB);
+    if (has_memory && has_reservation && c->memory < c->memoryReservation)
+        return fl_refuse(d, "ClientException",
+                         "Invalid setting for container '%.*s'. 'memory' must be greater than or "
+                         "equal to 'memoryReservation'.",
+                         FL_STR_ARG(c->name));
+    if (c->cpu < 0)
+        return fl_refuse(d, "ClientException",
+                         "Invalid setting for container '%.*s'. The 'cpu' must not be negative.",
+                         FL_STR_ARG(c->name));
+    return 0;
+}
+
+static int check_number(struct fl_decision *d, const struct ecs_ContainerDefinition *c,
+                        const char *member, bool is_given, int32_t value, int32_t min, int32_t max)
+{
+    if (!is_given || (value >= min && value <= max))
+        return 0;
+    return fl_refuse(d, "ClientException",
+                     "Invalid setting for container '%.*s'. The '%s' must be between %d and %d.",
+                     FL_STR_ARG(c->name), member, min, max);
+}
+
+static int check_restart(struct fl_decision *d, const struct ecs_ContainerDefinition *c)
+{
+    const struct ecs_ContainerRestartPolicy *policy = c->restartPolicy;
+    if (!policy)
+        return 0;
+    if (FL_HAS(policy, ecs_ContainerRestartPolicy, restartAttemptPeriod) &&
+        (policy->restartAttemptPeriod < 60 || policy->restartAttemptPeriod > 1800))
+        return fl_refuse(d, "ClientException",
+                         "The 'restartAttemptPeriod' setting for container '%.*s' must be between "
+                         "60 and 1800.",
+                         FL_STR_ARG(c->name));
+    if (policy->ignoredExitCodes.n > MAX_IGNORED_CODES)
+        return fl_refuse(d, "ClientException",
+                         "The 'ignoredExitCodes' setting for container '%.*s' can have at most %d "
+                         "items.",
+                         FL_STR_ARG(c->name), MAX_IGNORED_CODES);
+    return 0;
+}
+
+static int check_health(struct fl_decision *d, const struct ecs_ContainerDefinition *c)
+{
+    const struct ecs_HealthCheck *h = c->healthCheck;
+    if (!h)
+        return 0;
+    struct fl_str kind = h->command.n ? h->command.items[0] : FL_STR("");
+    bool is_none = fl_str_is(kind, "NONE") && h->command.n == 1;
+    if (!is_none &&
+        ((!fl_str_is(kind, "CMD") && !fl_str_is(kind, "CMD-SHELL")) || h->command.n < 2))
+        return fl_refuse(d, "ClientException",
+                         "Invalid setting for container '%.*s'. The health check's command must "
+                         "begin with CMD or CMD-SHELL and go on with what is to be run.",
+                         FL_STR_ARG(c->name));
+#define CHECK(member, min, max)                                                                    \
+    check_number(d, c, "healthCheck." #member, FL_HAS(h, ecs_HealthCheck, member), h->member, min, \
+                 max)
+    if (CHECK(interval, 5, 300) < 0 || CHECK(timeout, 2, 60) < 0 || CHECK(retries, 1, 10) < 0)
+        return -1;
+    return CHECK(startPeriod, 0, 300);
+#undef CHECK
+}
+
+/* The options that are missing, in the order in which ECS names them. */
+static int check_log(struct fl_decision *d, const struct ecs_ContainerDefinition *c)
+{
+    const struct ecs_LogConfiguration *log = c->logConfiguration;
+    if (!log || log->logDriver != ECS_LogDriver_awslogs)
+        return 0;
+    bool has_region = fl_log_option(&log->options, "awslogs-region").n > 0;
+    bool has_group = fl_log_option(&log->options, "awslogs-group").n > 0;
+    if (!has_region || !has_group)
+        return fl_refuse(d, "ClientException", "Log driver awslogs requires options: %s%s%s",
+                         has_region ? "" : "awslogs-region", has_region || has_group ? "" : ", ",
+                         has_group ? "" : "awslogs-group");
+    struct fl_str mode = fl_log_option(&log->options, "mode");
+    if (mode.n && !fl_str_is(mode, "blocking") && !fl_str_is(mode, "non-blocking"))
+        return fl_refuse(d, "ClientException",
+                         "The log option mode of container '%.*s' should be one of "
+                         "[blocking,non-blocking]",
+                         FL_STR_ARG(c->name));
+    return 0;
+}
+
+static int check_mounts(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in,
+                        const struct ecs_ContainerDefinition *c)
+{
+    for (size_t i = 0; i < c->mountPoints.n; i++) {
+        const struct ecs_MountPoint *mount = &c->mountPoints.items[i];
+        bool known = false;
+        for (size_t k = 0; k < in->volumes.n; k++)
+            known |= fl_str_eq(in->volumes.items[k].name, mount->sourceVolume);
+        if (!known)
+            return fl_refuse(d, "ClientException", "Unknown volume '%.*s'.",
+                             FL_STR_ARG(mount->sourceVolume));
+        if (mount->containerPath.n == 0)
+            return fl_refuse(d, "ClientException",
+                             "Container.mountPoints.containerPath should not be null or empty.");
+        for (size_t k = 0; k < i; k++)
+            if (fl_str_eq(c->mountPoints.items[k].containerPath, mount->containerPath))
+                return fl_refuse(d, "ClientException",
+                                 "Container '%.*s' has more than one mount point at '%.*s'.",
+                                 FL_STR_ARG(c->name), FL_STR_ARG(mount->containerPath));
+    }
+    for (size_t i = 0; i < c->volumesFrom.n; i++) {
+        struct fl_str source = c->volumesFrom.items[i].sourceContainer;
+        if (fl_container_index(in, source) < 0 || fl_str_eq(source, c->name))
+            return fl_refuse(d, "ClientException",
+                             "Invalid 'volumesFrom' setting. Unknown container: '%.*s'",
+                             FL_STR_ARG(source));
+    }
+    return 0;
+}
+
+/* Does `at` depend on `target`, by way of others that are not `seen` yet? At most ten deep. */
+static bool depends_on(const struct ecs_RegisterTaskDefinitionRequest *in, size_t at, size_t target,
+                       uint32_t *seen)
+{
+    const struct ecs_ContainerDependency_list *list = &in->containerDefinitions.items[at].dependsOn;
+    *seen |= UINT32_C(1) << at;
+    for (size_t i = 0; i < list->n; i++) {
+        ptrdiff_t next = fl_container_index(in, list->items[i].containerName);
+        if (next < 0)
+            continue;
+        if ((size_t)next == target)
+            return true;
+        if (!(*seen >> next & 1) && depends_on(in, (size_t)next, target, seen))
+            return true;
+    }
+    return false;
+}
+
+static int check_dependency(struct fl_decision *d,
+                            const struct ecs_RegisterTaskDefinitionRequest *in,
+                            const struct ecs_ContainerDependency *dependency)
+{
+    ptrdiff_t index = fl_container_index(in, dependency->containerName);
+    if (index < 0)
+        return fl_refuse(d, "ClientException",
+                         "Cannot depend on container + '%.*s' because it does not exist",
+                         FL_STR_ARG(dependency->containerName));
+    const struct ecs_ContainerDefinition *other = &in->containerDefinitions.items[index];
+    bool is_essential = !FL_HAS(other, ecs_ContainerDefinition, essential) || other->essential;
+    if (is_essential && (dependency->condition == ECS_ContainerCondition_SUCCESS ||
+                         dependency->condition == ECS_ContainerCondition_COMPLETE))
+        return fl_refuse(d, "ClientException",
+                         "A dependency container with SUCCESS or COMPLETE condition cannot be an "
+                         "essential container");
+    if (dependency->condition == ECS_ContainerCondition_HEALTHY && !other->healthCheck)
+        return fl_refuse(d, "ClientException",
+                         "A dependency container with HEALTHY condition must have health check "
+                         "configured");
+    return 0;
+}
+
+static int check_dependencies(struct fl_decision *d,
+                              const struct ecs_RegisterTaskDefinitionRequest *in, size_t index)
+{
+    const struct ecs_ContainerDefinition *c = &in->containerDefinitions.items[index];
+    uint32_t seen = 0;
+    for (size_t i = 0; i < c->dependsOn.n; i++)
+        if (check_dependency(d, in, &c->dependsOn.items[i]) < 0)
+            return -1;
+    if (depends_on(in, index, index, &seen))
+        return fl_refuse(d, "ClientException",
+                         "Container '%.*s' depends on itself: the dependencies of containers must "
+                         "not be a cycle.",
+                         FL_STR_ARG(c->name));
+    return 0;
+}
+
+/* "name" or "name:alias". */
+static int check_links(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in,
+                       const struct ecs_ContainerDefinition *c)
+{
+    for (size_t i = 0; i < c->links.n; i++) {
+        struct fl_str rest = c->links.items[i], name = FL_STR("");
+        (void)fl_str_split(&rest, ':', &name);
+        if (fl_container_index(in, name) < 0 || fl_str_eq(name, c->name))
+            return fl_refuse(d, "ClientException",
+                             "Invalid 'links' setting. Unknown container: '%.*s'",
+                             FL_STR_ARG(name));
+    }
+    if (c->links.n && fl_network_mode(in) != ECS_NetworkMode_bridge)
+        return fl_refuse(d, "ClientException", "Links are not supported when networkMode=%s.",
+                         fl_enum_text(&ecs_enum_NetworkMode, (int)fl_network_mode(in)));
+    return 0;
+}
+
+/* What an interface of the task's own rules out. */
+static int check_awsvpc(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in,
+                        const struct ecs_ContainerDefinition *c)
+{
+    const struct {
+        const char *what;
+        bool is_given;
+    } rows[] = {
+        {"Disable Networking is", c->disableNetworking},
+        {"DNS servers are", c->dnsServers.n > 0},
+        {"DNS search domains are", c->dnsSearchDomains.n > 0},
+        {"Extra hosts are", c->extraHosts.n > 0},
+        {"hostname is", c->hostname.n > 0},
+    };
+    if (fl_network_mode(in) != ECS_NetworkMode_awsvpc)
+        return 0;
+    for (size_t i = 0; i < FL_ARRAY_SIZE(rows); i++)
+        if (rows[i].is_given)
+            return fl_refuse(d, "ClientException",
+                             "%s not supported on container when networkMode=awsvpc.",
+                             rows[i].what);
+    return 0;
+}
+
+static int check_ulimits(struct fl_decision *d, const struct ecs_ContainerDefinition *c)
+{
+    for (size_t i = 0; i < c->ulimits.n; i++) {
+        const struct ecs_Ulimit *u = &c->ulimits.items[i];
+        const char *name = fl_enum_text(&ecs_enum_UlimitName, (int)u->name);
+        bool is_above = u->hardLimit != -1 && (u->softLimit == -1 || u->softLimit > u->hardLimit);
+        if (is_above)
+            return fl_refuse(d, "ClientException", "Soft limit exceeds hard limit for ulimit %s",
+                             name);
+        for (size_t k = 0; k < i; k++)
+            if (c->ulimits.items[k].name == u->name)
+                return fl_refuse(d, "ClientException", "Duplicate ulimit %s.", name);
+    }
+    return 0;
+}
+
+static bool is_capability(struct fl_str name)
+{
+    static const char *const known[] = {
+        "ALL",        "AUDIT_CONTROL",   "AUDIT_WRITE",      "BLOCK_SUSPEND",
+        "CHOWN",      "DAC_OVERRIDE",    "DAC_READ_SEARCH",  "FOWNER",
+        "FSETID",     "IPC_LOCK",        "IPC_OWNER",        "KILL",
+        "LEASE",      "LINUX_IMMUTABLE", "MAC_ADMIN",        "MAC_OVERRIDE",
+        "MKNOD",      "NET_ADMIN",       "NET_BIND_SERVICE", "NET_BROADCAST",
+        "NET_RAW",    "SETFCAP",         "SETGID",           "SETPCAP",
+        "SETUID",     "SYS_ADMIN",       "SYS_BOOT",         "SYS_CHROOT",
+        "SYS_MODULE", "SYS_NICE",        "SYS_PACCT",        "SYS_PTRACE",
+        "SYS_RAWIO",  "SYS_RESOURCE",    "SYS_TIME",         "SYS_TTY_CONFIG",
+        "SYSLOG",     "WAKE_ALARM",
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(known); i++)
+        if (fl_str_is(name, known[i]))
+            return true;
+    return false;
+}
+
+static int check_capabilities(struct fl_decision *d, const struct ecs_KernelCapabilities *caps)
+{
+    const struct fl_str_list *lists[] = {&caps->add, &caps->drop};
+    for (size_t l = 0; l < FL_ARRAY_SIZE(lists); l++)
+        for (size_t i = 0; i < lists[l]->n; i++)
+            if (!is_capability(lists[l]->items[i]))
+                return fl_refuse(d, "ClientException", "'%.*s' is not a valid Linux capability.",
+                                 (int)FL_MIN(lists[l]->items[i].n, (size_t)100),
+                                 lists[l]->items[i].p);
+    return 0;
+}
+
+static int check_linux(struct fl_decision *d, const struct ecs_ContainerDefinition *c)
+{
+    const struct ecs_LinuxParameters *p = c->linuxParameters;
+    if (!p)
+        return 0;
+    if (p->capabilities && check_capabilities(d, p->capabilities) < 0)
+        return -1;
+#define CHECK(member, min, max)                                                                    \
+    check_number(d, c, "linuxParameters." #member, FL_HAS(p, ecs_LinuxParameters, member),         \
+                 p->member, min, max)
+    if (CHECK(swappiness, 0, 100) < 0 || CHECK(maxSwap, 0, INT32_MAX) < 0 ||
+        CHECK(sharedMemorySize, 1, INT32_MAX) < 0)
+        return -1;
+#undef CHECK
+    for (size_t i = 0; i < p->devices.n; i++)
+        if (p->devices.items[i].hostPath.n == 0)
+            return fl_refuse(d, "ClientException", "Device.hostPath should not be null or empty.");
+    for (size_t i = 0; i < p->tmpfs.n; i++) {
+        const struct ecs_Tmpfs *tmpfs = &p->tmpfs.items[i];
+        if (!fl_str_starts(tmpfs->containerPath, FL_STR("/")) || tmpfs->size < 1)
+            return fl_refuse(d, "ClientException",
+                             "Invalid setting for container '%.*s'. A tmpfs needs an absolute "
+                             "'containerPath' and a 'size' above 0.",
+                             FL_STR_ARG(c->name));
+    }
+    return 0;
+}
+
+static int check_secret_names(struct fl_decision *d, const struct ecs_ContainerDefinition *c,
+                              size_t index)
+{
+    struct fl_str name = c->secrets.items[index].name;
+    bool is_shared = false;
+    for (size_t i = 0; i < index; i++)
+        is_shared |= fl_str_eq(c->secrets.items[i].name, name);
+    for (size_t i = 0; i < c->environment.n; i++)
+        is_shared |= fl_str_eq(c->environment.items[i].name, name);
+    if (is_shared)
+        return fl_refuse(d, "ClientException",
+                         "The secret name must be unique and not shared with any new or existing "
+                         "environment variables set on the container, such as '%.*s'.",
+                         FL_STR_ARG(name));
+    return 0;
+}
+
+static int check_secret_list(struct fl_decision *d, const struct ecs_ContainerDefinition *c,
+                             const struct ecs_Secret_list *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (list->items[i].name.n == 0 || list->items[i].valueFrom.n == 0)
+            return fl_refuse(d, "ClientException",
+                             "Invalid setting for container '%.*s'. A secret's 'name' and "
+                             "'valueFrom' should not be empty.",
+                             FL_STR_ARG(c->name));
+    return 0;
+}
+
+static int check_secrets(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in,
+                         const struct ecs_ContainerDefinition *c)
+{
+    static const struct ecs_Secret_list none;
+    const struct ecs_Secret_list *options =
+        c->logConfiguration ? &c->logConfiguration->secretOptions : &none;
+    if (check_secret_list(d, c, &c->secrets) < 0 || check_secret_list(d, c, options) < 0)
+        return -1;
+    for (size_t i = 0; i < c->secrets.n; i++)
+        if (check_secret_names(d, c, i) < 0)
+            return -1;
+    if ((c->secrets.n || options->n) && in->executionRoleArn.n == 0)
+        return fl_refuse(d, "ClientException",
+                         "When you are specifying container secrets, you must also specify a value "
+                         "for 'executionRoleArn'.");
+    return 0;
+}
+
+static int check_environment_files(struct fl_decision *d, const struct ecs_ContainerDefinition *c)
+{
+    if (c->environmentFiles.n > MAX_ENVIRONMENT_FILES)
+        return fl_refuse(d, "ClientException",
+                         "The maximum number of environment files was exceeded. Specify ten or "
+                         "less and try again.");
+    for (size_t i = 0; i < c->environmentFiles.n; i++)
+        if (!fl_str_starts(c->environmentFiles.items[i].value, FL_STR("arn:")))
+            return fl_refuse(d, "ClientException", "Invalid arn syntax.");
+    return 0;
+}
+
+static int check_resources(struct fl_decision *d, const struct ecs_ContainerDefinition *c)
+{
+    for (size_t i = 0; i < c->resourceRequirements.n; i++) {
+        const struct ecs_ResourceRequirement *r = &c->resourceRequirements.items[i];
+        int64_t count;
+        bool is_all = fl_str_is(r->value, "ALL");
+        bool is_count = fl_str_to_i64(r->value, &count) && count > 0;
+        bool is_valid = (r->type == ECS_ResourceType_GPU && (is_all || is_count)) ||
+                        (r->type == ECS_ResourceType_NeuronDevice && is_all);
+        if (!is_valid && !r->sharingStrategy)
+            return fl_refuse(d, "ClientException",
+                             "Invalid setting for container '%.*s'. '%.*s' is not a valid value "
+                             "for a resource requirement of type %s.",
+                             FL_STR_ARG(c->name), (int)FL_MIN(r->value.n, (size_t)100), r->value.p,
+                             fl_enum_text(&ecs_enum_ResourceType, (int)r->type));
+    }
+    return 0;
+}
+
+/* A kernel parameter must belong to a namespace that the containers have for themselves. */
+static int check_sysctls(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in,
+                         const struct ecs_ContainerDefinition *c)
+{
+    bool is_host_ipc =
+        FL_HAS(in, ecs_RegisterTaskDefinitionRequest, ipcMode) && in->ipcMode == ECS_IpcMode_host;
+    for (size_t i = 0; i < c->systemControls.n; i++) {
+        struct fl_str name = c->systemControls.items[i].namespace;
+        bool is_net = fl_str_starts(name, FL_STR("net."));
+        if (name.n == 0)
+            return fl_refuse(d, "ClientException",
+                             "Container.systemControls.namespace should not be null or empty.");
+        if (is_net && fl_network_mode(in) == ECS_NetworkMode_host)
+            return fl_refuse(d, "ClientException",
+                             "Network-namespaced system controls are not supported when "
+                             "networkMode=host.");
+        if (!is_net && is_host_ipc)
+            return fl_refuse(d, "ClientException",
+                             "IPC-namespaced system controls are not supported when ipcMode=host.");
+    }
+    return 0;
+}
+
+/* Lists longer than an agent takes would make a task that can never start. */
+static int check_lists(struct fl_decision *d, const struct ecs_ContainerDefinition *c)
+{
+    const struct {
+        const char *member;
+        size_t n;
+    } lists[] = {
+        {"command", c->command.n},
+        {"entryPoint", c->entryPoint.n},
+        {"environment", c->environment.n},
+        {"mountPoints", c->mountPoints.n},
+        {"dockerLabels", c->dockerLabels.n},
+        {"ulimits", c->ulimits.n},
+        {"log options", c->logConfiguration ? c->logConfiguration->options.n : 0},
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(lists); i++)
+        if (lists[i].n > MAX_ITEMS)
+            return fl_refuse(d, "ClientException", "Container '%.*s' has more than %d items of %s.",
+                             FL_STR_ARG(c->name), MAX_ITEMS, lists[i].member);
+    return 0;
+}
+
+int fl_check_container(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in,
+                       size_t index)
+{
+    const struct ecs_ContainerDefinition *c = &in->containerDefinitions.items[index];
+    if (check_text(d, "name", c->name, fl_is_definition_name(c->name)) < 0 ||
+        check_text(d, "image", c->image, is_image(c->image)) < 0)
+        return -1;
+    if (fl_container_index(in, c->name) != (ptrdiff_t)index)
+        return fl_refuse(d, "ClientException",
+                         "Container names must be unique within a task definition: '%.*s' occurs "
+                         "twice.",
+                         FL_STR_ARG(c->name));
+    if (check_number(d, c, "stopTimeout", FL_HAS(c, ecs_ContainerDefinition, stopTimeout),
+                     c->stopTimeout, 0, MAX_STOP_TIMEOUT_S) < 0 ||
+        check_number(d, c, "startTimeout", FL_HAS(c, ecs_ContainerDefinition, startTimeout),
+                     c->startTimeout, 0, MAX_STOP_TIMEOUT_S) < 0)
+        return -1;
+    if (check_memory(d, in, c) < 0 || check_log(d, c) < 0 || check_lists(d, c) < 0 ||
+        check_health(d, c) < 0 || check_restart(d, c) < 0 || check_ulimits(d, c) < 0)
+        return -1;
+    if (check_linux(d, c) < 0 || check_awsvpc(d, in, c) < 0 || check_links(d, in, c) < 0 ||
+        check_secrets(d, in, c) < 0 || check_environment_files(d, c) < 0)
+        return -1;
+    if (check_resources(d, c) < 0 || check_sysctls(d, in, c) < 0 ||
+        check_dependencies(d, in, index) < 0)
+        return -1;
+    return check_mounts(d, in, c);
+}
