@@ -285,11 +285,11 @@ int fl_delete_cluster(struct fl_decision *d, const void *input, void *output)
     if (!cluster)
         return -1;
     if (cluster->active_instances)
-        return fl_refuse(d, ecs_error_ClusterContainsContainerInstancesException,
+        return fl_refuse(d, "ClusterContainsContainerInstancesException",
                          "The Cluster cannot be deleted while Container Instances are active or "
                          "draining.");
     if (has_active_tasks(cluster))
-        return fl_refuse(d, ecs_error_ClusterContainsTasksException,
+        return fl_refuse(d, "ClusterContainsTasksException",
                          "The Cluster cannot be deleted while Tasks are active.");
     struct rec_Cluster rec = *cluster->rec;
     FL_SET(&rec, rec_Cluster, status, FL_STR("INACTIVE"));

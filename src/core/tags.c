@@ -214,7 +214,7 @@ static size_t count_own(const struct ecs_Tag_list *tags)
 int fl_tag_resource(struct fl_decision *d, const void *input, FL_UNUSED void *output)
 {
     const struct ecs_TagResourceRequest *in = input;
-    struct tagged t = {.missing = ecs_error_ResourceNotFoundException};
+    struct tagged t = {.missing = "ResourceNotFoundException"};
     if (in->tags.n == 0)
         return fl_refuse(d, "InvalidParameterException", "Tags can not be empty.");
     if (fl_check_tags(d, &in->tags, "InvalidParameterException") < 0 ||
@@ -232,7 +232,7 @@ int fl_untag_resource(struct fl_decision *d, const void *input, FL_UNUSED void *
 {
     const struct ecs_UntagResourceRequest *in = input;
     struct ecs_Tag_list left = {0};
-    struct tagged t = {.missing = ecs_error_ResourceNotFoundException};
+    struct tagged t = {.missing = "ResourceNotFoundException"};
     for (size_t i = 0; i < in->tagKeys.n; i++)
         if (is_reserved(in->tagKeys.items[i]))
             return fl_refuse(d, "InvalidParameterException",
@@ -262,7 +262,7 @@ int fl_list_tags(struct fl_decision *d, const void *input, void *output)
 {
     const struct ecs_ListTagsForResourceRequest *in = input;
     struct ecs_ListTagsForResourceResponse *out = output;
-    struct tagged t = {.missing = ecs_error_InvalidParameterException};
+    struct tagged t = {.missing = "InvalidParameterException"};
     if (find(d, in->resourceArn, &t) < 0)
         return -1;
     FL_SET(out, ecs_ListTagsForResourceResponse, tags, t.tags);
