@@ -2,7 +2,7 @@
 #include "server/api.h"
 
 #include "base/clock.h"
-#include "base/id.h"
+#include "server/query.h"
 #include "shapes/ecs_shapes.h"
 #include "shapes/logs_shapes.h"
 #include "wire/json.h"
@@ -18,29 +18,12 @@ struct call {
     struct fl_str service; /* that the signature is for */
 };
 
-/* 32 random hex digits in a UUID's form: what users quote in questions. */
-static struct fl_str request_id(char text[37])
-{
-    uint8_t bytes[16];
-    char hex[33];
-    fl_random_bytes(bytes, sizeof(bytes));
-    fl_hex(bytes, sizeof(bytes), hex);
-    size_t n = 0;
-    for (size_t i = 0; i < 32; i++) {
-        if (i == 8 || i == 12 || i == 16 || i == 20)
-            text[n++] = '-';
-        text[n++] = hex[i];
-    }
-    text[n] = '\0';
-    return (struct fl_str){text, n};
-}
-
 static void reply(struct fl_http_exchange *exchange, unsigned status, struct fl_str body)
 {
     char id[37];
     struct fl_header headers[] = {
         {FL_STR("Content-Type"), FL_STR("application/x-amz-json-1.1")},
-        {FL_STR("x-amzn-RequestId"), request_id(id)},
+        {FL_STR("x-amzn-RequestId"), fl_request_id(id)},
     };
     fl_http_reply(exchange, status, headers, FL_ARRAY_SIZE(headers), body);
 }
@@ -96,6 +79,10 @@ static bool authenticate(struct fl_api *api, struct fl_http_exchange *exchange,
         fl_sigv4_verify(&request, api->region, fl_clock_wall_ms(), api->cache, fl_keys_lookup,
                         api->keys, exchange->arena);
     const char *code = auth_code(result.status);
+    if (code && fl_query_is(exchange)) {
+        fl_query_refuse_auth(exchange, &result);
+        return false;
+    }
     if (code) {
         refuse(exchange, 400, fl_str_of(code), result.text);
         return false;
@@ -164,6 +151,11 @@ static void call_ecs(struct call *call, int operation)
     const struct fl_operation *op = &ecs_service.operations[operation];
     if (call->role == FL_ROLE_AGENT && !agent_may(operation)) {
         deny(call, "ecs", fl_str_of(op->name));
+        return;
+    }
+    if (call->api->throttle &&
+        !fl_throttle_take(call->api->throttle, operation, fl_clock_mono_ms())) {
+        refuse(call->exchange, 400, FL_STR("ThrottlingException"), FL_STR("Rate exceeded"));
         return;
     }
     void *input =
@@ -281,6 +273,16 @@ static void dispatch(struct call *call)
     unknown_operation(call->exchange, target);
 }
 
+static void call_query(struct call *call)
+{
+    const struct fl_query_caller caller = {
+        .role = call->role,
+        .account = call->api->account,
+        .service = call->service,
+    };
+    fl_query_handle(call->exchange, &caller);
+}
+
 void fl_api_handle(void *context, struct fl_http_exchange *exchange)
 {
     struct fl_api *api = context;
@@ -300,6 +302,8 @@ void fl_api_handle(void *context, struct fl_http_exchange *exchange)
         return;
     if (is_session)
         fl_sessions_accept(api->sessions, exchange);
+    else if (fl_query_is(exchange))
+        call_query(&call);
     else
         dispatch(&call);
 }

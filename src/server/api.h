@@ -8,6 +8,7 @@
 #include "server/keys.h"
 #include "server/logs.h"
 #include "server/sessions.h"
+#include "server/throttle.h"
 
 /* Largest request body: PutLogEvents' mebibyte of messages with every character escaped. */
 enum { FL_API_MAX_BODY = 8 << 20 };
@@ -20,6 +21,7 @@ struct fl_api {
     struct fl_sessions *sessions;
     struct fl_str region;
     struct fl_str account;
+    struct fl_throttle *throttle; /* NULL: not --strict */
 };
 
 /* The server's fl_http_handler; context is the struct fl_api. */
