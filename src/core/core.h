@@ -56,6 +56,8 @@ struct fl_core_event {
     /* FL_CORE_EVENT_EXPLAIN: besides request_id and cluster one of these, names or ARNs */
     struct fl_str task;
     struct fl_str definition;
+    const void
+        *call; /* or the decoded input of a RunTask, whose cluster counts when there is none */
     /* FL_CORE_EVENT_AGENT_… */
     struct fl_str cluster;  /* name */
     struct fl_str instance; /* id */
@@ -94,10 +96,13 @@ struct fl_turn {
     size_t record_count, record_cap;
     struct fl_core_effect *effects;
     size_t effect_count, effect_cap;
+    struct fl_buf scratch; /* where texts grow before they move to the arena */
 };
 
 void fl_turn_init(struct fl_turn *turn);
 void fl_turn_free(struct fl_turn *turn);
+/* Empties it for another turn. */
+void fl_turn_clear(struct fl_turn *turn);
 
 /* Decides and applies one event; records and effects are appended to the turn. */
 void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struct fl_turn *turn);

@@ -160,8 +160,7 @@ static const struct {
      "'executionRoleArn'."},
     {ONE(",'environmentFiles':[{'type':'s3','value':'x'}]"), "Invalid arn syntax."},
     {ONE(",'resourceRequirements':[{'type':'GPU','value':'some'}]"),
-     "Invalid setting for container 'app'. 'some' is not a valid value for a resource requirement "
-     "of type GPU."},
+     "Container 'app': the value of a GPU requirement must be a whole number between 1 and 64."},
     {TASK(",'networkMode':'host'", C(",'systemControls':[{'namespace':'net.a','value':'1'}]")),
      "Network-namespaced system controls are not supported when networkMode=host."},
     {TASK(",'ipcMode':'host'", C(",'systemControls':[{'namespace':'kernel.a','value':'1'}]")),

@@ -1,5 +1,6 @@
 /* What RegisterTaskDefinition refuses about one container, in ECS's words where they are known. */
 #include "core/definition_check.h"
+#include "core/gpu.h"
 
 enum {
     MIN_MEMORY_MIB = 4,
@@ -391,25 +392,6 @@ static int check_environment_files(struct fl_decision *d, const struct ecs_Conta
     return 0;
 }
 
-static int check_resources(struct fl_decision *d, const struct ecs_ContainerDefinition *c)
-{
-    for (size_t i = 0; i < c->resourceRequirements.n; i++) {
-        const struct ecs_ResourceRequirement *r = &c->resourceRequirements.items[i];
-        int64_t count;
-        bool is_all = fl_str_is(r->value, "ALL");
-        bool is_count = fl_str_to_i64(r->value, &count) && count > 0;
-        bool is_valid = (r->type == ECS_ResourceType_GPU && (is_all || is_count)) ||
-                        (r->type == ECS_ResourceType_NeuronDevice && is_all);
-        if (!is_valid && !r->sharingStrategy)
-            return fl_refuse(d, "ClientException",
-                             "Invalid setting for container '%.*s'. '%.*s' is not a valid value "
-                             "for a resource requirement of type %s.",
-                             FL_STR_ARG(c->name), (int)FL_MIN(r->value.n, (size_t)100), r->value.p,
-                             fl_enum_text(&ecs_enum_ResourceType, (int)r->type));
-    }
-    return 0;
-}
-
 /* A kernel parameter must belong to a namespace that the containers have for themselves. */
 static int check_sysctls(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in,
                          const struct ecs_ContainerDefinition *c)
@@ -478,8 +460,8 @@ int fl_check_container(struct fl_decision *d, const struct ecs_RegisterTaskDefin
     if (check_linux(d, c) < 0 || check_awsvpc(d, in, c) < 0 || check_links(d, in, c) < 0 ||
         check_secrets(d, in, c) < 0 || check_environment_files(d, c) < 0)
         return -1;
-    if (check_resources(d, c) < 0 || check_sysctls(d, in, c) < 0 ||
-        check_dependencies(d, in, index) < 0)
+    if (fl_gpu_check(d, "ClientException", c->name, &c->resourceRequirements) < 0 ||
+        check_sysctls(d, in, c) < 0 || check_dependencies(d, in, index) < 0)
         return -1;
     return check_mounts(d, in, c);
 }

@@ -1,6 +1,7 @@
 /* Container instances: registration, description, listing, and their agents' sessions. */
 #include "core/decide.h"
 #include "core/filter.h"
+#include "core/gpu.h"
 #include "core/page.h"
 #include "wire/arn.h"
 
@@ -115,7 +116,7 @@ static struct ecs_Resource_list resources(struct fl_decision *d, const struct fl
                                           bool remaining)
 {
     const struct rec_Instance *rec = instance->rec;
-    struct ecs_Resource_list list = {.items = fl_arena_new_array(d->arena, struct ecs_Resource, 4)};
+    struct ecs_Resource_list list = {.items = fl_arena_new_array(d->arena, struct ecs_Resource, 5)};
     int64_t cpu = rec->cpu - (remaining ? instance->cpu_used : 0);
     int64_t memory = rec->memory - (remaining ? instance->memory_used : 0);
     add_resource(&list, "CPU", "INTEGER")->integerValue = (int32_t)cpu;
@@ -124,6 +125,10 @@ static struct ecs_Resource_list resources(struct fl_decision *d, const struct fl
     struct ecs_Resource *udp = add_resource(&list, "PORTS_UDP", "STRINGSET");
     FL_SET(tcp, ecs_Resource, stringSetValue, port_set(d, instance, 0, remaining));
     FL_SET(udp, ecs_Resource, stringSetValue, port_set(d, instance, 1, remaining));
+    if (rec->gpus.n) {
+        struct ecs_Resource *gpus = add_resource(&list, "GPU", "STRINGSET");
+        FL_SET(gpus, ecs_Resource, stringSetValue, fl_gpu_ids(d, instance, remaining));
+    }
     return list;
 }
 
@@ -274,6 +279,8 @@ int fl_register_instance(struct fl_decision *d, const void *input, void *output)
                            fl_cut(in->versionInfo->agentHash, MAX_TEXT),
                            fl_cut(in->versionInfo->dockerVersion, MAX_TEXT));
     fill_ports(d, in, &rec);
+    if (fl_gpu_register(d, in, &rec) < 0)
+        return -1;
     fl_put(d, FL_RECORD_INSTANCE, &rec);
     instance = fl_state_instance(cluster, rec.id);
     FL_SET(out, ecs_RegisterContainerInstanceResponse, containerInstance,

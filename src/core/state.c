@@ -1,5 +1,6 @@
 /* Applying records, and finding things. */
 #include "core/state.h"
+#include "core/gpu.h"
 
 #include "base/bug.h"
 #include "core/index.h"
@@ -128,7 +129,11 @@ struct fl_str fl_record_key(struct fl_arena *arena, enum fl_record_kind kind, co
                              fl_enum_text(&ecs_enum_SettingName, (int)setting->name),
                              FL_STR_ARG(setting->principalArn));
     case FL_RECORD_TASK:
-        return fl_str_printf(arena, "t/%.*s/%.*s", FL_STR_ARG(task->cluster), FL_STR_ARG(task->id));
+        if (task->v < FL_RECORD_TASK_VERSION)
+            return fl_str_printf(arena, "t/%.*s/%.*s", FL_STR_ARG(task->cluster),
+                                 FL_STR_ARG(task->id));
+        return fl_str_printf(arena, "t/%015lld/%.*s/%.*s", (long long)task->createdAt,
+                             FL_STR_ARG(task->cluster), FL_STR_ARG(task->id));
     case FL_RECORD_KINDS:
         break;
     }
@@ -270,10 +275,11 @@ static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)
         fl_instance_record_drop(cluster, FL_TAKE_PTR(instance->rec), instance->attributes);
         instance->rec = clone;
     } else {
-        instance = fl_calloc(1, sizeof(*instance));
+        instance = fl_alloc_lines(sizeof(*instance));
         instance->rec = clone;
         instance->id = keep(clone->id);
         instance->cluster = cluster;
+        fl_load_init(instance);
         RB_INIT(&instance->tasks);
         (void)RB_INSERT(fl_instance_tree, &cluster->instances, instance);
         core->counts.instances++;
@@ -282,6 +288,7 @@ static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)
     instance->cpu = clone->cpu;
     instance->memory = clone->memory;
     fl_load_add_ports(instance, &clone->ports);
+    fl_gpu_settle(instance);
     open_or_close(instance);
     if (is_new)
         fl_index_add(cluster->index, instance);
@@ -386,6 +393,7 @@ static void count_task(struct fl_task *task, int sign)
         .is_counted = task->rec->desired != REC_TaskStatus_STOPPED,
     };
     fl_load_change(instance, &share, sign);
+    fl_gpu_change(instance, task->rec, sign);
     if (!FL_BUG(32, true, false))
         fl_index_touch(task->cluster->index, instance);
 }

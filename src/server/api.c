@@ -23,7 +23,7 @@ static void reply(struct fl_http_exchange *exchange, unsigned status, struct fl_
     char id[37];
     struct fl_header headers[] = {
         {FL_STR("Content-Type"), FL_STR("application/x-amz-json-1.1")},
-        {FL_STR("x-amzn-RequestId"), fl_request_id(id)},
+        {FL_STR("x-amzn-RequestId"), fl_request_id(exchange, id)},
     };
     fl_http_reply(exchange, status, headers, FL_ARRAY_SIZE(headers), body);
 }
@@ -130,8 +130,8 @@ static void *decode_input(struct call *call, const struct fl_operation *operatio
     struct fl_http_exchange *exchange = call->exchange;
     struct fl_err err;
     struct fl_shape_error fault;
-    FL_CLEANUP_JSON json_t *json =
-        fl_json_parse(exchange->body.n ? exchange->body : FL_STR("{}"), &err);
+    const struct fl_json *json =
+        fl_json_read(exchange->body.n ? exchange->body : FL_STR("{}"), exchange->arena, &err);
     if (!json) {
         refuse(exchange, 400, FL_STR("SerializationException"), fl_str_of(err.text));
         return NULL;
@@ -174,7 +174,23 @@ static void call_ecs(struct call *call, int operation)
     fl_engine_step(call->api->engine, &event);
 }
 
-/* {"cluster"?, "task" | "taskDefinition"}: why there is no place for it. */
+/* The input of a RunTask inside another request; NULL after refusing. */
+static const void *decode_run_task(struct call *call, const struct fl_json *json)
+{
+    struct fl_http_exchange *exchange = call->exchange;
+    struct fl_shape_error fault;
+    struct ecs_RunTaskRequest *input =
+        fl_arena_new_object(exchange->arena, struct ecs_RunTaskRequest);
+    if (fl_shape_decode(&ecs_shape_RunTaskRequest, json, exchange->arena, input, &fault) == 0)
+        return input;
+    refuse(exchange, 400,
+           fault.fault == FL_SHAPE_TYPE ? FL_STR("SerializationException")
+                                        : FL_STR("InvalidParameterException"),
+           fl_str_of(fault.text));
+    return NULL;
+}
+
+/* {"cluster"?, "task" | "taskDefinition" | "runTask"}: why there is no place for it. */
 static void call_explain(struct call *call)
 {
     struct fl_http_exchange *exchange = call->exchange;
@@ -183,9 +199,9 @@ static void call_explain(struct call *call)
         deny(call, "ecs", FL_STR("Explain"));
         return;
     }
-    FL_CLEANUP_JSON json_t *json =
-        fl_json_parse(exchange->body.n ? exchange->body : FL_STR("{}"), &err);
-    if (!json_is_object(json)) {
+    const struct fl_json *json =
+        fl_json_read(exchange->body.n ? exchange->body : FL_STR("{}"), exchange->arena, &err);
+    if (!fl_json_is(json, FL_JSON_OBJECT)) {
         refuse(exchange, 400, FL_STR("SerializationException"),
                json ? FL_STR("The request must be an object.") : fl_str_of(err.text));
         return;
@@ -193,10 +209,13 @@ static void call_explain(struct call *call)
     struct fl_core_event event = {
         .kind = FL_CORE_EVENT_EXPLAIN,
         .request_id = (uint64_t)(uintptr_t)exchange,
-        .cluster = fl_json_str(json_object_get(json, "cluster")),
-        .task = fl_json_str(json_object_get(json, "task")),
-        .definition = fl_json_str(json_object_get(json, "taskDefinition")),
+        .cluster = fl_json_text(fl_json_get(json, "cluster")),
+        .task = fl_json_text(fl_json_get(json, "task")),
+        .definition = fl_json_text(fl_json_get(json, "taskDefinition")),
     };
+    const struct fl_json *run_task = fl_json_get(json, "runTask");
+    if (run_task && !(event.call = decode_run_task(call, run_task)))
+        return;
     fl_engine_step(call->api->engine, &event);
 }
 

@@ -15,12 +15,10 @@ static const struct {
                    struct fl_arena *arena, void *ret_output);
 } services[] = {{&sts_service, fl_sts_handle}};
 
-struct fl_str fl_request_id(char text[37])
+struct fl_str fl_request_id(const struct fl_http_exchange *exchange, char text[37])
 {
-    uint8_t bytes[16];
     char hex[33];
-    fl_random_bytes(bytes, sizeof(bytes));
-    fl_hex(bytes, sizeof(bytes), hex);
+    fl_hex(exchange->id, sizeof(exchange->id), hex);
     size_t n = 0;
     for (size_t i = 0; i < 32; i++) {
         if (i == 8 || i == 12 || i == 16 || i == 20)
@@ -64,7 +62,7 @@ static void refuse(struct fl_http_exchange *exchange, const struct fl_service *s
 {
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(64 * 1024);
     char id[37];
-    struct fl_str request = fl_request_id(id);
+    struct fl_str request = fl_request_id(exchange, id);
     open_envelope(&buf, "ErrorResponse", service);
     fl_buf_printf(&buf, "<Error><Type>Sender</Type><Code>%s</Code><Message>", code);
     fl_xml_text(&buf, text);
@@ -103,7 +101,7 @@ static void answer(struct fl_http_exchange *exchange, const struct fl_service *s
 {
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(MAX_ANSWER);
     char id[37];
-    struct fl_str request = fl_request_id(id);
+    struct fl_str request = fl_request_id(exchange, id);
     const char *name = fl_str_printf(exchange->arena, "%sResponse", op->name).p;
     open_envelope(&buf, name, service);
     fl_buf_printf(&buf, "<%sResult>", op->name);
@@ -122,7 +120,8 @@ static void *read_input(struct fl_http_exchange *exchange, const struct fl_servi
     struct fl_shape_error fault;
     struct fl_err err;
     fl_query_to_json(op->input, form, &text);
-    FL_CLEANUP_JSON json_t *json = text.overflow ? NULL : fl_json_parse(fl_buf_str(&text), &err);
+    const struct fl_json *json =
+        text.overflow ? NULL : fl_json_read(fl_buf_str(&text), exchange->arena, &err);
     void *input = fl_arena_alloc(exchange->arena, fl_shape_size(op->input));
     if (json && fl_shape_decode(op->input, json, exchange->arena, input, &fault) == 0)
         return input;

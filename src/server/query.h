@@ -19,5 +19,5 @@ void fl_query_refuse_auth(struct fl_http_exchange *exchange, const struct fl_sig
 /* Answers the request. */
 void fl_query_handle(struct fl_http_exchange *exchange, const struct fl_query_caller *caller);
 
-/* 32 random hex digits in a UUID's form: what users quote in questions. */
-struct fl_str fl_request_id(char text[37]);
+/* The exchange's id in a UUID's form: what users quote in questions. */
+struct fl_str fl_request_id(const struct fl_http_exchange *exchange, char text[37]);

@@ -19,7 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     if (fl_form_parse(arena, (struct fl_str){(const char *)bytes + 1, n - 1}, &form, &err) < 0)
         return 0;
     fl_query_to_json(shape, &form, &text);
-    FL_CLEANUP_JSON json_t *json = text.overflow ? NULL : fl_json_parse(fl_buf_str(&text), &err);
+    const struct fl_json *json =
+        text.overflow ? NULL : fl_json_read(fl_buf_str(&text), arena, &err);
     void *object = fl_arena_alloc(arena, fl_shape_size(shape));
     if (!json || fl_shape_decode(shape, json, arena, object, &fault) < 0)
         return 0;

@@ -113,10 +113,10 @@ void sim_session_start(struct sim *sim, struct sim_host *host)
 
 /* ---- registration ---- */
 
-static struct fl_str registered_arn(const json_t *json)
+static struct fl_str registered_arn(const struct fl_json *json)
 {
-    return fl_json_str(
-        json_object_get(json_object_get(json, "containerInstance"), "containerInstanceArn"));
+    return fl_json_text(
+        fl_json_get(fl_json_get(json, "containerInstance"), "containerInstanceArn"));
 }
 
 static void make_cluster(struct sim *sim, struct sim_host *host)
@@ -139,7 +139,7 @@ void sim_session_answer(struct sim *sim, struct sim_host *host, const struct sim
     const struct sim_message *message = event->message;
     if (!host->up || host->call != event->number)
         return;
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(message->text, NULL);
+    const struct fl_json *json = fl_json_read(message->text, message->arena, NULL);
     host->call = 0;
     if (host->making_cluster) {
         host->making_cluster = false;
@@ -259,12 +259,12 @@ const struct sim_action sim_host_heartbeat = {"a heartbeat arrives", fire_heartb
 static void read_order(struct fl_str text, struct fl_arena *arena, struct fl_brain_order *ret_order)
 {
     struct fl_err err = {0};
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(text, &err);
+    const struct fl_json *json = fl_json_read(text, arena, &err);
     struct fl_task_spec *spec = fl_arena_new_object(arena, struct fl_task_spec);
     int r = fl_task_spec_decode(json, arena, spec, &err);
     *ret_order = (struct fl_brain_order){
-        .arn = fl_str_dup(arena, fl_json_str(json_object_get(json, "arn"))),
-        .cluster_arn = fl_str_dup(arena, fl_json_str(json_object_get(json, "taskClusterArn"))),
+        .arn = fl_str_dup(arena, fl_json_text(fl_json_get(json, "arn"))),
+        .cluster_arn = fl_str_dup(arena, fl_json_text(fl_json_get(json, "taskClusterArn"))),
         .spec = r == 0 ? spec : NULL,
         .error = r == 0 ? (struct fl_str){0} : fl_str_printf(arena, "%s", err.text),
     };

@@ -165,7 +165,7 @@ static void fire_call(struct sim *sim, struct sim_event *event)
         return;
     }
     const struct fl_shape *shape = ecs_service.operations[message->operation].input;
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(message->text, NULL);
+    const struct fl_json *json = fl_json_read(message->text, message->arena, NULL);
     void *input = fl_arena_alloc(message->arena, fl_shape_size(shape));
     if (!json || fl_shape_decode(shape, json, message->arena, input, &error) < 0) {
         sim_violation(sim, "A1", "a body of ours is refused: %.*s", FL_STR_ARG(message->text));

@@ -48,7 +48,8 @@ static int copy_spec(struct fl_task *task, const struct fl_task_spec *spec, stru
     fl_task_spec_encode(spec, &buf);
     if (buf.overflow)
         return fl_err_set(err, -1, "it is larger than %d bytes", FL_BRAIN_MAX_SPEC);
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(fl_buf_str(&buf), err);
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    const struct fl_json *json = fl_json_read(fl_buf_str(&buf), arena, err);
     return json ? fl_task_set_spec(task, json, err) : -1;
 }
 

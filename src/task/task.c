@@ -93,7 +93,7 @@ struct fl_task *fl_task_new(struct fl_str arn, struct fl_str cluster_arn)
     return task;
 }
 
-int fl_task_set_spec(struct fl_task *task, const json_t *json, struct fl_err *err)
+int fl_task_set_spec(struct fl_task *task, const struct fl_json *json, struct fl_err *err)
 {
     struct fl_task_spec *spec = fl_arena_new_object(task->arena, struct fl_task_spec);
     int r = fl_task_spec_decode(json, task->arena, spec, err);

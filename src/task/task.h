@@ -98,7 +98,7 @@ void fl_task_move(struct fl_task *task, enum fl_task_status to);
 struct fl_task *fl_task_new(struct fl_str arn, struct fl_str cluster_arn);
 /* Gives it its specification, a protocol Task object: copied, decoded, one container (NONE, no id)
  * made for each in it. */
-int fl_task_set_spec(struct fl_task *task, const json_t *json, struct fl_err *err);
+int fl_task_set_spec(struct fl_task *task, const struct fl_json *json, struct fl_err *err);
 void fl_task_free(struct fl_task *task);
 struct fl_task_container *fl_task_container_named(struct fl_task *task, struct fl_str name);
 /* True when every container is STOPPED (also without any). */

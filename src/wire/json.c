@@ -1,8 +1,8 @@
-/* JSON: jansson reads, within bounds that are checked before; writing goes straight into a buffer.
+/* The JSON writer, straight into a buffer.
  *
  * The writer keeps no stack: a comma is due exactly when a value has been written in the container
  * that is open. Buffers overflow silently and say so at the end, as base/str.h describes. */
-#include "wire/json.h"
+#include "wire/json_plain.h"
 
 #include <errno.h>
 #include <math.h>
@@ -104,31 +104,6 @@ void fl_jw_array_end(struct fl_json_writer *jw)
     end(jw, ']');
 }
 
-static bool is_continuation(unsigned char c)
-{
-    return (c & 0xc0) == 0x80;
-}
-
-/* Bytes of the character that s begins with, or 0 when it is not UTF-8: overlong forms, surrogates
- * and what lies beyond U+10FFFF are none. */
-static size_t utf8_length(struct fl_str s)
-{
-    const unsigned char *p = (const unsigned char *)s.p;
-    if (p[0] < 0x80)
-        return 1;
-    size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    if (p[0] < 0xc2 || p[0] > 0xf4 || s.n < n)
-        return 0;
-    for (size_t i = 1; i < n; i++) {
-        if (!is_continuation(p[i]))
-            return 0;
-    }
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-        return 0;
-    return n;
-}
-
 /* The character after the backslash in JSON's short escapes, or 0. */
 static char short_escape(unsigned char c)
 {
@@ -154,8 +129,9 @@ static char short_escape(unsigned char c)
 static size_t plain_length(struct fl_str s)
 {
     size_t n = 0;
-    while (n < s.n && (unsigned char)s.p[n] >= 0x20 && (unsigned char)s.p[n] < 0x80 &&
-           s.p[n] != '"' && s.p[n] != '\\')
+    while (s.n - n >= 8 && fl_json_8_plain(s.p + n))
+        n += 8;
+    while (n < s.n && fl_json_is_plain(s.p[n]))
         n++;
     return n;
 }
@@ -165,7 +141,7 @@ static size_t add_special(struct fl_buf *buf, struct fl_str s)
 {
     unsigned char c = (unsigned char)s.p[0];
     if (c >= 0x80) {
-        size_t n = utf8_length(s);
+        size_t n = fl_json_char_length(s);
         fl_buf_add(buf, n ? s.p : "\xef\xbf\xbd", n ? n : 3);
         return n ? n : 1;
     }
@@ -178,21 +154,28 @@ static size_t add_special(struct fl_buf *buf, struct fl_str s)
     return 1;
 }
 
-/* Most strings are plain and are written in one go. */
-static void add_quoted(struct fl_buf *buf, struct fl_str s)
+/* A string that stands for itself, with what comes before and behind it, in one go. */
+static void add_plain(struct fl_json_writer *jw, struct fl_str s, bool is_key)
 {
-    if (plain_length(s) == s.n) {
-        char *to = fl_buf_reserve(buf, s.n + 2);
-        if (!to)
-            return;
-        to[0] = '"';
-        if (s.n)
-            memcpy(to + 1, s.p, s.n);
-        to[s.n + 1] = '"';
-        to[s.n + 2] = '\0';
-        buf->n += s.n + 2;
+    size_t n = s.n + 2 + jw->need_comma + is_key;
+    char *to = fl_buf_reserve(jw->buf, n);
+    if (!to)
         return;
-    }
+    if (jw->need_comma)
+        *to++ = ',';
+    *to++ = '"';
+    if (s.n)
+        memcpy(to, s.p, s.n);
+    to += s.n;
+    *to++ = '"';
+    if (is_key)
+        *to++ = ':';
+    *to = '\0';
+    jw->buf->n += n;
+}
+
+static void add_escaped(struct fl_buf *buf, struct fl_str s)
+{
     fl_buf_add_char(buf, '"');
     while (s.n > 0) {
         size_t n = plain_length(s);
@@ -206,21 +189,31 @@ static void add_quoted(struct fl_buf *buf, struct fl_str s)
 
 void fl_jw_key_str(struct fl_json_writer *jw, struct fl_str key)
 {
-    before_value(jw);
-    add_quoted(jw->buf, key);
-    fl_buf_add_char(jw->buf, ':');
+    if (plain_length(key) == key.n) {
+        add_plain(jw, key, true);
+    } else {
+        before_value(jw);
+        add_escaped(jw->buf, key);
+        fl_buf_add_char(jw->buf, ':');
+    }
     jw->need_comma = false;
 }
 
 void fl_jw_key(struct fl_json_writer *jw, const char *key)
 {
-    fl_jw_key_str(jw, fl_str_of(key));
+    add_plain(jw, fl_str_of(key), true);
+    jw->need_comma = false;
 }
 
 void fl_jw_str(struct fl_json_writer *jw, struct fl_str value)
 {
-    before_value(jw);
-    add_quoted(jw->buf, value);
+    if (plain_length(value) == value.n) {
+        add_plain(jw, value, false);
+    } else {
+        before_value(jw);
+        add_escaped(jw->buf, value);
+    }
+    jw->need_comma = true;
 }
 
 static void add_u64(struct fl_buf *buf, uint64_t value)
@@ -287,6 +280,52 @@ void fl_jw_raw(struct fl_json_writer *jw, struct fl_str json)
 {
     before_value(jw);
     fl_buf_add_str(jw->buf, json.n ? json : FL_STR("null"));
+}
+
+static void write_object(struct fl_json_writer *jw, const struct fl_json *json)
+{
+    fl_jw_object_begin(jw);
+    for (size_t i = 0; i < fl_json_members(json); i++) {
+        fl_jw_key_str(jw, fl_json_text(fl_json_member_name(json, i)));
+        fl_jw_json(jw, fl_json_member(json, i));
+    }
+    fl_jw_object_end(jw);
+}
+
+static void write_array(struct fl_json_writer *jw, const struct fl_json *json)
+{
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < fl_json_items(json); i++)
+        fl_jw_json(jw, fl_json_item(json, i));
+    fl_jw_array_end(jw);
+}
+
+void fl_jw_json(struct fl_json_writer *jw, const struct fl_json *json)
+{
+    switch (json->kind) {
+    case FL_JSON_NULL:
+        fl_jw_raw(jw, FL_STR("null"));
+        break;
+    case FL_JSON_FALSE:
+    case FL_JSON_TRUE:
+        fl_jw_bool(jw, json->kind == FL_JSON_TRUE);
+        break;
+    case FL_JSON_INTEGER:
+        fl_jw_int(jw, json->integer);
+        break;
+    case FL_JSON_REAL:
+        fl_jw_double(jw, json->real);
+        break;
+    case FL_JSON_STRING:
+        fl_jw_str(jw, fl_json_text(json));
+        break;
+    case FL_JSON_ARRAY:
+        write_array(jw, json);
+        break;
+    case FL_JSON_OBJECT:
+        write_object(jw, json);
+        break;
+    }
 }
 
 void fl_jw_member_str(struct fl_json_writer *jw, const char *key, struct fl_str value)

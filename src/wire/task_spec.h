@@ -6,12 +6,12 @@
  * further than this module. */
 #pragma once
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
 #include "base/str.h"
+#include "wire/json.h"
 
 enum fl_network_mode { FL_NET_BRIDGE, FL_NET_HOST, FL_NET_NONE, FL_NET_AWSVPC };
 
@@ -66,6 +66,8 @@ struct fl_container_spec {
     size_t ulimit_count;
     struct fl_mount_point *mounts;
     size_t mount_count;
+    struct fl_str *gpus; /* ids of the host's GPUs that are this container's */
+    size_t gpu_count;
     struct fl_str log_driver; /* empty: json-file */
     struct fl_key_value *log_options;
     size_t log_option_count;
@@ -93,7 +95,11 @@ struct fl_task_spec {
     size_t volume_count;
 };
 
-enum { FL_TASK_SPEC_MAX_CONTAINERS = 20, FL_TASK_SPEC_MAX_ITEMS = 1000 };
+enum {
+    FL_TASK_SPEC_MAX_CONTAINERS = 20,
+    FL_TASK_SPEC_MAX_ITEMS = 1000,
+    FL_TASK_SPEC_MAX_ASSOCIATIONS = 100
+};
 
 /* Appends the protocol's Task object (a JSON object) to buf. */
 void fl_task_spec_encode(const struct fl_task_spec *spec, struct fl_buf *buf);
@@ -101,5 +107,5 @@ void fl_task_spec_encode(const struct fl_task_spec *spec, struct fl_buf *buf);
 /* Reads a protocol Task object, ours or AWS's, into the arena (nothing refers to json afterwards).
  * Unknown members are ignored; a wrong type, too many of anything, or a missing arn, name or image
  * is -EINVAL with err naming the member. */
-int fl_task_spec_decode(const json_t *json, struct fl_arena *arena, struct fl_task_spec *ret_spec,
-                        struct fl_err *err);
+int fl_task_spec_decode(const struct fl_json *json, struct fl_arena *arena,
+                        struct fl_task_spec *ret_spec, struct fl_err *err);
