@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "agent/agent.h"
+#include "agent/exec.h"
 #include "agent/images.h"
 #include "agent/log_shipper.h"
 #include "agent/network.h"
@@ -20,6 +21,7 @@
 #include "task/brain.h"
 
 struct turn;
+struct fl_check;
 
 /* What the glue holds of a container from its image's readiness to its release. */
 struct fl_live {
@@ -60,6 +62,8 @@ struct fl_agent {
     struct fl_brain *brain;
     struct fl_store *store;
     struct fl_runtime *runtime;
+    struct fl_execer *execer;
+    struct fl_check *checks; /* health checks under way */
     struct fl_images *images;
     struct fl_network *network;
     struct fl_http_client *http;
@@ -115,6 +119,9 @@ struct fl_log_target fl_agent_log_target(struct fl_agent *agent,
                                          struct fl_arena *arena);
 /* The shipper knows the container (ensured, or started after our own restart). */
 void fl_agent_log_begin(struct fl_agent *agent, struct fl_str container_id);
+/* The spool of a container that is started again, or was while its last lines were shipped, is
+ * followed again. */
+void fl_agent_log_resume(struct fl_agent *agent, const struct fl_task_container *container);
 /* The container has ended, or will never run: the rest is shipped. True while it is under way. */
 bool fl_agent_log_finish(struct fl_agent *agent, struct fl_str container_id);
 /* True while lines are left; then the removal of the container's task is tried again at their
@@ -137,6 +144,10 @@ struct fl_str fl_agent_etc_resolv_conf(enum fl_network_mode mode, struct fl_aren
 void fl_agent_adopt(struct fl_agent *agent, struct fl_str container_id);
 /* After a restart: network endpoints and log shipping of what lives or still has lines. */
 void fl_agent_restore(struct fl_agent *agent);
+
+/* agent_health.c: runs the container's health check, unless it is being run. */
+void fl_agent_check_health(struct fl_agent *agent, struct fl_str container_id);
+void fl_agent_health_free_all(struct fl_agent *agent);
 
 /* agent_remove.c */
 void fl_agent_remove(struct fl_agent *agent, struct fl_str task_arn);

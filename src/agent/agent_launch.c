@@ -207,13 +207,16 @@ void fl_agent_prepare(struct fl_agent *agent, struct fl_str container_id)
 {
     const struct fl_task_container *container = fl_brain_container(agent->brain, container_id);
     struct fl_live *live = fl_agent_live(agent, container_id);
+    bool is_restart = container && container->restarts > 0;
+    if (!live && is_restart && container->state == FL_CONTAINER_PULLED)
+        live = fl_agent_live_new(agent, container_id);
     if (!live || live->busy || live->attached)
         return;
     if (!container || container->state != FL_CONTAINER_PULLED) {
         live_free(live);
         return;
     }
-    if (!fl_agent_is_shipped(container->spec)) {
+    if (is_restart || !fl_agent_is_shipped(container->spec)) {
         attach(live, container);
         return;
     }
@@ -253,13 +256,36 @@ static void fill_launch(struct fl_live *live, const struct fl_task_container *co
     };
 }
 
+/* What the image and the definition say lies in the container's directory already. */
+static int relaunch(struct fl_live *live, const struct fl_task_container *container,
+                    struct fl_err *err)
+{
+    struct fl_agent *agent = live->agent;
+    struct fl_str hostname = fl_agent_hostname_of(agent, container, live->arena);
+    const struct fl_relaunch order = {
+        .container_id = fl_str_of(live->id),
+        .run = container->restarts,
+        .etc_hosts = fl_agent_etc_hosts(container->task->spec->network_mode, live->endpoint.address,
+                                        hostname, live->arena),
+        .netns_fd = live->endpoint.netns_fd,
+    };
+    return fl_runtime_relaunch(agent->runtime, &order, err);
+}
+
+static int launch_first(struct fl_live *live, const struct fl_task_container *container,
+                        struct fl_err *err)
+{
+    struct fl_launch order;
+    fill_launch(live, container, &order);
+    return fl_runtime_launch(live->agent->runtime, &order, err);
+}
+
 static void launch(struct fl_live *live, const struct fl_task_container *container)
 {
     struct fl_err err = {0};
-    struct fl_launch order;
     struct fl_agent *agent = live->agent;
-    fill_launch(live, container, &order);
-    int r = fl_runtime_launch(agent->runtime, &order, &err);
+    int r = container->restarts > 0 ? relaunch(live, container, &err)
+                                    : launch_first(live, container, &err);
     if (live->endpoint.netns_fd >= 0)
         (void)close(FL_TAKE_FD(live->endpoint.netns_fd));
     if (r < 0) {
@@ -269,7 +295,9 @@ static void launch(struct fl_live *live, const struct fl_task_container *contain
     }
     live->launching = true;
     agent->launching++;
-    if (!order.spool_is_shipped)
+    if (container->restarts > 0)
+        fl_agent_log_resume(agent, container);
+    if (container->restarts > 0 || !fl_agent_is_shipped(container->spec))
         return;
     struct fl_log_target target = fl_agent_log_target(agent, container, live->arena);
     fl_log_shipper_start(agent->shipper, &target);

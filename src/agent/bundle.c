@@ -15,7 +15,7 @@
 #include "base/fs.h"
 #include "wire/json.h"
 
-enum { CAP_COUNT = 41, CAP_SYS_RESOURCE_NUMBER = 24, PIDS_MAX = 16384, MIB = 1024 * 1024 };
+enum { CAP_SYS_RESOURCE_NUMBER = 24, PIDS_MAX = 16384, MIB = 1024 * 1024 };
 
 const char *const fl_bundle_default_caps[FL_BUNDLE_DEFAULT_CAPS] = {
     "CAP_AUDIT_WRITE", "CAP_CHOWN",   "CAP_DAC_OVERRIDE",     "CAP_FOWNER",    "CAP_FSETID",
@@ -23,47 +23,47 @@ const char *const fl_bundle_default_caps[FL_BUNDLE_DEFAULT_CAPS] = {
     "CAP_SETGID",      "CAP_SETPCAP", "CAP_SETUID",           "CAP_SYS_CHROOT"};
 
 /* By number, as in linux/capability.h. */
-static const char *const all_caps[CAP_COUNT] = {"CAP_CHOWN",
-                                                "CAP_DAC_OVERRIDE",
-                                                "CAP_DAC_READ_SEARCH",
-                                                "CAP_FOWNER",
-                                                "CAP_FSETID",
-                                                "CAP_KILL",
-                                                "CAP_SETGID",
-                                                "CAP_SETUID",
-                                                "CAP_SETPCAP",
-                                                "CAP_LINUX_IMMUTABLE",
-                                                "CAP_NET_BIND_SERVICE",
-                                                "CAP_NET_BROADCAST",
-                                                "CAP_NET_ADMIN",
-                                                "CAP_NET_RAW",
-                                                "CAP_IPC_LOCK",
-                                                "CAP_IPC_OWNER",
-                                                "CAP_SYS_MODULE",
-                                                "CAP_SYS_RAWIO",
-                                                "CAP_SYS_CHROOT",
-                                                "CAP_SYS_PTRACE",
-                                                "CAP_SYS_PACCT",
-                                                "CAP_SYS_ADMIN",
-                                                "CAP_SYS_BOOT",
-                                                "CAP_SYS_NICE",
-                                                "CAP_SYS_RESOURCE",
-                                                "CAP_SYS_TIME",
-                                                "CAP_SYS_TTY_CONFIG",
-                                                "CAP_MKNOD",
-                                                "CAP_LEASE",
-                                                "CAP_AUDIT_WRITE",
-                                                "CAP_AUDIT_CONTROL",
-                                                "CAP_SETFCAP",
-                                                "CAP_MAC_OVERRIDE",
-                                                "CAP_MAC_ADMIN",
-                                                "CAP_SYSLOG",
-                                                "CAP_WAKE_ALARM",
-                                                "CAP_BLOCK_SUSPEND",
-                                                "CAP_AUDIT_READ",
-                                                "CAP_PERFMON",
-                                                "CAP_BPF",
-                                                "CAP_CHECKPOINT_RESTORE"};
+const char *const fl_bundle_all_caps[FL_BUNDLE_CAP_COUNT] = {"CAP_CHOWN",
+                                                             "CAP_DAC_OVERRIDE",
+                                                             "CAP_DAC_READ_SEARCH",
+                                                             "CAP_FOWNER",
+                                                             "CAP_FSETID",
+                                                             "CAP_KILL",
+                                                             "CAP_SETGID",
+                                                             "CAP_SETUID",
+                                                             "CAP_SETPCAP",
+                                                             "CAP_LINUX_IMMUTABLE",
+                                                             "CAP_NET_BIND_SERVICE",
+                                                             "CAP_NET_BROADCAST",
+                                                             "CAP_NET_ADMIN",
+                                                             "CAP_NET_RAW",
+                                                             "CAP_IPC_LOCK",
+                                                             "CAP_IPC_OWNER",
+                                                             "CAP_SYS_MODULE",
+                                                             "CAP_SYS_RAWIO",
+                                                             "CAP_SYS_CHROOT",
+                                                             "CAP_SYS_PTRACE",
+                                                             "CAP_SYS_PACCT",
+                                                             "CAP_SYS_ADMIN",
+                                                             "CAP_SYS_BOOT",
+                                                             "CAP_SYS_NICE",
+                                                             "CAP_SYS_RESOURCE",
+                                                             "CAP_SYS_TIME",
+                                                             "CAP_SYS_TTY_CONFIG",
+                                                             "CAP_MKNOD",
+                                                             "CAP_LEASE",
+                                                             "CAP_AUDIT_WRITE",
+                                                             "CAP_AUDIT_CONTROL",
+                                                             "CAP_SETFCAP",
+                                                             "CAP_MAC_OVERRIDE",
+                                                             "CAP_MAC_ADMIN",
+                                                             "CAP_SYSLOG",
+                                                             "CAP_WAKE_ALARM",
+                                                             "CAP_BLOCK_SUSPEND",
+                                                             "CAP_AUDIT_READ",
+                                                             "CAP_PERFMON",
+                                                             "CAP_BPF",
+                                                             "CAP_CHECKPOINT_RESTORE"};
 
 /* The network namespace is missing on purpose: the runtime inherits the shim's. */
 #define NAMESPACES                                                                                 \
@@ -109,7 +109,7 @@ static int read_oom_score_adj(void)
 void fl_bundle_look_at_host(struct fl_bundle_host *ret_host)
 {
     ret_host->bounding_caps = 0;
-    for (int i = 0; i < CAP_COUNT; i++)
+    for (int i = 0; i < FL_BUNDLE_CAP_COUNT; i++)
         if (prctl(PR_CAPBSET_READ, i, 0, 0, 0) == 1)
             ret_host->bounding_caps |= UINT64_C(1) << i;
     ret_host->may_raise_limits =
@@ -144,8 +144,8 @@ static void write_strings(struct fl_json_writer *jw, const char *key, const stru
 
 static bool is_offered(const struct fl_bundle_host *host, const char *cap)
 {
-    for (int i = 0; i < CAP_COUNT; i++)
-        if (strcmp(all_caps[i], cap) == 0)
+    for (int i = 0; i < FL_BUNDLE_CAP_COUNT; i++)
+        if (strcmp(fl_bundle_all_caps[i], cap) == 0)
             return (host->bounding_caps & (UINT64_C(1) << i)) != 0;
     return false;
 }
@@ -153,8 +153,8 @@ static bool is_offered(const struct fl_bundle_host *host, const char *cap)
 static void write_cap_set(struct making *m, const char *key)
 {
     bool all = m->launch->container->privileged;
-    const char *const *caps = all ? all_caps : fl_bundle_default_caps;
-    size_t count = all ? CAP_COUNT : FL_BUNDLE_DEFAULT_CAPS;
+    const char *const *caps = all ? fl_bundle_all_caps : fl_bundle_default_caps;
+    size_t count = all ? FL_BUNDLE_CAP_COUNT : FL_BUNDLE_DEFAULT_CAPS;
     fl_jw_key(&m->jw, key);
     fl_jw_array_begin(&m->jw);
     for (size_t i = 0; i < count; i++)

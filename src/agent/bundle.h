@@ -7,10 +7,16 @@
 #include "agent/runtime.h"
 #include "agent/seccomp.h"
 
-enum { FL_BUNDLE_CONFIG_MAX = 4 * 1024 * 1024, FL_BUNDLE_DEFAULT_CAPS = 14 };
+enum {
+    FL_BUNDLE_CONFIG_MAX = 4 * 1024 * 1024,
+    FL_BUNDLE_DEFAULT_CAPS = 14,
+    FL_BUNDLE_CAP_COUNT = 41
+};
 
 /* Docker's fourteen default capabilities. */
 extern const char *const fl_bundle_default_caps[FL_BUNDLE_DEFAULT_CAPS];
+/* All there are, by number. */
+extern const char *const fl_bundle_all_caps[FL_BUNDLE_CAP_COUNT];
 
 /* What is the same for every container of this host. */
 struct fl_bundle_host {

@@ -93,5 +93,8 @@ int fl_runtime_open_process(pid_t pid, int64_t start_time);
 /* runtime_launch.c */
 /* A sealed copy of a program in memory, its descriptor at least 10; -errno. */
 int fl_runtime_seal_program(const char *path);
+/* Watches the container's directory and starts its shim, as the orders in it say. */
+int fl_runtime_start(struct fl_runtime *runtime, struct fl_str id, struct fl_str dir, int netns_fd,
+                     struct fl_err *err);
 int fl_runtime_spawn_shim(struct fl_runtime *runtime, struct fl_str dir, int netns_fd,
                           pid_t *ret_pid);

@@ -230,15 +230,14 @@ static int prepare(struct fl_runtime *runtime, const struct fl_launch *launch, s
                                 launch->task->memory_mib, err);
 }
 
-static int start(struct fl_runtime *runtime, const struct fl_launch *launch, struct fl_str dir,
-                 struct fl_err *err)
+int fl_runtime_start(struct fl_runtime *runtime, struct fl_str id, struct fl_str dir, int netns_fd,
+                     struct fl_err *err)
 {
     pid_t pid;
-    struct fl_runtime_container *container =
-        fl_runtime_watch_add(runtime, launch->container_id, err);
+    struct fl_runtime_container *container = fl_runtime_watch_add(runtime, id, err);
     if (!container)
         return err ? err->status : -EINVAL;
-    int rc = fl_runtime_spawn_shim(runtime, dir, launch->netns_fd, &pid);
+    int rc = fl_runtime_spawn_shim(runtime, dir, netns_fd, &pid);
     if (rc < 0) {
         fl_runtime_watch_remove(container);
         return fl_err_errno(err, rc, "cannot start %s", runtime->shim_path.p);
@@ -261,7 +260,7 @@ int fl_runtime_launch(struct fl_runtime *runtime, const struct fl_launch *launch
     struct fl_str dir = fl_runtime_dir(runtime, launch->container_id, arena);
     rc = prepare(runtime, launch, dir, arena, err);
     if (rc == 0)
-        rc = start(runtime, launch, dir, err);
+        rc = fl_runtime_start(runtime, launch->container_id, dir, launch->netns_fd, err);
     if (rc < 0 && rc != -EEXIST)
         (void)fl_fs_remove_tree(AT_FDCWD, dir.p);
     return rc;

@@ -317,7 +317,7 @@ static int check_containers(struct fl_decision *d,
     if (!has_essential)
         return fl_refuse(d, "ClientException",
                          "Task definition doesn't have any essential container.");
-    if (fl_check_ports(d, in) < 0 || check_shares(d, in) < 0)
+    if (fl_check_life(d, in) < 0 || fl_check_ports(d, in) < 0 || check_shares(d, in) < 0)
         return -1;
     return check_firelens(d, in);
 }

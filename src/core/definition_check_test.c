@@ -80,25 +80,6 @@ static const struct {
     {ONE(",'firelensConfiguration':{'type':'fluentbit'}"),
      "When a firelensConfiguration object is specified, at least one container has to be "
      "configured with the awsfirelens log driver."},
-    {ONE(",'startTimeout':-1"),
-     "Invalid setting for container 'app'. The 'startTimeout' must be between 0 and 86400."},
-    {ONE(",'restartPolicy':{'enabled':true,'restartAttemptPeriod':59}"),
-     "The 'restartAttemptPeriod' setting for container 'app' must be between 60 and 1800."},
-    {ONE(",'healthCheck':{'command':[]}"),
-     "Invalid setting for container 'app'. The health check's command must begin with CMD or "
-     "CMD-SHELL and go on with what is to be run."},
-    {ONE(",'healthCheck':{'command':['true','x']}"),
-     "Invalid setting for container 'app'. The health check's command must begin with CMD or "
-     "CMD-SHELL and go on with what is to be run."},
-    {ONE(",'healthCheck':{'command':['CMD','x'],'interval':4}"),
-     "Invalid setting for container 'app'. The 'healthCheck.interval' must be between 5 and 300."},
-    {ONE(",'healthCheck':{'command':['CMD','x'],'timeout':61}"),
-     "Invalid setting for container 'app'. The 'healthCheck.timeout' must be between 2 and 60."},
-    {ONE(",'healthCheck':{'command':['CMD','x'],'retries':0}"),
-     "Invalid setting for container 'app'. The 'healthCheck.retries' must be between 1 and 10."},
-    {ONE(",'healthCheck':{'command':['CMD','x'],'startPeriod':301}"),
-     "Invalid setting for container 'app'. The 'healthCheck.startPeriod' must be between 0 and "
-     "300."},
     {ONE(",'logConfiguration':{'logDriver':'awslogs','options':{'awslogs-group':'g',"
          "'awslogs-region':'r','mode':'x'}}"),
      "The log option mode of container 'app' should be one of [blocking,non-blocking]"},
@@ -110,17 +91,6 @@ static const struct {
      "Container 'app' has more than one mount point at '/a'."},
     {ONE(",'volumesFrom':[{'sourceContainer':'x'}]"),
      "Invalid 'volumesFrom' setting. Unknown container: 'x'"},
-    {ONE(",'dependsOn':[{'containerName':'x','condition':'START'}]"),
-     "Cannot depend on container + 'x' because it does not exist"},
-    {TASK("", C(",'dependsOn':[{'containerName':'two','condition':'SUCCESS'}]") "," OTHER("")),
-     "A dependency container with SUCCESS or COMPLETE condition cannot be an essential container"},
-    {TASK("", C(",'dependsOn':[{'containerName':'two','condition':'HEALTHY'}]") "," OTHER("")),
-     "A dependency container with HEALTHY condition must have health check configured"},
-    {ONE(",'dependsOn':[{'containerName':'app','condition':'START'}]"),
-     "Container 'app' depends on itself: the dependencies of containers must not be a cycle."},
-    {TASK("", C(",'dependsOn':[{'containerName':'two','condition':'START'}]") "," OTHER(
-                  ",'dependsOn':[{'containerName':'app','condition':'START'}]")),
-     "Container 'app' depends on itself: the dependencies of containers must not be a cycle."},
     {ONE(",'links':['x:y']"), "Invalid 'links' setting. Unknown container: 'x'"},
     {TASK(",'networkMode':'awsvpc'", C(",'links':['two']") "," OTHER("")),
      "Links are not supported when networkMode=awsvpc."},

@@ -6,7 +6,6 @@ enum {
     MIN_MEMORY_MIB = 4,
     MAX_STOP_TIMEOUT_S = 24 * 60 * 60,
     MAX_ENVIRONMENT_FILES = 10,
-    MAX_IGNORED_CODES = 50,
     MAX_ITEMS = 600, /* what overrides add must still fit what an agent takes */
 };
 
@@ -66,47 +65,6 @@ static int check_number(struct fl_decision *d, const struct ecs_ContainerDefinit
                      FL_STR_ARG(c->name), member, min, max);
 }
 
-static int check_restart(struct fl_decision *d, const struct ecs_ContainerDefinition *c)
-{
-    const struct ecs_ContainerRestartPolicy *policy = c->restartPolicy;
-    if (!policy)
-        return 0;
-    if (FL_HAS(policy, ecs_ContainerRestartPolicy, restartAttemptPeriod) &&
-        (policy->restartAttemptPeriod < 60 || policy->restartAttemptPeriod > 1800))
-        return fl_refuse(d, "ClientException",
-                         "The 'restartAttemptPeriod' setting for container '%.*s' must be between "
-                         "60 and 1800.",
-                         FL_STR_ARG(c->name));
-    if (policy->ignoredExitCodes.n > MAX_IGNORED_CODES)
-        return fl_refuse(d, "ClientException",
-                         "The 'ignoredExitCodes' setting for container '%.*s' can have at most %d "
-                         "items.",
-                         FL_STR_ARG(c->name), MAX_IGNORED_CODES);
-    return 0;
-}
-
-static int check_health(struct fl_decision *d, const struct ecs_ContainerDefinition *c)
-{
-    const struct ecs_HealthCheck *h = c->healthCheck;
-    if (!h)
-        return 0;
-    struct fl_str kind = h->command.n ? h->command.items[0] : FL_STR("");
-    bool is_none = fl_str_is(kind, "NONE") && h->command.n == 1;
-    if (!is_none &&
-        ((!fl_str_is(kind, "CMD") && !fl_str_is(kind, "CMD-SHELL")) || h->command.n < 2))
-        return fl_refuse(d, "ClientException",
-                         "Invalid setting for container '%.*s'. The health check's command must "
-                         "begin with CMD or CMD-SHELL and go on with what is to be run.",
-                         FL_STR_ARG(c->name));
-#define CHECK(member, min, max)                                                                    \
-    check_number(d, c, "healthCheck." #member, FL_HAS(h, ecs_HealthCheck, member), h->member, min, \
-                 max)
-    if (CHECK(interval, 5, 300) < 0 || CHECK(timeout, 2, 60) < 0 || CHECK(retries, 1, 10) < 0)
-        return -1;
-    return CHECK(startPeriod, 0, 300);
-#undef CHECK
-}
-
 /* The options that are missing, in the order in which ECS names them. */
 static int check_log(struct fl_decision *d, const struct ecs_ContainerDefinition *c)
 {
@@ -155,63 +113,6 @@ static int check_mounts(struct fl_decision *d, const struct ecs_RegisterTaskDefi
                              "Invalid 'volumesFrom' setting. Unknown container: '%.*s'",
                              FL_STR_ARG(source));
     }
-    return 0;
-}
-
-/* Does `at` depend on `target`, by way of others that are not `seen` yet? At most ten deep. */
-static bool depends_on(const struct ecs_RegisterTaskDefinitionRequest *in, size_t at, size_t target,
-                       uint32_t *seen)
-{
-    const struct ecs_ContainerDependency_list *list = &in->containerDefinitions.items[at].dependsOn;
-    *seen |= UINT32_C(1) << at;
-    for (size_t i = 0; i < list->n; i++) {
-        ptrdiff_t next = fl_container_index(in, list->items[i].containerName);
-        if (next < 0)
-            continue;
-        if ((size_t)next == target)
-            return true;
-        if (!(*seen >> next & 1) && depends_on(in, (size_t)next, target, seen))
-            return true;
-    }
-    return false;
-}
-
-static int check_dependency(struct fl_decision *d,
-                            const struct ecs_RegisterTaskDefinitionRequest *in,
-                            const struct ecs_ContainerDependency *dependency)
-{
-    ptrdiff_t index = fl_container_index(in, dependency->containerName);
-    if (index < 0)
-        return fl_refuse(d, "ClientException",
-                         "Cannot depend on container + '%.*s' because it does not exist",
-                         FL_STR_ARG(dependency->containerName));
-    const struct ecs_ContainerDefinition *other = &in->containerDefinitions.items[index];
-    bool is_essential = !FL_HAS(other, ecs_ContainerDefinition, essential) || other->essential;
-    if (is_essential && (dependency->condition == ECS_ContainerCondition_SUCCESS ||
-                         dependency->condition == ECS_ContainerCondition_COMPLETE))
-        return fl_refuse(d, "ClientException",
-                         "A dependency container with SUCCESS or COMPLETE condition cannot be an "
-                         "essential container");
-    if (dependency->condition == ECS_ContainerCondition_HEALTHY && !other->healthCheck)
-        return fl_refuse(d, "ClientException",
-                         "A dependency container with HEALTHY condition must have health check "
-                         "configured");
-    return 0;
-}
-
-static int check_dependencies(struct fl_decision *d,
-                              const struct ecs_RegisterTaskDefinitionRequest *in, size_t index)
-{
-    const struct ecs_ContainerDefinition *c = &in->containerDefinitions.items[index];
-    uint32_t seen = 0;
-    for (size_t i = 0; i < c->dependsOn.n; i++)
-        if (check_dependency(d, in, &c->dependsOn.items[i]) < 0)
-            return -1;
-    if (depends_on(in, index, index, &seen))
-        return fl_refuse(d, "ClientException",
-                         "Container '%.*s' depends on itself: the dependencies of containers must "
-                         "not be a cycle.",
-                         FL_STR_ARG(c->name));
     return 0;
 }
 
@@ -450,18 +351,16 @@ int fl_check_container(struct fl_decision *d, const struct ecs_RegisterTaskDefin
                          "twice.",
                          FL_STR_ARG(c->name));
     if (check_number(d, c, "stopTimeout", FL_HAS(c, ecs_ContainerDefinition, stopTimeout),
-                     c->stopTimeout, 0, MAX_STOP_TIMEOUT_S) < 0 ||
-        check_number(d, c, "startTimeout", FL_HAS(c, ecs_ContainerDefinition, startTimeout),
-                     c->startTimeout, 0, MAX_STOP_TIMEOUT_S) < 0)
+                     c->stopTimeout, 0, MAX_STOP_TIMEOUT_S) < 0)
         return -1;
     if (check_memory(d, in, c) < 0 || check_log(d, c) < 0 || check_lists(d, c) < 0 ||
-        check_health(d, c) < 0 || check_restart(d, c) < 0 || check_ulimits(d, c) < 0)
+        check_ulimits(d, c) < 0)
         return -1;
     if (check_linux(d, c) < 0 || check_awsvpc(d, in, c) < 0 || check_links(d, in, c) < 0 ||
         check_secrets(d, in, c) < 0 || check_environment_files(d, c) < 0)
         return -1;
     if (fl_gpu_check(d, "ClientException", c->name, &c->resourceRequirements) < 0 ||
-        check_sysctls(d, in, c) < 0 || check_dependencies(d, in, index) < 0)
+        check_sysctls(d, in, c) < 0)
         return -1;
     return check_mounts(d, in, c);
 }

@@ -33,16 +33,6 @@ struct fl_definition *fl_find_definition(struct fl_decision *d, struct fl_str na
     return fl_state_definition(d->core, fl_str_sub(name, 0, (size_t)colon), (int32_t)revision);
 }
 
-static void complete_health_check(struct ecs_HealthCheck *check)
-{
-    if (!FL_HAS(check, ecs_HealthCheck, interval))
-        FL_SET(check, ecs_HealthCheck, interval, 30);
-    if (!FL_HAS(check, ecs_HealthCheck, timeout))
-        FL_SET(check, ecs_HealthCheck, timeout, 5);
-    if (!FL_HAS(check, ecs_HealthCheck, retries))
-        FL_SET(check, ecs_HealthCheck, retries, 3);
-}
-
 /* ECS gives every container these members back, whether or not they were sent. */
 static void complete_container(struct ecs_ContainerDefinition *c, bool is_same_port)
 {
@@ -54,6 +44,7 @@ static void complete_container(struct ecs_ContainerDefinition *c, bool is_same_p
     FL_SET(c, ecs_ContainerDefinition, mountPoints, c->mountPoints);
     FL_SET(c, ecs_ContainerDefinition, volumesFrom, c->volumesFrom);
     FL_SET(c, ecs_ContainerDefinition, systemControls, c->systemControls);
+    fl_default_life(c);
     for (size_t i = 0; i < c->portMappings.n; i++) {
         struct ecs_PortMapping *port = &c->portMappings.items[i];
         if (!FL_HAS(port, ecs_PortMapping, protocol))
@@ -62,8 +53,6 @@ static void complete_container(struct ecs_ContainerDefinition *c, bool is_same_p
             !FL_HAS(port, ecs_PortMapping, hostPort))
             FL_SET(port, ecs_PortMapping, hostPort, is_same_port ? port->containerPort : 0);
     }
-    if (c->healthCheck)
-        complete_health_check(c->healthCheck);
 }
 
 static void copy_members(const struct ecs_RegisterTaskDefinitionRequest *in,

@@ -213,10 +213,7 @@ static void features_become_required_attributes(FL_UNUSED void **state)
         {DEFINITION(",'runtimePlatform':{'cpuArchitecture':'ARM64'}"), "ecs.cpu-architecture"},
         {DEFINITION(",'runtimePlatform':{'operatingSystemFamily':'LINUX'}"), "ecs.os-type"},
         {WITH(",'privileged':true"), "com.amazonaws.ecs.capability.privileged-container"},
-        {"{'family':'web','containerDefinitions':[" CONTAINER(
-             "") ",{'name':'two','image':'b',"
-                 "'memory':4,'dependsOn':[{'containerName':'app','condition':'START'}]}]}",
-         "ecs.capability.container-ordering"},
+        {WITH(",'startTimeout':9"), "ecs.capability.container-ordering"},
         {WITH(",'healthCheck':{'command':['CMD','true']}"),
          "ecs.capability.container-health-check"},
         {WITH_ROLE(",'secrets':[{'name':'A','valueFrom':'arn:aws:secretsmanager:r:1:secret:x'}]"),

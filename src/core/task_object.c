@@ -114,6 +114,76 @@ static void set_limits(const struct ecs_ContainerDefinition *c,
                                        : c->memoryReservation;
 }
 
+static enum fl_condition condition_of(enum ecs_ContainerCondition condition)
+{
+    switch (condition) {
+    case ECS_ContainerCondition_START:
+        return FL_WHEN_STARTED;
+    case ECS_ContainerCondition_COMPLETE:
+        return FL_WHEN_COMPLETE;
+    case ECS_ContainerCondition_SUCCESS:
+        return FL_WHEN_SUCCESS;
+    case ECS_ContainerCondition_HEALTHY:
+        return FL_WHEN_HEALTHY;
+    }
+    return FL_WHEN_STARTED;
+}
+
+static void set_dependencies(struct fl_decision *d, const struct ecs_ContainerDefinition *c,
+                             struct fl_container_spec *spec)
+{
+    spec->depends_on = fl_arena_new_array(d->arena, struct fl_dependency, c->dependsOn.n);
+    for (size_t i = 0; i < c->dependsOn.n; i++)
+        spec->depends_on[spec->depends_on_count++] = (struct fl_dependency){
+            .container = c->dependsOn.items[i].containerName,
+            .condition = condition_of(c->dependsOn.items[i].condition),
+        };
+}
+
+/* A definition of an earlier release may lack what registration fills in today. */
+static void set_health_check(const struct ecs_ContainerDefinition *c,
+                             struct fl_container_spec *spec)
+{
+    const struct ecs_HealthCheck *check = c->healthCheck;
+    if (!check || check->command.n == 0)
+        return;
+    spec->health_check = (struct fl_health_check){
+        .test = check->command.items,
+        .test_count = check->command.n,
+        .interval_ms = INT64_C(1000) * (check->interval ? check->interval : 30),
+        .timeout_ms = INT64_C(1000) * (check->timeout ? check->timeout : 5),
+        .start_period_ms = INT64_C(1000) * check->startPeriod,
+        .retries = check->retries ? check->retries : 3,
+    };
+}
+
+static void set_restart_policy(struct fl_decision *d, const struct ecs_ContainerDefinition *c,
+                               struct fl_container_spec *spec)
+{
+    const struct ecs_ContainerRestartPolicy *policy = c->restartPolicy;
+    if (!policy)
+        return;
+    const struct fl_int_list *codes = &policy->ignoredExitCodes;
+    spec->restart = (struct fl_restart_policy){
+        .enabled = policy->enabled,
+        .ignored_exit_codes = fl_arena_new_array(d->arena, int64_t, codes->n),
+        .ignored_exit_code_count = codes->n,
+        .attempt_period_s = policy->restartAttemptPeriod ? policy->restartAttemptPeriod : 300,
+    };
+    for (size_t i = 0; i < codes->n; i++)
+        spec->restart.ignored_exit_codes[i] = codes->items[i];
+}
+
+static void set_life(struct fl_decision *d, const struct ecs_ContainerDefinition *c,
+                     struct fl_container_spec *spec)
+{
+    spec->start_timeout_s = c->startTimeout;
+    spec->stop_timeout_s = FL_HAS(c, ecs_ContainerDefinition, stopTimeout) ? c->stopTimeout : -1;
+    set_dependencies(d, c, spec);
+    set_health_check(c, spec);
+    set_restart_policy(d, c, spec);
+}
+
 static void make_container(struct fl_decision *d, const struct rec_Task *rec,
                            const struct ecs_ContainerDefinition *c, struct fl_container_spec *spec)
 {
@@ -129,11 +199,11 @@ static void make_container(struct fl_decision *d, const struct rec_Task *rec,
     spec->user = c->user;
     spec->working_dir = c->workingDirectory;
     spec->hostname = c->hostname;
-    spec->stop_timeout_s = FL_HAS(c, ecs_ContainerDefinition, stopTimeout) ? c->stopTimeout : -1;
     spec->readonly_rootfs = c->readonlyRootFilesystem;
     spec->privileged = c->privileged;
     spec->labels = copy_map(d, &c->dockerLabels);
     spec->label_count = c->dockerLabels.n;
+    set_life(d, c, spec);
     set_limits(c, o, spec);
     set_environment(d, c, o, spec);
     set_ports(d, c, spec);

@@ -6,7 +6,7 @@
 
 #include "wire/json.h"
 
-enum { DOCKER_TEXT_MAX = 512 * 1024 };
+enum { DOCKER_TEXT_MAX = 512 * 1024, NS_PER_MS = 1000 * 1000 };
 
 static const char *const network_names[] = {
     [FL_NET_BRIDGE] = "bridge",
@@ -93,6 +93,87 @@ static void write_mounts(struct fl_json_writer *jw, const struct fl_container_sp
     fl_jw_array_end(jw);
 }
 
+static const char *const condition_names[] = {
+    [FL_WHEN_STARTED] = "START",
+    [FL_WHEN_COMPLETE] = "COMPLETE",
+    [FL_WHEN_SUCCESS] = "SUCCESS",
+    [FL_WHEN_HEALTHY] = "HEALTHY",
+};
+
+const char *fl_condition_name(enum fl_condition condition)
+{
+    return condition_names[condition];
+}
+
+bool fl_condition_read(struct fl_str name, enum fl_condition *ret_condition)
+{
+    for (size_t i = 0; i < FL_ARRAY_SIZE(condition_names); i++)
+        if (fl_str_is(name, condition_names[i])) {
+            *ret_condition = (enum fl_condition)i;
+            return true;
+        }
+    return false;
+}
+
+static void write_dependencies(struct fl_json_writer *jw, const struct fl_container_spec *container)
+{
+    if (container->depends_on_count == 0)
+        return;
+    fl_jw_key(jw, "dependsOn");
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < container->depends_on_count; i++) {
+        const struct fl_dependency *dependency = &container->depends_on[i];
+        fl_jw_object_begin(jw);
+        fl_jw_member_str(jw, "containerName", dependency->container);
+        fl_jw_member_str(jw, "condition", fl_str_of(fl_condition_name(dependency->condition)));
+        fl_jw_object_end(jw);
+    }
+    fl_jw_array_end(jw);
+}
+
+static void write_restart_policy(struct fl_json_writer *jw, const struct fl_restart_policy *restart)
+{
+    if (!restart->enabled)
+        return;
+    fl_jw_key(jw, "restartPolicy");
+    fl_jw_object_begin(jw);
+    fl_jw_member_bool(jw, "enabled", true);
+    fl_jw_key(jw, "ignoredExitCodes");
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < restart->ignored_exit_code_count; i++)
+        fl_jw_int(jw, restart->ignored_exit_codes[i]);
+    fl_jw_array_end(jw);
+    fl_jw_member_int(jw, "restartAttemptPeriod", restart->attempt_period_s);
+    fl_jw_object_end(jw);
+}
+
+/* What the protocol has members for; the health check's own description is Docker's. */
+static void write_life(struct fl_json_writer *jw, const struct fl_container_spec *container)
+{
+    write_dependencies(jw, container);
+    member_positive(jw, "startTimeout", container->start_timeout_s);
+    if (container->stop_timeout_s >= 0)
+        fl_jw_member_int(jw, "stopTimeout", container->stop_timeout_s);
+    write_restart_policy(jw, &container->restart);
+    if (container->health_check.test_count > 0)
+        fl_jw_member_str(jw, "healthCheckType", FL_STR("docker"));
+}
+
+/* Docker counts in nanoseconds. */
+static void write_health_check(struct fl_json_writer *jw, const struct fl_health_check *check)
+{
+    if (check->test_count == 0)
+        return;
+    fl_jw_key(jw, "Healthcheck");
+    fl_jw_object_begin(jw);
+    member_strings(jw, "Test", check->test, check->test_count);
+    fl_jw_member_int(jw, "Interval", check->interval_ms * NS_PER_MS);
+    fl_jw_member_int(jw, "Timeout", check->timeout_ms * NS_PER_MS);
+    fl_jw_member_int(jw, "StartPeriod", check->start_period_ms * NS_PER_MS);
+    fl_jw_member_int(jw, "Retries", check->retries);
+    fl_jw_object_end(jw);
+}
+
 static void write_docker_config(struct fl_buf *buf, const struct fl_container_spec *container)
 {
     struct fl_json_writer jw = {.buf = buf};
@@ -101,6 +182,7 @@ static void write_docker_config(struct fl_buf *buf, const struct fl_container_sp
     member_str(&jw, "WorkingDir", container->working_dir);
     member_str(&jw, "Hostname", container->hostname);
     member_map(&jw, "Labels", container->labels, container->label_count);
+    write_health_check(&jw, &container->health_check);
     fl_jw_object_end(&jw);
 }
 
@@ -175,8 +257,7 @@ static void write_container(struct fl_json_writer *jw, const struct fl_container
     member_map(jw, "environment", container->environment, container->environment_count);
     write_ports(jw, container);
     write_mounts(jw, container);
-    if (container->stop_timeout_s >= 0)
-        fl_jw_member_int(jw, "stopTimeout", container->stop_timeout_s);
+    write_life(jw, container);
     member_true(jw, "privileged", container->privileged);
     write_docker(jw, container, mode);
     fl_jw_object_end(jw);

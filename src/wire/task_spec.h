@@ -38,6 +38,31 @@ struct fl_mount_point {
     bool read_only;
 };
 
+/* When a container may start, seen from one that it depends on. */
+enum fl_condition { FL_WHEN_STARTED, FL_WHEN_COMPLETE, FL_WHEN_SUCCESS, FL_WHEN_HEALTHY };
+
+struct fl_dependency {
+    struct fl_str container;
+    enum fl_condition condition;
+};
+
+/* A command that says whether the container is well. */
+struct fl_health_check {
+    struct fl_str *test; /* "CMD" and arguments, or "CMD-SHELL" and a line; NULL: no check */
+    size_t test_count;
+    int64_t interval_ms;
+    int64_t timeout_ms;
+    int64_t start_period_ms; /* failures at the beginning that do not count */
+    int64_t retries;         /* failures in a row that make it unhealthy */
+};
+
+struct fl_restart_policy {
+    bool enabled;
+    int64_t *ignored_exit_codes;
+    size_t ignored_exit_code_count;
+    int64_t attempt_period_s; /* how long it must have run to be restarted */
+};
+
 struct fl_container_spec {
     struct fl_str name;
     struct fl_str image;
@@ -58,6 +83,11 @@ struct fl_container_spec {
     struct fl_str working_dir; /* empty: the image's */
     struct fl_str hostname;    /* empty: chosen by the agent */
     int64_t stop_timeout_s;    /* -1: the agent's default (30) */
+    int64_t start_timeout_s;   /* how long others wait for it once it has started; 0: for ever */
+    struct fl_dependency *depends_on;
+    size_t depends_on_count;
+    struct fl_health_check health_check;
+    struct fl_restart_policy restart;
     bool readonly_rootfs;
     bool privileged;
     struct fl_key_value *labels;
@@ -100,6 +130,10 @@ enum {
     FL_TASK_SPEC_MAX_ITEMS = 1000,
     FL_TASK_SPEC_MAX_ASSOCIATIONS = 100
 };
+
+/* START, COMPLETE, SUCCESS, HEALTHY. */
+const char *fl_condition_name(enum fl_condition condition);
+bool fl_condition_read(struct fl_str name, enum fl_condition *ret_condition);
 
 /* Appends the protocol's Task object (a JSON object) to buf. */
 void fl_task_spec_encode(const struct fl_task_spec *spec, struct fl_buf *buf);

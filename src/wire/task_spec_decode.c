@@ -10,6 +10,10 @@
 
 #include "wire/json.h"
 
+enum { NS_PER_MS = 1000 * 1000, DEFAULT_INTERVAL_MS = 30 * 1000, DEFAULT_RETRIES = 3 };
+enum { MAX_EXIT_CODES = 50, DEFAULT_ATTEMPT_PERIOD_S = 300 };
+#define MAX_DURATION_NS INT64_C(86400000000000)
+
 struct decoder {
     struct fl_arena *arena;
     struct fl_arena *scratch; /* JSON within JSON */
@@ -206,10 +210,98 @@ static void read_mounts(struct decoder *d, const struct fl_json *json,
     }
 }
 
-static void read_docker_config(struct decoder *d, const struct fl_json *docker,
-                               struct fl_container_spec *container)
+static void read_dependencies(struct decoder *d, const struct fl_json *json,
+                              struct fl_container_spec *container)
+{
+    size_t count;
+    const struct fl_json *list =
+        read_list(d, json, "dependsOn", FL_TASK_SPEC_MAX_CONTAINERS, &count);
+    container->depends_on = fl_arena_new_array(d->arena, struct fl_dependency, count);
+    container->depends_on_count = count;
+    for (size_t i = 0; i < count; i++) {
+        const struct fl_json *item = fl_json_item(list, i);
+        container->depends_on[i].container = read_required_str(d, item, "containerName");
+        if (!fl_condition_read(read_required_str(d, item, "condition"),
+                               &container->depends_on[i].condition))
+            fail(d, "condition", "is unknown");
+    }
+}
+
+static void read_restart_policy(struct decoder *d, const struct fl_json *json,
+                                struct fl_restart_policy *restart)
+{
+    const struct fl_json *policy = read_object(d, json, "restartPolicy");
+    size_t count;
+    const struct fl_json *codes = read_list(d, policy, "ignoredExitCodes", MAX_EXIT_CODES, &count);
+    restart->enabled = read_bool(d, policy, "enabled", false);
+    restart->attempt_period_s =
+        read_int(d, policy, "restartAttemptPeriod", 0, INT32_MAX, DEFAULT_ATTEMPT_PERIOD_S);
+    restart->ignored_exit_codes = fl_arena_new_array(d->arena, int64_t, count);
+    restart->ignored_exit_code_count = count;
+    for (size_t i = 0; i < count; i++) {
+        if (!fl_json_is(fl_json_item(codes, i), FL_JSON_INTEGER))
+            fail(d, "ignoredExitCodes", "holds something that is not an integer");
+        restart->ignored_exit_codes[i] = fl_json_int(fl_json_item(codes, i));
+    }
+}
+
+static void read_life(struct decoder *d, const struct fl_json *json,
+                      struct fl_container_spec *container)
+{
+    container->start_timeout_s = read_int(d, json, "startTimeout", 0, INT32_MAX, 0);
+    container->stop_timeout_s = read_int(d, json, "stopTimeout", 0, INT32_MAX, -1);
+    read_dependencies(d, json, container);
+    read_restart_policy(d, json, &container->restart);
+}
+
+/* Docker's durations are nanoseconds, and 0 stands for its default. */
+static int64_t read_duration_ms(struct decoder *d, const struct fl_json *object, const char *name,
+                                int64_t absent_ms)
+{
+    int64_t ns = read_int(d, object, name, 0, MAX_DURATION_NS, 0);
+    return ns > 0 ? FL_MAX(ns / NS_PER_MS, 1) : absent_ms;
+}
+
+/* A dependency on a container that is not there, or on itself, could never be met. */
+static void check_dependencies(struct decoder *d, const struct fl_task_spec *spec)
+{
+    for (size_t i = 0; i < spec->container_count; i++)
+        for (size_t k = 0; k < spec->containers[i].depends_on_count; k++) {
+            bool known = false;
+            for (size_t other = 0; other < spec->container_count; other++)
+                known |= other != i && fl_str_eq(spec->containers[other].name,
+                                                 spec->containers[i].depends_on[k].container);
+            if (!known)
+                fail(d, "dependsOn", "names no other container of the task");
+        }
+}
+
+/* Only a check that the control plane asked for counts; what comes with an image does not. */
+static void read_health_check(struct decoder *d, const struct fl_json *json,
+                              const struct fl_json *config, struct fl_health_check *check)
+{
+    const struct fl_json *health = read_object(d, config, "Healthcheck");
+    if (!health || !fl_str_is(read_str(d, json, "healthCheckType"), "docker"))
+        return;
+    check->interval_ms = read_duration_ms(d, health, "Interval", DEFAULT_INTERVAL_MS);
+    check->timeout_ms = read_duration_ms(d, health, "Timeout", DEFAULT_INTERVAL_MS);
+    check->start_period_ms = read_duration_ms(d, health, "StartPeriod", 0);
+    check->retries = read_int(d, health, "Retries", 0, INT32_MAX, 0);
+    if (check->retries == 0)
+        check->retries = DEFAULT_RETRIES;
+    check->test = read_strings(d, health, "Test", &check->test_count);
+    if (check->test_count > 0 && fl_str_is(check->test[0], "NONE"))
+        *check = (struct fl_health_check){0};
+    else if (check->test_count < 2 ||
+             (!fl_str_is(check->test[0], "CMD") && !fl_str_is(check->test[0], "CMD-SHELL")))
+        fail(d, "Healthcheck", "is neither CMD nor CMD-SHELL with a command");
+}
+
+static void read_docker_config(struct decoder *d, const struct fl_json *json,
+                               const struct fl_json *docker, struct fl_container_spec *container)
 {
     const struct fl_json *config = read_embedded(d, docker, "config");
+    read_health_check(d, json, config, &container->health_check);
     container->user = read_str(d, config, "User");
     container->working_dir = read_str(d, config, "WorkingDir");
     container->hostname = read_str(d, config, "Hostname");
@@ -269,7 +361,6 @@ static struct fl_str read_container(struct decoder *d, const struct fl_json *jso
         .essential = read_bool(d, json, "essential", true),
         .cpu_units = read_int(d, json, "cpu", 0, most, 0),
         .memory_mib = read_int(d, json, "memory", 0, most, 0),
-        .stop_timeout_s = read_int(d, json, "stopTimeout", 0, most, -1),
         .privileged = read_bool(d, json, "privileged", false),
     };
     container->entry_point = read_strings(d, json, "entryPoint", &container->entry_point_count);
@@ -278,8 +369,9 @@ static struct fl_str read_container(struct decoder *d, const struct fl_json *jso
     read_ports(d, json, container);
     read_mounts(d, json, container);
     read_overrides(d, json, container);
+    read_life(d, json, container);
     const struct fl_json *docker = read_object(d, json, "dockerConfig");
-    read_docker_config(d, docker, container);
+    read_docker_config(d, json, docker, container);
     return read_host_config(d, docker, container);
 }
 
@@ -313,6 +405,7 @@ static void read_containers(struct decoder *d, const struct fl_json *json,
                 fail(d, "name", "occurs twice");
     }
     d->scope[0] = '\0';
+    check_dependencies(d, spec);
     struct fl_str mode = read_str(d, json, "networkMode");
     spec->network_mode = network_mode(d, mode.n ? mode : docker_mode);
     if (spec->container_count == 0)

@@ -143,6 +143,72 @@ static void what_is_encoded_is_decoded(FL_UNUSED void **state)
     assert_str(out.volumes[1].host_path, "");
 }
 
+/* Conditions, timeouts, restart policy and health check, and that a container without any of them
+ * has none. */
+static void a_life_is_encoded_and_decoded(FL_UNUSED void **state)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(65536);
+    static struct fl_dependency on[] = {{{"side", 4}, FL_WHEN_HEALTHY}};
+    static struct fl_str test[] = {{"CMD-SHELL", 9}, {"exit 0", 6}};
+    static int64_t codes[] = {0, 143};
+    struct fl_container_spec containers[2];
+    struct fl_task_spec in = sample(containers), out;
+    struct fl_err err = {0};
+    containers[0].depends_on = on;
+    containers[0].depends_on_count = 1;
+    containers[0].start_timeout_s = 9;
+    containers[0].restart = (struct fl_restart_policy){true, codes, 2, 60};
+    containers[1].health_check = (struct fl_health_check){test, 2, 5000, 2000, 10000, 7};
+    fl_task_spec_encode(&in, &buf);
+    assert_int_equal(decode_text(buf.p, arena, &out, &err), 0);
+    const struct fl_container_spec *c = out.containers;
+    assert_int_equal(c[0].depends_on_count, 1);
+    assert_str(c[0].depends_on[0].container, "side");
+    assert_int_equal(c[0].depends_on[0].condition, FL_WHEN_HEALTHY);
+    assert_int_equal(c[0].start_timeout_s, 9);
+    assert_true(c[0].restart.enabled && !c[1].restart.enabled);
+    assert_int_equal(c[0].restart.ignored_exit_code_count, 2);
+    assert_int_equal(c[0].restart.ignored_exit_codes[1], 143);
+    assert_int_equal(c[0].restart.attempt_period_s, 60);
+    assert_int_equal(c[0].health_check.test_count + c[1].depends_on_count, 0);
+    assert_int_equal(c[1].health_check.test_count, 2);
+    assert_str(c[1].health_check.test[1], "exit 0");
+    assert_int_equal(c[1].health_check.interval_ms, 5000);
+    assert_int_equal(c[1].health_check.timeout_ms, 2000);
+    assert_int_equal(c[1].health_check.start_period_ms, 10000);
+    assert_int_equal(c[1].health_check.retries, 7);
+}
+
+/* Docker's zeros are its defaults, NONE and an image's own check are no check. */
+static void health_checks_of_others_are_understood(FL_UNUSED void **state)
+{
+#define CHECKED(type, check)                                                                       \
+    "{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[{\"name\":\"n\",\"image\":"      \
+    "\"i\"" type ",\"dockerConfig\":{\"config\":\"{\\\"Healthcheck\\\":" check "}\"}}]}"
+#define DOCKER ",\"healthCheckType\":\"docker\""
+    static const struct {
+        const char *text;
+        int64_t interval_ms, retries;
+    } cases[] = {
+        {CHECKED(DOCKER, "{\\\"Test\\\":[\\\"CMD\\\",\\\"x\\\"]}"), 30000, 3},
+        {CHECKED(DOCKER, "{\\\"Test\\\":[\\\"CMD\\\",\\\"x\\\"],\\\"Interval\\\":6000000000}"),
+         6000, 3},
+        {CHECKED(DOCKER, "{\\\"Test\\\":[\\\"NONE\\\"]}"), 0, 0},
+        {CHECKED("", "{\\\"Test\\\":[\\\"CMD\\\",\\\"x\\\"]}"), 0, 0},
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(cases); i++) {
+        FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+        struct fl_task_spec spec;
+        struct fl_err err = {0};
+        assert_int_equal(decode_text(cases[i].text, arena, &spec, &err), 0);
+        assert_int_equal(spec.containers[0].health_check.interval_ms, cases[i].interval_ms);
+        assert_int_equal(spec.containers[0].health_check.retries, cases[i].retries);
+    }
+#undef CHECKED
+#undef DOCKER
+}
+
 static void a_text_as_aws_sends_it_is_understood(FL_UNUSED void **state)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
@@ -191,6 +257,12 @@ static void broken_objects_are_refused_by_name(FL_UNUSED void **state)
         {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[{\"name\":\"n\","
          "\"image\":\"i\"},{\"name\":\"n\",\"image\":\"i\"}]}",
          "twice"},
+        {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[{\"name\":\"n\","
+         "\"image\":\"i\",\"dependsOn\":[{\"containerName\":\"n\",\"condition\":\"START\"}]}]}",
+         "dependsOn"},
+        {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[{\"name\":\"n\","
+         "\"image\":\"i\",\"dependsOn\":[{\"containerName\":\"m\",\"condition\":\"DONE\"}]}]}",
+         "condition"},
     };
     for (size_t i = 0; i < FL_ARRAY_SIZE(cases); i++) {
         FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
@@ -218,6 +290,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_encoded_is_decoded),
+        cmocka_unit_test(a_life_is_encoded_and_decoded),
+        cmocka_unit_test(health_checks_of_others_are_understood),
         cmocka_unit_test(a_text_as_aws_sends_it_is_understood),
         cmocka_unit_test(broken_objects_are_refused_by_name),
         cmocka_unit_test(too_many_containers_are_refused),

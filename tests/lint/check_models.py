@@ -21,8 +21,9 @@ MODELS = [
     ("logs.api", ["botocore/logs/*/service-2.json"]),
     ("sts.api", ["botocore/sts/*/service-2.json"]),
 ]
-# Members that ECS's agent sends and the public model does not have.
-UNPUBLISHED = {"RegisterContainerInstanceRequest": ["clientToken"]}
+# Members that agents send (ECS's, or ours alone) and the public model does not have.
+UNPUBLISHED = {"RegisterContainerInstanceRequest": ["clientToken"],
+               "ContainerStateChange": ["healthStatus"]}
 # Patterns of answers, in a notation that ours does not have.
 UNCHECKED_PATTERNS = {"GetCallerIdentityResponse.Arn"}
 PRIMITIVES = ("integer", "long", "double", "boolean", "timestamp")
