@@ -89,9 +89,6 @@ static const struct {
           C(",'mountPoints':[{'sourceVolume':'v','containerPath':'/a'},"
             "{'sourceVolume':'v','containerPath':'/a'}]")),
      "Container 'app' has more than one mount point at '/a'."},
-    {ONE(",'volumesFrom':[{'sourceContainer':'x'}]"),
-     "Invalid 'volumesFrom' setting. Unknown container: 'x'"},
-    {ONE(",'links':['x:y']"), "Invalid 'links' setting. Unknown container: 'x'"},
     {TASK(",'networkMode':'awsvpc'", C(",'links':['two']") "," OTHER("")),
      "Links are not supported when networkMode=awsvpc."},
     {VPC(",'dnsServers':['1.1.1.1']"),
@@ -108,17 +105,6 @@ static const struct {
      "Duplicate ulimit core."},
     {ONE(",'linuxParameters':{'capabilities':{'add':['CAP_CHOWN']}}"),
      "'CAP_CHOWN' is not a valid Linux capability."},
-    {ONE(",'linuxParameters':{'swappiness':101}"),
-     "Invalid setting for container 'app'. The 'linuxParameters.swappiness' must be between 0 and "
-     "100."},
-    {ONE(",'linuxParameters':{'maxSwap':-1}"),
-     "Invalid setting for container 'app'. The 'linuxParameters.maxSwap' must be between 0 and "
-     "2147483647."},
-    {ONE(",'linuxParameters':{'devices':[{'hostPath':''}]}"),
-     "Device.hostPath should not be null or empty."},
-    {ONE(",'linuxParameters':{'tmpfs':[{'containerPath':'a','size':1}]}"),
-     "Invalid setting for container 'app'. A tmpfs needs an absolute 'containerPath' and a 'size' "
-     "above 0."},
     {TASK(",'executionRoleArn':'r'", C(",'environment':[{'name':'A','value':'b'}],"
                                        "'secrets':[{'name':'A','valueFrom':'p'}]")),
      "The secret name must be unique and not shared with any new or existing environment variables "
@@ -131,10 +117,6 @@ static const struct {
     {ONE(",'environmentFiles':[{'type':'s3','value':'x'}]"), "Invalid arn syntax."},
     {ONE(",'resourceRequirements':[{'type':'GPU','value':'some'}]"),
      "Container 'app': the value of a GPU requirement must be a whole number between 1 and 64."},
-    {TASK(",'networkMode':'host'", C(",'systemControls':[{'namespace':'net.a','value':'1'}]")),
-     "Network-namespaced system controls are not supported when networkMode=host."},
-    {TASK(",'ipcMode':'host'", C(",'systemControls':[{'namespace':'kernel.a','value':'1'}]")),
-     "IPC-namespaced system controls are not supported when ipcMode=host."},
     /* Ports. */
     {TASK(",'networkMode':'none'", C(",'portMappings':[{'containerPort':80}]")),
      "Port mappings are not supported when networkMode=none."},

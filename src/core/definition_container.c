@@ -106,55 +106,6 @@ static int check_mounts(struct fl_decision *d, const struct ecs_RegisterTaskDefi
                                  "Container '%.*s' has more than one mount point at '%.*s'.",
                                  FL_STR_ARG(c->name), FL_STR_ARG(mount->containerPath));
     }
-    for (size_t i = 0; i < c->volumesFrom.n; i++) {
-        struct fl_str source = c->volumesFrom.items[i].sourceContainer;
-        if (fl_container_index(in, source) < 0 || fl_str_eq(source, c->name))
-            return fl_refuse(d, "ClientException",
-                             "Invalid 'volumesFrom' setting. Unknown container: '%.*s'",
-                             FL_STR_ARG(source));
-    }
-    return 0;
-}
-
-/* "name" or "name:alias". */
-static int check_links(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in,
-                       const struct ecs_ContainerDefinition *c)
-{
-    for (size_t i = 0; i < c->links.n; i++) {
-        struct fl_str rest = c->links.items[i], name = FL_STR("");
-        (void)fl_str_split(&rest, ':', &name);
-        if (fl_container_index(in, name) < 0 || fl_str_eq(name, c->name))
-            return fl_refuse(d, "ClientException",
-                             "Invalid 'links' setting. Unknown container: '%.*s'",
-                             FL_STR_ARG(name));
-    }
-    if (c->links.n && fl_network_mode(in) != ECS_NetworkMode_bridge)
-        return fl_refuse(d, "ClientException", "Links are not supported when networkMode=%s.",
-                         fl_enum_text(&ecs_enum_NetworkMode, (int)fl_network_mode(in)));
-    return 0;
-}
-
-/* What an interface of the task's own rules out. */
-static int check_awsvpc(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in,
-                        const struct ecs_ContainerDefinition *c)
-{
-    const struct {
-        const char *what;
-        bool is_given;
-    } rows[] = {
-        {"Disable Networking is", c->disableNetworking},
-        {"DNS servers are", c->dnsServers.n > 0},
-        {"DNS search domains are", c->dnsSearchDomains.n > 0},
-        {"Extra hosts are", c->extraHosts.n > 0},
-        {"hostname is", c->hostname.n > 0},
-    };
-    if (fl_network_mode(in) != ECS_NetworkMode_awsvpc)
-        return 0;
-    for (size_t i = 0; i < FL_ARRAY_SIZE(rows); i++)
-        if (rows[i].is_given)
-            return fl_refuse(d, "ClientException",
-                             "%s not supported on container when networkMode=awsvpc.",
-                             rows[i].what);
     return 0;
 }
 
@@ -194,8 +145,12 @@ static bool is_capability(struct fl_str name)
     return false;
 }
 
-static int check_capabilities(struct fl_decision *d, const struct ecs_KernelCapabilities *caps)
+static int check_capabilities(struct fl_decision *d, const struct ecs_ContainerDefinition *c)
 {
+    const struct ecs_KernelCapabilities *caps =
+        c->linuxParameters ? c->linuxParameters->capabilities : NULL;
+    if (!caps)
+        return 0;
     const struct fl_str_list *lists[] = {&caps->add, &caps->drop};
     for (size_t l = 0; l < FL_ARRAY_SIZE(lists); l++)
         for (size_t i = 0; i < lists[l]->n; i++)
@@ -203,34 +158,6 @@ static int check_capabilities(struct fl_decision *d, const struct ecs_KernelCapa
                 return fl_refuse(d, "ClientException", "'%.*s' is not a valid Linux capability.",
                                  (int)FL_MIN(lists[l]->items[i].n, (size_t)100),
                                  lists[l]->items[i].p);
-    return 0;
-}
-
-static int check_linux(struct fl_decision *d, const struct ecs_ContainerDefinition *c)
-{
-    const struct ecs_LinuxParameters *p = c->linuxParameters;
-    if (!p)
-        return 0;
-    if (p->capabilities && check_capabilities(d, p->capabilities) < 0)
-        return -1;
-#define CHECK(member, min, max)                                                                    \
-    check_number(d, c, "linuxParameters." #member, FL_HAS(p, ecs_LinuxParameters, member),         \
-                 p->member, min, max)
-    if (CHECK(swappiness, 0, 100) < 0 || CHECK(maxSwap, 0, INT32_MAX) < 0 ||
-        CHECK(sharedMemorySize, 1, INT32_MAX) < 0)
-        return -1;
-#undef CHECK
-    for (size_t i = 0; i < p->devices.n; i++)
-        if (p->devices.items[i].hostPath.n == 0)
-            return fl_refuse(d, "ClientException", "Device.hostPath should not be null or empty.");
-    for (size_t i = 0; i < p->tmpfs.n; i++) {
-        const struct ecs_Tmpfs *tmpfs = &p->tmpfs.items[i];
-        if (!fl_str_starts(tmpfs->containerPath, FL_STR("/")) || tmpfs->size < 1)
-            return fl_refuse(d, "ClientException",
-                             "Invalid setting for container '%.*s'. A tmpfs needs an absolute "
-                             "'containerPath' and a 'size' above 0.",
-                             FL_STR_ARG(c->name));
-    }
     return 0;
 }
 
@@ -293,29 +220,6 @@ static int check_environment_files(struct fl_decision *d, const struct ecs_Conta
     return 0;
 }
 
-/* A kernel parameter must belong to a namespace that the containers have for themselves. */
-static int check_sysctls(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in,
-                         const struct ecs_ContainerDefinition *c)
-{
-    bool is_host_ipc =
-        FL_HAS(in, ecs_RegisterTaskDefinitionRequest, ipcMode) && in->ipcMode == ECS_IpcMode_host;
-    for (size_t i = 0; i < c->systemControls.n; i++) {
-        struct fl_str name = c->systemControls.items[i].namespace;
-        bool is_net = fl_str_starts(name, FL_STR("net."));
-        if (name.n == 0)
-            return fl_refuse(d, "ClientException",
-                             "Container.systemControls.namespace should not be null or empty.");
-        if (is_net && fl_network_mode(in) == ECS_NetworkMode_host)
-            return fl_refuse(d, "ClientException",
-                             "Network-namespaced system controls are not supported when "
-                             "networkMode=host.");
-        if (!is_net && is_host_ipc)
-            return fl_refuse(d, "ClientException",
-                             "IPC-namespaced system controls are not supported when ipcMode=host.");
-    }
-    return 0;
-}
-
 /* Lists longer than an agent takes would make a task that can never start. */
 static int check_lists(struct fl_decision *d, const struct ecs_ContainerDefinition *c)
 {
@@ -356,11 +260,10 @@ int fl_check_container(struct fl_decision *d, const struct ecs_RegisterTaskDefin
     if (check_memory(d, in, c) < 0 || check_log(d, c) < 0 || check_lists(d, c) < 0 ||
         check_ulimits(d, c) < 0)
         return -1;
-    if (check_linux(d, c) < 0 || check_awsvpc(d, in, c) < 0 || check_links(d, in, c) < 0 ||
+    if (check_capabilities(d, c) < 0 || fl_check_linux(d, in, c) < 0 ||
         check_secrets(d, in, c) < 0 || check_environment_files(d, c) < 0)
         return -1;
-    if (fl_gpu_check(d, "ClientException", c->name, &c->resourceRequirements) < 0 ||
-        check_sysctls(d, in, c) < 0)
+    if (fl_gpu_check(d, "ClientException", c->name, &c->resourceRequirements) < 0)
         return -1;
     return check_mounts(d, in, c);
 }
