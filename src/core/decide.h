@@ -118,8 +118,8 @@ void fl_request_stop(struct fl_decision *d, struct fl_task *task, enum ecs_TaskS
                      struct fl_str reason);
 /* Checks a definition to be registered in ECS's words; 0 or refused. */
 int fl_check_definition(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in);
-/* The part of it that reaches into the kernel, of one container (definition_linux.c). The definition
- * has at most 32 containers. */
+/* The part of it that reaches into the kernel, of one container (definition_linux.c). The
+ * definition has at most 32 containers. */
 int fl_check_linux(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in,
                    const struct ecs_ContainerDefinition *c);
 /* The part of it that is about dependencies, timeouts, health checks, restart policies. */
