@@ -111,6 +111,9 @@ static const struct {
      "set on the container, such as 'A'."},
     {TASK(",'executionRoleArn':'r'", C(",'secrets':[{'name':'A','valueFrom':''}]")),
      "Invalid setting for container 'app'. A secret's 'name' and 'valueFrom' should not be empty."},
+    {TASK(",'executionRoleArn':'r'", C(",'secrets':[{'name':'A','valueFrom':'my-secret:key::'}]")),
+     "The Systems Manager parameter name specified for secret A is invalid. The parameter name can "
+     "be up to 2048 characters and include the following letters and symbols: a-zA-Z0-9_.-,"},
     {ONE(",'secrets':[{'name':'A','valueFrom':'p'}]"),
      "When you are specifying container secrets, you must also specify a value for "
      "'executionRoleArn'."},

@@ -1,11 +1,13 @@
 /* What RegisterTaskDefinition refuses about one container, in ECS's words where they are known. */
 #include "core/definition_check.h"
 #include "core/gpu.h"
+#include "wire/arn.h"
 
 enum {
     MIN_MEMORY_MIB = 4,
     MAX_STOP_TIMEOUT_S = 24 * 60 * 60,
     MAX_ENVIRONMENT_FILES = 10,
+    MAX_PARAMETER = 2048,
     MAX_ITEMS = 600, /* what overrides add must still fit what an agent takes */
 };
 
@@ -178,9 +180,32 @@ static int check_secret_names(struct fl_decision *d, const struct ecs_ContainerD
     return 0;
 }
 
+/* An ARN of a secret or a parameter, or a parameter's name. */
+static bool is_source(struct fl_str text)
+{
+    struct fl_arn arn;
+    if (fl_str_starts(text, FL_STR("arn:")))
+        return fl_arn_parse(text, &arn) &&
+               (fl_str_is(arn.service, "secretsmanager") || fl_str_is(arn.service, "ssm"));
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              (c && strchr("_.-/", c))))
+            return false;
+    }
+    return text.n <= MAX_PARAMETER;
+}
+
 static int check_secret_list(struct fl_decision *d, const struct ecs_ContainerDefinition *c,
                              const struct ecs_Secret_list *list)
 {
+    for (size_t i = 0; i < list->n; i++)
+        if (!is_source(list->items[i].valueFrom))
+            return fl_refuse(d, "ClientException",
+                             "The Systems Manager parameter name specified for secret %.*s is "
+                             "invalid. The parameter name can be up to 2048 characters and include "
+                             "the following letters and symbols: a-zA-Z0-9_.-,",
+                             FL_STR_ARG(list->items[i].name));
     for (size_t i = 0; i < list->n; i++)
         if (list->items[i].name.n == 0 || list->items[i].valueFrom.n == 0)
             return fl_refuse(d, "ClientException",

@@ -212,6 +212,17 @@ static void features_become_required_attributes(FL_UNUSED void **state)
         {DEFINITION(",'pidMode':'task'"), "ecs.capability.pid-ipc-namespace-sharing"},
         {DEFINITION(",'runtimePlatform':{'cpuArchitecture':'ARM64'}"), "ecs.cpu-architecture"},
         {DEFINITION(",'runtimePlatform':{'operatingSystemFamily':'LINUX'}"), "ecs.os-type"},
+        {DEFINITION(",'networkMode':'host','taskRoleArn':'x'"),
+         "com.amazonaws.ecs.capability.task-iam-role-network-host"},
+        {WITH(",'stopTimeout':9"), "ecs.capability.container-ordering"},
+        {WITH(",'linuxParameters':{'initProcessEnabled':true}"),
+         "com.amazonaws.ecs.capability.docker-remote-api.1.25"},
+        {"{'family':'web','executionRoleArn':'r','containerDefinitions':[{'name':'app','memory':4,"
+         "'image':'1.dkr.ecr.us-east-1.amazonaws.com/a:1'}]}",
+         "ecs.capability.execution-role-ecr-pull"},
+        {"{'family':'web','containerDefinitions':[{'name':'app','memory':4,"
+         "'image':'1.dkr.ecr.us-east-1.amazonaws.com/a:1'}]}",
+         "com.amazonaws.ecs.capability.ecr-auth"},
         {WITH(",'privileged':true"), "com.amazonaws.ecs.capability.privileged-container"},
         {WITH(",'startTimeout':9"), "ecs.capability.container-ordering"},
         {WITH(",'healthCheck':{'command':['CMD','true']}"),
@@ -223,6 +234,9 @@ static void features_become_required_attributes(FL_UNUSED void **state)
         {WITH(",'logConfiguration':{'logDriver':'awslogs','options':{'awslogs-group':'g',"
               "'awslogs-region':'r'}}"),
          "com.amazonaws.ecs.capability.logging-driver.awslogs"},
+        {WITH_ROLE(",'logConfiguration':{'logDriver':'json-file','secretOptions':[{'name':'a',"
+                   "'valueFrom':'arn:aws:secretsmanager:r:1:secret:x'}]}"),
+         "ecs.capability.secrets.asm.bootstrap.log-driver"},
         {WITH(",'logConfiguration':{'logDriver':'json-file'}"),
          "com.amazonaws.ecs.capability.logging-driver.json-file"},
         {DEFINITION(",'volumes':[{'name':'v','efsVolumeConfiguration':{'fileSystemId':'fs-1'}}]"),

@@ -83,6 +83,7 @@ static void run(struct fix *f, char task[200])
     fix_add_instance(f, "default", 1024, 1000,
                      "{'name':'ecs.capability.container-ordering'},"
                      "{'name':'ecs.capability.container-health-check'},"
+                     "{'name':'com.amazonaws.ecs.capability.docker-remote-api.1.24'},"
                      "{'name':'ecs.capability.container-restart-policy'}",
                      instance);
     fix_ok(f, "RegisterTaskDefinition",
