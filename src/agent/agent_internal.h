@@ -11,6 +11,7 @@
 
 #include "agent/agent.h"
 #include "agent/exec.h"
+#include "agent/gpus.h"
 #include "agent/images.h"
 #include "agent/log_shipper.h"
 #include "agent/network.h"
@@ -59,6 +60,7 @@ struct fl_agent {
     struct fl_agent_config config;
     struct fl_str dir; /* <data_dir>/agent */
     struct fl_str hostname;
+    struct fl_gpus gpus; /* none unless ECS_ENABLE_GPU_SUPPORT */
     struct fl_brain *brain;
     struct fl_store *store;
     struct fl_runtime *runtime;
@@ -139,6 +141,16 @@ struct fl_str fl_agent_etc_hosts(enum fl_network_mode mode, const uint8_t addres
  * known here. */
 struct fl_str fl_agent_filter_resolv_conf(struct fl_str host, struct fl_arena *arena);
 struct fl_str fl_agent_etc_resolv_conf(enum fl_network_mode mode, struct fl_arena *arena);
+
+/* agent_names.c: what a definition adds to these files and to the environment; 0, or -EINVAL with
+ * Docker's sentence; a hostname of the definition's is checked here, too. Links are to containers
+ * of the same task that run. */
+int fl_agent_add_hosts(const struct fl_task_container *container, struct fl_arena *arena,
+                       struct fl_str *hosts, struct fl_err *err);
+int fl_agent_link_variables(const struct fl_task_container *container, struct fl_arena *arena,
+                            struct fl_key_value **ret_items, size_t *ret_count, struct fl_err *err);
+int fl_agent_set_dns(const struct fl_container_spec *spec, struct fl_arena *arena,
+                     struct fl_str *resolv_conf, struct fl_err *err);
 
 /* agent_adopt.c */
 void fl_agent_adopt(struct fl_agent *agent, struct fl_str container_id);

@@ -97,6 +97,8 @@ static void copy_image(struct fl_live *live, const struct fl_image_ready *ready)
                 .user = fl_str_dup(arena, from->user),
                 .working_dir = fl_str_dup(arena, from->working_dir),
                 .stop_signal = fl_str_dup(arena, from->stop_signal),
+                .volumes = copy_list(arena, from->volumes, from->volume_count),
+                .volume_count = from->volume_count,
             },
         .layers = copy_list(arena, ready->layers, ready->layer_count),
         .layer_count = ready->layer_count,
@@ -162,9 +164,11 @@ static void attach(struct fl_live *live, const struct fl_task_container *contain
     struct fl_err err = {0};
     struct fl_agent *agent = live->agent;
     struct fl_str id = fl_str_of(live->id);
-    int r = fl_network_attach(agent->network, id, container->task->spec->network_mode,
-                              container->spec->ports, container->spec->port_count, live->arena,
-                              &live->endpoint, &err);
+    bool is_cut_off = container->spec->docker.network_disabled;
+    int r = fl_network_attach(agent->network, id,
+                              is_cut_off ? FL_NET_NONE : container->task->spec->network_mode,
+                              container->spec->ports, is_cut_off ? 0 : container->spec->port_count,
+                              live->arena, &live->endpoint, &err);
     if (r < 0) {
         live->endpoint.netns_fd = -1;
         fl_agent_fail(agent, id, FL_EFFECT_PREPARE, FL_FAILURE_START, fl_str_of(err.text));
@@ -227,16 +231,63 @@ void fl_agent_prepare(struct fl_agent *agent, struct fl_str container_id)
 
 /* ---- launch ---- */
 
-static void fill_launch(struct fl_live *live, const struct fl_task_container *container,
-                        struct fl_launch *launch)
+/* "GPU-a,GPU-b": what NVIDIA's programs go by. */
+static struct fl_str gpu_list(const struct fl_container_spec *spec, struct fl_arena *arena)
+{
+    struct fl_str list = FL_STR("");
+    for (size_t i = 0; i < spec->gpu_count; i++)
+        list = fl_str_printf(arena, "%.*s%s%.*s", FL_STR_ARG(list), i ? "," : "",
+                             FL_STR_ARG(spec->gpus[i]));
+    return list;
+}
+
+/* The devices that the container is given and the variable that names them. */
+static int find_gpus(struct fl_live *live, const struct fl_container_spec *spec,
+                     struct fl_launch *launch, struct fl_err *err)
+{
+    struct fl_str *nodes;
+    if (spec->gpu_count == 0)
+        return 0;
+    int rc = fl_gpus_nodes(&live->agent->gpus, spec->gpus, spec->gpu_count, live->arena, &nodes,
+                           &launch->device_node_count, err);
+    if (rc == 0)
+        launch->device_nodes = nodes;
+    return rc;
+}
+
+/* What every container of ours is told, and what its links and devices add. */
+static int find_extra_environment(struct fl_live *live, const struct fl_task_container *container,
+                                  struct fl_launch *launch, struct fl_err *err)
+{
+    const struct fl_key_value always[] = {
+        {FL_STR("AWS_EXECUTION_ENV"), FL_STR("AWS_ECS_EC2")},
+        {FL_STR("AWS_REGION"), live->agent->config.region},
+        {FL_STR("AWS_DEFAULT_REGION"), live->agent->config.region},
+    };
+    struct fl_key_value *links = NULL;
+    size_t count = 0;
+    int rc = fl_agent_link_variables(container, live->arena, &links, &count, err);
+    if (rc < 0)
+        return rc;
+    struct fl_key_value *extra =
+        fl_arena_new_array(live->arena, struct fl_key_value, FL_ARRAY_SIZE(always) + count + 1);
+    memcpy(extra, always, sizeof(always));
+    for (size_t i = 0; i < count; i++)
+        extra[FL_ARRAY_SIZE(always) + i] = links[i];
+    launch->extra_environment = extra;
+    launch->extra_environment_count = FL_ARRAY_SIZE(always) + count;
+    if (container->spec->gpu_count > 0)
+        extra[launch->extra_environment_count++] = (struct fl_key_value){
+            FL_STR("NVIDIA_VISIBLE_DEVICES"), gpu_list(container->spec, live->arena)};
+    return 0;
+}
+
+static int fill_launch(struct fl_live *live, const struct fl_task_container *container,
+                       struct fl_launch *launch, struct fl_err *err)
 {
     struct fl_agent *agent = live->agent;
     struct fl_arena *arena = live->arena;
     enum fl_network_mode mode = container->task->spec->network_mode;
-    struct fl_key_value *extra = fl_arena_new_array(arena, struct fl_key_value, 3);
-    extra[0] = (struct fl_key_value){FL_STR("AWS_EXECUTION_ENV"), FL_STR("AWS_ECS_EC2")};
-    extra[1] = (struct fl_key_value){FL_STR("AWS_REGION"), agent->config.region};
-    extra[2] = (struct fl_key_value){FL_STR("AWS_DEFAULT_REGION"), agent->config.region};
     struct fl_str hostname = fl_agent_hostname_of(agent, container, arena);
     *launch = (struct fl_launch){
         .container_id = fl_str_of(live->id),
@@ -246,14 +297,18 @@ static void fill_launch(struct fl_live *live, const struct fl_task_container *co
         .image = &live->image.config,
         .layers = live->image.layers,
         .layer_count = live->image.layer_count,
-        .extra_environment = extra,
-        .extra_environment_count = 3,
         .hostname = hostname,
         .etc_hosts = fl_agent_etc_hosts(mode, live->endpoint.address, hostname, arena),
         .etc_resolv_conf = fl_agent_etc_resolv_conf(mode, arena),
         .netns_fd = live->endpoint.netns_fd,
         .spool_is_shipped = fl_agent_is_shipped(container->spec),
     };
+    int rc = find_extra_environment(live, container, launch, err);
+    if (rc == 0)
+        rc = find_gpus(live, container->spec, launch, err);
+    if (rc == 0)
+        rc = fl_agent_add_hosts(container, arena, &launch->etc_hosts, err);
+    return rc == 0 ? fl_agent_set_dns(container->spec, arena, &launch->etc_resolv_conf, err) : rc;
 }
 
 /* What the image and the definition say lies in the container's directory already. */
@@ -261,23 +316,27 @@ static int relaunch(struct fl_live *live, const struct fl_task_container *contai
                     struct fl_err *err)
 {
     struct fl_agent *agent = live->agent;
+    const struct fl_task_spec *task = container->task->spec;
     struct fl_str hostname = fl_agent_hostname_of(agent, container, live->arena);
-    const struct fl_relaunch order = {
+    struct fl_relaunch order = {
         .container_id = fl_str_of(live->id),
+        .task_id = fl_task_id(container->task->arn),
+        .task = task,
         .run = container->restarts,
-        .etc_hosts = fl_agent_etc_hosts(container->task->spec->network_mode, live->endpoint.address,
-                                        hostname, live->arena),
+        .etc_hosts =
+            fl_agent_etc_hosts(task->network_mode, live->endpoint.address, hostname, live->arena),
         .netns_fd = live->endpoint.netns_fd,
     };
-    return fl_runtime_relaunch(agent->runtime, &order, err);
+    int rc = fl_agent_add_hosts(container, live->arena, &order.etc_hosts, err);
+    return rc == 0 ? fl_runtime_relaunch(agent->runtime, &order, err) : rc;
 }
 
 static int launch_first(struct fl_live *live, const struct fl_task_container *container,
                         struct fl_err *err)
 {
     struct fl_launch order;
-    fill_launch(live, container, &order);
-    return fl_runtime_launch(live->agent->runtime, &order, err);
+    int rc = fill_launch(live, container, &order, err);
+    return rc == 0 ? fl_runtime_launch(live->agent->runtime, &order, err) : rc;
 }
 
 static void launch(struct fl_live *live, const struct fl_task_container *container)

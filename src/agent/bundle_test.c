@@ -14,6 +14,7 @@
 
 #include "agent/bundle.h"
 #include "agent/bundle_args.h"
+#include "agent/bundle_making.h"
 #include "agent/bundle_user.h"
 #include "agent/runtime_internal.h"
 #include "base/fs.h"
@@ -277,100 +278,107 @@ static void set_up(struct setup *s)
     s->launch.image = &s->image;
 }
 
-static int make_config(struct setup *s, json_t **ret_json, struct fl_str *ret_note,
+static struct fl_str said; /* the orders of the last configuration */
+
+static int make_config(struct setup *s, const struct fl_json **ret_json, struct fl_str *ret_note,
                        struct fl_err *err)
 {
     struct fl_buf text = FL_BUF_INIT(FL_BUNDLE_CONFIG_MAX);
-    struct fl_bundle_paths paths = {FL_STR("/c"), FL_STR("/tmp/fairlead-no-volumes"),
-                                    FL_STR("/tag/t/c")};
-    int rc = fl_bundle_make(&s->host, &s->launch, &paths, arena, &text, ret_note, err);
+    struct fl_buf orders = FL_BUF_INIT(65536);
+    struct fl_bundle_paths paths = {.dir = FL_STR("/c"),
+                                    .volumes_dir = FL_STR("/tmp/fairlead-no-volumes"),
+                                    .shared_dir = FL_STR("/tmp/fairlead-no-shared"),
+                                    .cgroup_path = FL_STR("/tag/t/c")};
+    struct fl_bundle_security security;
+    int rc = fl_bundle_security(&s->container, &security, err);
+    if (rc == 0)
+        rc = fl_bundle_make(&s->host, &s->launch, &paths, &security, arena, &text, &orders,
+                            ret_note, err);
     if (rc == 0) {
-        *ret_json = fl_json_parse(fl_buf_str(&text), err);
+        *ret_json = fl_json_read(fl_buf_str(&text), arena, err);
         assert_non_null(*ret_json);
     }
     fl_buf_free(&text);
+    said = fl_str_dup(arena, fl_buf_str(&orders));
+    fl_buf_free(&orders);
     return rc;
 }
 
 /* The value at a path of keys and indexes, "process.args.0". */
-static const json_t *at(const json_t *json, const char *path)
+static const struct fl_json *at(const struct fl_json *json, const char *path)
 {
     struct fl_str rest = fl_str_of(path);
     struct fl_str part;
     int64_t index;
     while (json && fl_str_split(&rest, '.', &part))
-        json = fl_str_to_i64(part, &index) ? json_array_get(json, (size_t)index)
-                                           : json_object_get(json, fl_str_z(arena, part));
+        json = fl_str_to_i64(part, &index) ? fl_json_item(json, (size_t)index)
+                                           : fl_json_get(json, fl_str_z(arena, part));
     return json;
 }
 
 static void config_has_the_defaults(FL_UNUSED void **state)
 {
     struct setup s;
-    json_t *json;
+    const struct fl_json *json;
     struct fl_str note;
     set_up(&s);
     assert_int_equal(make_config(&s, &json, &note, NULL), 0);
-    assert_string_equal(json_string_value(at(json, "process.args.0")), "/bin/true");
-    assert_string_equal(json_string_value(at(json, "process.cwd")), "/");
-    assert_true(json_is_false(at(json, "process.noNewPrivileges")));
-    assert_int_equal(json_array_size(at(json, "process.capabilities.bounding")), 14);
-    assert_int_equal(json_array_size(at(json, "process.capabilities.effective")), 14);
+    assert_string_equal(fl_json_z(at(json, "process.args.0")), "/bin/true");
+    assert_string_equal(fl_json_z(at(json, "process.cwd")), "/");
+    assert_true(fl_json_is(at(json, "process.noNewPrivileges"), FL_JSON_FALSE));
+    assert_int_equal(fl_json_items(at(json, "process.capabilities.bounding")), 14);
+    assert_int_equal(fl_json_items(at(json, "process.capabilities.effective")), 14);
     assert_null(at(json, "process.capabilities.inheritable"));
     assert_null(at(json, "process.capabilities.ambient"));
     assert_null(at(json, "process.oomScoreAdj"));
-    assert_int_equal(json_integer_value(at(json, "linux.resources.memory.limit")), 64 << 20);
-    assert_int_equal(json_integer_value(at(json, "linux.resources.memory.swap")), 64 << 20);
-    assert_int_equal(json_integer_value(at(json, "linux.resources.cpu.shares")), 2);
-    assert_true(json_is_false(at(json, "linux.resources.devices.0.allow")));
-    assert_string_equal(json_string_value(at(json, "linux.cgroupsPath")), "/tag/t/c");
-    assert_int_equal(json_array_size(at(json, "linux.namespaces")), 5);
-    assert_int_equal(json_array_size(at(json, "linux.maskedPaths")), 11);
+    assert_int_equal(fl_json_int(at(json, "linux.resources.memory.limit")), 64 << 20);
+    assert_int_equal(fl_json_int(at(json, "linux.resources.memory.swap")), 64 << 20);
+    assert_int_equal(fl_json_int(at(json, "linux.resources.cpu.shares")), 2);
+    assert_true(fl_json_is(at(json, "linux.resources.devices.0.allow"), FL_JSON_FALSE));
+    assert_string_equal(fl_json_z(at(json, "linux.cgroupsPath")), "/tag/t/c");
+    assert_int_equal(fl_json_items(at(json, "linux.namespaces")), 5);
+    assert_int_equal(fl_json_items(at(json, "linux.maskedPaths")), 11);
     assert_non_null(at(json, "linux.seccomp"));
-    assert_string_equal(
-        json_string_value(json_object_get(at(json, "annotations"), "run.oci.seccomp_bpf_data")),
-        "QUJD");
-    json_decref(json);
+    assert_string_equal(fl_json_z(fl_json_get(at(json, "annotations"), "run.oci.seccomp_bpf_data")),
+                        "QUJD");
 }
 
 static void config_of_the_privileged_is_open(FL_UNUSED void **state)
 {
     struct setup s;
-    json_t *json;
+    const struct fl_json *json;
     struct fl_str note;
     set_up(&s);
     s.container.privileged = true;
     s.host.bounding_caps &= ~(UINT64_C(1) << 24);
     s.host.oom_score_adj = -500;
     assert_int_equal(make_config(&s, &json, &note, NULL), 0);
-    assert_int_equal(json_array_size(at(json, "process.capabilities.bounding")), 40);
+    assert_int_equal(fl_json_items(at(json, "process.capabilities.bounding")), 40);
     assert_null(at(json, "linux.seccomp"));
     assert_null(at(json, "linux.maskedPaths"));
     assert_null(at(json, "annotations"));
-    assert_true(json_is_true(at(json, "linux.resources.devices.0.allow")));
-    assert_int_equal(json_integer_value(at(json, "process.oomScoreAdj")), 0);
-    assert_true(json_is_integer(at(json, "process.oomScoreAdj")));
-    json_decref(json);
+    assert_true(fl_json_is_true(at(json, "linux.resources.devices.0.allow")));
+    assert_int_equal(fl_json_int(at(json, "process.oomScoreAdj")), 0);
+    assert_true(fl_json_is(at(json, "process.oomScoreAdj"), FL_JSON_INTEGER));
 }
 
 static void limits_are_clamped_and_noted(FL_UNUSED void **state)
 {
     struct fl_ulimit limits[] = {{FL_STR("nofile"), 500, 5000}, {FL_STR("core"), -1, -1}};
     struct setup s;
-    json_t *json;
+    const struct fl_json *json;
     struct fl_str note;
     struct fl_err err;
     set_up(&s);
     s.container.ulimits = limits;
     s.container.ulimit_count = 2;
     assert_int_equal(make_config(&s, &json, &note, NULL), 0);
-    assert_string_equal(json_string_value(at(json, "process.rlimits.0.type")), "RLIMIT_NOFILE");
-    assert_int_equal(json_integer_value(at(json, "process.rlimits.0.soft")), 500);
-    assert_int_equal(json_integer_value(at(json, "process.rlimits.0.hard")), 1000);
-    assert_int_equal(json_integer_value(at(json, "process.rlimits.1.soft")), 1000);
+    assert_string_equal(fl_json_z(at(json, "process.rlimits.0.type")), "RLIMIT_NOFILE");
+    assert_int_equal(fl_json_int(at(json, "process.rlimits.0.soft")), 500);
+    assert_int_equal(fl_json_int(at(json, "process.rlimits.0.hard")), 1000);
+    assert_int_equal(fl_json_int(at(json, "process.rlimits.1.soft")), 1000);
     assert_true(fl_str_is(note, "nofile lowered to the host's hard limit 1000, "
                                 "core lowered to the host's hard limit 1000"));
-    json_decref(json);
     limits[0].name = FL_STR("nope");
     assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
     assert_string_equal(err.text, "invalid ulimit type: nope");
@@ -378,10 +386,10 @@ static void limits_are_clamped_and_noted(FL_UNUSED void **state)
 
 static void bad_places_are_refused(FL_UNUSED void **state)
 {
-    struct fl_volume_spec volume = {FL_STR("../x"), FL_STR("")};
+    struct fl_volume_spec volume = {.name = FL_STR("../x")};
     struct fl_mount_point mount = {FL_STR("../x"), FL_STR("/data"), false};
     struct setup s;
-    json_t *json;
+    const struct fl_json *json;
     struct fl_str note;
     struct fl_err err;
     set_up(&s);
@@ -395,7 +403,6 @@ static void bad_places_are_refused(FL_UNUSED void **state)
     }
     s.container.working_dir = FL_STR("/proc/../processes");
     assert_int_equal(make_config(&s, &json, &note, &err), 0);
-    json_decref(json);
     s.container.working_dir = FL_STR("");
     s.container.mounts = &mount;
     s.container.mount_count = 1;
@@ -414,6 +421,169 @@ static void bad_places_are_refused(FL_UNUSED void **state)
     assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
     assert_string_equal(err.text, "invalid mount path: '/tmp/../proc/self' cannot be mounted "
                                   "because it is inside /proc");
+}
+
+static void paths_become_plain(FL_UNUSED void **state)
+{
+    static const char *const cases[][2] = {
+        {"/", "/"},
+        {"/a", "/a"},
+        {"//a/./b/", "/a/b"},
+        {"/a/../..", "/"},
+        {"/../a", "/a"},
+        {"/a/b/../../c", "/c"},
+        {"a", ""},
+        {"", ""},
+        {"/a\nb", ""},
+        {"/a\x7f", ""},
+        {"/a..b/...", "/a..b/..."},
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(cases); i++) {
+        struct fl_str plain = fl_bundle_plain_path(fl_str_of(cases[i][0]), arena);
+        if (!fl_str_is(plain, cases[i][1]))
+            fail_msg("<%.*s> instead of <%s>", FL_STR_ARG(plain), cases[i][1]);
+    }
+    assert_true(fl_bundle_lies_in(FL_STR("/proc"), "/proc"));
+    assert_true(fl_bundle_lies_in(FL_STR("/proc/1"), "/proc"));
+    assert_false(fl_bundle_lies_in(FL_STR("/process"), "/proc"));
+}
+
+static void default_capabilities_have_numbers(FL_UNUSED void **state)
+{
+    uint64_t bits = 0;
+    for (int i = 0; i < FL_BUNDLE_CAP_COUNT; i++)
+        for (size_t k = 0; k < FL_BUNDLE_DEFAULT_CAPS; k++)
+            if (strcmp(fl_bundle_all_caps[i], fl_bundle_default_caps[k]) == 0)
+                bits |= UINT64_C(1) << i;
+    assert_int_equal(bits, FL_BUNDLE_DEFAULT_CAP_BITS);
+}
+
+static struct fl_bundle_security find_security(struct fl_container_spec *container)
+{
+    struct fl_bundle_security security = {0};
+    struct fl_err err = {.text = ""};
+    if (fl_bundle_security(container, &security, &err) < 0)
+        fail_msg("%s", err.text);
+    return security;
+}
+
+static void capabilities_follow_docker(FL_UNUSED void **state)
+{
+    const uint64_t usual = FL_BUNDLE_DEFAULT_CAP_BITS, every = (UINT64_C(1) << 41) - 1;
+    struct fl_str add[] = {FL_STR("cap_net_admin"), FL_STR("CHOWN")};
+    struct fl_str drop[] = {FL_STR("kill"), FL_STR("CAP_CHOWN")};
+    struct fl_str all[] = {FL_STR("all")};
+    struct fl_container_spec c = {.docker = {.cap_add = add, .cap_drop = drop}};
+    assert_int_equal(find_security(&c).caps, usual);
+    c.docker.cap_add_count = c.docker.cap_drop_count = 2;
+    assert_int_equal(find_security(&c).caps, (usual - (1 << 5)) | 1 << 12);
+    c.docker.cap_drop = all;
+    c.docker.cap_drop_count = 1;
+    assert_int_equal(find_security(&c).caps, 1 << 12 | 1);
+    c.docker.cap_add = all;
+    c.docker.cap_drop = drop;
+    c.docker.cap_add_count = 1;
+    assert_int_equal(find_security(&c).caps, every - (1 << 5));
+    c.privileged = true;
+    assert_int_equal(find_security(&c).caps, every);
+    assert_true(find_security(&c).no_seccomp);
+}
+
+static void security_options_are_read_or_refused(FL_UNUSED void **state)
+{
+    struct fl_str option = FL_STR("no-new-privileges");
+    struct fl_container_spec c = {
+        .docker = {.security_options = &option, .security_option_count = 1}};
+    struct fl_bundle_security security;
+    struct fl_err err;
+    assert_true(find_security(&c).no_new_privileges);
+    option = FL_STR("no-new-privileges=false");
+    assert_false(find_security(&c).no_new_privileges);
+    option = FL_STR("seccomp=unconfined");
+    assert_true(find_security(&c).no_seccomp);
+    option = FL_STR("apparmor:web");
+    assert_true(fl_str_is(find_security(&c).apparmor, "web"));
+    static const char *const bad[] = {"",          "seccomp:/x.json", "label:type:x",
+                                      "apparmor:", "apparmor:a b",    "no-new-privileges:maybe"};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(bad); i++) {
+        option = fl_str_of(bad[i]);
+        assert_int_equal(fl_bundle_security(&c, &security, &err), -EINVAL);
+    }
+}
+
+/* What the shim is told beside the configuration. */
+static void members_become_configuration_and_orders(FL_UNUSED void **state)
+{
+    struct fl_key_value sysctls[] = {{FL_STR("net.core.somaxconn"), FL_STR("5")},
+                                     {FL_STR("kernel.msgmax"), FL_STR("6")}};
+    struct fl_key_value tmpfs[] = {{FL_STR("//t/"), FL_STR("size=1m,exec")}};
+    struct setup s;
+    const struct fl_json *json;
+    struct fl_str note;
+    set_up(&s);
+    s.launch.netns_fd = 5;
+    s.container.docker = (struct fl_docker_spec){.sysctls = sysctls,
+                                                 .sysctl_count = 2,
+                                                 .tmpfs = tmpfs,
+                                                 .tmpfs_count = 1,
+                                                 .tty = true,
+                                                 .shm_size_bytes = 4096,
+                                                 .memory_swap_bytes = 80 << 20,
+                                                 .swappiness = 7,
+                                                 .has_swappiness = true};
+    assert_int_equal(make_config(&s, &json, &note, NULL), 0);
+    assert_true(fl_str_ends(said, FL_STR("at w/etc/resolv.conf\nmount t6 size=1m\nat w/t\nconsole "
+                                         "1\nsysctl net/core/somaxconn 5\n")));
+    const struct fl_json *params = fl_json_get(at(json, "linux.sysctl"), "kernel.msgmax");
+    assert_string_equal(fl_json_z(params), "6");
+    assert_int_equal(fl_json_members(at(json, "linux.sysctl")), 1);
+    assert_true(fl_json_is_true(at(json, "process.terminal")));
+    assert_int_equal(fl_json_int(at(json, "linux.resources.memory.swap")), 80 << 20);
+    assert_int_equal(fl_json_int(at(json, "linux.resources.memory.swappiness")), 7);
+    s.cgroup.layout = FL_CGROUP_V2;
+    s.cgroup.has_swap = false;
+    assert_int_equal(make_config(&s, &json, &note, NULL), 0);
+    assert_null(at(json, "linux.resources.memory.swappiness"));
+    assert_null(at(json, "linux.resources.memory.swap"));
+    assert_true(fl_str_is(note, "swap is not limited, the kernel does not account it, "
+                                "swappiness is not set, cgroup v2 has none"));
+}
+
+static void hostile_members_are_refused(FL_UNUSED void **state)
+{
+    struct fl_key_value pair = {FL_STR("/t"), FL_STR("bind")};
+    struct fl_device_spec device = {.host_path = FL_STR("/dev/null"),
+                                    .container_path = FL_STR("/proc/x")};
+    struct setup s;
+    const struct fl_json *json;
+    struct fl_str note;
+    struct fl_err err;
+    set_up(&s);
+    s.launch.netns_fd = 5;
+    s.container.docker = (struct fl_docker_spec){.tmpfs = &pair, .tmpfs_count = 1};
+    assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+    static const char *const options[] = {"size=1\"", "remount", "size=1\n", "rbind,size=1"};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(options); i++) {
+        pair.value = fl_str_of(options[i]);
+        assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+    }
+    s.container.docker = (struct fl_docker_spec){.sysctls = &pair, .sysctl_count = 1};
+    static const char *const names[] = {"kernel.core_pattern", "net..core", "net.core\nrun x",
+                                        "net/../kernel",       "",          "vm.swappiness"};
+    pair.value = FL_STR("1");
+    for (size_t i = 0; i < FL_ARRAY_SIZE(names); i++) {
+        pair.key = fl_str_of(names[i]);
+        assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+    }
+    pair = (struct fl_key_value){FL_STR("net.core.somaxconn"), FL_STR("1\nrun /bin/sh")};
+    assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+    pair.value = FL_STR("1");
+    s.launch.netns_fd = -1;
+    assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+    s.container.docker = (struct fl_docker_spec){.devices = &device, .device_count = 1};
+    assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+    device = (struct fl_device_spec){.host_path = FL_STR("/dev/null"), .permissions = FL_STR("x")};
+    assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
 }
 
 static int open_arena(FL_UNUSED void **state)
@@ -445,6 +615,12 @@ int main(void)
         cmocka_unit_test(config_of_the_privileged_is_open),
         cmocka_unit_test(limits_are_clamped_and_noted),
         cmocka_unit_test(bad_places_are_refused),
+        cmocka_unit_test(paths_become_plain),
+        cmocka_unit_test(default_capabilities_have_numbers),
+        cmocka_unit_test(capabilities_follow_docker),
+        cmocka_unit_test(security_options_are_read_or_refused),
+        cmocka_unit_test(members_become_configuration_and_orders),
+        cmocka_unit_test(hostile_members_are_refused),
     };
     return cmocka_run_group_tests(tests, open_arena, close_arena);
 }

@@ -387,6 +387,17 @@ int fl_cgroup_limit_task(const struct fl_cgroup *cgroup, const char *path, int64
     return rc < 0 ? fl_err_errno(err, rc, "cannot set the task's limits") : 0;
 }
 
+int fl_cgroup_enter(const struct fl_cgroup *cgroup, const char *path, pid_t pid)
+{
+    char dir[512];
+    const char *base = cgroup->layout == FL_CGROUP_V2 ? ROOT : ROOT "/memory";
+    int n = snprintf(dir, sizeof(dir), "%s%s", base, path);
+    if (n < 0 || (size_t)n >= sizeof(dir))
+        return -ENAMETOOLONG;
+    int rc = fl_fs_mkdirs(dir, 0755);
+    return rc < 0 ? rc : write_number(dir, "cgroup.procs", pid);
+}
+
 struct fl_str fl_cgroup_oom_file(const struct fl_cgroup *cgroup, const char *path,
                                  struct fl_arena *arena)
 {

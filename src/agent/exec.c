@@ -127,8 +127,8 @@ static int add_cgroups(const struct fl_runtime *runtime, struct fl_str id, struc
     return 0;
 }
 
-static int add_confinement(const struct fl_runtime *runtime, struct fl_str id,
-                           struct fl_arena *arena, struct fl_buf *orders, struct fl_err *err)
+static int make_confinement(const struct fl_runtime *runtime, struct fl_str id,
+                            struct fl_arena *arena, struct fl_buf *orders, struct fl_err *err)
 {
     FL_CLEANUP_BUF struct fl_buf config = FL_BUF_INIT(FL_BUNDLE_CONFIG_MAX);
     struct fl_str path =
@@ -138,30 +138,47 @@ static int add_confinement(const struct fl_runtime *runtime, struct fl_str id,
         rc = add_cgroups(runtime, id, arena, orders);
     if (rc < 0)
         return fl_err_errno(err, rc, "the container's configuration cannot be read");
-    return fl_exec_confine(&config, orders, err);
+    rc = fl_exec_confine(&config, orders, err);
+    if (rc == 0 && orders->overflow)
+        rc = fl_err_set(err, -E2BIG, "the container's configuration is too large");
+    return rc;
 }
 
-static int make_orders(const struct fl_exec *exec, struct fl_buf *orders, struct fl_err *err)
+/* A container is configured once, however often it is started, so its confinement stays, too. */
+static int open_confinement(const struct fl_exec *exec, struct fl_err *err)
 {
-    const struct fl_exec_order *order = &exec->order;
+    const struct fl_runtime *runtime = exec->execer->runtime;
+    struct fl_str id = exec->order.container_id;
+    struct fl_str path = fl_str_printf(exec->arena, "%s/" FL_EXEC_CONFINEMENT,
+                                       fl_runtime_dir(runtime, id, exec->arena).p);
+    int fd = open(path.p, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0)
+        return fd;
+    FL_CLEANUP_BUF struct fl_buf orders = FL_BUF_INIT(FL_EXEC_ORDERS_MAX);
+    int rc = make_confinement(runtime, id, exec->arena, &orders, err);
+    if (rc < 0)
+        return rc;
+    rc = fl_fs_write_fast(AT_FDCWD, path.p, fl_buf_str(&orders), 0600);
+    fd = rc < 0 ? rc : open(path.p, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    return fd < 0 ? fl_err_errno(err, rc < 0 ? rc : -errno, "cannot write %s", path.p) : fd;
+}
+
+static void make_orders(const struct fl_exec_order *order, struct fl_buf *orders)
+{
     fl_exec_add_number(orders, FL_EXEC_TIMEOUT, order->timeout_ms);
     fl_exec_add_number(orders, FL_EXEC_OUTPUT, (int64_t)order->output_max);
     for (size_t i = 0; i < order->arg_count; i++)
         fl_exec_add_text(orders, FL_EXEC_ARG, order->args[i]);
-    int rc = add_confinement(exec->execer->runtime, order->container_id, exec->arena, orders, err);
-    if (rc == 0 && orders->overflow)
-        rc = fl_err_set(err, -E2BIG, "the command and its environment are too large");
-    return rc;
 }
 
 static int write_orders(const struct fl_exec *exec, struct fl_err *err)
 {
     FL_CLEANUP_BUF struct fl_buf orders = FL_BUF_INIT(FL_EXEC_ORDERS_MAX);
-    int rc = make_orders(exec, &orders, err);
-    if (rc < 0)
-        return rc;
+    make_orders(&exec->order, &orders);
+    if (orders.overflow)
+        return fl_err_set(err, -E2BIG, "the command is too large");
     int fd = memfd_create("orders", MFD_CLOEXEC);
-    rc = fd < 0 ? -errno : fl_fs_write_all(fd, orders.p, orders.n);
+    int rc = fd < 0 ? -errno : fl_fs_write_all(fd, orders.p, orders.n);
     if (rc == 0)
         return fd;
     if (fd >= 0)
@@ -179,7 +196,7 @@ static int above(int *fd)
     return moved < 0 ? -errno : 0;
 }
 
-static int spawn(struct fl_execer *execer, const int fds[3], pid_t *ret_pid)
+static int spawn(struct fl_execer *execer, const int fds[4], pid_t *ret_pid)
 {
     char path[32];
     char *argv[] = {(char *)"fairlead-exec", NULL};
@@ -197,6 +214,7 @@ static int spawn(struct fl_execer *execer, const int fds[3], pid_t *ret_pid)
     (void)posix_spawn_file_actions_adddup2(&actions, fds[1], FL_EXEC_ANSWER_FD);
     (void)posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
     (void)posix_spawn_file_actions_adddup2(&actions, fds[2], FL_EXEC_PIDFD);
+    (void)posix_spawn_file_actions_adddup2(&actions, fds[3], FL_EXEC_CONFINEMENT_FD);
     int rc = posix_spawn(ret_pid, path, &actions, &attr, argv, fl_spawn_environment);
     (void)posix_spawn_file_actions_destroy(&actions);
     (void)posix_spawnattr_destroy(&attr);
@@ -216,7 +234,8 @@ static int listen_to(struct fl_exec *exec)
     return uv_poll_start(poll, UV_READABLE | UV_DISCONNECT, on_answer);
 }
 
-static int start_helper(struct fl_exec *exec, int orders_fd, int pidfd, struct fl_err *err)
+static int start_helper(struct fl_exec *exec, int orders_fd, int pidfd, int confinement_fd,
+                        struct fl_err *err)
 {
     int fds[2];
     int rc = pipe2(fds, O_CLOEXEC) < 0 ? -errno : 0;
@@ -226,7 +245,7 @@ static int start_helper(struct fl_exec *exec, int orders_fd, int pidfd, struct f
     rc = above(&fds[1]);
     if (rc == 0 && fcntl(exec->answer_fd, F_SETFL, O_NONBLOCK) < 0)
         rc = -errno;
-    const int given[] = {orders_fd, fds[1], pidfd};
+    const int given[] = {orders_fd, fds[1], pidfd, confinement_fd};
     if (rc == 0)
         rc = spawn(exec->execer, given, &exec->pid);
     if (fds[1] >= 0)
@@ -249,9 +268,12 @@ static int start(struct fl_exec *exec, struct fl_err *err)
     FL_CLEANUP_FD int orders_fd = write_orders(exec, err);
     if (orders_fd < 0)
         return orders_fd;
-    if (above(&pidfd) < 0 || above(&orders_fd) < 0)
+    FL_CLEANUP_FD int confinement_fd = open_confinement(exec, err);
+    if (confinement_fd < 0)
+        return confinement_fd;
+    if (above(&pidfd) < 0 || above(&orders_fd) < 0 || above(&confinement_fd) < 0)
         return fl_err_set(err, -EMFILE, "too many open files");
-    return start_helper(exec, orders_fd, pidfd, err);
+    return start_helper(exec, orders_fd, pidfd, confinement_fd, err);
 }
 
 static void on_pump(uv_async_t *async)

@@ -31,38 +31,38 @@ void fl_exec_add_number(struct fl_buf *orders, uint32_t key, int64_t number)
     fl_exec_add(orders, key, &number, sizeof(number));
 }
 
-static uint64_t cap_mask(const json_t *list)
+static uint64_t cap_mask(const struct fl_json *list)
 {
     uint64_t mask = 0;
-    for (size_t i = 0; i < json_array_size(list); i++)
+    for (size_t i = 0; i < fl_json_items(list); i++)
         for (int cap = 0; cap < FL_BUNDLE_CAP_COUNT; cap++)
-            if (fl_str_is(fl_json_str(json_array_get(list, i)), fl_bundle_all_caps[cap]))
+            if (fl_str_is(fl_json_text(fl_json_item(list, i)), fl_bundle_all_caps[cap]))
                 mask |= UINT64_C(1) << cap;
     return mask;
 }
 
-static void add_caps(const json_t *process, struct fl_buf *orders)
+static void add_caps(const struct fl_json *process, struct fl_buf *orders)
 {
     static const char *const sets[] = {"bounding", "effective", "permitted", "inheritable",
                                        "ambient"};
-    const json_t *caps = json_object_get(process, "capabilities");
+    const struct fl_json *caps = fl_json_get(process, "capabilities");
     int64_t masks[FL_ARRAY_SIZE(sets)];
     for (size_t i = 0; i < FL_ARRAY_SIZE(sets); i++)
-        masks[i] = (int64_t)cap_mask(json_object_get(caps, sets[i]));
+        masks[i] = (int64_t)cap_mask(fl_json_get(caps, sets[i]));
     fl_exec_add(orders, FL_EXEC_CAPS, masks, sizeof(masks));
 }
 
-static void add_user(const json_t *process, struct fl_buf *orders)
+static void add_user(const struct fl_json *process, struct fl_buf *orders)
 {
-    const json_t *user = json_object_get(process, "user");
-    const json_t *groups = json_object_get(user, "additionalGids");
-    const json_t *mask = json_object_get(user, "umask");
-    const int64_t ids[] = {json_integer_value(json_object_get(user, "uid")),
-                           json_integer_value(json_object_get(user, "gid"))};
+    const struct fl_json *user = fl_json_get(process, "user");
+    const struct fl_json *groups = fl_json_get(user, "additionalGids");
+    const struct fl_json *mask = fl_json_get(user, "umask");
+    const int64_t ids[] = {fl_json_int(fl_json_get(user, "uid")),
+                           fl_json_int(fl_json_get(user, "gid"))};
     fl_exec_add(orders, FL_EXEC_USER, ids, sizeof(ids));
-    for (size_t i = 0; i < json_array_size(groups); i++)
-        fl_exec_add_number(orders, FL_EXEC_GROUP, json_integer_value(json_array_get(groups, i)));
-    fl_exec_add_number(orders, FL_EXEC_UMASK, mask ? json_integer_value(mask) : DEFAULT_UMASK);
+    for (size_t i = 0; i < fl_json_items(groups); i++)
+        fl_exec_add_number(orders, FL_EXEC_GROUP, fl_json_int(fl_json_item(groups, i)));
+    fl_exec_add_number(orders, FL_EXEC_UMASK, mask ? fl_json_int(mask) : DEFAULT_UMASK);
 }
 
 /* "Without limit" is a number beyond what JSON integers of ours hold: -1 takes its place, with the
@@ -82,17 +82,17 @@ static void replace_infinity(char *text, size_t n)
     }
 }
 
-static int64_t limit_value(const json_t *limit, const char *key)
+static int64_t limit_value(const struct fl_json *limit, const char *key)
 {
-    return json_integer_value(json_object_get(limit, key));
+    return fl_json_int(fl_json_get(limit, key));
 }
 
-static int add_limits(const json_t *process, struct fl_buf *orders, struct fl_err *err)
+static int add_limits(const struct fl_json *process, struct fl_buf *orders, struct fl_err *err)
 {
-    const json_t *list = json_object_get(process, "rlimits");
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *limit = json_array_get(list, i);
-        struct fl_str type = fl_json_str(json_object_get(limit, "type"));
+    const struct fl_json *list = fl_json_get(process, "rlimits");
+    for (size_t i = 0; i < fl_json_items(list); i++) {
+        const struct fl_json *limit = fl_json_item(list, i);
+        struct fl_str type = fl_json_text(fl_json_get(limit, "type"));
         struct fl_str name = fl_str_from(type, FL_MIN(type.n, strlen("RLIMIT_")));
         char lower[32];
         size_t n = 0;
@@ -138,11 +138,11 @@ static bool decode_base64(struct fl_str text, struct fl_buf *ret_bytes)
 
 /* crun has the compiled program in an annotation, which counts only where linux.seccomp is, too;
  * runc has the profile itself. */
-static int add_seccomp(const json_t *config, struct fl_buf *orders, struct fl_err *err)
+static int add_seccomp(const struct fl_json *config, struct fl_buf *orders, struct fl_err *err)
 {
-    const json_t *profile = json_object_get(json_object_get(config, "linux"), "seccomp");
-    const json_t *annotations = json_object_get(config, "annotations");
-    struct fl_str base64 = fl_json_str(json_object_get(annotations, "run.oci.seccomp_bpf_data"));
+    const struct fl_json *profile = fl_json_get(fl_json_get(config, "linux"), "seccomp");
+    const struct fl_json *annotations = fl_json_get(config, "annotations");
+    struct fl_str base64 = fl_json_text(fl_json_get(annotations, "run.oci.seccomp_bpf_data"));
     FL_CLEANUP_BUF struct fl_buf program = FL_BUF_INIT(SECCOMP_MAX);
     if (!profile)
         return 0;
@@ -157,15 +157,16 @@ static int add_seccomp(const json_t *config, struct fl_buf *orders, struct fl_er
     return 0;
 }
 
-static int check_known(const json_t *config, const json_t *process, struct fl_err *err)
+static int check_known(const struct fl_json *config, const struct fl_json *process,
+                       struct fl_err *err)
 {
     static const char *const unknown[] = {"apparmorProfile", "selinuxLabel"};
-    const json_t *namespaces = json_object_get(json_object_get(config, "linux"), "namespaces");
+    const struct fl_json *namespaces = fl_json_get(fl_json_get(config, "linux"), "namespaces");
     for (size_t i = 0; i < FL_ARRAY_SIZE(unknown); i++)
-        if (json_object_get(process, unknown[i]))
+        if (fl_json_get(process, unknown[i]))
             return fl_err_set(err, -ENOTSUP, "%s is not supported for commands", unknown[i]);
-    for (size_t i = 0; i < json_array_size(namespaces); i++)
-        if (fl_str_is(fl_json_str(json_object_get(json_array_get(namespaces, i), "type")), "user"))
+    for (size_t i = 0; i < fl_json_items(namespaces); i++)
+        if (fl_str_is(fl_json_text(fl_json_get(fl_json_item(namespaces, i), "type")), "user"))
             return fl_err_set(err, -ENOTSUP, "user namespaces are not supported for commands");
     return 0;
 }
@@ -173,21 +174,21 @@ static int check_known(const json_t *config, const json_t *process, struct fl_er
 int fl_exec_confine(struct fl_buf *text, struct fl_buf *orders, struct fl_err *err)
 {
     replace_infinity(text->p, text->n);
-    FL_CLEANUP_JSON json_t *config = fl_json_parse(fl_buf_str(text), err);
-    const json_t *process = json_object_get(config, "process");
-    const json_t *env = json_object_get(process, "env");
-    if (!json_is_object(process))
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    const struct fl_json *config = fl_json_read(fl_buf_str(text), arena, err);
+    const struct fl_json *process = fl_json_get(config, "process");
+    const struct fl_json *env = fl_json_get(process, "env");
+    if (!fl_json_is(process, FL_JSON_OBJECT))
         return fl_err_set(err, -EINVAL, "the container's configuration is damaged");
     int rc = check_known(config, process, err);
-    for (size_t i = 0; i < json_array_size(env); i++)
-        fl_exec_add_text(orders, FL_EXEC_ENV, fl_json_str(json_array_get(env, i)));
-    fl_exec_add_text(orders, FL_EXEC_CWD, fl_json_str(json_object_get(process, "cwd")));
+    for (size_t i = 0; i < fl_json_items(env); i++)
+        fl_exec_add_text(orders, FL_EXEC_ENV, fl_json_text(fl_json_item(env, i)));
+    fl_exec_add_text(orders, FL_EXEC_CWD, fl_json_text(fl_json_get(process, "cwd")));
     add_user(process, orders);
     add_caps(process, orders);
-    if (json_object_get(process, "oomScoreAdj"))
-        fl_exec_add_number(orders, FL_EXEC_OOM,
-                           json_integer_value(json_object_get(process, "oomScoreAdj")));
-    if (json_is_true(json_object_get(process, "noNewPrivileges")))
+    if (fl_json_get(process, "oomScoreAdj"))
+        fl_exec_add_number(orders, FL_EXEC_OOM, fl_json_int(fl_json_get(process, "oomScoreAdj")));
+    if (fl_json_is_true(fl_json_get(process, "noNewPrivileges")))
         fl_exec_add_number(orders, FL_EXEC_NO_NEW_PRIV, 1);
     if (rc == 0)
         rc = add_limits(process, orders, err);

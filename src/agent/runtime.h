@@ -52,6 +52,8 @@ struct fl_image_config {
     struct fl_str user;
     struct fl_str working_dir;
     struct fl_str stop_signal; /* "SIGTERM", "15", or empty */
+    struct fl_str *volumes;    /* paths that the image wants to be volumes */
+    size_t volume_count;
 };
 
 struct fl_launch {
@@ -64,6 +66,8 @@ struct fl_launch {
     size_t layer_count;
     const struct fl_key_value *extra_environment; /* over the image's, under the definition's */
     size_t extra_environment_count;
+    const struct fl_str *device_nodes; /* of the host, to be the container's too, beneath /dev */
+    size_t device_node_count;
     struct fl_str hostname;
     struct fl_str etc_hosts;       /* contents of /etc/hosts */
     struct fl_str etc_resolv_conf; /* contents of /etc/resolv.conf */
@@ -78,6 +82,8 @@ int fl_runtime_launch(struct fl_runtime *runtime, const struct fl_launch *launch
                       struct fl_err *err);
 struct fl_relaunch {
     struct fl_str container_id;
+    struct fl_str task_id;
+    const struct fl_task_spec *task;
     int run; /* the number of this start; the first was 0 */
     struct fl_str etc_hosts;
     int netns_fd;

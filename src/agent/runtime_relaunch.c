@@ -62,6 +62,45 @@ static int make_ready(const struct fl_relaunch *relaunch, const char *dir)
     return rc;
 }
 
+/* The orders name the holder of the namespaces that the task's containers share. When none of them
+ * ran for a moment, it has ended, and what the container was launched into is no more. */
+static int check_holder(const struct fl_runtime *runtime, const struct fl_relaunch *relaunch,
+                        pid_t holder_pid, struct fl_arena *arena, struct fl_err *err)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(2 * FL_RUNTIME_FILE_MAX);
+    struct fl_str dir = fl_runtime_dir(runtime, relaunch->container_id, arena);
+    struct fl_str line;
+    int64_t pid;
+    int rc = fl_fs_read(AT_FDCWD, fl_str_printf(arena, "%s/orders", dir.p).p,
+                        2 * FL_RUNTIME_FILE_MAX, &text);
+    if (rc < 0)
+        return fl_err_errno(err, rc, "cannot read the orders of the container");
+    struct fl_str rest = fl_buf_str(&text);
+    while (fl_str_split(&rest, '\n', &line))
+        if (fl_str_starts(line, FL_STR("holder ")) &&
+            fl_str_to_i64(fl_str_from(line, strlen("holder ")), &pid) && pid == holder_pid)
+            return 0;
+    return fl_err_set(err, -ESRCH,
+                      "the namespaces that the task's containers share ended with the last one");
+}
+
+static int hold(struct fl_runtime *runtime, const struct fl_relaunch *relaunch,
+                struct fl_arena *arena, int *ret_lock_fd, struct fl_err *err)
+{
+    const struct fl_launch launch = {.container_id = relaunch->container_id,
+                                     .task_id = relaunch->task_id,
+                                     .task = relaunch->task};
+    struct fl_runtime_hold held;
+    int rc = fl_runtime_hold(runtime, &launch, arena, &held, err);
+    if (rc == 0 && held.lock_fd >= 0)
+        rc = check_holder(runtime, relaunch, held.holder_pid, arena, err);
+    if (rc == 0)
+        *ret_lock_fd = FL_TAKE_FD(held.lock_fd);
+    if (held.lock_fd >= 0)
+        (void)close(held.lock_fd);
+    return rc;
+}
+
 int fl_runtime_relaunch(struct fl_runtime *runtime, const struct fl_relaunch *relaunch,
                         struct fl_err *err)
 {
@@ -70,10 +109,14 @@ int fl_runtime_relaunch(struct fl_runtime *runtime, const struct fl_relaunch *re
     struct fl_str dir = fl_runtime_dir(runtime, relaunch->container_id, arena);
     if (container && container->state != FL_RUNTIME_ENDED)
         return fl_err_set(err, -EBUSY, "the container has not ended");
+    FL_CLEANUP_FD int lock_fd = -1;
+    int rc = hold(runtime, relaunch, arena, &lock_fd, err);
+    if (rc < 0)
+        return rc;
     if (container)
         fl_runtime_watch_remove(container);
-    int rc = make_ready(relaunch, dir.p);
+    rc = make_ready(relaunch, dir.p);
     if (rc < 0)
         return fl_err_errno(err, rc, "cannot make %s ready for another start", dir.p);
-    return fl_runtime_start(runtime, relaunch->container_id, dir, relaunch->netns_fd, err);
+    return fl_runtime_start(runtime, relaunch->container_id, dir, relaunch->netns_fd, lock_fd, err);
 }

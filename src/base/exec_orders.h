@@ -1,5 +1,5 @@
-/* What the agent tells fairlead-exec: a command and the confinement of the container that it is to
- * run in, as items in one file. Not for core or task.
+/* What the agent tells fairlead-exec, as items in two files: a command, and the confinement of the
+ * container that it is to run in, which is made once for each container. Not for core or task.
  *
  * An item is its key and the length of its bytes (two uint32_t), then the bytes: text without NUL,
  * one or more int64_t, or a seccomp program. Both sides are the same release on the same machine.
@@ -40,9 +40,18 @@ enum {
     FL_EXEC_OUTPUT_MAX = 64 * 1024,
 };
 
-/* Descriptors of fairlead-exec at its start: the orders, where the answer goes, the container's
- * first process. */
-enum { FL_EXEC_ORDERS_FD = 0, FL_EXEC_ANSWER_FD = 1, FL_EXEC_PIDFD = 3 };
+/* Where a container's confinement lies in its directory. The number is the format's: a newer agent
+ * does not read what an older one wrote otherwise. */
+#define FL_EXEC_CONFINEMENT "confinement.1"
+
+/* Descriptors of fairlead-exec at its start: the command, where the answer goes, the container's
+ * first process, its confinement. */
+enum {
+    FL_EXEC_ORDERS_FD = 0,
+    FL_EXEC_ANSWER_FD = 1,
+    FL_EXEC_PIDFD = 3,
+    FL_EXEC_CONFINEMENT_FD = 4,
+};
 
 /* The answer: this, then the output until the end of the file. */
 struct fl_exec_answer {

@@ -123,7 +123,7 @@ static void a_cluster_is_updated_and_deleted(FL_UNUSED void **state)
     assert_string_equal(fix_text(f, "clusters.0.statistics.2.name"), "pendingEC2TasksCount");
     assert_string_equal(fix_text(f, "clusters.0.statistics.2.value"), "1");
     assert_int_equal(fix_size(f, "clusters.0.statistics"), 8);
-    assert_true(json_is_array(fix_at(f->reply, "clusters.0.attachments")));
+    assert_true(fl_json_is(fix_at(f->reply, "clusters.0.attachments"), FL_JSON_ARRAY));
     fix_refused(f, "ClusterContainsContainerInstancesException",
                 "The Cluster cannot be deleted while Container Instances are active or draining.",
                 "DeleteCluster", "{'cluster':'c'}");
@@ -168,10 +168,10 @@ static void pages_hold_every_cluster_once(FL_UNUSED void **state)
         for (size_t i = 0; i < fix_size(f, "clusterArns"); i++) {
             char expected[20];
             (void)snprintf(expected, sizeof(expected), "c%03d", seen++);
-            const char *arn = json_string_value(json_array_get(fix_at(f->reply, "clusterArns"), i));
+            const char *arn = fl_json_z(fl_json_item(fix_at(f->reply, "clusterArns"), i));
             assert_string_equal(fix_id(arn), expected);
         }
-        const char *next = json_string_value(fix_at(f->reply, "nextToken"));
+        const char *next = fl_json_z(fix_at(f->reply, "nextToken"));
         (void)snprintf(token, sizeof(token), "%s", next ? next : "");
         pages++;
         /* A cluster made meanwhile before the page's end must not disturb the pages. */

@@ -102,6 +102,20 @@ static void need_for_docker(const struct ecs_ContainerDefinition *c,
         need(list, FL_STR(OLD_PREFIX "docker-remote-api.1.25"));
 }
 
+static void need_for_security_options(const struct ecs_ContainerDefinition *c,
+                                      struct ecs_Attribute_list *list)
+{
+    for (size_t i = 0; i < c->dockerSecurityOptions.n; i++) {
+        struct fl_str option = c->dockerSecurityOptions.items[i];
+        if (fl_str_starts(option, FL_STR("apparmor")))
+            need(list, FL_STR(OLD_PREFIX "apparmor"));
+        if (fl_str_starts(option, FL_STR("label")))
+            need(list, FL_STR(OLD_PREFIX "selinux"));
+        if (fl_str_starts(option, FL_STR("credentialspec")))
+            need(list, FL_STR(NEW_PREFIX "gmsa"));
+    }
+}
+
 static void need_for_container(struct fl_decision *d, const struct ecs_TaskDefinition *def,
                                const struct ecs_ContainerDefinition *c,
                                struct ecs_Attribute_list *list)
@@ -121,6 +135,7 @@ static void need_for_container(struct fl_decision *d, const struct ecs_TaskDefin
         need(list, FL_STR(NEW_PREFIX "container-restart-policy"));
     if (c->firelensConfiguration)
         need_for_router(c->firelensConfiguration, list);
+    need_for_security_options(c, list);
     for (size_t i = 0; i < c->portMappings.n; i++)
         if (FL_HAS(&c->portMappings.items[i], ecs_PortMapping, containerPortRange))
             need(list, FL_STR(NEW_PREFIX "network.container-port-range"));

@@ -72,24 +72,25 @@ static int check_restart(struct fl_decision *d, const struct ecs_ContainerDefini
     return 0;
 }
 
-static const struct ecs_ContainerDefinition *
-find_container(const struct ecs_RegisterTaskDefinitionRequest *in, struct fl_str name)
+static size_t find_index(const struct ecs_RegisterTaskDefinitionRequest *in, struct fl_str name)
 {
-    for (size_t i = 0; i < in->containerDefinitions.n; i++)
-        if (fl_str_eq(in->containerDefinitions.items[i].name, name))
-            return &in->containerDefinitions.items[i];
-    return NULL;
+    size_t i = 0;
+    while (i < in->containerDefinitions.n &&
+           !fl_str_eq(in->containerDefinitions.items[i].name, name))
+        i++;
+    return i;
 }
 
 static int check_dependency(struct fl_decision *d,
                             const struct ecs_RegisterTaskDefinitionRequest *in,
                             const struct ecs_ContainerDependency *dependency)
 {
-    const struct ecs_ContainerDefinition *on = find_container(in, dependency->containerName);
-    if (!on)
+    size_t index = find_index(in, dependency->containerName);
+    if (index == in->containerDefinitions.n)
         return fl_refuse(d, "ClientException",
                          "Cannot depend on container + '%.*s' because it does not exist",
                          FL_STR_ARG(dependency->containerName));
+    const struct ecs_ContainerDefinition *on = &in->containerDefinitions.items[index];
     bool is_essential = !FL_HAS(on, ecs_ContainerDefinition, essential) || on->essential;
     bool must_end = dependency->condition == ECS_ContainerCondition_SUCCESS ||
                     dependency->condition == ECS_ContainerCondition_COMPLETE;
@@ -104,17 +105,49 @@ static int check_dependency(struct fl_decision *d,
     return 0;
 }
 
-/* A chain of dependencies longer than the list of containers has come around. Chains are few: no
- * container is named twice by one. */
-static bool comes_around(const struct ecs_RegisterTaskDefinitionRequest *in,
-                         const struct ecs_ContainerDefinition *c, size_t left)
+/* One that is not there (a link may name anything) holds nobody back. */
+static bool is_ready(const struct ecs_RegisterTaskDefinitionRequest *in, const bool *ready,
+                     struct fl_str name)
 {
-    if (left == 0)
-        return true;
+    size_t i = find_index(in, name);
+    return i == in->containerDefinitions.n || ready[i];
+}
+
+static struct fl_str linked(struct fl_str link)
+{
+    ptrdiff_t colon = fl_str_index(link, ':');
+    return colon < 0 ? link : fl_str_sub(link, 0, (size_t)colon);
+}
+
+static bool can_start(const struct ecs_RegisterTaskDefinitionRequest *in, const bool *ready,
+                      const struct ecs_ContainerDefinition *c)
+{
     for (size_t i = 0; i < c->dependsOn.n; i++)
-        if (comes_around(in, find_container(in, c->dependsOn.items[i].containerName), left - 1))
-            return true;
-    return false;
+        if (!is_ready(in, ready, c->dependsOn.items[i].containerName))
+            return false;
+    for (size_t i = 0; i < c->links.n; i++)
+        if (!is_ready(in, ready, linked(c->links.items[i])))
+            return false;
+    for (size_t i = 0; i < c->volumesFrom.n; i++)
+        if (!is_ready(in, ready, c->volumesFrom.items[i].sourceContainer))
+            return false;
+    return true;
+}
+
+/* In each round those start whose dependencies have; who has not in as many rounds as there are
+ * containers never will. Links and borrowed volumes are dependencies, too. */
+static int check_order(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in)
+{
+    size_t n = in->containerDefinitions.n;
+    bool *ready = fl_arena_new_array(d->arena, bool, n);
+    for (size_t round = 0; round < n; round++)
+        for (size_t i = 0; i < n; i++)
+            ready[i] = ready[i] || can_start(in, ready, &in->containerDefinitions.items[i]);
+    for (size_t i = 0; i < n; i++)
+        if (!ready[i])
+            return fl_refuse(d, "ClientException", "Container '%.*s' has a circular dependency.",
+                             FL_STR_ARG(in->containerDefinitions.items[i].name));
+    return 0;
 }
 
 static int check_dependencies(struct fl_decision *d,
@@ -146,12 +179,7 @@ int fl_check_life(struct fl_decision *d, const struct ecs_RegisterTaskDefinition
             check_health(d, c) < 0 || check_restart(d, c) < 0 || check_dependencies(d, in, c) < 0)
             return -1;
     }
-    for (size_t i = 0; i < in->containerDefinitions.n; i++)
-        if (comes_around(in, &in->containerDefinitions.items[i], in->containerDefinitions.n + 1))
-            return fl_refuse(d, "ClientException",
-                             "Container '%.*s' depends on itself, directly or through others.",
-                             FL_STR_ARG(in->containerDefinitions.items[i].name));
-    return 0;
+    return check_order(d, in);
 }
 
 void fl_default_life(struct ecs_ContainerDefinition *c)

@@ -27,14 +27,15 @@ static void wrong_lives_are_refused(FL_UNUSED void **state)
          "A dependency container with HEALTHY condition must have health check configured"},
         {TWO(ON("side", "HEALTHY"), ",'healthCheck':{'command':['NONE']}"),
          "A dependency container with HEALTHY condition must have health check configured"},
-        {TWO(ON("app", "START"), ""),
-         "Container 'app' depends on itself, directly or through others."},
+        {TWO(ON("app", "START"), ""), "Container 'app' has a circular dependency."},
         {TWO(ON("side", "START"), ON("app", "START")),
-         "Container 'app' depends on itself, directly or through others."},
+         "Container 'app' has a circular dependency."},
         {TWO(",'dependsOn':[{'containerName':'side','condition':'START'},{'containerName':'side',"
              "'condition':'START'}]",
              ""),
          "Container 'app' depends on container 'side' twice."},
+        {TWO(ON("side", "START"), ",'links':['app:a']"),
+         "Container 'app' has a circular dependency."},
         {TWO(",'startTimeout':-1", ""),
          "Invalid setting for container 'app'. The 'startTimeout' must be between 0 and 86400."},
         {TWO(HEALTH(",'interval':4"), ""),
@@ -102,8 +103,8 @@ static void an_agent_is_sent_it(FL_UNUSED void **state)
     struct fl_err err = {0};
     char task[200];
     run(f, task);
-    json_t *sent = json_object_get(json_array_get(f->sent, 0), "task");
-    assert_int_equal(fl_task_spec_decode(fix_read(sent, arena), arena, &spec, &err), 0);
+    const struct fl_json *sent = fl_json_get(fl_json_item(f->sent, 0), "task");
+    assert_int_equal(fl_task_spec_decode(sent, arena, &spec, &err), 0);
     const struct fl_container_spec *app = &spec.containers[0], *side = &spec.containers[1];
     assert_int_equal(app->depends_on_count, 1);
     assert_true(fl_str_is(app->depends_on[0].container, "side"));

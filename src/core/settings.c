@@ -3,6 +3,8 @@
  *
  * Every caller is the account's root so far, for whom setting a value and setting the default are
  * the same; a user's or role's own value can be put by naming it. */
+#include <stdio.h>
+
 #include "core/decide.h"
 #include "core/page.h"
 #include "wire/arn.h"

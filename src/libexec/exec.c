@@ -148,11 +148,15 @@ int main(void)
 {
     struct run *r = &run;
     int status = 0;
-    (void)close_range(FL_EXEC_PIDFD + 1, ~0U, 0);
+    (void)close_range(FL_EXEC_CONFINEMENT_FD + 1, ~0U, 0);
     (void)fcntl(FL_EXEC_ANSWER_FD, F_SETFD, FD_CLOEXEC);
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return 2;
     int rc = exec_orders_read(FL_EXEC_ORDERS_FD, &r->orders);
+    if (rc == 0)
+        rc = exec_orders_read(FL_EXEC_CONFINEMENT_FD, &r->orders);
+    if (rc == 0 && !exec_orders_are_whole(&r->orders))
+        rc = -EINVAL;
     if (rc < 0)
         return refuse(r, "orders", rc);
     int64_t deadline_ms = fl_clock_mono_ms() + r->orders.timeout_ms;

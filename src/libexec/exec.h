@@ -25,6 +25,7 @@ struct exec_orders {
     const char *cwd;
     uid_t uid;
     gid_t gid;
+    bool is_confined; /* the masks have been given */
     uint64_t bounding, effective, permitted, inheritable, ambient;
     const void *seccomp;
     size_t seccomp_bytes;
@@ -36,8 +37,10 @@ struct exec_orders {
     size_t output_max;
 };
 
-/* Reads and checks the orders. 0 or -errno. */
-int exec_orders_read(int fd, struct exec_orders *ret_orders);
+/* Adds the items of a file to the orders. 0 or -errno. */
+int exec_orders_read(int fd, struct exec_orders *orders);
+/* True when nothing is missing that has no default. */
+bool exec_orders_are_whole(const struct exec_orders *orders);
 
 /* Becomes the command, in a child that is in the container's pid namespace already. Comes back only
  * in failure: -errno, with *ret_what naming the step. cgroup_fds are the orders' cgroup.procs,

@@ -51,6 +51,7 @@ static void take_caps(struct exec_orders *o, const int64_t *masks)
     o->permitted = (uint64_t)masks[2];
     o->inheritable = (uint64_t)masks[3];
     o->ambient = (uint64_t)masks[4];
+    o->is_confined = true;
 }
 
 static int take_limit(struct exec_orders *o, const int64_t *n)
@@ -154,5 +155,10 @@ int exec_orders_read(int fd, struct exec_orders *o)
             return rc;
         at += item.length;
     }
-    return o->arg_count > 0 && o->cwd && o->cgroup_count > 0 && o->timeout_ms > 0 ? 0 : -EINVAL;
+    return 0;
+}
+
+bool exec_orders_are_whole(const struct exec_orders *o)
+{
+    return o->arg_count > 0 && o->cwd && o->cgroup_count > 0 && o->timeout_ms > 0 && o->is_confined;
 }

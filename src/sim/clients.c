@@ -110,14 +110,14 @@ static bool token_lives(const struct sim *sim, const struct sim_operation *opera
     return false;
 }
 
-static void take_tasks(struct sim *sim, struct sim_operation *operation, const json_t *list)
+static void take_tasks(struct sim *sim, struct sim_operation *operation, const struct fl_json *list)
 {
     bool is_repeated = operation->is_answered && token_lives(sim, operation);
-    if (json_array_size(list) > operation->count)
-        sim_violation(sim, "S5", "%zu tasks for a call of %u", json_array_size(list),
+    if (fl_json_items(list) > operation->count)
+        sim_violation(sim, "S5", "%zu tasks for a call of %u", fl_json_items(list),
                       operation->count);
-    for (size_t i = 0; i < json_array_size(list) && !sim->ended; i++) {
-        struct sim_task *task = sim_ledger_see(sim, json_array_get(list, i));
+    for (size_t i = 0; i < fl_json_items(list) && !sim->ended; i++) {
+        struct sim_task *task = sim_ledger_see(sim, fl_json_item(list, i));
         if (task && is_repeated)
             check_repeated(sim, operation, task);
         else if (task && !operation->is_answered)
@@ -150,10 +150,10 @@ static void think_again(struct sim *sim, const struct sim_operation *operation)
                operation->tasks[0], NULL);
 }
 
-static void take_run(struct sim *sim, struct sim_operation *operation, const json_t *json)
+static void take_run(struct sim *sim, struct sim_operation *operation, const struct fl_json *json)
 {
     bool was_answered = operation->is_answered;
-    take_tasks(sim, operation, json_object_get(json, "tasks"));
+    take_tasks(sim, operation, fl_json_get(json, "tasks"));
     think_again(sim, operation);
     if (operation->has_token && !was_answered && sim_chance(sim, 150) &&
         operation->attempts_left) { /* a client that forgot that it had an answer */
@@ -164,10 +164,10 @@ static void take_run(struct sim *sim, struct sim_operation *operation, const jso
 }
 
 /* No two registrations are told the same revision. */
-static void take_revision(struct sim *sim, int family, const json_t *definition)
+static void take_revision(struct sim *sim, int family, const struct fl_json *definition)
 {
     struct sim_ledger *ledger = &sim->ledger;
-    int revision = (int)json_integer_value(json_object_get(definition, "revision"));
+    int revision = (int)fl_json_int(fl_json_get(definition, "revision"));
     uint64_t bit = UINT64_C(1) << (revision % 64);
     uint64_t *word = &ledger->revisions[family][revision % SIM_REVISIONS / 64];
     if (revision < SIM_REVISIONS && *word & bit)
@@ -176,24 +176,25 @@ static void take_revision(struct sim *sim, int family, const json_t *definition)
     ledger->revision_seen[family] = FL_MAX(ledger->revision_seen[family], revision);
 }
 
-static void take_answer(struct sim *sim, struct sim_operation *operation, const json_t *json)
+static void take_answer(struct sim *sim, struct sim_operation *operation,
+                        const struct fl_json *json)
 {
-    const json_t *list = json_object_get(json, "tasks");
+    const struct fl_json *list = fl_json_get(json, "tasks");
     if (operation->operation == ECS_OP_RunTask) {
         take_run(sim, operation, json);
         return;
     }
     if (operation->operation == ECS_OP_StopTask) {
-        struct sim_task *task = sim_ledger_see(sim, json_object_get(json, "task"));
+        struct sim_task *task = sim_ledger_see(sim, fl_json_get(json, "task"));
         if (task && !task->stop_is_seen)
             sim_violation(sim, "S1", "a stop of task %s is acknowledged, and it is wanted",
                           task->id);
     }
     if (operation->operation == ECS_OP_DescribeTasks)
-        for (size_t i = 0; i < json_array_size(list) && !sim->ended; i++)
-            (void)sim_ledger_see(sim, json_array_get(list, i));
+        for (size_t i = 0; i < fl_json_items(list) && !sim->ended; i++)
+            (void)sim_ledger_see(sim, fl_json_item(list, i));
     if (operation->operation == ECS_OP_RegisterTaskDefinition)
-        take_revision(sim, operation->family, json_object_get(json, "taskDefinition"));
+        take_revision(sim, operation->family, fl_json_get(json, "taskDefinition"));
     done(sim, operation);
 }
 
@@ -213,7 +214,8 @@ void sim_clients_answer(struct sim *sim, const struct sim_event *event)
         return;
     operation->timed_attempt = operation->attempt; /* this attempt has had its answer */
     if (event->message->status == 200) {
-        FL_CLEANUP_JSON json_t *json = fl_json_parse(event->message->text, NULL);
+        const struct fl_json *json =
+            fl_json_read(event->message->text, event->message->arena, NULL);
         take_answer(sim, operation, json);
     } else if (event->message->status == 400) {
         take_refusal(sim, operation, event->message->text);

@@ -104,17 +104,17 @@ struct shown {
     uint64_t reason;
 };
 
-static bool read_shown(const json_t *json, struct shown *ret_shown)
+static bool read_shown(const struct fl_json *json, struct shown *ret_shown)
 {
-    struct fl_str code = fl_json_str(json_object_get(json, "stopCode"));
-    struct fl_str desired = fl_json_str(json_object_get(json, "desiredStatus"));
+    struct fl_str code = fl_json_text(fl_json_get(json, "stopCode"));
+    struct fl_str desired = fl_json_text(fl_json_get(json, "desiredStatus"));
     *ret_shown = (struct shown){
         .status =
-            fl_enum_value(&rec_enum_TaskStatus, fl_json_str(json_object_get(json, "lastStatus"))),
+            fl_enum_value(&rec_enum_TaskStatus, fl_json_text(fl_json_get(json, "lastStatus"))),
         .code = code.n ? fl_enum_value(&ecs_enum_TaskStopCode, code) + 1 : 0,
         .is_stopping = fl_str_is(desired, "STOPPED"),
-        .version = json_integer_value(json_object_get(json, "version")),
-        .reason = sim_hash(fl_json_str(json_object_get(json, "stoppedReason"))),
+        .version = fl_json_int(fl_json_get(json, "version")),
+        .reason = sim_hash(fl_json_text(fl_json_get(json, "stoppedReason"))),
     };
     return ret_shown->status >= 0;
 }
@@ -148,10 +148,10 @@ static void check_kept(struct sim *sim, const struct sim_task *task, const struc
                       (long long)shown->version, (long long)task->version);
 }
 
-struct sim_task *sim_ledger_see(struct sim *sim, const json_t *json)
+struct sim_task *sim_ledger_see(struct sim *sim, const struct fl_json *json)
 {
     struct shown shown;
-    struct fl_str arn = fl_json_str(json_object_get(json, "taskArn"));
+    struct fl_str arn = fl_json_text(fl_json_get(json, "taskArn"));
     if (arn.n == 0 || !read_shown(json, &shown)) {
         sim_violation(sim, "A1", "a task is shown that cannot be read");
         return NULL;

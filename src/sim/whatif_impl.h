@@ -1,11 +1,11 @@
 /* What the files of what-if share. */
 #pragma once
 
-#include <jansson.h>
 #include <stdbool.h>
 
 #include "sim/core_view.h"
 #include "sim/whatif.h"
+#include "wire/json.h"
 
 enum {
     WHATIF_MAX_ITEMS = 200,    /* groups of hosts, definitions, arrivals */
@@ -22,13 +22,13 @@ enum {
 struct whatif_hosts {
     uint32_t count;
     int cpu, memory;
-    const json_t *zones, *type, *attributes; /* of the document; NULL where not given */
+    const struct fl_json *zones, *type, *attributes; /* of the document; NULL where not given */
 };
 
 struct whatif_definition {
     const char *family;
     int cpu, memory;
-    const json_t *ports, *constraints, *strategy;
+    const struct fl_json *ports, *constraints, *strategy;
 };
 
 enum whatif_duration { WHATIF_FIXED, WHATIF_EXPONENTIAL, WHATIF_UNIFORM };
@@ -39,13 +39,14 @@ struct whatif_arrival {
     double per_hour;  /* 0: at the given times */
     double daily[24]; /* what the rate is multiplied with, by hour of the day */
     double daily_max;
-    const json_t *at; /* hours from the beginning */
+    const struct fl_json *at; /* hours from the beginning */
     enum whatif_duration duration;
     double low, high; /* minutes; fixed and exponential: low alone */
 };
 
 struct whatif_scenario {
-    json_t *document;
+    struct fl_arena *arena; /* holds the document, which all below points into */
+    const struct fl_json *document;
     uint64_t seed;
     uint32_t hours;
     uint32_t host_count;
@@ -57,8 +58,9 @@ struct whatif_scenario {
 
 /* 0, or -EINVAL and a sentence that names the line or member. Freed in both cases. */
 int whatif_scenario_read(struct fl_str text, struct whatif_scenario *ret, struct fl_err *err);
-/* YAML (and so JSON) as JSON values: a new reference, or NULL and a sentence with the line. */
-json_t *whatif_yaml_parse(struct fl_str text, struct fl_err *err);
+/* YAML (and so JSON) as JSON values in the arena, or NULL and a sentence with the line. */
+const struct fl_json *whatif_yaml_parse(struct fl_str text, struct fl_arena *arena,
+                                        struct fl_err *err);
 void whatif_scenario_free(struct whatif_scenario *scenario);
 
 struct whatif_sample {

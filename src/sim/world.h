@@ -363,7 +363,7 @@ struct sim_task *sim_ledger_task(struct sim *sim, struct fl_str id);
 struct sim_instance *sim_ledger_instance(struct sim *sim, struct fl_str id);
 uint64_t sim_hash(struct fl_str text);
 /* Somebody is shown a task: what is shown may not contradict what was shown before. */
-struct sim_task *sim_ledger_see(struct sim *sim, const json_t *task);
+struct sim_task *sim_ledger_see(struct sim *sim, const struct fl_json *task);
 void sim_ledger_free(struct sim *sim);
 
 /* ---- audit.c ---- */

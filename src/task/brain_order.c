@@ -24,6 +24,37 @@ static const char *describe(struct fl_arena *arena, const struct fl_task_contain
         .p;
 }
 
+static struct fl_str linked(struct fl_str link)
+{
+    ptrdiff_t colon = fl_str_index(link, ':');
+    return colon < 0 ? link : fl_str_sub(link, 0, (size_t)colon);
+}
+
+static size_t dependency_count(const struct fl_task_container *container)
+{
+    const struct fl_container_spec *spec = container->spec;
+    return spec->depends_on_count + spec->link_count + spec->volumes_from_count;
+}
+
+/* Number i: who links to another or borrows its volumes depends on its start. NULL when the task
+ * has no such container, which is for its launch to say. */
+static const struct fl_task_container *dependency_at(const struct fl_task_container *container,
+                                                     size_t i, enum fl_condition *ret_condition)
+{
+    const struct fl_container_spec *spec = container->spec;
+    struct fl_str name;
+    *ret_condition = FL_WHEN_STARTED;
+    if (i < spec->depends_on_count) {
+        *ret_condition = spec->depends_on[i].condition;
+        name = spec->depends_on[i].container;
+    } else if (i < spec->depends_on_count + spec->link_count) {
+        name = linked(spec->links[i - spec->depends_on_count]);
+    } else {
+        name = spec->volumes_from[i - spec->depends_on_count - spec->link_count].source_container;
+    }
+    return fl_task_container_named(container->task, name);
+}
+
 static bool has_timed_out(const struct fl_step *step, const struct fl_task_container *on)
 {
     return on->state != FL_CONTAINER_STOPPED && on->start_due_ms != 0 &&
@@ -88,16 +119,15 @@ static void fail(struct fl_step *step, struct fl_task_container *target,
 static enum verdict judge(struct fl_step *step, struct fl_task_container *target)
 {
     enum verdict verdict = MET;
-    for (size_t i = 0; i < target->spec->depends_on_count; i++) {
-        const struct fl_dependency *dependency = &target->spec->depends_on[i];
-        const struct fl_task_container *on =
-            fl_task_container_named(target->task, dependency->container);
-        const char *why = why_never(step, dependency->condition, on);
+    for (size_t i = 0; i < dependency_count(target); i++) {
+        enum fl_condition condition;
+        const struct fl_task_container *on = dependency_at(target, i, &condition);
+        const char *why = on ? why_never(step, condition, on) : NULL;
         if (why) {
             fail(step, target, on, why);
             return NEVER;
         }
-        if (!is_met(dependency->condition, on))
+        if (on && !is_met(condition, on))
             verdict = WAITING;
     }
     return verdict;
@@ -149,8 +179,9 @@ static bool has_live_dependant(const struct fl_task_container *container)
     const struct fl_task *task = container->task;
     for (size_t i = 0; i < task->container_count; i++) {
         const struct fl_task_container *other = &task->containers[i];
-        for (size_t k = 0; is_launched(other) && k < other->spec->depends_on_count; k++)
-            if (fl_str_eq(other->spec->depends_on[k].container, container->spec->name))
+        enum fl_condition condition;
+        for (size_t k = 0; is_launched(other) && k < dependency_count(other); k++)
+            if (dependency_at(other, k, &condition) == container)
                 return true;
     }
     return false;
@@ -169,7 +200,7 @@ void fl_brain_stop_in_order(struct fl_step *step, struct fl_task *task)
 bool fl_brain_has_order(const struct fl_task *task)
 {
     for (size_t i = 0; i < task->container_count; i++)
-        if (task->containers[i].spec->depends_on_count > 0)
+        if (dependency_count(&task->containers[i]) > 0)
             return true;
     return false;
 }

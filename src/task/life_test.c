@@ -410,6 +410,53 @@ static void a_restart_survives_the_agent(FL_UNUSED void **state)
     rig_free(rig);
 }
 
+/* An essential container that is restarted takes nobody along; who waited for its health before
+ * does not again. */
+static void an_essential_one_may_be_restarted_too(FL_UNUSED void **state)
+{
+    containers[2].restart = (struct fl_restart_policy){true, ignored, 1, 0};
+    struct rig *rig = all_run();
+    process(rig, FL_EVENT_EXITED, "app", 0, 1);
+    expect(rig, "release app, prepare app, report RUNNING");
+    assert_int_equal(container(rig, "app")->health, FL_HEALTH_UNKNOWN);
+    assert_true(container(rig, "app")->task->desired_running);
+    ack(rig);
+    launch(rig, "app");
+    process(rig, FL_EVENT_STARTED, "app", 1, 0);
+    ack(rig);
+    timer(rig, 10000);
+    expect(rig, "check app");
+    process(rig, FL_EVENT_EXITED, "app", 1, 9); /* ignored: now it has ended */
+    expect(rig, "release app, signal web 15, signal side 15");
+    containers[2].restart = (struct fl_restart_policy){0};
+    rig_free(rig);
+}
+
+static void images_may_be_made_ready_before(FL_UNUSED void **state)
+{
+    const struct fl_brain_config config = {
+        .stop_timeout_ms = 30000, .cleanup_delay_ms = 10000, .pull_upfront = true};
+    struct rig *rig = rig_new();
+    fl_brain_free(rig->brain);
+    rig->brain = fl_brain_new(&config);
+    rig_boot(rig, "boot-1");
+    payload(rig, true);
+    expect(rig, "ensure web, ensure side, ensure app, ensure init, ack");
+    prepare(rig, "app");
+    expect(rig, "");
+    run(rig, "init");
+    process(rig, FL_EVENT_EXITED, "init", 0, 0);
+    expect(rig, "release init, prepare app");
+    prepare(rig, "web");
+    payload(rig, false);
+    expect(rig, "release web, ack");
+    launch(rig, "app");
+    expect(rig, "release app");
+    ack(rig);
+    expect(rig, "report STOPPED");
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -427,6 +474,8 @@ int main(void)
         cmocka_unit_test(ignored_exit_codes_are_not_restarted),
         cmocka_unit_test(a_stop_is_not_answered_with_a_restart),
         cmocka_unit_test(a_restart_survives_the_agent),
+        cmocka_unit_test(an_essential_one_may_be_restarted_too),
+        cmocka_unit_test(images_may_be_made_ready_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -139,7 +139,7 @@ void fl_task_free(struct fl_task *task)
     free(task);
 }
 
-struct fl_task_container *fl_task_container_named(struct fl_task *task, struct fl_str name)
+struct fl_task_container *fl_task_container_named(const struct fl_task *task, struct fl_str name)
 {
     for (size_t i = 0; i < task->container_count; i++)
         if (fl_str_eq(task->containers[i].spec->name, name))

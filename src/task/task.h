@@ -119,6 +119,6 @@ struct fl_task *fl_task_new(struct fl_str arn, struct fl_str cluster_arn);
  * made for each in it. */
 int fl_task_set_spec(struct fl_task *task, const struct fl_json *json, struct fl_err *err);
 void fl_task_free(struct fl_task *task);
-struct fl_task_container *fl_task_container_named(struct fl_task *task, struct fl_str name);
+struct fl_task_container *fl_task_container_named(const struct fl_task *task, struct fl_str name);
 /* True when every container is STOPPED (also without any). */
 bool fl_task_all_stopped(const struct fl_task *task);

@@ -15,6 +15,14 @@ static const char *const network_names[] = {
     [FL_NET_AWSVPC] = "awsvpc",
 };
 
+/* Absent where each container has its own. */
+static const char *const namespace_names[] = {
+    [FL_NS_PRIVATE] = "",
+    [FL_NS_TASK] = "task",
+    [FL_NS_HOST] = "host",
+    [FL_NS_NONE] = "none",
+};
+
 static void member_str(struct fl_json_writer *jw, const char *key, struct fl_str value)
 {
     if (value.n > 0)
@@ -131,6 +139,21 @@ static void write_dependencies(struct fl_json_writer *jw, const struct fl_contai
     fl_jw_array_end(jw);
 }
 
+static void write_volumes_from(struct fl_json_writer *jw, const struct fl_container_spec *container)
+{
+    if (container->volumes_from_count == 0)
+        return;
+    fl_jw_key(jw, "volumesFrom");
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < container->volumes_from_count; i++) {
+        fl_jw_object_begin(jw);
+        fl_jw_member_str(jw, "sourceContainer", container->volumes_from[i].source_container);
+        fl_jw_member_bool(jw, "readOnly", container->volumes_from[i].read_only);
+        fl_jw_object_end(jw);
+    }
+    fl_jw_array_end(jw);
+}
+
 static void write_restart_policy(struct fl_json_writer *jw, const struct fl_restart_policy *restart)
 {
     if (!restart->enabled)
@@ -183,6 +206,9 @@ static void write_docker_config(struct fl_buf *buf, const struct fl_container_sp
     member_str(&jw, "Hostname", container->hostname);
     member_map(&jw, "Labels", container->labels, container->label_count);
     write_health_check(&jw, &container->health_check);
+    member_true(&jw, "Tty", container->docker.tty);
+    member_true(&jw, "OpenStdin", container->docker.open_stdin);
+    member_true(&jw, "NetworkDisabled", container->docker.network_disabled);
     fl_jw_object_end(&jw);
 }
 
@@ -213,6 +239,44 @@ static void write_ulimits(struct fl_json_writer *jw, const struct fl_container_s
     fl_jw_array_end(jw);
 }
 
+static void write_devices(struct fl_json_writer *jw, const struct fl_docker_spec *docker)
+{
+    if (docker->device_count == 0)
+        return;
+    fl_jw_key(jw, "Devices");
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < docker->device_count; i++) {
+        const struct fl_device_spec *device = &docker->devices[i];
+        fl_jw_object_begin(jw);
+        fl_jw_member_str(jw, "PathOnHost", device->host_path);
+        fl_jw_member_str(jw, "PathInContainer",
+                         device->container_path.n ? device->container_path : device->host_path);
+        fl_jw_member_str(jw, "CgroupPermissions",
+                         device->permissions.n ? device->permissions : FL_STR("rwm"));
+        fl_jw_object_end(jw);
+    }
+    fl_jw_array_end(jw);
+}
+
+static void write_docker_spec(struct fl_json_writer *jw, const struct fl_docker_spec *docker)
+{
+    member_strings(jw, "Dns", docker->dns_servers, docker->dns_server_count);
+    member_strings(jw, "DnsSearch", docker->dns_search, docker->dns_search_count);
+    member_strings(jw, "ExtraHosts", docker->extra_hosts, docker->extra_host_count);
+    member_strings(jw, "SecurityOpt", docker->security_options, docker->security_option_count);
+    member_strings(jw, "CapAdd", docker->cap_add, docker->cap_add_count);
+    member_strings(jw, "CapDrop", docker->cap_drop, docker->cap_drop_count);
+    write_devices(jw, docker);
+    member_map(jw, "Tmpfs", docker->tmpfs, docker->tmpfs_count);
+    member_map(jw, "Sysctls", docker->sysctls, docker->sysctl_count);
+    member_positive(jw, "ShmSize", docker->shm_size_bytes);
+    if (docker->memory_swap_bytes != 0)
+        fl_jw_member_int(jw, "MemorySwap", docker->memory_swap_bytes);
+    if (docker->has_swappiness)
+        fl_jw_member_int(jw, "MemorySwappiness", docker->swappiness);
+    member_true(jw, "Init", docker->init);
+}
+
 static void write_host_config(struct fl_buf *buf, const struct fl_container_spec *container,
                               enum fl_network_mode mode)
 {
@@ -224,6 +288,8 @@ static void write_host_config(struct fl_buf *buf, const struct fl_container_spec
     write_ulimits(&jw, container);
     member_positive(&jw, "MemoryReservation", container->memory_reservation_mib * 1024 * 1024);
     member_true(&jw, "ReadonlyRootfs", container->readonly_rootfs);
+    member_true(&jw, "Privileged", container->privileged);
+    write_docker_spec(&jw, &container->docker);
     fl_jw_object_end(&jw);
 }
 
@@ -258,8 +324,32 @@ static void write_container(struct fl_json_writer *jw, const struct fl_container
     write_ports(jw, container);
     write_mounts(jw, container);
     write_life(jw, container);
+    write_volumes_from(jw, container);
+    member_strings(jw, "links", container->links, container->link_count);
     member_true(jw, "privileged", container->privileged);
     write_docker(jw, container, mode);
+    fl_jw_object_end(jw);
+}
+
+static void write_docker_volume(struct fl_json_writer *jw, const struct fl_volume_spec *volume)
+{
+    fl_jw_member_str(jw, "type", FL_STR("docker"));
+    fl_jw_key(jw, "dockerVolumeConfiguration");
+    fl_jw_object_begin(jw);
+    fl_jw_member_str(jw, "scope", volume->is_shared ? FL_STR("shared") : FL_STR("task"));
+    fl_jw_member_bool(jw, "autoprovision", volume->autoprovision);
+    member_str(jw, "driver", volume->driver);
+    member_map(jw, "driverOpts", volume->driver_opts, volume->driver_opt_count);
+    member_map(jw, "labels", volume->labels, volume->label_count);
+    fl_jw_object_end(jw);
+}
+
+static void write_host_volume(struct fl_json_writer *jw, const struct fl_volume_spec *volume)
+{
+    fl_jw_member_str(jw, "type", FL_STR("host"));
+    fl_jw_key(jw, "host");
+    fl_jw_object_begin(jw);
+    member_str(jw, "sourcePath", volume->host_path);
     fl_jw_object_end(jw);
 }
 
@@ -272,11 +362,10 @@ static void write_volumes(struct fl_json_writer *jw, const struct fl_task_spec *
     for (size_t i = 0; i < spec->volume_count; i++) {
         fl_jw_object_begin(jw);
         fl_jw_member_str(jw, "name", spec->volumes[i].name);
-        fl_jw_member_str(jw, "type", FL_STR("host"));
-        fl_jw_key(jw, "host");
-        fl_jw_object_begin(jw);
-        member_str(jw, "sourcePath", spec->volumes[i].host_path);
-        fl_jw_object_end(jw);
+        if (spec->volumes[i].is_docker)
+            write_docker_volume(jw, &spec->volumes[i]);
+        else
+            write_host_volume(jw, &spec->volumes[i]);
         fl_jw_object_end(jw);
     }
     fl_jw_array_end(jw);
@@ -315,6 +404,8 @@ void fl_task_spec_encode(const struct fl_task_spec *spec, struct fl_buf *buf)
     fl_jw_member_str(&jw, "desiredStatus",
                      spec->desired_running ? FL_STR("RUNNING") : FL_STR("STOPPED"));
     fl_jw_member_str(&jw, "networkMode", fl_str_of(network_names[spec->network_mode]));
+    member_str(&jw, "pidMode", fl_str_of(namespace_names[spec->pid_mode]));
+    member_str(&jw, "ipcMode", fl_str_of(namespace_names[spec->ipc_mode]));
     if (spec->cpu_units > 0) {
         fl_jw_key(&jw, "cpu");
         fl_jw_double(&jw, (double)spec->cpu_units / 1024.0);

@@ -297,6 +297,22 @@ static void read_health_check(struct decoder *d, const struct fl_json *json,
         fail(d, "Healthcheck", "is neither CMD nor CMD-SHELL with a command");
 }
 
+static void read_volumes_from(struct decoder *d, const struct fl_json *json,
+                              struct fl_container_spec *container)
+{
+    size_t count;
+    const struct fl_json *list = read_list(d, json, "volumesFrom", FL_TASK_SPEC_MAX_ITEMS, &count);
+    container->volumes_from = fl_arena_new_array(d->arena, struct fl_volumes_from, count);
+    container->volumes_from_count = count;
+    for (size_t i = 0; i < count; i++) {
+        const struct fl_json *item = fl_json_item(list, i);
+        container->volumes_from[i] = (struct fl_volumes_from){
+            .source_container = read_required_str(d, item, "sourceContainer"),
+            .read_only = read_bool(d, item, "readOnly", false),
+        };
+    }
+}
+
 static void read_docker_config(struct decoder *d, const struct fl_json *json,
                                const struct fl_json *docker, struct fl_container_spec *container)
 {
@@ -306,6 +322,9 @@ static void read_docker_config(struct decoder *d, const struct fl_json *json,
     container->working_dir = read_str(d, config, "WorkingDir");
     container->hostname = read_str(d, config, "Hostname");
     container->labels = read_map(d, config, "Labels", &container->label_count);
+    container->docker.tty = read_bool(d, config, "Tty", false);
+    container->docker.open_stdin = read_bool(d, config, "OpenStdin", false);
+    container->docker.network_disabled = read_bool(d, config, "NetworkDisabled", false);
 }
 
 static void read_ulimits(struct decoder *d, const struct fl_json *host,
@@ -325,6 +344,43 @@ static void read_ulimits(struct decoder *d, const struct fl_json *host,
     }
 }
 
+static void read_devices(struct decoder *d, const struct fl_json *host,
+                         struct fl_docker_spec *docker)
+{
+    size_t count;
+    const struct fl_json *list = read_list(d, host, "Devices", FL_TASK_SPEC_MAX_ITEMS, &count);
+    docker->devices = fl_arena_new_array(d->arena, struct fl_device_spec, count);
+    docker->device_count = count;
+    for (size_t i = 0; i < count; i++) {
+        const struct fl_json *item = fl_json_item(list, i);
+        docker->devices[i] = (struct fl_device_spec){
+            .host_path = read_required_str(d, item, "PathOnHost"),
+            .container_path = read_str(d, item, "PathInContainer"),
+            .permissions = read_str(d, item, "CgroupPermissions"),
+        };
+    }
+}
+
+static void read_docker_spec(struct decoder *d, const struct fl_json *host,
+                             struct fl_docker_spec *docker)
+{
+    const struct fl_json *swappiness = member(host, "MemorySwappiness");
+    docker->dns_servers = read_strings(d, host, "Dns", &docker->dns_server_count);
+    docker->dns_search = read_strings(d, host, "DnsSearch", &docker->dns_search_count);
+    docker->extra_hosts = read_strings(d, host, "ExtraHosts", &docker->extra_host_count);
+    docker->security_options = read_strings(d, host, "SecurityOpt", &docker->security_option_count);
+    docker->cap_add = read_strings(d, host, "CapAdd", &docker->cap_add_count);
+    docker->cap_drop = read_strings(d, host, "CapDrop", &docker->cap_drop_count);
+    read_devices(d, host, docker);
+    docker->tmpfs = read_map(d, host, "Tmpfs", &docker->tmpfs_count);
+    docker->sysctls = read_map(d, host, "Sysctls", &docker->sysctl_count);
+    docker->shm_size_bytes = read_int(d, host, "ShmSize", 0, INT64_MAX, 0);
+    docker->memory_swap_bytes = read_int(d, host, "MemorySwap", -1, INT64_MAX, 0);
+    docker->swappiness = read_int(d, host, "MemorySwappiness", -1, 100, -1);
+    docker->has_swappiness = swappiness && docker->swappiness >= 0;
+    docker->init = read_bool(d, host, "Init", false);
+}
+
 /* Returns the network mode that Docker's HostConfig names; empty when it names none. */
 static struct fl_str read_host_config(struct decoder *d, const struct fl_json *docker,
                                       struct fl_container_spec *container)
@@ -337,6 +393,8 @@ static struct fl_str read_host_config(struct decoder *d, const struct fl_json *d
     container->memory_reservation_mib =
         read_int(d, host, "MemoryReservation", 0, INT64_MAX, 0) / (1024 * 1024);
     container->readonly_rootfs = read_bool(d, host, "ReadonlyRootfs", false);
+    container->privileged |= read_bool(d, host, "Privileged", false);
+    read_docker_spec(d, host, &container->docker);
     return read_str(d, host, "NetworkMode");
 }
 
@@ -368,6 +426,8 @@ static struct fl_str read_container(struct decoder *d, const struct fl_json *jso
     container->environment = read_map(d, json, "environment", &container->environment_count);
     read_ports(d, json, container);
     read_mounts(d, json, container);
+    read_volumes_from(d, json, container);
+    container->links = read_strings(d, json, "links", &container->link_count);
     read_overrides(d, json, container);
     read_life(d, json, container);
     const struct fl_json *docker = read_object(d, json, "dockerConfig");
@@ -386,6 +446,21 @@ static enum fl_network_mode network_mode(struct decoder *d, struct fl_str name)
     if (!fl_str_is(name, "awsvpc"))
         fail(d, "networkMode", "is unknown");
     return FL_NET_AWSVPC;
+}
+
+static enum fl_namespace_mode namespace_mode(struct decoder *d, const struct fl_json *json,
+                                             const char *name, bool may_be_none)
+{
+    struct fl_str mode = read_str(d, json, name);
+    if (mode.n == 0)
+        return FL_NS_PRIVATE;
+    if (fl_str_is(mode, "task"))
+        return FL_NS_TASK;
+    if (fl_str_is(mode, "host"))
+        return FL_NS_HOST;
+    if (!may_be_none || !fl_str_is(mode, "none"))
+        fail(d, name, "is unknown");
+    return FL_NS_NONE;
 }
 
 static void read_containers(struct decoder *d, const struct fl_json *json,
@@ -412,21 +487,46 @@ static void read_containers(struct decoder *d, const struct fl_json *json,
         fail(d, "containers", "is empty");
 }
 
+static void read_docker_volume(struct decoder *d, const struct fl_json *json,
+                               struct fl_volume_spec *volume)
+{
+    struct fl_str scope = read_str(d, json, "scope");
+    if (scope.n > 0 && !fl_str_is(scope, "task") && !fl_str_is(scope, "shared"))
+        fail(d, "scope", "is neither task nor shared");
+    volume->is_docker = true;
+    volume->is_shared = fl_str_is(scope, "shared");
+    volume->autoprovision = read_bool(d, json, "autoprovision", false);
+    volume->driver = read_str(d, json, "driver");
+    volume->driver_opts = read_map(d, json, "driverOpts", &volume->driver_opt_count);
+    volume->labels = read_map(d, json, "labels", &volume->label_count);
+}
+
+static void read_volume(struct decoder *d, const struct fl_json *item,
+                        struct fl_volume_spec *volume)
+{
+    struct fl_str type = read_str(d, item, "type");
+    const struct fl_json *docker = read_object(d, item, "dockerVolumeConfiguration");
+    bool is_docker = fl_str_is(type, "docker") || (type.n == 0 && docker);
+    if (type.n > 0 && !is_docker && !fl_str_is(type, "host"))
+        fail(d, fl_str_z(d->arena, fl_str_sub(type, 0, 40)),
+             "is no type of volume that is "
+             "supported");
+    *volume = (struct fl_volume_spec){
+        .name = read_required_str(d, item, "name"),
+        .host_path = read_str(d, read_object(d, item, "host"), "sourcePath"),
+    };
+    if (is_docker)
+        read_docker_volume(d, docker, volume);
+}
+
 static void read_volumes(struct decoder *d, const struct fl_json *json, struct fl_task_spec *spec)
 {
     const struct fl_json *list =
         read_list(d, json, "volumes", FL_TASK_SPEC_MAX_ITEMS, &spec->volume_count);
     spec->volumes = fl_arena_new_array(d->arena, struct fl_volume_spec, spec->volume_count);
     for (size_t i = 0; i < spec->volume_count; i++) {
-        const struct fl_json *item = fl_json_item(list, i);
         (void)snprintf(d->scope, sizeof(d->scope), "volumes[%zu] ", i);
-        struct fl_str type = read_str(d, item, "type");
-        if (type.n > 0 && !fl_str_is(type, "host"))
-            fail(d, "type", "is not supported");
-        spec->volumes[i] = (struct fl_volume_spec){
-            .name = read_required_str(d, item, "name"),
-            .host_path = read_str(d, read_object(d, item, "host"), "sourcePath"),
-        };
+        read_volume(d, fl_json_item(list, i), &spec->volumes[i]);
     }
     d->scope[0] = '\0';
 }
@@ -498,6 +598,8 @@ int fl_task_spec_decode(const struct fl_json *json, struct fl_arena *arena,
         .family = read_str(&d, json, "family"),
         .revision = read_str(&d, json, "version"),
         .desired_running = read_desired(&d, json),
+        .pid_mode = namespace_mode(&d, json, "pidMode", false),
+        .ipc_mode = namespace_mode(&d, json, "ipcMode", true),
         .cpu_units = read_vcpus(&d, json),
         .memory_mib = read_int(&d, json, "memory", 0, INT32_MAX, 0),
         .group = read_str(&d, json, "group"),

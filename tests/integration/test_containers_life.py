@@ -53,6 +53,7 @@ def first_times(cluster, arn, *names):
     """When each container wrote its first line, in ms."""
     found = []
     for name in names:
+        clusters.until(lambda name=name: messages(cluster, arn, name), what=f"{name}'s word")
         events = cluster.logs.get_log_events(
             logGroupName=GROUP, logStreamName=f"t/{name}/{arn.rsplit('/', 1)[1]}",
             startFromHead=True)["events"]
