@@ -231,17 +231,7 @@ void fl_agent_prepare(struct fl_agent *agent, struct fl_str container_id)
 
 /* ---- launch ---- */
 
-/* "GPU-a,GPU-b": what NVIDIA's programs go by. */
-static struct fl_str gpu_list(const struct fl_container_spec *spec, struct fl_arena *arena)
-{
-    struct fl_str list = FL_STR("");
-    for (size_t i = 0; i < spec->gpu_count; i++)
-        list = fl_str_printf(arena, "%.*s%s%.*s", FL_STR_ARG(list), i ? "," : "",
-                             FL_STR_ARG(spec->gpus[i]));
-    return list;
-}
-
-/* The devices that the container is given and the variable that names them. */
+/* The devices that the container is given; its environment names them. */
 static int find_gpus(struct fl_live *live, const struct fl_container_spec *spec,
                      struct fl_launch *launch, struct fl_err *err)
 {
@@ -255,30 +245,23 @@ static int find_gpus(struct fl_live *live, const struct fl_container_spec *spec,
     return rc;
 }
 
-/* What every container of ours is told, and what its links and devices add. */
+/* What every container of ours is told, and what its links add. */
 static int find_extra_environment(struct fl_live *live, const struct fl_task_container *container,
                                   struct fl_launch *launch, struct fl_err *err)
 {
-    const struct fl_key_value always[] = {
-        {FL_STR("AWS_EXECUTION_ENV"), FL_STR("AWS_ECS_EC2")},
-        {FL_STR("AWS_REGION"), live->agent->config.region},
-        {FL_STR("AWS_DEFAULT_REGION"), live->agent->config.region},
-    };
     struct fl_key_value *links = NULL;
     size_t count = 0;
     int rc = fl_agent_link_variables(container, live->arena, &links, &count, err);
     if (rc < 0)
         return rc;
+    fl_agent_add_environment(live->agent, container, live->arena, launch);
+    size_t always = launch->extra_environment_count;
     struct fl_key_value *extra =
-        fl_arena_new_array(live->arena, struct fl_key_value, FL_ARRAY_SIZE(always) + count + 1);
-    memcpy(extra, always, sizeof(always));
-    for (size_t i = 0; i < count; i++)
-        extra[FL_ARRAY_SIZE(always) + i] = links[i];
+        fl_arena_new_array(live->arena, struct fl_key_value, always + count);
+    for (size_t i = 0; i < always + count; i++)
+        extra[i] = i < always ? launch->extra_environment[i] : links[i - always];
     launch->extra_environment = extra;
-    launch->extra_environment_count = FL_ARRAY_SIZE(always) + count;
-    if (container->spec->gpu_count > 0)
-        extra[launch->extra_environment_count++] = (struct fl_key_value){
-            FL_STR("NVIDIA_VISIBLE_DEVICES"), gpu_list(container->spec, live->arena)};
+    launch->extra_environment_count = always + count;
     return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "server/keys.h"
 #include "server/logs.h"
 #include "server/sessions.h"
+#include "server/telemetry.h"
 #include "server/throttle.h"
 
 /* Largest request body: PutLogEvents' mebibyte of messages with every character escaped. */
@@ -19,6 +20,7 @@ struct fl_api {
     struct fl_engine *engine;
     struct fl_logs *logs;
     struct fl_sessions *sessions;
+    struct fl_telemetry *telemetry;
     struct fl_str region;
     struct fl_str account;
     struct fl_throttle *throttle; /* NULL: not --strict */
