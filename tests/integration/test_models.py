@@ -15,7 +15,8 @@ ECS = "arn:aws:ecs:us-east-1:000000000000"
 HELD = "models"     # an ECS cluster of this test's own
 
 # What an agent's key may call; for the others it is an AccessDeniedException.
-AGENT_S_OWN = {"CreateCluster", "DiscoverPollEndpoint", "RegisterContainerInstance",
+AGENT_S_OWN = {"CreateCluster", "DiscoverPollEndpoint", "ListTagsForResource",
+               "RegisterContainerInstance",
                "SubmitAttachmentStateChanges", "SubmitContainerStateChange",
                "SubmitTaskStateChange", "UpdateContainerInstancesState"}
 

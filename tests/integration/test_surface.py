@@ -17,6 +17,10 @@ IMPLEMENTED = {
     "DiscoverPollEndpoint",
     "SubmitTaskStateChange", "SubmitContainerStateChange", "SubmitAttachmentStateChanges",
 }
+IMPLEMENTED |= {
+    "DeregisterContainerInstance", "UpdateContainerInstancesState", "UpdateContainerAgent",
+    "PutAttributes", "DeleteAttributes", "ListAttributes",
+}
 
 
 def smallest(shape):
