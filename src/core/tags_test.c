@@ -76,6 +76,11 @@ static void limits_and_reserved_keys(FL_UNUSED void **state)
                 "{'resourceArn':'%s','tags':[]}", arns[1]);
     fix_refused(f, "InvalidParameterException", "Tag keys can not be empty.", "UntagResource",
                 "{'resourceArn':'%s','tagKeys':[]}", arns[1]);
+    fix_refused(f, "InvalidParameterException", "The tag key 'a' is given twice.",
+                "RegisterContainerInstance",
+                "{'cluster':'c','tags':[{'key':'a'},{'key':'a'}],'totalResources':["
+                "{'name':'CPU','type':'INTEGER','integerValue':1},"
+                "{'name':'MEMORY','type':'INTEGER','integerValue':1}]}");
     /* What Fairlead itself put on a task neither counts nor goes. */
     fix_ok(f, "RunTask", "{'cluster':'c','taskDefinition':'web','enableECSManagedTags':true}");
     char arn[200];
