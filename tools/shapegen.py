@@ -244,7 +244,7 @@ class Writer:
         return lines + ['', 'static const struct fl_operation operations[] = {'] + rows + [
             '};', '', f'const struct fl_service {prefix}_service = {{',
             f'    .name = {c_string(name)},', f'    .target_prefix = {c_string(target)},',
-            f'    .signing_name = {c_string(signing)},', f'    .json_version = {c_string(version)},',
+            f'    .signing_name = {c_string(signing)},', f'    .version = {c_string(version)},',
             '    .operations = operations,', f'    .operation_count = {len(rows)},', '};']
 
 

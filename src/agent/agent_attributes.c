@@ -23,6 +23,8 @@ static const char *const names[] = {
     "com.amazonaws.ecs.capability.docker-remote-api.1.33",
     "com.amazonaws.ecs.capability.docker-remote-api.1.34",
     "com.amazonaws.ecs.capability.docker-remote-api.1.35",
+    "com.amazonaws.ecs.capability.ecr-auth",
+    "ecs.capability.execution-role-ecr-pull",
     "ecs.capability.task-cpu-mem-limit",
     "ecs.capability.full-sync",
     "ecs.capability.execution-role-awslogs",

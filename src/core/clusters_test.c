@@ -66,7 +66,8 @@ static void what_is_missing_is_told(FL_UNUSED void **state)
                         "arn:aws:ecs:eu-central-1:000000000000:cluster/default");
     assert_string_equal(fix_text(f, "failures.0.reason"), "MISSING");
     fix_ok(f, "CreateCluster", "{'clusterName':'c'}");
-    fix_ok(f, "DescribeClusters", "{'clusters':['x','c','arn:aws:ecs:r:1:cluster/c','y']}");
+    fix_ok(f, "DescribeClusters",
+           "{'clusters':['x','c','arn:aws:ecs:eu-central-1:000000000000:cluster/c','y']}");
     assert_int_equal(fix_size(f, "clusters"), 2);
     assert_int_equal(fix_size(f, "failures"), 2);
     fix_refused(f, "ClusterNotFoundException", "Cluster not found.", "ListTasks", "{}");
@@ -86,6 +87,68 @@ static void what_is_missing_is_told(FL_UNUSED void **state)
         fl_buf_add_z(&many, ",\"a\"");
     fl_buf_add_z(&many, "]}");
     assert_int_equal(fix_send(f, "DescribeClusters", fl_buf_str(&many)), 400);
+    fix_free(f);
+}
+
+static void a_cluster_is_updated_and_deleted(FL_UNUSED void **state)
+{
+    struct fix *f = fix_new();
+    char instance[64], arn[200];
+    fix_ok(f, "CreateCluster", "{'clusterName':'c','tags':[{'key':'a','value':'b'}]}");
+    assert_string_equal(fix_text(f, "cluster.settings.0.name"), "containerInsights");
+    assert_string_equal(fix_text(f, "cluster.settings.0.value"), "disabled");
+    fix_ok(f, "UpdateClusterSettings",
+           "{'cluster':'c','settings':[{'name':'containerInsights','value':'enhanced'}]}");
+    assert_string_equal(fix_text(f, "cluster.settings.0.value"), "enhanced");
+    fix_refused(f, "InvalidParameterException",
+                "Invalid cluster setting: the value of containerInsights should be one of "
+                "[enhanced,enabled,disabled]",
+                "UpdateClusterSettings",
+                "{'cluster':'c','settings':[{'name':'containerInsights','value':'maybe'}]}");
+    fix_ok(f, "UpdateCluster",
+           "{'cluster':'c','configuration':{'executeCommandConfiguration':{'logging':'NONE'}}}");
+    assert_string_equal(fix_text(f, "cluster.settings.0.value"), "enhanced");
+    assert_string_equal(fix_text(f, "cluster.configuration.executeCommandConfiguration.logging"),
+                        "NONE");
+    fix_refused(f, "InvalidParameterException",
+                "You must set logging to 'OVERRIDE' when you supply a log configuration.",
+                "UpdateCluster",
+                "{'cluster':'c','configuration':{'executeCommandConfiguration':{'logging':'NONE',"
+                "'logConfiguration':{'s3BucketName':'b'}}}}");
+    fix_add_instance(f, "c", 1024, 1024, "", instance);
+    fix_register(f, "web", 0, 64, "");
+    fix_ok(f, "RunTask", "{'cluster':'c','taskDefinition':'web'}");
+    (void)snprintf(arn, sizeof(arn), "%s", fix_text(f, "tasks.0.taskArn"));
+    fix_ok(f, "DescribeClusters", "{'clusters':['c'],'include':['STATISTICS','ATTACHMENTS']}");
+    assert_string_equal(fix_text(f, "clusters.0.statistics.2.name"), "pendingEC2TasksCount");
+    assert_string_equal(fix_text(f, "clusters.0.statistics.2.value"), "1");
+    assert_int_equal(fix_size(f, "clusters.0.statistics"), 8);
+    assert_true(fl_json_is(fix_at(f->reply, "clusters.0.attachments"), FL_JSON_ARRAY));
+    fix_refused(f, "ClusterContainsContainerInstancesException",
+                "The Cluster cannot be deleted while Container Instances are active or draining.",
+                "DeleteCluster", "{'cluster':'c'}");
+    fix_recover(f, true);
+    fix_free(f);
+}
+
+static void a_deleted_cluster_stays_describable(FL_UNUSED void **state)
+{
+    struct fix *f = fix_new();
+    fix_ok(f, "CreateCluster", "{'clusterName':'c','tags':[{'key':'a','value':'b'}]}");
+    fix_ok(f, "DeleteCluster", "{'cluster':'arn:aws:ecs:eu-central-1:000000000000:cluster/c'}");
+    assert_string_equal(fix_text(f, "cluster.status"), "INACTIVE");
+    assert_int_equal(fix_size(f, "cluster.tags"), 0);
+    fix_ok(f, "DescribeClusters", "{'clusters':['c']}");
+    assert_string_equal(fix_text(f, "clusters.0.status"), "INACTIVE");
+    fix_ok(f, "ListClusters", "{}");
+    assert_int_equal(fix_size(f, "clusterArns"), 0);
+    fix_refused(f, "ClusterNotFoundException", "Cluster not found.", "DeleteCluster",
+                "{'cluster':'c'}");
+    fix_refused(f, "ClusterNotFoundException", "Cluster not found.", "UpdateCluster",
+                "{'cluster':'c'}");
+    fix_recover(f, true);
+    fix_ok(f, "CreateCluster", "{'clusterName':'c'}");
+    assert_string_equal(fix_text(f, "cluster.status"), "ACTIVE");
     fix_free(f);
 }
 
@@ -196,6 +259,8 @@ int main(void)
         cmocka_unit_test(a_cluster_is_made_once),
         cmocka_unit_test(wrong_names_are_refused),
         cmocka_unit_test(what_is_missing_is_told),
+        cmocka_unit_test(a_cluster_is_updated_and_deleted),
+        cmocka_unit_test(a_deleted_cluster_stays_describable),
         cmocka_unit_test(pages_hold_every_cluster_once),
         cmocka_unit_test(tokens_and_page_sizes_are_checked),
         cmocka_unit_test(what_is_not_implemented_says_so),

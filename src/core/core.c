@@ -23,6 +23,9 @@ struct fl_core *fl_core_new(const struct fl_core_config *config)
     core->strict = config->strict;
     RB_INIT(&core->clusters);
     RB_INIT(&core->definitions);
+    RB_INIT(&core->doomed);
+    RB_INIT(&core->families);
+    RB_INIT(&core->settings);
     RB_INIT(&core->stopped);
     RB_INIT(&core->tokens);
     RB_INIT(&core->retired);
@@ -45,10 +48,8 @@ void fl_core_free(struct fl_core *core)
 static int kind_of_key(struct fl_str key)
 {
     static const char first[FL_RECORD_KINDS] = {
-        [FL_RECORD_CLUSTER] = 'c',
-        [FL_RECORD_INSTANCE] = 'i',
-        [FL_RECORD_DEFINITION] = 'd',
-        [FL_RECORD_TASK] = 't',
+        [FL_RECORD_CLUSTER] = 'c', [FL_RECORD_INSTANCE] = 'i', [FL_RECORD_DEFINITION] = 'd',
+        [FL_RECORD_FAMILY] = 'f',  [FL_RECORD_SETTING] = 's',  [FL_RECORD_TASK] = 't',
     };
     for (int kind = 0; kind < FL_RECORD_KINDS; kind++)
         if (key.n > 2 && key.p[0] == first[kind] && key.p[1] == '/')
@@ -65,6 +66,8 @@ static bool refers_well(const struct fl_core *core, enum fl_record_kind kind, co
     switch (kind) {
     case FL_RECORD_CLUSTER:
     case FL_RECORD_DEFINITION:
+    case FL_RECORD_FAMILY:
+    case FL_RECORD_SETTING:
     case FL_RECORD_KINDS:
         return true;
     case FL_RECORD_INSTANCE:
@@ -190,20 +193,41 @@ void fl_put(struct fl_decision *d, enum fl_record_kind kind, const void *rec)
     fl_state_apply(d->core, kind, rec);
 }
 
-void fl_drop_task(struct fl_decision *d, struct fl_task *task)
+static void delete_record(struct fl_decision *d, enum fl_record_kind kind, const void *rec)
 {
     struct fl_record *record = add_record(d->turn);
-    record->key = fl_record_key(d->arena, FL_RECORD_TASK, task->rec);
+    record->key = fl_record_key(d->arena, kind, rec);
     record->value = (struct fl_str){0};
+}
+
+void fl_drop_task(struct fl_decision *d, struct fl_task *task)
+{
+    delete_record(d, FL_RECORD_TASK, task->rec);
     d->turn->record_count -= FL_BUG(15, 1, 0);
     fl_state_forget_task(d->core, task);
 }
 
+/* The family's record comes first: there is no moment at which its last number is unknown. */
+void fl_drop_definition(struct fl_decision *d, struct fl_definition *definition)
+{
+    struct rec_Family family = {0};
+    FL_SET(&family, rec_Family, v, FL_RECORD_VERSION);
+    FL_SET(&family, rec_Family, family, definition->family);
+    FL_SET(&family, rec_Family, last, fl_state_last_revision(d->core, definition->family));
+    fl_put(d, FL_RECORD_FAMILY, &family);
+    delete_record(d, FL_RECORD_DEFINITION, definition->rec);
+    fl_state_forget_definition(d->core, definition);
+}
+
+void fl_drop_setting(struct fl_decision *d, struct fl_setting *setting)
+{
+    delete_record(d, FL_RECORD_SETTING, setting->rec);
+    fl_state_forget_setting(d->core, setting);
+}
+
 void fl_drop_instance(struct fl_decision *d, struct fl_instance *instance)
 {
-    struct fl_record *record = add_record(d->turn);
-    record->key = fl_record_key(d->arena, FL_RECORD_INSTANCE, instance->rec);
-    record->value = (struct fl_str){0};
+    delete_record(d, FL_RECORD_INSTANCE, instance->rec);
     fl_state_forget_instance(d->core, instance);
 }
 
@@ -267,9 +291,35 @@ struct fl_str fl_id_of(struct fl_str text)
     return fl_arn_last(text);
 }
 
+int fl_read_name(struct fl_decision *d, struct fl_str text, const char *type,
+                 struct fl_str *ret_name)
+{
+    struct fl_arn arn;
+    *ret_name = fl_id_of(text);
+    if (!fl_str_starts(text, FL_STR("arn:")))
+        return 0;
+    if (!fl_arn_parse(text, &arn) || !fl_str_is(arn.service, "ecs") || !fl_str_is(arn.type, type))
+        return fl_refuse(d, "InvalidParameterException",
+                         "Invalid identifier: '%.*s' is not the ARN of a %s.",
+                         (int)FL_MIN(text.n, (size_t)300), text.p, type);
+    if (!fl_str_eq(arn.account, d->core->account))
+        return fl_refuse(d, "InvalidParameterException",
+                         "Invalid identifier: Identifier is for %.*s. Your accountId is %.*s",
+                         (int)FL_MIN(arn.account.n, (size_t)20), arn.account.p,
+                         FL_STR_ARG(d->core->account));
+    if (!fl_str_eq(arn.region, d->core->region))
+        return fl_refuse(d, "InvalidParameterException",
+                         "Invalid identifier: Identifier is for %.*s. Your region is %.*s",
+                         (int)FL_MIN(arn.region.n, (size_t)30), arn.region.p,
+                         FL_STR_ARG(d->core->region));
+    return 0;
+}
+
 struct fl_cluster *fl_find_cluster(struct fl_decision *d, struct fl_str name)
 {
-    struct fl_str id = name.n ? fl_id_of(name) : FL_STR("default");
+    struct fl_str id = FL_STR("default");
+    if (name.n && fl_read_name(d, name, "cluster", &id) < 0)
+        return NULL;
     struct fl_cluster *cluster = fl_state_cluster(d->core, id);
     if (!cluster || fl_str_is(cluster->rec->status, "INACTIVE")) {
         (void)fl_refuse(d, "ClusterNotFoundException", "Cluster not found.");
@@ -327,6 +377,18 @@ static fl_handler handler_of(int operation)
         {ECS_OP_CreateCluster, fl_create_cluster},
         {ECS_OP_DescribeClusters, fl_describe_clusters},
         {ECS_OP_ListClusters, fl_list_clusters},
+        {ECS_OP_UpdateCluster, fl_update_cluster},
+        {ECS_OP_UpdateClusterSettings, fl_update_cluster_settings},
+        {ECS_OP_DeleteCluster, fl_delete_cluster},
+        {ECS_OP_ListTaskDefinitionFamilies, fl_list_families},
+        {ECS_OP_DeleteTaskDefinitions, fl_delete_definitions},
+        {ECS_OP_TagResource, fl_tag_resource},
+        {ECS_OP_UntagResource, fl_untag_resource},
+        {ECS_OP_ListTagsForResource, fl_list_tags},
+        {ECS_OP_PutAccountSetting, fl_put_setting},
+        {ECS_OP_PutAccountSettingDefault, fl_put_default_setting},
+        {ECS_OP_DeleteAccountSetting, fl_delete_setting},
+        {ECS_OP_ListAccountSettings, fl_list_settings},
         {ECS_OP_RegisterTaskDefinition, fl_register_definition},
         {ECS_OP_DescribeTaskDefinition, fl_describe_definition},
         {ECS_OP_ListTaskDefinitions, fl_list_definitions},
@@ -419,12 +481,20 @@ static int64_t stopped_due(const struct fl_core *core)
                  : INT64_MAX;
 }
 
+static int64_t doomed_due(const struct fl_core *core)
+{
+    struct fl_definition *first = RB_MIN(fl_doomed_tree, (struct fl_doomed_tree *)&core->doomed);
+    return first ? first->rec->definition->deleteRequestedAt + FL_CORE_DELETED_DEFINITION_MS
+                 : INT64_MAX;
+}
+
 static int64_t retired_due(const struct fl_core *core)
 {
     struct fl_instance *first = RB_MIN(fl_retired_tree, (struct fl_retired_tree *)&core->retired);
     return first ? first->rec->deregisteredAt + FL_CORE_INACTIVE_INSTANCE_MS : INT64_MAX;
 }
 
+/* Tasks first: with the last one that named it a definition or an instance goes, too. */
 static void expire(struct fl_decision *d)
 {
     enum { AT_ONCE = 1000 };
@@ -433,6 +503,8 @@ static void expire(struct fl_decision *d)
             fl_drop_task(d, RB_MIN(fl_stopped_tree, &d->core->stopped));
         else if (retired_due(d->core) <= d->now_ms)
             fl_drop_instance(d, RB_MIN(fl_retired_tree, &d->core->retired));
+        else if (doomed_due(d->core) <= d->now_ms)
+            fl_drop_definition(d, RB_MIN(fl_doomed_tree, &d->core->doomed));
         else
             return;
     }
@@ -479,7 +551,7 @@ void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struc
 
 int64_t fl_core_next_due(const struct fl_core *core)
 {
-    return FL_MIN(stopped_due(core), retired_due(core));
+    return FL_MIN(FL_MIN(stopped_due(core), doomed_due(core)), retired_due(core));
 }
 
 struct fl_core_counts fl_core_count(const struct fl_core *core)

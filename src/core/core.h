@@ -27,6 +27,8 @@ struct fl_core_config {
 
 /* Stopped tasks stay describable this long (ECS: at least an hour). */
 enum { FL_CORE_STOPPED_TASK_MS = 60 * 60 * 1000 };
+/* A task definition that nothing uses stays DELETE_IN_PROGRESS for so long, to be seen as that. */
+enum { FL_CORE_DELETED_DEFINITION_MS = 60 * 1000 };
 
 /* Deregistered instances too, and until no stopped task names them. */
 enum { FL_CORE_INACTIVE_INSTANCE_MS = 60 * 60 * 1000 };

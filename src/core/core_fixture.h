@@ -511,6 +511,9 @@ static inline void fix_see(struct fix *f, struct fl_buf *out)
                   counts.definitions, counts.tasks, (long long)fl_core_next_due(f->core));
     fix_ask_definitions(f, out, "ACTIVE");
     fix_ask_definitions(f, out, "INACTIVE");
+    fix_ask_definitions(f, out, "DELETE_IN_PROGRESS");
+    fix_ask(f, out, "ListTaskDefinitionFamilies", "{}");
+    fix_ask(f, out, "ListAccountSettings", "{\"effectiveSettings\":true}");
     fix_ask_all(f, out, "ListClusters", "clusterArns", "", "DescribeClusters", "clusters", "", 7);
     fix_ask_inactive(f, out);
     fix_ask(f, out, "ListClusters", "{}");

@@ -29,7 +29,17 @@ static const char *const commands[] = {"RegisterTaskDefinition",
                                        "DiscoverPollEndpoint",
                                        "UpdateContainerInstancesState",
                                        "StartTask",
-                                       "CreateService"};
+                                       "CreateService",
+                                       "DeleteTaskDefinitions",
+                                       "ListTaskDefinitionFamilies",
+                                       "TagResource",
+                                       "UntagResource",
+                                       "ListTagsForResource",
+                                       "PutAccountSetting",
+                                       "DeleteAccountSetting",
+                                       "ListAccountSettings",
+                                       "UpdateCluster",
+                                       "DeleteCluster"};
 
 struct names {
     char text[MAX_NAMES][NAME_SIZE];

@@ -27,6 +27,9 @@ int fl_refuse(struct fl_decision *d, const char *code, const char *fmt, ...) FL_
 void fl_put(struct fl_decision *d, enum fl_record_kind kind, const void *rec);
 /* Deletes a stopped task's record. */
 void fl_drop_task(struct fl_decision *d, struct fl_task *task);
+/* Deletes a doomed definition's record; its family remembers the number. */
+void fl_drop_definition(struct fl_decision *d, struct fl_definition *definition);
+void fl_drop_setting(struct fl_decision *d, struct fl_setting *setting);
 /* Deletes the record of an INACTIVE instance that no task's record names. */
 void fl_drop_instance(struct fl_decision *d, struct fl_instance *instance);
 /* Sends an agent a list of its tasks; everything is in the turn's arena. */
@@ -63,11 +66,25 @@ typedef int (*fl_handler)(struct fl_decision *d, const void *input, void *output
 int fl_create_cluster(struct fl_decision *d, const void *input, void *output);
 int fl_describe_clusters(struct fl_decision *d, const void *input, void *output);
 int fl_list_clusters(struct fl_decision *d, const void *input, void *output);
+int fl_update_cluster(struct fl_decision *d, const void *input, void *output);
+int fl_update_cluster_settings(struct fl_decision *d, const void *input, void *output);
+int fl_delete_cluster(struct fl_decision *d, const void *input, void *output);
+/* tags.c */
+int fl_tag_resource(struct fl_decision *d, const void *input, void *output);
+int fl_untag_resource(struct fl_decision *d, const void *input, void *output);
+int fl_list_tags(struct fl_decision *d, const void *input, void *output);
+/* settings.c */
+int fl_put_setting(struct fl_decision *d, const void *input, void *output);
+int fl_put_default_setting(struct fl_decision *d, const void *input, void *output);
+int fl_delete_setting(struct fl_decision *d, const void *input, void *output);
+int fl_list_settings(struct fl_decision *d, const void *input, void *output);
 /* definitions.c */
 int fl_register_definition(struct fl_decision *d, const void *input, void *output);
 int fl_describe_definition(struct fl_decision *d, const void *input, void *output);
 int fl_list_definitions(struct fl_decision *d, const void *input, void *output);
 int fl_deregister_definition(struct fl_decision *d, const void *input, void *output);
+int fl_list_families(struct fl_decision *d, const void *input, void *output);
+int fl_delete_definitions(struct fl_decision *d, const void *input, void *output);
 /* run_task.c, tasks.c */
 int fl_run_task(struct fl_decision *d, const void *input, void *output);
 int fl_start_task(struct fl_decision *d, const void *input, void *output);
@@ -100,6 +117,18 @@ int fl_submit_task_state(struct fl_decision *d, const void *input, void *output)
 int fl_submit_container_state(struct fl_decision *d, const void *input, void *output);
 int fl_submit_attachment_states(struct fl_decision *d, const void *input, void *output);
 
+/* Reads a name, an id, "cluster/id" or an ARN, which must be of the type, the account and the
+ * region: the part behind the last '/'. 0 or refused. */
+int fl_read_name(struct fl_decision *d, struct fl_str text, const char *type,
+                 struct fl_str *ret_name);
+/* Checks tags that a user gives, in code's words: keys not empty, not twice, not reserved ("aws:").
+ * 0 or refused. */
+int fl_check_tags(struct fl_decision *d, const struct ecs_Tag_list *tags, const char *code);
+/* The account's own principal: what calls are made as. */
+struct fl_str fl_root_arn(struct fl_decision *d);
+/* The value of an account setting that counts for the account. */
+struct fl_str fl_effective_setting(struct fl_decision *d, enum ecs_SettingName name);
+
 /* The revision that "family", "family:revision" or an ARN names; a family alone is its latest
  * ACTIVE one. NULL when there is none (nothing is refused). */
 struct fl_definition *fl_find_definition(struct fl_decision *d, struct fl_str name);
@@ -124,16 +153,15 @@ void fl_request_stop(struct fl_decision *d, struct fl_task *task, enum ecs_TaskS
                      struct fl_str reason);
 /* Checks a definition to be registered in ECS's words; 0 or refused. */
 int fl_check_definition(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in);
+/* The part of it that reaches into the kernel, of one container (definition_linux.c). The
+ * definition has at most 32 containers. */
+int fl_check_linux(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in,
+                   const struct ecs_ContainerDefinition *c);
 /* The part of it that is about dependencies, timeouts, health checks, restart policies. */
 int fl_check_life(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in);
 /* Fills in the members of a health check that ECS gives back whether or not they were sent. */
 void fl_default_life(struct ecs_ContainerDefinition *c);
-/* Its parts that reach into the kernel (definition_linux.c): of one container, and the volumes. The
- * definition has at most 32 containers. */
-int fl_check_linux(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in,
-                   const struct ecs_ContainerDefinition *c);
-int fl_check_volumes(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in);
-/* Fills requiresAttributes and compatibilities. */
+/* Fills requiresAttributes. */
 void fl_derive_attributes(struct fl_decision *d, struct ecs_TaskDefinition *def);
 /* The protocol's Task object for a task's agent. */
 struct fl_str fl_task_object(struct fl_decision *d, const struct fl_task *task);

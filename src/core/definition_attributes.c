@@ -1,6 +1,6 @@
-/* What a definition needs of an instance: requiresAttributes and compatibilities, derived when it
- * is registered. A feature that no agent of ours has keeps a task off our instances by its
- * attribute, so that nothing is silently ignored. */
+/* What a definition needs of an instance: requiresAttributes, derived when it is registered. A
+ * feature that no agent of ours has keeps a task off our instances by its attribute, so that
+ * nothing is silently ignored. */
 #include "core/decide.h"
 
 #define OLD_PREFIX "com.amazonaws.ecs.capability."
@@ -19,6 +19,19 @@ static void need(struct ecs_Attribute_list *list, struct fl_str name)
     list->n++;
 }
 
+static bool is_secretsmanager(const struct ecs_Secret *secret)
+{
+    return fl_str_contains(secret->valueFrom, FL_STR(":secretsmanager:"));
+}
+
+static struct fl_str option(const struct ecs_LogConfiguration *log, const char *key)
+{
+    for (size_t i = 0; i < log->options.n; i++)
+        if (fl_str_is(log->options.items[i].key, key))
+            return log->options.items[i].value;
+    return FL_STR("");
+}
+
 static void need_for_log(struct fl_decision *d, const struct ecs_TaskDefinition *def,
                          const struct ecs_LogConfiguration *log, struct ecs_Attribute_list *list)
 {
@@ -30,8 +43,63 @@ static void need_for_log(struct fl_decision *d, const struct ecs_TaskDefinition 
     if (log->logDriver == ECS_LogDriver_awslogs &&
         FL_HAS(def, ecs_TaskDefinition, executionRoleArn))
         need(list, FL_STR(NEW_PREFIX "execution-role-awslogs"));
-    if (log->secretOptions.n)
-        need(list, FL_STR(NEW_PREFIX "secrets.ssm.bootstrap.log-driver"));
+    for (size_t i = 0; i < log->secretOptions.n; i++)
+        need(list, is_secretsmanager(&log->secretOptions.items[i])
+                       ? FL_STR(NEW_PREFIX "secrets.asm.bootstrap.log-driver")
+                       : FL_STR(NEW_PREFIX "secrets.ssm.bootstrap.log-driver"));
+    if (fl_str_is(option(log, "log-driver-buffer-limit"), ""))
+        return;
+    need(list, FL_STR(NEW_PREFIX "logging-driver.awsfirelens.log-driver-buffer-limit"));
+}
+
+static void need_for_router(const struct ecs_FirelensConfiguration *firelens,
+                            struct ecs_Attribute_list *list)
+{
+    need(list, firelens->type == ECS_FirelensConfigurationType_fluentd
+                   ? FL_STR(NEW_PREFIX "firelens.fluentd")
+                   : FL_STR(NEW_PREFIX "firelens.fluentbit"));
+    for (size_t i = 0; i < firelens->options.n; i++) {
+        if (!fl_str_is(firelens->options.items[i].key, "config-file-type"))
+            continue;
+        need(list, fl_str_is(firelens->options.items[i].value, "s3")
+                       ? FL_STR(NEW_PREFIX "firelens.options.config.s3")
+                       : FL_STR(NEW_PREFIX "firelens.options.config.file"));
+    }
+}
+
+/* Where the image and what goes into the container come from. */
+static void need_for_sources(const struct ecs_TaskDefinition *def,
+                             const struct ecs_ContainerDefinition *c,
+                             struct ecs_Attribute_list *list)
+{
+    bool is_ecr = fl_str_contains(c->image, FL_STR(".dkr.ecr."));
+    if (is_ecr)
+        need(list, FL_STR(OLD_PREFIX "ecr-auth"));
+    if (is_ecr && FL_HAS(def, ecs_TaskDefinition, executionRoleArn))
+        need(list, FL_STR(NEW_PREFIX "execution-role-ecr-pull"));
+    if (c->repositoryCredentials)
+        need(list, FL_STR(NEW_PREFIX "private-registry-authentication.secretsmanager"));
+    if (c->environmentFiles.n)
+        need(list, FL_STR(NEW_PREFIX "env-files.s3"));
+    for (size_t i = 0; i < c->secrets.n; i++)
+        need(list, is_secretsmanager(&c->secrets.items[i])
+                       ? FL_STR(NEW_PREFIX "secrets.asm.environment-variables")
+                       : FL_STR(NEW_PREFIX "secrets.ssm.environment-variables"));
+}
+
+/* The versions in which Docker's API got what the container asks for. */
+static void need_for_docker(const struct ecs_ContainerDefinition *c,
+                            struct ecs_Attribute_list *list)
+{
+    const struct ecs_LinuxParameters *linux_parameters = c->linuxParameters;
+    if (FL_HAS(c, ecs_ContainerDefinition, memoryReservation))
+        need(list, FL_STR(OLD_PREFIX "docker-remote-api.1.21"));
+    if (linux_parameters && (linux_parameters->tmpfs.n || linux_parameters->sharedMemorySize))
+        need(list, FL_STR(OLD_PREFIX "docker-remote-api.1.22"));
+    if (c->healthCheck)
+        need(list, FL_STR(OLD_PREFIX "docker-remote-api.1.24"));
+    if (linux_parameters && linux_parameters->initProcessEnabled)
+        need(list, FL_STR(OLD_PREFIX "docker-remote-api.1.25"));
 }
 
 static void need_for_security_options(const struct ecs_ContainerDefinition *c,
@@ -52,31 +120,22 @@ static void need_for_container(struct fl_decision *d, const struct ecs_TaskDefin
                                const struct ecs_ContainerDefinition *c,
                                struct ecs_Attribute_list *list)
 {
-    if (FL_HAS(c, ecs_ContainerDefinition, memoryReservation))
-        need(list, FL_STR(OLD_PREFIX "docker-remote-api.1.21"));
+    need_for_docker(c, list);
+    need_for_sources(def, c, list);
     if (c->privileged)
         need(list, FL_STR(OLD_PREFIX "privileged-container"));
     if (c->logConfiguration)
         need_for_log(d, def, c->logConfiguration, list);
-    if (c->dependsOn.n || FL_HAS(c, ecs_ContainerDefinition, startTimeout))
+    if (c->dependsOn.n || FL_HAS(c, ecs_ContainerDefinition, startTimeout) ||
+        FL_HAS(c, ecs_ContainerDefinition, stopTimeout))
         need(list, FL_STR(NEW_PREFIX "container-ordering"));
     if (c->healthCheck)
         need(list, FL_STR(NEW_PREFIX "container-health-check"));
     if (c->restartPolicy)
         need(list, FL_STR(NEW_PREFIX "container-restart-policy"));
-    if (c->environmentFiles.n)
-        need(list, FL_STR(NEW_PREFIX "env-files.s3"));
     if (c->firelensConfiguration)
-        need(list, c->firelensConfiguration->type == ECS_FirelensConfigurationType_fluentd
-                       ? FL_STR(NEW_PREFIX "firelens.fluentd")
-                       : FL_STR(NEW_PREFIX "firelens.fluentbit"));
-    if (c->repositoryCredentials)
-        need(list, FL_STR(NEW_PREFIX "private-registry-authentication.secretsmanager"));
+        need_for_router(c->firelensConfiguration, list);
     need_for_security_options(c, list);
-    for (size_t i = 0; i < c->secrets.n; i++)
-        need(list, fl_str_contains(c->secrets.items[i].valueFrom, FL_STR(":secretsmanager:"))
-                       ? FL_STR(NEW_PREFIX "secrets.asm.environment-variables")
-                       : FL_STR(NEW_PREFIX "secrets.ssm.environment-variables"));
     for (size_t i = 0; i < c->portMappings.n; i++)
         if (FL_HAS(&c->portMappings.items[i], ecs_PortMapping, containerPortRange))
             need(list, FL_STR(NEW_PREFIX "network.container-port-range"));
@@ -89,6 +148,8 @@ static void need_for_volumes(struct fl_decision *d, const struct ecs_TaskDefinit
         const struct ecs_Volume *volume = &def->volumes.items[i];
         if (volume->efsVolumeConfiguration)
             need(list, FL_STR(NEW_PREFIX "efs"));
+        if (volume->efsVolumeConfiguration && volume->efsVolumeConfiguration->authorizationConfig)
+            need(list, FL_STR(NEW_PREFIX "efsAuth"));
         if (volume->s3filesVolumeConfiguration)
             need(list, FL_STR(NEW_PREFIX "storage.s3-files"));
         if (volume->fsxWindowsFileServerVolumeConfiguration)
@@ -101,23 +162,6 @@ static void need_for_volumes(struct fl_decision *d, const struct ecs_TaskDefinit
                                      FL_STR_ARG(driver.n ? driver : FL_STR("local"))));
         }
     }
-}
-
-static void derive_compatibilities(struct fl_decision *d, struct ecs_TaskDefinition *def)
-{
-    struct ecs_Compatibility_list list = {0};
-    bool is_awsvpc =
-        FL_HAS(def, ecs_TaskDefinition, networkMode) && def->networkMode == ECS_NetworkMode_awsvpc;
-    list.items = fl_arena_new_array(d->arena, enum ecs_Compatibility, 3);
-    if (!is_awsvpc)
-        list.items[list.n++] = ECS_Compatibility_EXTERNAL;
-    list.items[list.n++] = ECS_Compatibility_EC2;
-    for (size_t i = 0; i < def->requiresCompatibilities.n; i++)
-        if (def->requiresCompatibilities.items[i] == ECS_Compatibility_FARGATE) {
-            list.items[list.n++] = ECS_Compatibility_FARGATE;
-            break;
-        }
-    FL_SET(def, ecs_TaskDefinition, compatibilities, list);
 }
 
 static void need_value(struct ecs_Attribute_list *list, struct fl_str name, struct fl_str value)
@@ -151,8 +195,11 @@ void fl_derive_attributes(struct fl_decision *d, struct ecs_TaskDefinition *def)
     }
     if (def->runtimePlatform)
         need_for_platform(def->runtimePlatform, &list);
+    bool is_host =
+        FL_HAS(def, ecs_TaskDefinition, networkMode) && def->networkMode == ECS_NetworkMode_host;
     if (FL_HAS(def, ecs_TaskDefinition, taskRoleArn)) {
-        need(&list, FL_STR(OLD_PREFIX "task-iam-role"));
+        need(&list, is_host ? FL_STR(OLD_PREFIX "task-iam-role-network-host")
+                            : FL_STR(OLD_PREFIX "task-iam-role"));
         need(&list, FL_STR(OLD_PREFIX "docker-remote-api.1.17"));
     }
     if (FL_HAS(def, ecs_TaskDefinition, cpu) || FL_HAS(def, ecs_TaskDefinition, memory))
@@ -167,5 +214,4 @@ void fl_derive_attributes(struct fl_decision *d, struct ecs_TaskDefinition *def)
         need_for_container(d, def, &def->containerDefinitions.items[i], &list);
     need_for_volumes(d, def, &list);
     FL_SET(def, ecs_TaskDefinition, requiresAttributes, list);
-    derive_compatibilities(d, def);
 }

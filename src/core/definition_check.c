@@ -1,19 +1,21 @@
-/* What RegisterTaskDefinition refuses, in ECS's words (spec: error codes and messages). */
-#include "core/decide.h"
-#include "core/gpu.h"
+/* What RegisterTaskDefinition refuses about the definition as a whole, in ECS's words (spec: error
+ * codes and messages). What it refuses about a container is in definition_container.c. */
+#include "core/definition_check.h"
+
 #include "core/placement.h"
+#include "wire/arn.h"
 
 enum {
     MAX_CONTAINERS = 10,
     MAX_DEFINITION_BYTES = 64 * 1024,
     MAX_NAME = 255,
+    MAX_ROLE_NAME = 64,
     MIN_MEMORY_MIB = 4,
-    MAX_PORTS = 100,
-    MAX_STOP_TIMEOUT_S = 24 * 60 * 60,
-    MAX_ITEMS = 600, /* what overrides add must still fit what an agent takes */
+    MIN_CPU = 128,
+    MAX_CPU = 196608,
 };
 
-static bool is_name(struct fl_str s)
+bool fl_is_definition_name(struct fl_str s)
 {
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
@@ -24,80 +26,13 @@ static bool is_name(struct fl_str s)
     return s.n > 0 && s.n <= MAX_NAME;
 }
 
-/* The characters of image references: names, registry hosts and ports, tags, digests. */
-static bool is_image(struct fl_str s)
+enum ecs_NetworkMode fl_network_mode(const struct ecs_RegisterTaskDefinitionRequest *in)
 {
-    for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] <= ' ' || s.p[i] > '~' || strchr("\"'\\`$&|;<>(){}[]*?!^,", s.p[i]))
-            return false;
-    return true;
+    return FL_HAS(in, ecs_RegisterTaskDefinitionRequest, networkMode) ? in->networkMode
+                                                                      : ECS_NetworkMode_bridge;
 }
 
-static int check_text(struct fl_decision *d, const char *member, struct fl_str value, bool valid)
-{
-    if (value.n == 0)
-        return fl_refuse(d, "ClientException", "Container.%s should not be null or empty.", member);
-    if (!valid)
-        return fl_refuse(d, "ClientException", "Container.%s contains invalid characters", member);
-    return 0;
-}
-
-static int check_memory(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in,
-                        const struct ecs_ContainerDefinition *c)
-{
-    bool has_memory = FL_HAS(c, ecs_ContainerDefinition, memory);
-    bool has_reservation = FL_HAS(c, ecs_ContainerDefinition, memoryReservation);
-    if (!has_memory && !has_reservation && in->memory.n == 0)
-        return fl_refuse(d, "ClientException",
-                         "Invalid setting for container '%.*s'. At least one of 'memory' or "
-                         "'memoryReservation' must be specified.",
-                         FL_STR_ARG(c->name));
-    if ((has_memory && c->memory < MIN_MEMORY_MIB) ||
-        (has_reservation && c->memoryReservation < MIN_MEMORY_MIB))
-        return fl_refuse(d, "ClientException",
-                         "Invalid setting for container '%.*s'. The 'memory' and "
-                         "'memoryReservation' must be at least %d MiB.",
-                         FL_STR_ARG(c->name), MIN_MEMORY_MIB);
-    if (has_memory && has_reservation && c->memory <= c->memoryReservation)
-        return fl_refuse(d, "ClientException",
-                         "Invalid setting for container '%.*s'. The 'memory' must be greater "
-                         "than the 'memoryReservation'.",
-                         FL_STR_ARG(c->name));
-    if (c->cpu < 0)
-        return fl_refuse(d, "ClientException",
-                         "Invalid setting for container '%.*s'. The 'cpu' must not be negative.",
-                         FL_STR_ARG(c->name));
-    return 0;
-}
-
-static int check_ports(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in,
-                       const struct ecs_ContainerDefinition *c)
-{
-    bool has_mode = FL_HAS(in, ecs_RegisterTaskDefinitionRequest, networkMode);
-    bool must_match = has_mode && (in->networkMode == ECS_NetworkMode_host ||
-                                   in->networkMode == ECS_NetworkMode_awsvpc);
-    if (c->portMappings.n > MAX_PORTS)
-        return fl_refuse(d, "ClientException", "Container '%.*s' has more than %d port mappings.",
-                         FL_STR_ARG(c->name), MAX_PORTS);
-    for (size_t i = 0; i < c->portMappings.n; i++) {
-        const struct ecs_PortMapping *port = &c->portMappings.items[i];
-        if (port->containerPort < 0 || port->containerPort > 65535 || port->hostPort < 0 ||
-            port->hostPort > 65535 ||
-            (port->containerPort == 0 && !FL_HAS(port, ecs_PortMapping, containerPortRange)))
-            return fl_refuse(d, "ClientException",
-                             "Container '%.*s' has an invalid port mapping: ports are between 1 "
-                             "and 65535.",
-                             FL_STR_ARG(c->name));
-        if (must_match && port->hostPort != 0 && port->hostPort != port->containerPort)
-            return fl_refuse(d, "ClientException",
-                             "When networkMode=%s, the host ports and container ports in port "
-                             "mappings must match.",
-                             fl_enum_text(&ecs_enum_NetworkMode, (int)in->networkMode));
-    }
-    return 0;
-}
-
-static struct fl_str option(const struct fl_str_map *options, const char *key)
+struct fl_str fl_log_option(const struct fl_str_map *options, const char *key)
 {
     for (size_t i = 0; i < options->n; i++)
         if (fl_str_is(options->items[i].key, key))
@@ -105,77 +40,55 @@ static struct fl_str option(const struct fl_str_map *options, const char *key)
     return FL_STR("");
 }
 
-static int check_log(struct fl_decision *d, const struct ecs_ContainerDefinition *c)
+ptrdiff_t fl_container_index(const struct ecs_RegisterTaskDefinitionRequest *in, struct fl_str name)
 {
-    const struct ecs_LogConfiguration *log = c->logConfiguration;
-    if (!log || log->logDriver != ECS_LogDriver_awslogs)
-        return 0;
-    if (option(&log->options, "awslogs-group").n == 0 ||
-        option(&log->options, "awslogs-region").n == 0)
-        return fl_refuse(d, "ClientException",
-                         "Log driver awslogs requires options: awslogs-region, awslogs-group");
-    return 0;
+    for (size_t i = 0; i < in->containerDefinitions.n; i++)
+        if (fl_str_eq(in->containerDefinitions.items[i].name, name))
+            return (ptrdiff_t)i;
+    return -1;
 }
 
-static int check_mounts(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in,
-                        const struct ecs_ContainerDefinition *c)
+/* "<number><blanks><unit>", the number with up to three decimals, in thousandths. */
+static bool read_quantity(struct fl_str text, const char *unit, int64_t *ret_thousandths)
 {
-    for (size_t i = 0; i < c->mountPoints.n; i++) {
-        bool known = false;
-        for (size_t k = 0; k < in->volumes.n; k++)
-            known |= fl_str_eq(in->volumes.items[k].name, c->mountPoints.items[i].sourceVolume);
-        if (!known)
-            return fl_refuse(d, "ClientException", "Unknown volume '%.*s'.",
-                             FL_STR_ARG(c->mountPoints.items[i].sourceVolume));
-    }
-    return 0;
+    enum { MOST = 1000000 };
+    size_t unit_n = strlen(unit);
+    if (text.n <= unit_n || !fl_str_case_eq(fl_str_from(text, text.n - unit_n), fl_str_of(unit)))
+        return false;
+    struct fl_str number = fl_str_trim(fl_str_sub(text, 0, text.n - unit_n));
+    ptrdiff_t dot = fl_str_index(number, '.');
+    struct fl_str whole = dot < 0 ? number : fl_str_sub(number, 0, (size_t)dot);
+    struct fl_str part = dot < 0 ? FL_STR("0") : fl_str_from(number, (size_t)dot + 1);
+    uint64_t ones = 0, decimals;
+    if ((whole.n || dot < 0) && !fl_str_to_u64(whole, &ones))
+        return false;
+    if (part.n > 3 || !fl_str_to_u64(part, &decimals) || ones > MOST)
+        return false;
+    for (size_t i = part.n; i < 3; i++)
+        decimals *= 10;
+    *ret_thousandths = (int64_t)(ones * 1000 + decimals);
+    return true;
 }
 
-/* Lists longer than an agent takes would make a task that can never start. */
-static int check_lists(struct fl_decision *d, const struct ecs_ContainerDefinition *c)
+static bool read_size(struct fl_str text, const char *unit, int64_t *ret_value)
 {
-    const struct {
-        const char *member;
-        size_t n;
-    } lists[] = {
-        {"command", c->command.n},
-        {"entryPoint", c->entryPoint.n},
-        {"environment", c->environment.n},
-        {"mountPoints", c->mountPoints.n},
-        {"dockerLabels", c->dockerLabels.n},
-        {"ulimits", c->ulimits.n},
-        {"log options", c->logConfiguration ? c->logConfiguration->options.n : 0},
-    };
-    for (size_t i = 0; i < FL_ARRAY_SIZE(lists); i++)
-        if (lists[i].n > MAX_ITEMS)
-            return fl_refuse(d, "ClientException", "Container '%.*s' has more than %d items of %s.",
-                             FL_STR_ARG(c->name), MAX_ITEMS, lists[i].member);
-    return 0;
+    int64_t thousandths;
+    if (fl_str_to_i64(text, ret_value))
+        return true;
+    if (!read_quantity(fl_str_trim(text), unit, &thousandths))
+        return false;
+    *ret_value = thousandths * 1024 / 1000;
+    return thousandths * 1024 % 1000 == 0;
 }
 
-static int check_container(struct fl_decision *d,
-                           const struct ecs_RegisterTaskDefinitionRequest *in, size_t index)
+bool fl_read_cpu(struct fl_str text, int64_t *ret_units)
 {
-    const struct ecs_ContainerDefinition *c = &in->containerDefinitions.items[index];
-    if (check_text(d, "name", c->name, is_name(c->name)) < 0 ||
-        check_text(d, "image", c->image, is_image(c->image)) < 0)
-        return -1;
-    for (size_t i = 0; i < index; i++)
-        if (fl_str_eq(in->containerDefinitions.items[i].name, c->name))
-            return fl_refuse(d, "ClientException",
-                             "Container names must be unique: '%.*s' occurs twice.",
-                             FL_STR_ARG(c->name));
-    if (FL_HAS(c, ecs_ContainerDefinition, stopTimeout) &&
-        (c->stopTimeout < 0 || c->stopTimeout > MAX_STOP_TIMEOUT_S))
-        return fl_refuse(d, "ClientException",
-                         "Invalid setting for container '%.*s'. The 'stopTimeout' must be "
-                         "between 0 and %d.",
-                         FL_STR_ARG(c->name), MAX_STOP_TIMEOUT_S);
-    if (check_memory(d, in, c) < 0 || check_ports(d, in, c) < 0 || check_log(d, c) < 0 ||
-        check_lists(d, c) < 0 || fl_check_linux(d, in, c) < 0 ||
-        fl_gpu_check(d, "ClientException", c->name, &c->resourceRequirements) < 0)
-        return -1;
-    return check_mounts(d, in, c);
+    return read_size(text, "vcpu", ret_units);
+}
+
+bool fl_read_memory(struct fl_str text, int64_t *ret_mib)
+{
+    return read_size(text, "gb", ret_mib);
 }
 
 static int check_task_size(struct fl_decision *d,
@@ -183,13 +96,131 @@ static int check_task_size(struct fl_decision *d,
 {
     int64_t value;
     if (FL_HAS(in, ecs_RegisterTaskDefinitionRequest, cpu) &&
-        (!fl_str_to_i64(in->cpu, &value) || value < 0 || value > 196608))
+        (!fl_read_cpu(in->cpu, &value) || value < MIN_CPU || value > MAX_CPU))
         return fl_refuse(d, "ClientException",
                          "Invalid 'cpu' setting for task. For more information, see the "
                          "Troubleshooting section of the Amazon ECS Developer Guide.");
     if (FL_HAS(in, ecs_RegisterTaskDefinitionRequest, memory) &&
-        (!fl_str_to_i64(in->memory, &value) || value < MIN_MEMORY_MIB || value > INT32_MAX))
+        (!fl_read_memory(in->memory, &value) || value < MIN_MEMORY_MIB || value > INT32_MAX))
         return fl_refuse(d, "ClientException", "Invalid 'memory' setting for task.");
+    return 0;
+}
+
+/* The containers together, and each alone, fit into the task. */
+static int check_shares(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in)
+{
+    int64_t cpu, memory, cpu_sum = 0, reserved = 0;
+    bool has_memory = fl_read_memory(in->memory, &memory);
+    for (size_t i = 0; i < in->containerDefinitions.n; i++) {
+        const struct ecs_ContainerDefinition *c = &in->containerDefinitions.items[i];
+        cpu_sum += c->cpu;
+        reserved += c->memoryReservation;
+        if (has_memory && c->memory > memory)
+            return fl_refuse(d, "ClientException",
+                             "The 'memory' setting for container '%.*s' is greater than for the "
+                             "task.",
+                             FL_STR_ARG(c->name));
+    }
+    if (has_memory && reserved > memory)
+        return fl_refuse(d, "ClientException",
+                         "The sum of all container 'memoryReservation' values cannot be greater "
+                         "than the task-level 'memory' value.");
+    if (fl_read_cpu(in->cpu, &cpu) && cpu_sum > cpu)
+        return fl_refuse(d, "ClientException",
+                         "The sum of all container 'cpu' values cannot be greater than the "
+                         "task-level 'cpu' value.");
+    return 0;
+}
+
+/* A role's name or ARN. */
+static bool is_role(struct fl_str s)
+{
+    struct fl_arn arn;
+    if (fl_str_starts(s, FL_STR("arn:")))
+        return fl_arn_parse(s, &arn) && fl_str_is(arn.service, "iam") &&
+               fl_str_is(arn.type, "role") && arn.rest.n > 0;
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] <= ' ' || s.p[i] > '~' || s.p[i] == ':' || s.p[i] == '/')
+            return false;
+    return s.n <= MAX_ROLE_NAME;
+}
+
+static int check_efs(struct fl_decision *d, const struct ecs_EFSVolumeConfiguration *efs)
+{
+    bool is_encrypted = FL_HAS(efs, ecs_EFSVolumeConfiguration, transitEncryption) &&
+                        efs->transitEncryption == ECS_EFSTransitEncryption_ENABLED;
+    const struct ecs_EFSAuthorizationConfig *auth = efs->authorizationConfig;
+    bool by_iam = auth && FL_HAS(auth, ecs_EFSAuthorizationConfig, iam) &&
+                  auth->iam == ECS_EFSAuthorizationConfigIAM_ENABLED;
+    if (by_iam && !is_encrypted)
+        return fl_refuse(d, "ClientException",
+                         "EFS IAM authorization requires TransitEncryption to be enabled.");
+    if (FL_HAS(efs, ecs_EFSVolumeConfiguration, transitEncryptionPort) && !is_encrypted)
+        return fl_refuse(d, "ClientException",
+                         "TransitEncryptionPort requires that TransitEncryption is enabled.");
+    if (auth && auth->accessPointId.n && efs->rootDirectory.n &&
+        !fl_str_is(efs->rootDirectory, "/"))
+        return fl_refuse(d, "ClientException",
+                         "When using an EFS access point, the root directory must either be set "
+                         "to \"/\" or be omitted.");
+    return 0;
+}
+
+static bool is_mounted(const struct ecs_RegisterTaskDefinitionRequest *in, struct fl_str volume)
+{
+    for (size_t i = 0; i < in->containerDefinitions.n; i++) {
+        const struct ecs_MountPoint_list *mounts = &in->containerDefinitions.items[i].mountPoints;
+        for (size_t k = 0; k < mounts->n; k++)
+            if (fl_str_eq(mounts->items[k].sourceVolume, volume))
+                return true;
+    }
+    return false;
+}
+
+static int check_volume(struct fl_decision *d, const struct ecs_Volume *v)
+{
+    const struct ecs_DockerVolumeConfiguration *docker = v->dockerVolumeConfiguration;
+    int kinds = (v->host != NULL) + (docker != NULL) + (v->efsVolumeConfiguration != NULL) +
+                (v->s3filesVolumeConfiguration != NULL) +
+                (v->fsxWindowsFileServerVolumeConfiguration != NULL) + v->configuredAtLaunch;
+    if (!fl_is_definition_name(v->name))
+        return fl_refuse(d, "ClientException",
+                         v->name.n ? "Volume.name contains invalid characters."
+                                   : "Volume.name should not be null or empty.");
+    if (kinds > 1)
+        return fl_refuse(d, "ClientException",
+                         "Volume '%.*s' can be configured in one way only: by host, "
+                         "dockerVolumeConfiguration, efsVolumeConfiguration, "
+                         "s3filesVolumeConfiguration, fsxWindowsFileServerVolumeConfiguration or "
+                         "configuredAtLaunch.",
+                         FL_STR_ARG(v->name));
+    if (docker && FL_HAS(docker, ecs_DockerVolumeConfiguration, autoprovision) &&
+        docker->scope != ECS_Scope_shared)
+        return fl_refuse(d, "ClientException",
+                         "Volume '%.*s': autoprovision is valid for the scope 'shared' only.",
+                         FL_STR_ARG(v->name));
+    return v->efsVolumeConfiguration ? check_efs(d, v->efsVolumeConfiguration) : 0;
+}
+
+static int check_volumes(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in)
+{
+    size_t at_launch = 0;
+    for (size_t i = 0; i < in->volumes.n; i++) {
+        const struct ecs_Volume *v = &in->volumes.items[i];
+        if (check_volume(d, v) < 0)
+            return -1;
+        for (size_t k = 0; k < i; k++)
+            if (fl_str_eq(in->volumes.items[k].name, v->name))
+                return fl_refuse(d, "ClientException", "Duplicate volume name: '%.*s'.",
+                                 FL_STR_ARG(v->name));
+        at_launch += v->configuredAtLaunch;
+        if (v->configuredAtLaunch && !is_mounted(in, v->name))
+            return fl_refuse(d, "ClientException",
+                             "Volumes [%.*s] are not referenced by any of the containers.",
+                             FL_STR_ARG(v->name));
+    }
+    if (at_launch > 1)
+        return fl_refuse(d, "ClientException", "Only one volume can be configured at launch.");
     return 0;
 }
 
@@ -206,10 +237,94 @@ static int check_constraints(struct fl_decision *d,
     return 0;
 }
 
-int fl_check_definition(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in)
+/* The log router and those who log through it need each other. */
+static int check_firelens(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in)
+{
+    size_t routers = 0, senders = 0;
+    for (size_t i = 0; i < in->containerDefinitions.n; i++) {
+        const struct ecs_ContainerDefinition *c = &in->containerDefinitions.items[i];
+        routers += c->firelensConfiguration != NULL;
+        senders +=
+            c->logConfiguration && c->logConfiguration->logDriver == ECS_LogDriver_awsfirelens;
+    }
+    if (senders && !routers)
+        return fl_refuse(d, "ClientException",
+                         "When awsfirelens log driver is specified in log configuration, a "
+                         "firelens configuration object must be specified.");
+    if (routers && !senders)
+        return fl_refuse(d, "ClientException",
+                         "When a firelensConfiguration object is specified, at least one container "
+                         "has to be configured with the awsfirelens log driver.");
+    if (routers > 1)
+        return fl_refuse(d, "ClientException",
+                         "Only one container can have a firelensConfiguration.");
+    return 0;
+}
+
+static int check_proxy(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in)
+{
+    const struct ecs_ProxyConfiguration *proxy = in->proxyConfiguration;
+    if (proxy && fl_network_mode(in) != ECS_NetworkMode_awsvpc)
+        return fl_refuse(d, "ClientException",
+                         "proxyConfiguration is only supported when networkMode=awsvpc.");
+    if (proxy && fl_container_index(in, proxy->containerName) < 0)
+        return fl_refuse(d, "ClientException",
+                         "The container '%.*s' of proxyConfiguration does not exist.",
+                         FL_STR_ARG(proxy->containerName));
+    return 0;
+}
+
+static bool is_for(const struct ecs_RegisterTaskDefinitionRequest *in, enum ecs_Compatibility what)
+{
+    for (size_t i = 0; i < in->requiresCompatibilities.n; i++)
+        if (in->requiresCompatibilities.items[i] == what)
+            return true;
+    return false;
+}
+
+/* What concerns the task, not its containers. */
+static int check_task(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in)
+{
+    if (check_task_size(d, in) < 0)
+        return -1;
+    if (!is_role(in->taskRoleArn) || !is_role(in->executionRoleArn))
+        return fl_refuse(d, "ClientException", "Role is not valid");
+    if (in->inferenceAccelerators.n)
+        return fl_refuse(d, "ClientException", "Unsupported field 'inferenceAccelerators'.");
+    if (in->ephemeralStorage &&
+        (in->ephemeralStorage->sizeInGiB < 21 || in->ephemeralStorage->sizeInGiB > 200))
+        return fl_refuse(d, "ClientException", "EphemeralStorage size should be %s",
+                         in->ephemeralStorage->sizeInGiB < 21 ? "at least 21" : "at most 200");
+    if (is_for(in, ECS_Compatibility_EXTERNAL) && fl_network_mode(in) == ECS_NetworkMode_awsvpc)
+        return fl_refuse(d, "ClientException",
+                         "External compatible task definitions do not support network mode "
+                         "'awsvpc'.");
+    if (check_volumes(d, in) < 0 || check_proxy(d, in) < 0)
+        return -1;
+    return check_constraints(d, &in->placementConstraints);
+}
+
+static int check_containers(struct fl_decision *d,
+                            const struct ecs_RegisterTaskDefinitionRequest *in)
 {
     bool has_essential = false;
-    if (!is_name(in->family))
+    for (size_t i = 0; i < in->containerDefinitions.n; i++) {
+        const struct ecs_ContainerDefinition *c = &in->containerDefinitions.items[i];
+        if (fl_check_container(d, in, i) < 0)
+            return -1;
+        has_essential |= !FL_HAS(c, ecs_ContainerDefinition, essential) || c->essential;
+    }
+    if (!has_essential)
+        return fl_refuse(d, "ClientException",
+                         "Task definition doesn't have any essential container.");
+    if (fl_check_life(d, in) < 0 || fl_check_ports(d, in) < 0 || check_shares(d, in) < 0)
+        return -1;
+    return check_firelens(d, in);
+}
+
+int fl_check_definition(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in)
+{
+    if (!fl_is_definition_name(in->family))
         return fl_refuse(d, "ClientException",
                          in->family.n ? "Family contains invalid characters."
                                       : "Family should not be null or empty.");
@@ -217,24 +332,17 @@ int fl_check_definition(struct fl_decision *d, const struct ecs_RegisterTaskDefi
         return fl_refuse(d, "ClientException", "Container list cannot be empty.");
     if (in->containerDefinitions.n > MAX_CONTAINERS)
         return fl_refuse(d, "ClientException",
-                         "A task definition can have at most %d containers, this one has %zu.",
+                         "Too many containers: a task definition can have at most %d, this one has "
+                         "%zu.",
                          MAX_CONTAINERS, in->containerDefinitions.n);
     if (d->input_size > MAX_DEFINITION_BYTES)
         return fl_refuse(d, "ClientException",
                          "Actual length: '%zu'. Max allowed length is '%d' bytes.", d->input_size,
                          MAX_DEFINITION_BYTES);
-    if (check_task_size(d, in) < 0)
+    if (FL_HAS(in, ecs_RegisterTaskDefinitionRequest, tags) && in->tags.n == 0)
+        return fl_refuse(d, "ClientException", "Tags can not be empty.");
+    if (fl_check_tags(d, &in->tags, "ClientException") < 0 || check_task(d, in) < 0 ||
+        check_containers(d, in) < 0)
         return -1;
-    for (size_t i = 0; i < in->containerDefinitions.n; i++) {
-        const struct ecs_ContainerDefinition *c = &in->containerDefinitions.items[i];
-        if (check_container(d, in, i) < 0)
-            return -1;
-        has_essential |= !FL_HAS(c, ecs_ContainerDefinition, essential) || c->essential;
-    }
-    if (!has_essential)
-        return fl_refuse(d, "ClientException",
-                         "A task definition must have at least one essential container.");
-    if (fl_check_life(d, in) < 0 || fl_check_volumes(d, in) < 0)
-        return -1;
-    return check_constraints(d, &in->placementConstraints);
+    return is_for(in, ECS_Compatibility_FARGATE) ? fl_check_fargate(d, in) : 0;
 }

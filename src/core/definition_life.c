@@ -62,9 +62,14 @@ static int check_restart(struct fl_decision *d, const struct ecs_ContainerDefini
                          "Invalid setting for container '%.*s'. At most %d "
                          "'restartPolicy.ignoredExitCodes' are allowed.",
                          FL_STR_ARG(c->name), MAX_EXIT_CODES);
-    return check_range(d, c, "restartPolicy.restartAttemptPeriod",
-                       FL_HAS(policy, ecs_ContainerRestartPolicy, restartAttemptPeriod),
-                       policy->restartAttemptPeriod, MIN_ATTEMPT_PERIOD_S, MAX_ATTEMPT_PERIOD_S);
+    if (FL_HAS(policy, ecs_ContainerRestartPolicy, restartAttemptPeriod) &&
+        (policy->restartAttemptPeriod < MIN_ATTEMPT_PERIOD_S ||
+         policy->restartAttemptPeriod > MAX_ATTEMPT_PERIOD_S))
+        return fl_refuse(d, "ClientException",
+                         "The 'restartAttemptPeriod' setting for container '%.*s' must be between "
+                         "%d and %d.",
+                         FL_STR_ARG(c->name), MIN_ATTEMPT_PERIOD_S, MAX_ATTEMPT_PERIOD_S);
+    return 0;
 }
 
 static size_t find_index(const struct ecs_RegisterTaskDefinitionRequest *in, struct fl_str name)

@@ -55,7 +55,7 @@ static int check_links(struct fl_decision *d, const struct ecs_RegisterTaskDefin
     bool is_bridge = !FL_HAS(in, ecs_RegisterTaskDefinitionRequest, networkMode) ||
                      in->networkMode == ECS_NetworkMode_bridge;
     if (c->links.n > 0 && !is_bridge)
-        return fl_refuse(d, "ClientException", "When networkMode=%s, links are not supported.",
+        return fl_refuse(d, "ClientException", "Links are not supported when networkMode=%s.",
                          fl_enum_text(&ecs_enum_NetworkMode, (int)in->networkMode));
     for (size_t i = 0; i < c->links.n; i++) {
         struct fl_str link = c->links.items[i], target = link_target(link);
@@ -78,9 +78,8 @@ static int check_volumes_from(struct fl_decision *d,
         struct fl_str source = c->volumesFrom.items[i].sourceContainer;
         if (fl_str_eq(source, c->name) || !bit_of(in, source))
             return fl_refuse(d, "ClientException",
-                             INVALID "The 'volumesFrom' source '%.*s' is no other container of "
-                                     "the task.",
-                             FL_STR_ARG(c->name), FL_STR_ARG(source));
+                             "Invalid 'volumesFrom' setting. Unknown container: '%.*s'",
+                             FL_STR_ARG(source));
     }
     return 0;
 }
@@ -109,16 +108,33 @@ static bool needs_itself(const struct ecs_RegisterTaskDefinitionRequest *in, str
     return (needed & bit_of(in, name)) != 0;
 }
 
+/* What an interface of the task's own rules out. */
+static int check_awsvpc(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in,
+                        const struct ecs_ContainerDefinition *c)
+{
+    const struct {
+        const char *what;
+        bool is_given;
+    } rows[] = {
+        {"Disable Networking is", c->disableNetworking},
+        {"DNS servers are", c->dnsServers.n > 0},
+        {"DNS search domains are", c->dnsSearchDomains.n > 0},
+        {"Extra hosts are", c->extraHosts.n > 0},
+        {"hostname is", c->hostname.n > 0},
+    };
+    for (size_t i = 0; has_mode(in, ECS_NetworkMode_awsvpc) && i < FL_ARRAY_SIZE(rows); i++)
+        if (rows[i].is_given)
+            return fl_refuse(d, "ClientException",
+                             "%s not supported on container when networkMode=awsvpc.",
+                             rows[i].what);
+    return 0;
+}
+
 static int check_names(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in,
                        const struct ecs_ContainerDefinition *c)
 {
-    if (has_mode(in, ECS_NetworkMode_awsvpc) &&
-        (c->hostname.n || c->dnsServers.n || c->dnsSearchDomains.n || c->extraHosts.n))
-        return fl_refuse(d, "ClientException", "When networkMode=awsvpc, %s is not supported.",
-                         c->hostname.n     ? "hostname"
-                         : c->extraHosts.n ? "extraHosts"
-                         : c->dnsServers.n ? "dnsServers"
-                                           : "dnsSearchDomains");
+    if (check_awsvpc(d, in, c) < 0)
+        return -1;
     if (c->hostname.n && !is_hostname(c->hostname))
         return fl_refuse(d, "ClientException",
                          INVALID "The 'hostname' contains invalid characters.",
@@ -265,31 +281,5 @@ int fl_check_linux(struct fl_decision *d, const struct ecs_RegisterTaskDefinitio
     for (size_t i = 0; i < c->systemControls.n; i++)
         if (check_sysctl(d, in, c, &c->systemControls.items[i]) < 0)
             return -1;
-    return 0;
-}
-
-int fl_check_volumes(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in)
-{
-    for (size_t i = 0; i < in->volumes.n; i++) {
-        const struct ecs_Volume *volume = &in->volumes.items[i];
-        const struct ecs_DockerVolumeConfiguration *docker = volume->dockerVolumeConfiguration;
-        for (size_t k = 0; k < i; k++)
-            if (fl_str_eq(in->volumes.items[k].name, volume->name))
-                return fl_refuse(d, "ClientException", "The volume name '%.*s' occurs twice.",
-                                 FL_STR_ARG(volume->name));
-        if (!docker)
-            continue;
-        if (volume->host && volume->host->sourcePath.n)
-            return fl_refuse(d, "ClientException",
-                             "The volume '%.*s' has a host path and a Docker volume configuration.",
-                             FL_STR_ARG(volume->name));
-        bool is_shared = FL_HAS(docker, ecs_DockerVolumeConfiguration, scope) &&
-                         docker->scope == ECS_Scope_shared;
-        if (docker->autoprovision && !is_shared)
-            return fl_refuse(d, "ClientException",
-                             "The volume '%.*s' can be provisioned automatically only if its scope "
-                             "is shared.",
-                             FL_STR_ARG(volume->name));
-    }
     return 0;
 }

@@ -13,19 +13,19 @@ static const struct {
     const char *request, *message;
 } refusals[] = {
     {DEFINITION(",'networkMode':'host'", ",'links':['db']"),
-     "When networkMode=host, links are not supported."},
+     "Links are not supported when networkMode=host."},
     {WITH(",'links':['nobody:x']"),
      START "It links to 'nobody', which is no other container of the task."},
     {WITH(",'links':['app']"), START "It links to 'app', which is no other container of the task."},
     {WITH(",'links':['db:a\\nb']"), START "The link 'db:a\nb' has no valid alias."},
     {WITH(",'volumesFrom':[{'sourceContainer':'x'}]"),
-     START "The 'volumesFrom' source 'x' is no other container of the task."},
+     "Invalid 'volumesFrom' setting. Unknown container: 'x'"},
     {"{'family':'web','containerDefinitions':[{'name':'app','image':'b','memory':64,'links':['db']"
      "},{'name':'db','image':'b','memory':64,'volumesFrom':[{'sourceContainer':'app'}]}]}",
      START "Its links and 'volumesFrom' lead back to itself."},
     {DEFINITION(",'networkMode':'awsvpc'",
                 ",'extraHosts':[{'hostname':'a','ipAddress':'1.2.3.4'}]"),
-     "When networkMode=awsvpc, extraHosts is not supported."},
+     "Extra hosts are not supported on container when networkMode=awsvpc."},
     {WITH(",'hostname':'a\\n1.2.3.4 b'"), START "The 'hostname' contains invalid characters."},
     {WITH(",'dnsServers':['1.2.3.4\\nx']"),
      START "The 'dnsServers' must be a list of IP addresses."},
@@ -53,13 +53,6 @@ static const struct {
      START "The host path of a device must be absolute."},
     {WITH(",'dockerSecurityOptions':['anything']"),
      START "'anything' is no valid security option."},
-    {DEFINITION(",'volumes':[{'name':'v'},{'name':'v'}]", ""), "The volume name 'v' occurs twice."},
-    {DEFINITION(",'volumes':[{'name':'v','dockerVolumeConfiguration':{'autoprovision':true}}]", ""),
-     "The volume 'v' can be provisioned automatically only if its scope is shared."},
-    {DEFINITION(",'volumes':[{'name':'v','host':{'sourcePath':'/x'},'dockerVolumeConfiguration':"
-                "{'driver':'local'}}]",
-                ""),
-     "The volume 'v' has a host path and a Docker volume configuration."},
 };
 
 static void what_cannot_work_is_refused(FL_UNUSED void **state)

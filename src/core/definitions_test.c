@@ -6,6 +6,8 @@
 #define CONTAINER(more) "{'name':'app','image':'busybox:1','memory':64" more "}"
 #define DEFINITION(more) "{'family':'web','containerDefinitions':[" CONTAINER("") "]" more "}"
 #define WITH(more) "{'family':'web','containerDefinitions':[" CONTAINER(more) "]}"
+#define WITH_ROLE(more)                                                                            \
+    "{'family':'web','executionRoleArn':'r','containerDefinitions':[" CONTAINER(more) "]}"
 
 static void revisions_only_grow(FL_UNUSED void **state)
 {
@@ -28,7 +30,7 @@ static void revisions_only_grow(FL_UNUSED void **state)
     fix_ok(f, "DescribeTaskDefinition", "{'taskDefinition':'web'}");
     assert_int_equal(fix_int(f, "taskDefinition.revision"), 11);
     fix_ok(f, "DescribeTaskDefinition",
-           "{'taskDefinition':'arn:aws:ecs:r:1:task-definition/web:12'}");
+           "{'taskDefinition':'arn:aws:ecs:eu-central-1:000000000000:task-definition/web:12'}");
     assert_string_equal(fix_text(f, "taskDefinition.status"), "INACTIVE");
     fix_ok(f, "DeregisterTaskDefinition", "{'taskDefinition':'web:12'}");
     assert_int_equal(f->records_put, 0);
@@ -38,6 +40,91 @@ static void revisions_only_grow(FL_UNUSED void **state)
     fix_refused(f, "ClientException", "Unable to describe task definition.",
                 "DescribeTaskDefinition", "{'taskDefinition':'we'}");
     fix_recover(f, false);
+    fix_free(f);
+}
+
+/* A number never comes back, not even after its revision is deleted and forgotten. */
+static void deleted_ones_go_when_nothing_names_them(FL_UNUSED void **state)
+{
+    struct fix *f = fix_new();
+    char instance[64];
+    fix_ok(f, "CreateCluster", "{}");
+    fix_add_instance(f, "default", 1024, 1024, "", instance);
+    for (int i = 0; i < 3; i++)
+        fix_register(f, "web", 0, 64, "");
+    fix_ok(f, "RunTask", "{'taskDefinition':'web:3'}");
+    fix_ok(f, "DeregisterTaskDefinition", "{'taskDefinition':'web:2'}");
+    fix_ok(f, "DeregisterTaskDefinition", "{'taskDefinition':'web:3'}");
+    fix_ok(f, "DeleteTaskDefinitions",
+           "{'taskDefinitions':['web:2','web:3','web:1','web','web:9']}");
+    assert_int_equal(fix_size(f, "taskDefinitions"), 2);
+    assert_string_equal(fix_text(f, "taskDefinitions.0.status"), "DELETE_IN_PROGRESS");
+    assert_non_null(fix_at(f->reply, "taskDefinitions.0.deleteRequestedAt"));
+    assert_string_equal(
+        fix_text(f, "failures.0.reason"),
+        "The specified task definition is still in ACTIVE status. Please deregister the target and "
+        "try again.");
+    assert_string_equal(fix_text(f, "failures.1.reason"),
+                        "The specified task definition identifier is invalid. Specify a valid name "
+                        "or ARN and try again.");
+    assert_string_equal(fix_text(f, "failures.2.reason"),
+                        "The specified task definition does not exist. Specify a valid account, "
+                        "family, revision and try again.");
+    fix_ok(f, "DescribeTaskDefinition", "{'taskDefinition':'web:2'}");
+    fix_ok(f, "ListTaskDefinitions", "{'status':'DELETE_IN_PROGRESS'}");
+    assert_int_equal(fix_size(f, "taskDefinitionArns"), 2);
+    fix_refused(f, "ClientException", "TaskDefinition is inactive", "RunTask",
+                "{'taskDefinition':'web:3'}");
+    assert_int_equal(fix_call(f, "DeregisterTaskDefinition", "{'taskDefinition':'web:2'}"), 400);
+    fix_recover(f, true);
+    f->now_ms += FL_CORE_DELETED_DEFINITION_MS;
+    assert_int_equal(fl_core_next_due(f->core), f->now_ms);
+    fix_timer(f);
+    fix_refused(f, "ClientException", "Unable to describe task definition.",
+                "DescribeTaskDefinition", "{'taskDefinition':'web:2'}");
+    fix_ok(f, "DescribeTaskDefinition", "{'taskDefinition':'web:3'}");
+    fix_ok(f, "ListTasks", "{}");
+    char arn[200];
+    (void)snprintf(arn, sizeof(arn), "%s", fix_text(f, "taskArns.0"));
+    fix_ok(f, "SubmitTaskStateChange", "{'task':'%s','status':'STOPPED'}", arn);
+    f->now_ms += FL_CORE_STOPPED_TASK_MS;
+    fix_timer(f);
+    assert_int_equal(fix_call(f, "DescribeTaskDefinition", "{'taskDefinition':'web:3'}"), 400);
+    fix_recover(f, true);
+    fix_register(f, "web", 0, 64, "");
+    assert_int_equal(fix_int(f, "taskDefinition.revision"), 4);
+    fix_free(f);
+}
+
+static void families_are_listed(FL_UNUSED void **state)
+{
+    struct fix *f = fix_new();
+    static const char *const families[] = {"b", "a", "bb", "c"};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(families); i++)
+        for (int k = 0; k < 2; k++)
+            fix_register(f, families[i], 0, 64, "");
+    fix_ok(f, "DeregisterTaskDefinition", "{'taskDefinition':'b:1'}");
+    fix_ok(f, "DeregisterTaskDefinition", "{'taskDefinition':'c:1'}");
+    fix_ok(f, "DeregisterTaskDefinition", "{'taskDefinition':'c:2'}");
+    fix_ok(f, "ListTaskDefinitionFamilies", "{}");
+    assert_int_equal(fix_size(f, "families"), 4);
+    fix_ok(f, "ListTaskDefinitionFamilies", "{'status':'ALL','familyPrefix':'b'}");
+    assert_int_equal(fix_size(f, "families"), 2);
+    fix_ok(f, "ListTaskDefinitionFamilies", "{'status':'ACTIVE'}");
+    assert_int_equal(fix_size(f, "families"), 3);
+    fix_ok(f, "ListTaskDefinitionFamilies", "{'status':'INACTIVE'}");
+    assert_int_equal(fix_size(f, "families"), 1);
+    assert_string_equal(fix_text(f, "families.0"), "c");
+    fix_ok(f, "ListTaskDefinitionFamilies", "{'maxResults':3}");
+    assert_string_equal(fix_text(f, "families.2"), "bb");
+    char token[100];
+    (void)snprintf(token, sizeof(token), "%s", fix_text(f, "nextToken"));
+    fix_ok(f, "ListTaskDefinitionFamilies", "{'maxResults':3,'nextToken':'%s'}", token);
+    assert_int_equal(fix_size(f, "families"), 1);
+    assert_string_equal(fix_text(f, "families.0"), "c");
+    assert_null(fix_at(f->reply, "nextToken"));
+    fix_refused(f, "InvalidParameterException", "Invalid token.", "ListTaskDefinitionFamilies",
+                "{'nextToken':'nonsense'}");
     fix_free(f);
 }
 
@@ -127,17 +214,31 @@ static void features_become_required_attributes(FL_UNUSED void **state)
         {DEFINITION(",'pidMode':'task'"), "ecs.capability.pid-ipc-namespace-sharing"},
         {DEFINITION(",'runtimePlatform':{'cpuArchitecture':'ARM64'}"), "ecs.cpu-architecture"},
         {DEFINITION(",'runtimePlatform':{'operatingSystemFamily':'LINUX'}"), "ecs.os-type"},
+        {DEFINITION(",'networkMode':'host','taskRoleArn':'x'"),
+         "com.amazonaws.ecs.capability.task-iam-role-network-host"},
+        {WITH(",'stopTimeout':9"), "ecs.capability.container-ordering"},
+        {WITH(",'linuxParameters':{'initProcessEnabled':true}"),
+         "com.amazonaws.ecs.capability.docker-remote-api.1.25"},
+        {"{'family':'web','executionRoleArn':'r','containerDefinitions':[{'name':'app','memory':4,"
+         "'image':'1.dkr.ecr.us-east-1.amazonaws.com/a:1'}]}",
+         "ecs.capability.execution-role-ecr-pull"},
+        {"{'family':'web','containerDefinitions':[{'name':'app','memory':4,"
+         "'image':'1.dkr.ecr.us-east-1.amazonaws.com/a:1'}]}",
+         "com.amazonaws.ecs.capability.ecr-auth"},
         {WITH(",'privileged':true"), "com.amazonaws.ecs.capability.privileged-container"},
         {WITH(",'startTimeout':9"), "ecs.capability.container-ordering"},
         {WITH(",'healthCheck':{'command':['CMD','true']}"),
          "ecs.capability.container-health-check"},
-        {WITH(",'secrets':[{'name':'A','valueFrom':'arn:aws:secretsmanager:r:1:secret:x'}]"),
+        {WITH_ROLE(",'secrets':[{'name':'A','valueFrom':'arn:aws:secretsmanager:r:1:secret:x'}]"),
          "ecs.capability.secrets.asm.environment-variables"},
-        {WITH(",'secrets':[{'name':'A','valueFrom':'param'}]"),
+        {WITH_ROLE(",'secrets':[{'name':'A','valueFrom':'param'}]"),
          "ecs.capability.secrets.ssm.environment-variables"},
         {WITH(",'logConfiguration':{'logDriver':'awslogs','options':{'awslogs-group':'g',"
               "'awslogs-region':'r'}}"),
          "com.amazonaws.ecs.capability.logging-driver.awslogs"},
+        {WITH_ROLE(",'logConfiguration':{'logDriver':'json-file','secretOptions':[{'name':'a',"
+                   "'valueFrom':'arn:aws:secretsmanager:r:1:secret:x'}]}"),
+         "ecs.capability.secrets.asm.bootstrap.log-driver"},
         {WITH(",'logConfiguration':{'logDriver':'json-file'}"),
          "com.amazonaws.ecs.capability.logging-driver.json-file"},
         {DEFINITION(",'volumes':[{'name':'v','efsVolumeConfiguration':{'fileSystemId':'fs-1'}}]"),
@@ -184,14 +285,16 @@ static const struct {
     {WITH(",'memoryReservation':-5"),
      "Invalid setting for container 'app'. The 'memory' and 'memoryReservation' must be at least 4 "
      "MiB."},
-    {WITH(",'memoryReservation':64"),
-     "Invalid setting for container 'app'. The 'memory' must be greater than the "
+    {WITH(",'memoryReservation':65"),
+     "Invalid setting for container 'app'. 'memory' must be greater than or equal to "
      "'memoryReservation'."},
     {WITH(",'cpu':-1"), "Invalid setting for container 'app'. The 'cpu' must not be negative."},
     {WITH(",'stopTimeout':-1"),
      "Invalid setting for container 'app'. The 'stopTimeout' must be between 0 and 86400."},
     {WITH(",'logConfiguration':{'logDriver':'awslogs','options':{'awslogs-group':'g'}}"),
-     "Log driver awslogs requires options: awslogs-region, awslogs-group"},
+     "Log driver awslogs requires options: awslogs-region"},
+    {WITH(",'logConfiguration':{'logDriver':'awslogs','options':{'awslogs-region':'g'}}"),
+     "Log driver awslogs requires options: awslogs-group"},
     {WITH(",'logConfiguration':{'logDriver':'awslogs'}"),
      "Log driver awslogs requires options: awslogs-region, awslogs-group"},
     {WITH(",'mountPoints':[{'sourceVolume':'data','containerPath':'/d'}]"),
@@ -208,9 +311,9 @@ static const struct {
     {"{'family':'web','networkMode':'awsvpc','containerDefinitions':[" CONTAINER(
          ",'portMappings':[{'containerPort':80,'hostPort':81}]") "]}",
      "When networkMode=awsvpc, the host ports and container ports in port mappings must match."},
-    {WITH(",'essential':false"), "A task definition must have at least one essential container."},
+    {WITH(",'essential':false"), "Task definition doesn't have any essential container."},
     {"{'family':'web','containerDefinitions':[" CONTAINER("") "," CONTAINER("") "]}",
-     "Container names must be unique: 'app' occurs twice."},
+     "Container names must be unique within a task definition: 'app' occurs twice."},
     {DEFINITION(",'cpu':'many'"),
      "Invalid 'cpu' setting for task. For more information, see the Troubleshooting section of the "
      "Amazon ECS Developer Guide."},
@@ -251,8 +354,9 @@ static void sizes_are_bounded(FL_UNUSED void **state)
         assert_int_equal(fix_send(f, "RegisterTaskDefinition", fl_buf_str(&text)),
                          count == 10 ? 200 : 400);
     }
-    assert_string_equal(fix_text(f, "message"),
-                        "A task definition can have at most 10 containers, this one has 11.");
+    assert_string_equal(
+        fix_text(f, "message"),
+        "Too many containers: a task definition can have at most 10, this one has 11.");
     for (int more = 0; more <= 1; more++) {
         fl_buf_clear(&text);
         fl_buf_add_z(&text,
@@ -326,6 +430,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(revisions_only_grow),
+        cmocka_unit_test(deleted_ones_go_when_nothing_names_them),
+        cmocka_unit_test(families_are_listed),
         cmocka_unit_test(unknown_ones_are_refused),
         cmocka_unit_test(defaults_are_given_back),
         cmocka_unit_test(features_become_required_attributes),

@@ -245,7 +245,8 @@ int fl_register_instance(struct fl_decision *d, const void *input, void *output)
     struct ecs_Attribute_list attributes;
     struct fl_instance_document document;
     fl_instance_document_read(d, in->instanceIdentityDocument, &document);
-    if (!cluster || check_resources(d, in) < 0 || find_earlier(d, cluster, in, &instance) < 0 ||
+    if (!cluster || fl_check_tags(d, &in->tags, "InvalidParameterException") < 0 ||
+        check_resources(d, in) < 0 || find_earlier(d, cluster, in, &instance) < 0 ||
         check_type(d, instance, &document) < 0 ||
         merge_attributes(d, in, &document, instance, &attributes) < 0)
         return -1;

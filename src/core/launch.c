@@ -4,7 +4,7 @@
 
 #include "core/gpu.h"
 
-enum { MAX_TOKEN = 64, MAX_STARTED_BY = 128, MAX_GROUP = 255, MAX_TAGS = 50 };
+enum { MAX_TOKEN = 64, MAX_STARTED_BY = 128, MAX_GROUP = 255 };
 /* ECS's bound on the overrides, their JSON's own characters included. */
 enum { MAX_OVERRIDES = 8192 };
 /* Together with the definition's own these stay below what an agent takes. */
@@ -24,6 +24,14 @@ static const char *unsupported_member(const struct ecs_ContainerDefinition *c)
     return NULL;
 }
 
+static bool is_compatible(const struct ecs_TaskDefinition *def, enum ecs_Compatibility with)
+{
+    for (size_t i = 0; i < def->compatibilities.n; i++)
+        if (def->compatibilities.items[i] == with)
+            return true;
+    return false;
+}
+
 static int check_supported(struct fl_decision *d, const struct ecs_RunTaskRequest *in,
                            const struct ecs_TaskDefinition *def)
 {
@@ -40,6 +48,10 @@ static int check_supported(struct fl_decision *d, const struct ecs_RunTaskReques
         member = unsupported_member(&def->containerDefinitions.items[i]);
     if (member)
         return fl_refuse(d, "ClientException", "%s is not implemented yet.", member);
+    if (FL_HAS(in, ecs_RunTaskRequest, launchType) && in->launchType == ECS_LaunchType_FARGATE &&
+        !is_compatible(def, ECS_Compatibility_FARGATE))
+        return fl_refuse(d, "InvalidParameterException",
+                         "Task definition does not support launch_type FARGATE.");
     if (FL_HAS(in, ecs_RunTaskRequest, launchType) && in->launchType != ECS_LaunchType_EC2)
         return fl_refuse(d, "ClientException", "The launch type %s is not implemented yet.",
                          fl_enum_text(&ecs_enum_LaunchType, (int)in->launchType));
@@ -59,6 +71,15 @@ static int check_network(struct fl_decision *d, const struct ecs_RunTaskRequest 
         return fl_refuse(d, "InvalidParameterException",
                          "Network Configuration is not valid for the given networkMode of this "
                          "task definition.");
+    const struct ecs_AwsVpcConfiguration *vpc =
+        is_awsvpc ? in->networkConfiguration->awsvpcConfiguration : NULL;
+    if (is_awsvpc && (!vpc || vpc->subnets.n == 0))
+        return fl_refuse(d, "InvalidParameterException", "subnets can not be empty.");
+    if (vpc && FL_HAS(vpc, ecs_AwsVpcConfiguration, assignPublicIp) &&
+        vpc->assignPublicIp == ECS_AssignPublicIp_ENABLED &&
+        (!FL_HAS(in, ecs_RunTaskRequest, launchType) || in->launchType == ECS_LaunchType_EC2))
+        return fl_refuse(d, "InvalidParameterException",
+                         "Assign public IP is not supported for this launch type.");
     return 0;
 }
 
@@ -117,6 +138,20 @@ static int check_overrides(struct fl_decision *d, const struct ecs_TaskOverride 
     return 0;
 }
 
+static int check_launch_type(struct fl_decision *d, const struct ecs_RunTaskRequest *in)
+{
+    bool has_type = FL_HAS(in, ecs_RunTaskRequest, launchType);
+    bool is_ec2 = !has_type || in->launchType == ECS_LaunchType_EC2;
+    if (has_type && in->capacityProviderStrategy.n)
+        return fl_refuse(d, "InvalidParameterException",
+                         "Specifying both a launch type and capacity provider strategy is not "
+                         "supported. Remove one and try again.");
+    if (is_ec2 && !in->capacityProviderStrategy.n && in->platformVersion.n)
+        return fl_refuse(d, "InvalidParameterException",
+                         "The platform version must be null when specifying an EC2 launch type.");
+    return 0;
+}
+
 int fl_launch_check(struct fl_decision *d, const struct ecs_RunTaskRequest *in)
 {
     if (FL_HAS(in, ecs_RunTaskRequest, count) && (in->count < 1 || in->count > FL_MAX_LAUNCHED))
@@ -129,9 +164,19 @@ int fl_launch_check(struct fl_decision *d, const struct ecs_RunTaskRequest *in)
                          MAX_STARTED_BY);
     if (in->group.n > MAX_GROUP)
         return fl_refuse(d, "InvalidParameterException", "group longer than %d.", MAX_GROUP);
-    if (in->tags.n > MAX_TAGS)
-        return fl_refuse(d, "InvalidParameterException", "At most %d tags are allowed.", MAX_TAGS);
-    return 0;
+    for (size_t i = 0; i < in->clientToken.n; i++)
+        if (in->clientToken.p[i] < '!' || in->clientToken.p[i] > '~')
+            return fl_refuse(d, "InvalidParameterException",
+                             "clientToken contains invalid characters: those between 33 and 126 "
+                             "are allowed.");
+    if (FL_HAS(in, ecs_RunTaskRequest, propagateTags) &&
+        in->propagateTags == ECS_PropagateTags_SERVICE)
+        return fl_refuse(d, "InvalidParameterException",
+                         "propagateTags=SERVICE is for tasks of a service: specify "
+                         "TASK_DEFINITION or NONE.");
+    if (check_launch_type(d, in) < 0)
+        return -1;
+    return fl_check_tags(d, &in->tags, "InvalidParameterException");
 }
 
 /* What one container asks for, its override considered. */

@@ -54,8 +54,7 @@ static void wrong_lives_are_refused(FL_UNUSED void **state)
          "Invalid setting for container 'app'. The 'healthCheck.command' must start with CMD or "
          "CMD-SHELL, followed by a command."},
         {TWO(",'restartPolicy':{'enabled':true,'restartAttemptPeriod':59}", ""),
-         "Invalid setting for container 'app'. The 'restartPolicy.restartAttemptPeriod' must be "
-         "between 60 and 1800."},
+         "The 'restartAttemptPeriod' setting for container 'app' must be between 60 and 1800."},
     };
     struct fix *f = fix_new();
     for (size_t i = 0; i < FL_ARRAY_SIZE(rows); i++) {
@@ -85,6 +84,7 @@ static void run(struct fix *f, char task[200])
     fix_add_instance(f, "default", 1024, 1000,
                      "{'name':'ecs.capability.container-ordering'},"
                      "{'name':'ecs.capability.container-health-check'},"
+                     "{'name':'com.amazonaws.ecs.capability.docker-remote-api.1.24'},"
                      "{'name':'ecs.capability.container-restart-policy'}",
                      instance);
     fix_ok(f, "RegisterTaskDefinition",

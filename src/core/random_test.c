@@ -26,6 +26,7 @@ struct world {
     } hosts[HOSTS];
     struct seen_task tasks[MAX_TASKS];
     size_t task_count;
+    int64_t revisions[DEFINITIONS]; /* the highest seen of each family */
 };
 
 static size_t below(struct world *w, size_t bound)
@@ -69,12 +70,38 @@ static void register_some(struct world *w)
            "{'family':'f%zu','containerDefinitions':[{'name':'app','image':'i','cpu':%zu,"
            "'memory':%zu%s%s},{'name':'side','image':'i','memory':8,'essential':false}]}",
            which, below(w, 300), 4 + below(w, 300), port, gpus);
+    int64_t revision = fix_int(w->f, "taskDefinition.revision");
+    assert_int_equal(revision, w->revisions[which] + 1);
+    w->revisions[which] = revision;
 }
 
 static void deregister_some(struct world *w)
 {
-    (void)fix_call(w->f, "DeregisterTaskDefinition", "{'taskDefinition':'f%zu:%zu'}",
-                   below(w, DEFINITIONS), 1 + below(w, 4));
+    size_t which = below(w, DEFINITIONS);
+    /* Old ones mostly: what is deregistered can be run no more. */
+    size_t revision = 1 + below(w, (size_t)FL_MAX(w->revisions[which], (int64_t)1));
+    (void)fix_call(w->f, "DeregisterTaskDefinition", "{'taskDefinition':'f%zu:%zu'}", which,
+                   revision);
+    if (below(w, 2))
+        fix_ok(w->f, "DeleteTaskDefinitions", "{'taskDefinitions':['f%zu:%zu','f%zu:1']}", which,
+               revision, which);
+}
+
+static void change_some(struct world *w)
+{
+    static const char *const values[] = {"enabled", "disabled", "enhanced"};
+    size_t task = below(w, FL_MAX(w->task_count, (size_t)1));
+    if (w->task_count)
+        (void)fix_call(w->f, below(w, 2) ? "TagResource" : "UntagResource",
+                       "{'resourceArn':'%s','tags':[{'key':'k%zu','value':'v'}],'tagKeys':['k']}",
+                       w->tasks[task].arn, below(w, 60));
+    (void)fix_call(w->f, "PutAccountSetting", "{'name':'containerInsights','value':'%s'}",
+                   values[below(w, 3)]);
+    (void)fix_call(w->f, "UpdateClusterSettings",
+                   "{'cluster':'other','settings':[{'name':'containerInsights','value':'%s'}]}",
+                   values[below(w, 3)]);
+    (void)fix_call(w->f, "DeleteCluster", "{'cluster':'other'}"); /* there are instances */
+    assert_int_equal(w->f->status, 400);
 }
 
 static void remember_tasks(struct world *w, size_t cluster)
@@ -213,6 +240,8 @@ static void do_something(struct world *w)
         start_some(w);
     else if (what < 40)
         explain_some(w);
+    else if (what < 42)
+        change_some(w);
     else if (what < 50)
         stop_some(w);
     else if (what < 90)

@@ -110,13 +110,13 @@ static struct ecs_RunTaskRequest as_run_task(const struct ecs_StartTaskRequest *
     return run;
 }
 
-static void start_on(struct fl_decision *d, struct fl_launch *launch, struct fl_str name,
+static void start_on(struct fl_decision *d, struct fl_launch *launch, struct fl_str id,
                      struct ecs_StartTaskResponse *out)
 {
-    struct fl_instance *instance = fl_state_instance(launch->cluster, fl_id_of(name));
+    struct fl_instance *instance = fl_state_instance(launch->cluster, id);
     struct ecs_Failure *failure = &out->failures.items[out->failures.n];
     if (!instance) {
-        struct rec_Instance missing = {.cluster = launch->cluster->rec->name, .id = fl_id_of(name)};
+        struct rec_Instance missing = {.cluster = launch->cluster->rec->name, .id = id};
         FL_SET(failure, ecs_Failure, arn, fl_instance_arn(d, &missing));
         FL_SET(failure, ecs_Failure, reason, FL_STR("MISSING"));
         out->failures.n++;
@@ -146,12 +146,16 @@ int fl_start_task(struct fl_decision *d, const void *input, void *output)
     if (in->containerInstances.n > FL_MAX_LAUNCHED)
         return fl_refuse(d, "InvalidParameterException",
                          "At most %d container instances can be named.", FL_MAX_LAUNCHED);
+    struct fl_str ids[FL_MAX_LAUNCHED];
+    for (size_t i = 0; i < in->containerInstances.n; i++)
+        if (fl_read_name(d, in->containerInstances.items[i], "container-instance", &ids[i]) < 0)
+            return -1;
     if (fl_launch_prepare(d, &run, cluster, &launch) < 0)
         return -1;
     out->tasks.items = fl_arena_new_array(d->arena, struct ecs_Task, FL_MAX_LAUNCHED);
     out->failures.items = fl_arena_new_array(d->arena, struct ecs_Failure, FL_MAX_LAUNCHED);
     for (size_t i = 0; i < in->containerInstances.n; i++)
-        start_on(d, &launch, in->containerInstances.items[i], out);
+        start_on(d, &launch, ids[i], out);
     FL_SET(out, ecs_StartTaskResponse, tasks, out->tasks);
     FL_SET(out, ecs_StartTaskResponse, failures, out->failures);
     return 0;

@@ -118,7 +118,7 @@ static const struct {
     {"{'taskDefinition':'nope'}", "ClientException", "TaskDefinition not found."},
     {"{'taskDefinition':'web:9'}", "ClientException", "TaskDefinition not found."},
     {"{'taskDefinition':'old:1'}", "ClientException", "TaskDefinition is inactive"},
-    {"{'taskDefinition':'web','launchType':'FARGATE'}", "ClientException",
+    {"{'taskDefinition':'far','launchType':'FARGATE'}", "ClientException",
      "The launch type FARGATE is not implemented yet."},
     {"{'taskDefinition':'web','launchType':'EXTERNAL'}", "ClientException",
      "The launch type EXTERNAL is not implemented yet."},
@@ -131,6 +131,32 @@ static const struct {
      "['s']}}}",
      "InvalidParameterException",
      "Network Configuration is not valid for the given networkMode of this task definition."},
+    {"{'taskDefinition':'vpc','networkConfiguration':{'awsvpcConfiguration':{'subnets':[]}}}",
+     "InvalidParameterException", "subnets can not be empty."},
+    {"{'taskDefinition':'vpc','networkConfiguration':{'awsvpcConfiguration':{'subnets':['s'],"
+     "'assignPublicIp':'ENABLED'}}}",
+     "InvalidParameterException", "Assign public IP is not supported for this launch type."},
+    {"{'taskDefinition':'web','launchType':'FARGATE'}", "InvalidParameterException",
+     "Task definition does not support launch_type FARGATE."},
+    {"{'taskDefinition':'web','launchType':'EC2','capacityProviderStrategy':[{"
+     "'capacityProvider':'x'}]}",
+     "InvalidParameterException",
+     "Specifying both a launch type and capacity provider strategy is not supported. Remove one "
+     "and try again."},
+    {"{'taskDefinition':'web','platformVersion':'1.4.0'}", "InvalidParameterException",
+     "The platform version must be null when specifying an EC2 launch type."},
+    {"{'taskDefinition':'web','propagateTags':'SERVICE'}", "InvalidParameterException",
+     "propagateTags=SERVICE is for tasks of a service: specify TASK_DEFINITION or NONE."},
+    {"{'taskDefinition':'web','clientToken':'a b'}", "InvalidParameterException",
+     "clientToken contains invalid characters: those between 33 and 126 are allowed."},
+    {"{'taskDefinition':'web','tags':[{'key':'AWS:x','value':'y'}]}", "InvalidParameterException",
+     "The tag key 'AWS:x' is not valid: keys that begin with 'aws:' are reserved."},
+    {"{'taskDefinition':'web','cluster':'arn:aws:ecs:eu-central-1:111122223333:cluster/default'}",
+     "InvalidParameterException",
+     "Invalid identifier: Identifier is for 111122223333. Your accountId is 000000000000"},
+    {"{'taskDefinition':'web','cluster':'arn:aws:ecs:us-east-1:000000000000:cluster/default'}",
+     "InvalidParameterException",
+     "Invalid identifier: Identifier is for us-east-1. Your region is eu-central-1"},
     {"{'taskDefinition':'vpc'}", "InvalidParameterException",
      "Network Configuration must be provided when networkMode 'awsvpc' is specified."},
     {"{'taskDefinition':'web','overrides':{'containerOverrides':[{'name':'x'}]}}",
@@ -172,6 +198,9 @@ static void wrong_requests_are_refused(FL_UNUSED void **state)
     struct fix *f = fix_ready(instance);
     fix_register(f, "old", 0, 4, "");
     fix_ok(f, "DeregisterTaskDefinition", "{'taskDefinition':'old:1'}");
+    fix_ok(f, "RegisterTaskDefinition",
+           "{'family':'far','networkMode':'awsvpc','cpu':'256','memory':'512',"
+           "'containerDefinitions':[{'name':'a','image':'b'}]}");
     fix_register(f, "gmsa", 0, 4, ",'credentialSpecs':['credentialspec:x']");
     fix_ok(f, "RegisterTaskDefinition",
            "{'family':'vpc','networkMode':'awsvpc','containerDefinitions':[{'name':'app',"

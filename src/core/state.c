@@ -20,6 +20,25 @@ int fl_definition_order(const struct fl_definition *a, const struct fl_definitio
     return a->revision < b->revision ? -1 : a->revision > b->revision;
 }
 
+int fl_doomed_order(const struct fl_definition *a, const struct fl_definition *b)
+{
+    int64_t a_ms = a->rec->definition->deleteRequestedAt;
+    int64_t b_ms = b->rec->definition->deleteRequestedAt;
+    return a_ms != b_ms ? (a_ms < b_ms ? -1 : 1) : fl_definition_order(a, b);
+}
+
+int fl_family_order(const struct fl_family *a, const struct fl_family *b)
+{
+    return fl_str_cmp(a->rec->family, b->rec->family);
+}
+
+int fl_setting_order(const struct fl_setting *a, const struct fl_setting *b)
+{
+    if (a->rec->name != b->rec->name)
+        return a->rec->name < b->rec->name ? -1 : 1;
+    return fl_str_cmp(a->rec->principalArn, b->rec->principalArn);
+}
+
 uint64_t fl_id_start(struct fl_str id)
 {
     uint64_t start = 0;
@@ -85,6 +104,9 @@ RB_GENERATE(fl_token_tree, fl_task, by_token, fl_token_order)
 RB_GENERATE(fl_stopped_tree, fl_task, by_stop, fl_stop_order)
 RB_GENERATE(fl_cluster_tree, fl_cluster, by_name, fl_cluster_order)
 RB_GENERATE(fl_definition_tree, fl_definition, by_name, fl_definition_order)
+RB_GENERATE(fl_doomed_tree, fl_definition, by_deletion, fl_doomed_order)
+RB_GENERATE(fl_family_tree, fl_family, by_name, fl_family_order)
+RB_GENERATE(fl_setting_tree, fl_setting, by_key, fl_setting_order)
 RB_GENERATE(fl_task_tree, fl_task, by_id, fl_task_order)
 RB_GENERATE(fl_instance_tree, fl_instance, by_id, fl_instance_order)
 RB_GENERATE(fl_retired_tree, fl_instance, by_retirement, fl_retired_order)
@@ -96,6 +118,8 @@ const struct fl_shape *fl_record_shape(enum fl_record_kind kind)
         [FL_RECORD_CLUSTER] = &rec_shape_Cluster,
         [FL_RECORD_INSTANCE] = &rec_shape_Instance,
         [FL_RECORD_DEFINITION] = &rec_shape_TaskDefinition,
+        [FL_RECORD_FAMILY] = &rec_shape_Family,
+        [FL_RECORD_SETTING] = &rec_shape_Setting,
         [FL_RECORD_TASK] = &rec_shape_Task,
     };
     return shapes[kind];
@@ -106,6 +130,8 @@ struct fl_str fl_record_key(struct fl_arena *arena, enum fl_record_kind kind, co
     const struct rec_Cluster *cluster = rec;
     const struct rec_Instance *instance = rec;
     const struct rec_TaskDefinition *definition = rec;
+    const struct rec_Family *family = rec;
+    const struct rec_Setting *setting = rec;
     const struct rec_Task *task = rec;
     switch (kind) {
     case FL_RECORD_CLUSTER:
@@ -116,6 +142,12 @@ struct fl_str fl_record_key(struct fl_arena *arena, enum fl_record_kind kind, co
     case FL_RECORD_DEFINITION:
         return fl_str_printf(arena, "d/%.*s/%010d", FL_STR_ARG(definition->definition->family),
                              definition->definition->revision);
+    case FL_RECORD_FAMILY:
+        return fl_str_printf(arena, "f/%.*s", FL_STR_ARG(family->family));
+    case FL_RECORD_SETTING:
+        return fl_str_printf(arena, "s/%s/%.*s",
+                             fl_enum_text(&ecs_enum_SettingName, (int)setting->name),
+                             FL_STR_ARG(setting->principalArn));
     case FL_RECORD_TASK:
         if (task->v < FL_RECORD_TASK_VERSION)
             return fl_str_printf(arena, "t/%.*s/%.*s", FL_STR_ARG(task->cluster),
@@ -183,6 +215,28 @@ struct fl_definition *fl_state_latest(const struct fl_core *core, struct fl_str 
     struct fl_definition *last =
         beyond ? RB_PREV(fl_definition_tree, tree, beyond) : RB_MAX(fl_definition_tree, tree);
     return last && fl_str_eq(last->family, family) ? last : NULL;
+}
+
+static struct fl_family *find_family(const struct fl_core *core, struct fl_str family)
+{
+    struct rec_Family rec = {.family = family};
+    struct fl_family probe = {.rec = &rec};
+    return RB_FIND(fl_family_tree, (struct fl_family_tree *)&core->families, &probe);
+}
+
+int32_t fl_state_last_revision(const struct fl_core *core, struct fl_str family)
+{
+    const struct fl_definition *latest = fl_state_latest(core, family);
+    const struct fl_family *deleted = find_family(core, family);
+    return FL_MAX(latest ? latest->revision : 0, deleted ? deleted->rec->last : 0);
+}
+
+struct fl_setting *fl_state_setting(const struct fl_core *core, enum ecs_SettingName name,
+                                    struct fl_str principal)
+{
+    struct rec_Setting rec = {.name = name, .principalArn = principal};
+    struct fl_setting probe = {.rec = &rec};
+    return RB_FIND(fl_setting_tree, (struct fl_setting_tree *)&core->settings, &probe);
 }
 
 struct fl_definition *fl_state_latest_active(const struct fl_core *core, struct fl_str family)
@@ -315,6 +369,57 @@ static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)
     cluster->active_instances += is_registered(instance->rec);
 }
 
+/* What is to be deleted goes when nothing names it any more. */
+static void settle_definition(struct fl_core *core, struct fl_definition *definition)
+{
+    bool is_doomed = definition->users == 0 && definition->rec->definition->status ==
+                                                   ECS_TaskDefinitionStatus_DELETE_IN_PROGRESS;
+    if (is_doomed == definition->is_doomed)
+        return;
+    definition->is_doomed = is_doomed;
+    if (is_doomed)
+        (void)RB_INSERT(fl_doomed_tree, &core->doomed, definition);
+    else
+        (void)RB_REMOVE(fl_doomed_tree, &core->doomed, definition);
+}
+
+static void count_user(struct fl_core *core, struct fl_definition *definition, int sign)
+{
+    if (!definition)
+        return;
+    definition->users += (size_t)sign;
+    settle_definition(core, definition);
+}
+
+static void apply_family(struct fl_core *core, const struct rec_Family *rec)
+{
+    struct fl_family *family = find_family(core, rec->family);
+    struct rec_Family *clone = fl_shape_clone(&rec_shape_Family, rec);
+    if (family) {
+        free(family->rec);
+        family->rec = clone;
+        return;
+    }
+    family = fl_calloc(1, sizeof(*family));
+    family->rec = clone;
+    (void)RB_INSERT(fl_family_tree, &core->families, family);
+}
+
+static void apply_setting(struct fl_core *core, const struct rec_Setting *rec)
+{
+    struct fl_setting *setting = fl_state_setting(core, rec->name, rec->principalArn);
+    struct rec_Setting *clone = fl_shape_clone(&rec_shape_Setting, rec);
+    if (setting) {
+        free(setting->rec);
+        setting->rec = clone;
+        return;
+    }
+    setting = fl_calloc(1, sizeof(*setting));
+    setting->rec = clone;
+    (void)RB_INSERT(fl_setting_tree, &core->settings, setting);
+    core->setting_count++;
+}
+
 static void apply_definition(struct fl_core *core, const struct rec_TaskDefinition *rec)
 {
     const struct ecs_TaskDefinition *def = rec->definition;
@@ -326,12 +431,14 @@ static void apply_definition(struct fl_core *core, const struct rec_TaskDefiniti
         definition->family = keep(clone->definition->family);
         core->counts.definitions++;
     } else {
+        FL_ASSERT(!definition->is_doomed);
         free(definition->rec);
     }
     definition->rec = clone;
     definition->revision = clone->definition->revision;
     if (is_new)
         (void)RB_INSERT(fl_definition_tree, &core->definitions, definition);
+    settle_definition(core, definition);
 }
 
 /* Adds a task to, or takes it out of, the sums that its record implies. */
@@ -426,6 +533,7 @@ static void apply_task(struct fl_core *core, const struct rec_Task *rec)
         task->rec = kept;
     } else {
         task = new_task(core, cluster, kept);
+        count_user(core, definition, 1);
     }
     task->definition = definition;
     task->instance = instance;
@@ -451,6 +559,12 @@ void fl_state_apply(struct fl_core *core, enum fl_record_kind kind, const void *
     case FL_RECORD_DEFINITION:
         apply_definition(core, rec);
         return;
+    case FL_RECORD_FAMILY:
+        apply_family(core, rec);
+        return;
+    case FL_RECORD_SETTING:
+        apply_setting(core, rec);
+        return;
     case FL_RECORD_TASK:
         apply_task(core, rec);
         return;
@@ -469,9 +583,35 @@ void fl_state_forget_task(struct fl_core *core, struct fl_task *task)
         (void)RB_REMOVE(fl_token_tree, &core->tokens, task);
     (void)RB_REMOVE(fl_task_tree, &task->cluster->tasks, task);
     core->counts.tasks--;
+    count_user(core, task->definition, -1);
     move_task(core, task->instance, NULL);
     fl_task_record_drop(task->cluster, task->rec);
     free(task);
+}
+
+static void free_definition(struct fl_core *core, struct fl_definition *definition)
+{
+    if (definition->is_doomed)
+        (void)RB_REMOVE(fl_doomed_tree, &core->doomed, definition);
+    (void)RB_REMOVE(fl_definition_tree, &core->definitions, definition);
+    free(definition->rec);
+    free((char *)definition->family.p);
+    free(definition);
+}
+
+void fl_state_forget_definition(struct fl_core *core, struct fl_definition *definition)
+{
+    FL_ASSERT(definition->is_doomed);
+    core->counts.definitions--;
+    free_definition(core, definition);
+}
+
+void fl_state_forget_setting(struct fl_core *core, struct fl_setting *setting)
+{
+    (void)RB_REMOVE(fl_setting_tree, &core->settings, setting);
+    core->setting_count--;
+    free(setting->rec);
+    free(setting);
 }
 
 static void free_instance(struct fl_instance *instance)
@@ -524,12 +664,17 @@ void fl_state_free(struct fl_core *core)
 {
     struct fl_cluster *cluster, *next_cluster;
     struct fl_definition *definition, *next_definition;
+    struct fl_family *family, *next_family;
+    struct fl_setting *setting, *next_setting;
     RB_FOREACH_SAFE (cluster, fl_cluster_tree, &core->clusters, next_cluster)
         free_cluster(core, cluster);
-    RB_FOREACH_SAFE (definition, fl_definition_tree, &core->definitions, next_definition) {
-        (void)RB_REMOVE(fl_definition_tree, &core->definitions, definition);
-        free(definition->rec);
-        free((char *)definition->family.p);
-        free(definition);
+    RB_FOREACH_SAFE (definition, fl_definition_tree, &core->definitions, next_definition)
+        free_definition(core, definition);
+    RB_FOREACH_SAFE (family, fl_family_tree, &core->families, next_family) {
+        (void)RB_REMOVE(fl_family_tree, &core->families, family);
+        free(family->rec);
+        free(family);
     }
+    RB_FOREACH_SAFE (setting, fl_setting_tree, &core->settings, next_setting)
+        fl_state_forget_setting(core, setting);
 }

@@ -94,13 +94,29 @@ struct fl_cluster {
 
 struct fl_definition {
     RB_ENTRY(fl_definition) by_name; /* family, then revision */
+    RB_ENTRY(fl_definition) by_deletion;
     struct rec_TaskDefinition *rec;
     struct fl_str family; /* as an instance's id */
     int32_t revision;
+    size_t users;   /* tasks whose records name it, stopped ones too */
+    bool is_doomed; /* DELETE_IN_PROGRESS and without users: in the core's tree of those */
+};
+
+struct fl_family {
+    RB_ENTRY(fl_family) by_name;
+    struct rec_Family *rec;
+};
+
+struct fl_setting {
+    RB_ENTRY(fl_setting) by_key; /* name, then principal */
+    struct rec_Setting *rec;
 };
 
 RB_HEAD(fl_cluster_tree, fl_cluster);
 RB_HEAD(fl_definition_tree, fl_definition);
+RB_HEAD(fl_doomed_tree, fl_definition);
+RB_HEAD(fl_family_tree, fl_family);
+RB_HEAD(fl_setting_tree, fl_setting);
 RB_HEAD(fl_stopped_tree, fl_task);
 RB_HEAD(fl_retired_tree, fl_instance);
 RB_HEAD(fl_machine_tree, fl_instance);
@@ -114,6 +130,10 @@ struct fl_core {
     bool strict;
     struct fl_cluster_tree clusters;
     struct fl_definition_tree definitions;
+    struct fl_doomed_tree doomed; /* in the order in which they are to go */
+    struct fl_family_tree families;
+    struct fl_setting_tree settings;
+    size_t setting_count;
     struct fl_stopped_tree stopped;
     struct fl_token_tree tokens;
     struct fl_retired_tree retired;  /* in order of deregistration */
@@ -123,6 +143,9 @@ struct fl_core {
 
 int fl_cluster_order(const struct fl_cluster *a, const struct fl_cluster *b);
 int fl_definition_order(const struct fl_definition *a, const struct fl_definition *b);
+int fl_doomed_order(const struct fl_definition *a, const struct fl_definition *b);
+int fl_family_order(const struct fl_family *a, const struct fl_family *b);
+int fl_setting_order(const struct fl_setting *a, const struct fl_setting *b);
 int fl_task_order(const struct fl_task *a, const struct fl_task *b);
 /* The first eight bytes as a number that is ordered as they are. */
 uint64_t fl_id_start(struct fl_str id);
@@ -134,6 +157,9 @@ int fl_retired_order(const struct fl_instance *a, const struct fl_instance *b);
 int fl_machine_order(const struct fl_instance *a, const struct fl_instance *b);
 RB_PROTOTYPE(fl_cluster_tree, fl_cluster, by_name, fl_cluster_order)
 RB_PROTOTYPE(fl_definition_tree, fl_definition, by_name, fl_definition_order)
+RB_PROTOTYPE(fl_doomed_tree, fl_definition, by_deletion, fl_doomed_order)
+RB_PROTOTYPE(fl_family_tree, fl_family, by_name, fl_family_order)
+RB_PROTOTYPE(fl_setting_tree, fl_setting, by_key, fl_setting_order)
 RB_PROTOTYPE(fl_task_tree, fl_task, by_id, fl_task_order)
 RB_PROTOTYPE(fl_held_tree, fl_task, on_instance, fl_held_order)
 RB_PROTOTYPE(fl_stopped_tree, fl_task, by_stop, fl_stop_order)
@@ -147,6 +173,8 @@ enum fl_record_kind {
     FL_RECORD_CLUSTER,
     FL_RECORD_INSTANCE,
     FL_RECORD_DEFINITION,
+    FL_RECORD_FAMILY,
+    FL_RECORD_SETTING,
     FL_RECORD_TASK,
     FL_RECORD_KINDS
 };
@@ -161,6 +189,9 @@ struct fl_str fl_record_key(struct fl_arena *arena, enum fl_record_kind kind, co
 void fl_state_apply(struct fl_core *core, enum fl_record_kind kind, const void *rec);
 /* Takes a stopped task's record out. */
 void fl_state_forget_task(struct fl_core *core, struct fl_task *task);
+/* Takes a doomed definition's record out. */
+void fl_state_forget_definition(struct fl_core *core, struct fl_definition *definition);
+void fl_state_forget_setting(struct fl_core *core, struct fl_setting *setting);
 /* Takes a retired instance's record out. */
 void fl_state_forget_instance(struct fl_core *core, struct fl_instance *instance);
 /* Sessions are no records: a restarted server has none. */
@@ -180,5 +211,10 @@ struct fl_definition *fl_state_definition(const struct fl_core *core, struct fl_
                                           int32_t revision);
 /* The highest revision of a family, any status; NULL when the family is unknown. */
 struct fl_definition *fl_state_latest(const struct fl_core *core, struct fl_str family);
+/* The highest revision that the family ever had, deleted ones too; 0 for none. */
+int32_t fl_state_last_revision(const struct fl_core *core, struct fl_str family);
+/* NULL when the principal has none of its own. */
+struct fl_setting *fl_state_setting(const struct fl_core *core, enum ecs_SettingName name,
+                                    struct fl_str principal);
 /* The highest ACTIVE one. */
 struct fl_definition *fl_state_latest_active(const struct fl_core *core, struct fl_str family);

@@ -198,7 +198,10 @@ int fl_describe_tasks(struct fl_decision *d, const void *input, void *output)
     out->tasks.items = fl_arena_new_array(d->arena, struct ecs_Task, in->tasks.n);
     out->failures.items = fl_arena_new_array(d->arena, struct ecs_Failure, in->tasks.n);
     for (size_t i = 0; i < in->tasks.n; i++) {
-        struct fl_task *task = fl_state_task(cluster, fl_id_of(in->tasks.items[i]));
+        struct fl_str id;
+        if (fl_read_name(d, in->tasks.items[i], "task", &id) < 0)
+            return -1;
+        struct fl_task *task = fl_state_task(cluster, id);
         if (task) {
             fl_show_task(d, task, with_tags, &out->tasks.items[out->tasks.n++]);
             continue;
@@ -237,7 +240,8 @@ int fl_list_tasks(struct fl_decision *d, const void *input, void *output)
     struct ecs_ListTasksResponse *out = output;
     struct fl_cluster *cluster = fl_find_cluster(d, in->cluster);
     struct fl_page_list list;
-    if (!cluster)
+    struct fl_str instance;
+    if (!cluster || fl_read_name(d, in->containerInstance, "container-instance", &instance) < 0)
         return -1;
     if (in->serviceName.n)
         return fl_refuse(d, "ServiceNotFoundException", "Service not found.");
@@ -272,6 +276,8 @@ void fl_request_stop(struct fl_decision *d, struct fl_task *task, enum ecs_TaskS
     FL_SET(&rec, rec_Task, stopCode, code);
     FL_SET(&rec, rec_Task, stoppedReason, reason);
     FL_SET(&rec, rec_Task, stoppingAt, d->now_ms);
+    if (code == ECS_TaskStopCode_UserInitiated)
+        FL_SET(&rec, rec_Task, tags, ((struct ecs_Tag_list){0})); /* as StopTask promises */
     FL_SET(&rec, rec_Task, version, rec.version + 1);
     fl_put(d, FL_RECORD_TASK, &rec);
     if (!FL_BUG(11, true, false))
@@ -287,7 +293,10 @@ int fl_stop_task(struct fl_decision *d, const void *input, void *output)
         return -1;
     if (in->reason.n > MAX_REASON)
         return fl_refuse(d, "InvalidParameterException", "reason longer than %d.", MAX_REASON);
-    struct fl_task *task = fl_state_task(cluster, fl_id_of(in->task));
+    struct fl_str id;
+    if (fl_read_name(d, in->task, "task", &id) < 0)
+        return -1;
+    struct fl_task *task = fl_state_task(cluster, id);
     if (!task)
         return fl_refuse(d, "InvalidParameterException", "The referenced task was not found.");
     fl_request_stop(d, task, ECS_TaskStopCode_UserInitiated,

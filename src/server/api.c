@@ -2,7 +2,7 @@
 #include "server/api.h"
 
 #include "base/clock.h"
-#include "base/id.h"
+#include "server/query.h"
 #include "shapes/ecs_shapes.h"
 #include "shapes/logs_shapes.h"
 #include "wire/acs.h"
@@ -21,27 +21,12 @@ struct call {
     struct fl_str service; /* that the signature is for */
 };
 
-/* The exchange's id in a UUID's form: what users quote in questions. */
-static struct fl_str request_id(const struct fl_http_exchange *exchange, char text[37])
-{
-    char hex[33];
-    fl_hex(exchange->id, sizeof(exchange->id), hex);
-    size_t n = 0;
-    for (size_t i = 0; i < 32; i++) {
-        if (i == 8 || i == 12 || i == 16 || i == 20)
-            text[n++] = '-';
-        text[n++] = hex[i];
-    }
-    text[n] = '\0';
-    return (struct fl_str){text, n};
-}
-
 static void reply(struct fl_http_exchange *exchange, unsigned status, struct fl_str body)
 {
     char id[37];
     struct fl_header headers[] = {
         {FL_STR("Content-Type"), FL_STR("application/x-amz-json-1.1")},
-        {FL_STR("x-amzn-RequestId"), request_id(exchange, id)},
+        {FL_STR("x-amzn-RequestId"), fl_request_id(exchange, id)},
     };
     fl_http_reply(exchange, status, headers, FL_ARRAY_SIZE(headers), body);
 }
@@ -97,6 +82,10 @@ static bool authenticate(struct fl_api *api, struct fl_http_exchange *exchange,
         fl_sigv4_verify(&request, api->region, fl_clock_wall_ms(), api->cache, fl_keys_lookup,
                         api->keys, exchange->arena);
     const char *code = auth_code(result.status);
+    if (code && fl_query_is(exchange)) {
+        fl_query_refuse_auth(exchange, &result);
+        return false;
+    }
     if (code) {
         refuse(exchange, 400, fl_str_of(code), result.text);
         return false;
@@ -177,6 +166,11 @@ static void call_ecs(struct call *call, int operation)
     }
     if (call->role == FL_ROLE_AGENT && !is_heard(call)) {
         refuse(call->exchange, 400, FL_STR("ClientException"), FL_STR(FL_SESSION_IN_USE));
+        return;
+    }
+    if (call->api->throttle &&
+        !fl_throttle_take(call->api->throttle, operation, fl_clock_mono_ms())) {
+        refuse(call->exchange, 400, FL_STR("ThrottlingException"), FL_STR("Rate exceeded"));
         return;
     }
     void *input =
@@ -351,6 +345,16 @@ static void dispatch(struct call *call)
     unknown_operation(call->exchange, target);
 }
 
+static void call_query(struct call *call)
+{
+    const struct fl_query_caller caller = {
+        .role = call->role,
+        .account = call->api->account,
+        .service = call->service,
+    };
+    fl_query_handle(call->exchange, &caller);
+}
+
 void fl_api_handle(void *context, struct fl_http_exchange *exchange)
 {
     struct fl_api *api = context;
@@ -374,6 +378,8 @@ void fl_api_handle(void *context, struct fl_http_exchange *exchange)
         fl_telemetry_accept(api->telemetry, exchange);
     else if (is_session)
         fl_sessions_accept(api->sessions, exchange);
+    else if (fl_query_is(exchange))
+        call_query(&call);
     else
         dispatch(&call);
 }

@@ -9,6 +9,7 @@
 #include "server/logs.h"
 #include "server/sessions.h"
 #include "server/telemetry.h"
+#include "server/throttle.h"
 
 /* Largest request body: PutLogEvents' mebibyte of messages with every character escaped. */
 enum { FL_API_MAX_BODY = 8 << 20 };
@@ -22,6 +23,7 @@ struct fl_api {
     struct fl_telemetry *telemetry;
     struct fl_str region;
     struct fl_str account;
+    struct fl_throttle *throttle; /* NULL: not --strict */
 };
 
 /* The server's fl_http_handler; context is the struct fl_api. */

@@ -117,6 +117,8 @@ static int open_server(struct server *server, const struct fl_server_config *con
     server->api.region = config->region;
     server->api.account = config->account;
     server->api.cache = fl_sigv4_cache_new();
+    if (config->strict)
+        server->api.throttle = fl_throttle_new();
     int rc = fl_keys_load(config->data_dir, &server->api.keys, err);
     if (rc == 0)
         rc = open_core(server, config, err);
@@ -157,6 +159,7 @@ static void close_server(struct server *server)
     fl_core_free(server->core);
     fl_keys_free(server->api.keys);
     fl_sigv4_cache_free(server->api.cache);
+    fl_throttle_free(server->api.throttle);
     fl_arena_free(server->arena);
 }
 

@@ -90,9 +90,10 @@ struct fl_operation {
 
 struct fl_service {
     const char *name;          /* "ecs" */
-    const char *target_prefix; /* before the dot in X-Amz-Target */
+    const char *target_prefix; /* JSON: before the dot in X-Amz-Target; Query: the host of its
+                                * XML's namespace */
     const char *signing_name;
-    const char *json_version; /* "1.1" */
+    const char *version; /* "1.1"; of a Query service the API's: "2011-06-15" */
     const struct fl_operation *operations;
     size_t operation_count; /* operation i is enum ecs_operation's ECS_OP_<Name> */
 };

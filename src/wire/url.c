@@ -3,9 +3,9 @@
 
 #include "base/id.h"
 
-static bool decode(struct fl_arena *arena, struct fl_str s, struct fl_str *ret_text)
+bool fl_url_decode(struct fl_str s, char **block, struct fl_str *ret_text)
 {
-    char *out = fl_arena_alloc(arena, s.n + 1);
+    char *out = *block;
     size_t n = 0;
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
@@ -18,6 +18,8 @@ static bool decode(struct fl_arena *arena, struct fl_str s, struct fl_str *ret_t
         }
         out[n++] = c;
     }
+    out[n] = '\0';
+    *block = out + n + 1;
     *ret_text = (struct fl_str){out, n};
     return true;
 }
@@ -29,7 +31,8 @@ struct fl_str fl_url_parameter(struct fl_arena *arena, struct fl_str query, cons
         struct fl_str rest = part;
         if (!fl_str_split(&rest, '=', &key) || !fl_str_is(key, name))
             continue;
-        return decode(arena, rest, &value) ? value : FL_STR("");
+        char *block = fl_arena_alloc(arena, rest.n + 1);
+        return fl_url_decode(rest, &block, &value) ? value : FL_STR("");
     }
     return value;
 }

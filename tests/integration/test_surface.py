@@ -6,10 +6,15 @@ import cluster as clusters
 import pytest
 
 IMPLEMENTED = {
-    "CreateCluster", "DescribeClusters", "ListClusters", "RegisterTaskDefinition",
-    "DescribeTaskDefinition", "ListTaskDefinitions", "DeregisterTaskDefinition", "RunTask",
-    "StartTask", "StopTask", "DescribeTasks", "ListTasks", "RegisterContainerInstance",
-    "DescribeContainerInstances", "ListContainerInstances", "DiscoverPollEndpoint",
+    "CreateCluster", "DescribeClusters", "ListClusters", "UpdateCluster", "UpdateClusterSettings",
+    "DeleteCluster",
+    "RegisterTaskDefinition", "DescribeTaskDefinition", "ListTaskDefinitions",
+    "ListTaskDefinitionFamilies", "DeregisterTaskDefinition", "DeleteTaskDefinitions",
+    "RunTask", "StartTask", "StopTask", "DescribeTasks", "ListTasks",
+    "TagResource", "UntagResource", "ListTagsForResource",
+    "PutAccountSetting", "PutAccountSettingDefault", "DeleteAccountSetting", "ListAccountSettings",
+    "RegisterContainerInstance", "DescribeContainerInstances", "ListContainerInstances",
+    "DiscoverPollEndpoint",
     "SubmitTaskStateChange", "SubmitContainerStateChange", "SubmitAttachmentStateChanges",
 }
 IMPLEMENTED |= {
