@@ -231,54 +231,37 @@ void fl_agent_prepare(struct fl_agent *agent, struct fl_str container_id)
 
 /* ---- launch ---- */
 
-/* "GPU-a,GPU-b": what NVIDIA's programs go by. */
-static struct fl_str gpu_list(const struct fl_container_spec *spec, struct fl_arena *arena)
-{
-    struct fl_str list = FL_STR("");
-    for (size_t i = 0; i < spec->gpu_count; i++)
-        list = fl_str_printf(arena, "%.*s%s%.*s", FL_STR_ARG(list), i ? "," : "",
-                             FL_STR_ARG(spec->gpus[i]));
-    return list;
-}
-
-/* The devices that the container is given and the variable that names them. */
-static int find_gpus(struct fl_live *live, const struct fl_container_spec *spec,
-                     struct fl_launch *launch, struct fl_err *err)
+/* The devices that the container is given; its environment names them. */
+static int add_gpus(struct fl_live *live, const struct fl_container_spec *spec,
+                    struct fl_launch *launch, struct fl_err *err)
 {
     struct fl_str *nodes;
     if (spec->gpu_count == 0)
         return 0;
-    int rc = fl_gpus_nodes(&live->agent->gpus, spec->gpus, spec->gpu_count, live->arena, &nodes,
-                           &launch->device_node_count, err);
-    if (rc == 0)
-        launch->device_nodes = nodes;
-    return rc;
+    int r = fl_gpus_nodes(&live->agent->gpus, spec->gpus, spec->gpu_count, live->arena, &nodes,
+                          &launch->device_node_count, err);
+    if (r < 0)
+        return r;
+    launch->device_nodes = nodes;
+    return 0;
 }
 
-/* What every container of ours is told, and what its links and devices add. */
-static int find_extra_environment(struct fl_live *live, const struct fl_task_container *container,
-                                  struct fl_launch *launch, struct fl_err *err)
+/* What every container of ours is told, and what its links add. */
+static int add_environment(struct fl_live *live, const struct fl_task_container *container,
+                           struct fl_launch *launch, struct fl_err *err)
 {
-    const struct fl_key_value always[] = {
-        {FL_STR("AWS_EXECUTION_ENV"), FL_STR("AWS_ECS_EC2")},
-        {FL_STR("AWS_REGION"), live->agent->config.region},
-        {FL_STR("AWS_DEFAULT_REGION"), live->agent->config.region},
-    };
     struct fl_key_value *links = NULL;
     size_t count = 0;
     int rc = fl_agent_link_variables(container, live->arena, &links, &count, err);
     if (rc < 0)
         return rc;
-    struct fl_key_value *extra =
-        fl_arena_new_array(live->arena, struct fl_key_value, FL_ARRAY_SIZE(always) + count + 1);
-    memcpy(extra, always, sizeof(always));
-    for (size_t i = 0; i < count; i++)
-        extra[FL_ARRAY_SIZE(always) + i] = links[i];
-    launch->extra_environment = extra;
-    launch->extra_environment_count = FL_ARRAY_SIZE(always) + count;
-    if (container->spec->gpu_count > 0)
-        extra[launch->extra_environment_count++] = (struct fl_key_value){
-            FL_STR("NVIDIA_VISIBLE_DEVICES"), gpu_list(container->spec, live->arena)};
+    fl_agent_add_environment(live->agent, container, live->arena, launch);
+    size_t own = launch->extra_environment_count;
+    struct fl_key_value *all = fl_arena_new_array(live->arena, struct fl_key_value, own + count);
+    for (size_t i = 0; i < own + count; i++)
+        all[i] = i < own ? launch->extra_environment[i] : links[i - own];
+    launch->extra_environment = all;
+    launch->extra_environment_count = own + count;
     return 0;
 }
 
@@ -303,9 +286,9 @@ static int fill_launch(struct fl_live *live, const struct fl_task_container *con
         .netns_fd = live->endpoint.netns_fd,
         .spool_is_shipped = fl_agent_is_shipped(container->spec),
     };
-    int rc = find_extra_environment(live, container, launch, err);
+    int rc = add_environment(live, container, launch, err);
     if (rc == 0)
-        rc = find_gpus(live, container->spec, launch, err);
+        rc = add_gpus(live, container->spec, launch, err);
     if (rc == 0)
         rc = fl_agent_add_hosts(container, arena, &launch->etc_hosts, err);
     return rc == 0 ? fl_agent_set_dns(container->spec, arena, &launch->etc_resolv_conf, err) : rc;

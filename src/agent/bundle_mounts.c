@@ -358,6 +358,8 @@ void fl_bundle_write_mounts(struct fl_bundle_making *m)
     write_own_mounts(m);
     write_ipc_mounts(m);
     write_etc_binds(m);
+    if (m->launch->metadata_dir.n > 0)
+        write_bind(&m->jw, m->launch->metadata_dir, m->launch->metadata_mount, true);
     write_user_mounts(m);
     fl_jw_array_end(&m->jw);
 }
