@@ -110,6 +110,8 @@ def image_config(args, diff_ids):
         config["Cmd"] = args.cmd
     if args.env:
         config["Env"] = args.env
+    if args.volume:
+        config["Volumes"] = {path: {} for path in args.volume}
     for key, value in (("User", args.user), ("WorkingDir", args.workdir),
                        ("StopSignal", args.stop_signal)):
         if value:
@@ -211,6 +213,7 @@ def parse_args(argv):
     parser.add_argument("--user")
     parser.add_argument("--workdir")
     parser.add_argument("--stop-signal")
+    parser.add_argument("--volume", action="append", default=[], help="path; repeatable")
     parser.add_argument("--arch", default=architecture())
     parser.add_argument("--compress", choices=("gzip", "none"), default="gzip",
                         help="layers of an OCI layout")

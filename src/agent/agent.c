@@ -76,6 +76,8 @@ static int open_host_parts(struct fl_agent *agent, struct fl_err *err)
      * they were: containers get those. */
     (void)fl_program_raise_descriptor_limit();
     if (r == 0)
+        agent->execer = fl_execer_open(&agent->loop, agent->runtime, config->libexec_dir);
+    if (r == 0)
         r = fl_images_open(&agent->loop, &images, &agent->images, err);
     if (r == 0)
         r = fl_network_open(&network, &agent->network, err);
@@ -97,6 +99,7 @@ static int open_state(struct fl_agent *agent, struct fl_err *err)
     const struct fl_brain_config config = {
         .stop_timeout_ms = agent->config.ecs.stop_timeout_ms,
         .cleanup_delay_ms = agent->config.ecs.cleanup_delay_ms,
+        .pull_upfront = agent->config.ecs.pull_dependents_upfront,
     };
     const char *path = fl_str_printf(agent->arena, "%.*s/state.db", FL_STR_ARG(agent->dir)).p;
     int r = fl_store_open_sqlite(path, &agent->loop, &agent->store, err);
@@ -240,6 +243,8 @@ static void close_all(struct fl_agent *agent)
 {
     agent->ending = true;
     close_loop_parts(agent);
+    fl_execer_close(agent->execer);
+    fl_agent_health_free_all(agent);
     fl_agent_live_free_all(agent);
     fl_agent_log_free_all(agent);
     if (agent->images)

@@ -82,7 +82,9 @@ void fl_agent_adopt(struct fl_agent *agent, struct fl_str container_id)
     if (!container || fl_agent_live(agent, container_id))
         return;
     fl_agent_live_new(agent, container_id)->attached = true;
-    int r = fl_runtime_adopt(agent->runtime, container_id, &err);
+    int r = -ENOENT;
+    if (fl_runtime_run(agent->runtime, container_id) >= container->restarts)
+        r = fl_runtime_adopt(agent->runtime, container_id, &err);
     if (r == 0)
         return;
     if (r != -ENOENT)

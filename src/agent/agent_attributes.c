@@ -26,6 +26,11 @@ static const char *const names[] = {
     "ecs.capability.task-cpu-mem-limit",
     "ecs.capability.full-sync",
     "ecs.capability.execution-role-awslogs",
+    "ecs.capability.container-ordering",
+    "ecs.capability.container-health-check",
+    "ecs.capability.container-restart-policy",
+    "ecs.capability.docker-plugin.local",
+    "ecs.capability.pid-ipc-namespace-sharing",
 };
 
 /* Logging drivers that this agent has; "none" writes nothing and needs no capability. */

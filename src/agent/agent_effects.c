@@ -45,6 +45,9 @@ void fl_agent_carry_out(struct fl_agent *agent, const struct fl_effect *effect)
     case FL_EFFECT_SIGNAL:
         send_signal(agent, effect);
         break;
+    case FL_EFFECT_CHECK_HEALTH:
+        fl_agent_check_health(agent, effect->container_id);
+        break;
     case FL_EFFECT_RELEASE:
         fl_agent_release(agent, effect->container_id);
         break;

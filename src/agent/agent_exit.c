@@ -40,11 +40,20 @@ void fl_agent_exit_log_shipped(struct fl_live *live)
     tell_exit(live);
 }
 
+/* A container is started again only after its exit has been told, so what is told is always of the
+ * present run. */
+static int run_of(const struct fl_agent *agent, struct fl_str container_id)
+{
+    const struct fl_task_container *container = fl_brain_container(agent->brain, container_id);
+    return container ? container->restarts : 0;
+}
+
 static void on_started(void *context, struct fl_str container_id, int64_t wall_ms)
 {
     struct fl_brain_event event = {.type = FL_EVENT_STARTED};
     event.process.container_id = container_id;
     event.process.at_ms = wall_ms;
+    event.process.run = run_of(context, container_id);
     (void)fl_agent_post(context, &event);
     fl_agent_services_started(context, container_id);
     fl_agent_launch_ended(context, container_id);
@@ -77,6 +86,7 @@ static void on_exited(void *context, struct fl_str container_id, int exit_code, 
     event.process.at_ms = wall_ms;
     event.process.exit_code = exit_code;
     event.process.oom_killed = oom_killed;
+    event.process.run = run_of(agent, container_id);
     fl_agent_services_ended(agent, container_id);
     if (live && live->exit_held)
         return;

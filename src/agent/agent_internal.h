@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "agent/agent.h"
+#include "agent/exec.h"
 #include "agent/gpus.h"
 #include "agent/images.h"
 #include "agent/introspection.h"
@@ -24,6 +25,7 @@
 #include "task/brain.h"
 
 struct turn;
+struct fl_check;
 
 /* What the glue holds of a container from its image's readiness to its release. */
 struct fl_live {
@@ -65,6 +67,8 @@ struct fl_agent {
     struct fl_brain *brain;
     struct fl_store *store;
     struct fl_runtime *runtime;
+    struct fl_execer *execer;
+    struct fl_check *checks; /* health checks under way */
     struct fl_images *images;
     struct fl_network *network;
     struct fl_http_client *http;
@@ -127,6 +131,9 @@ struct fl_log_target fl_agent_log_target(struct fl_agent *agent,
                                          struct fl_arena *arena);
 /* The shipper knows the container (ensured, or started after our own restart). */
 void fl_agent_log_begin(struct fl_agent *agent, struct fl_str container_id);
+/* The spool of a container that is started again, or was while its last lines were shipped, is
+ * followed again. */
+void fl_agent_log_resume(struct fl_agent *agent, const struct fl_task_container *container);
 /* The container has ended, or will never run: the rest is shipped. True while it is under way. */
 bool fl_agent_log_finish(struct fl_agent *agent, struct fl_str container_id);
 /* True while lines are left; then the removal of the container's task is tried again at their
@@ -145,10 +152,24 @@ struct fl_str fl_agent_etc_hosts(enum fl_network_mode mode, const uint8_t addres
 struct fl_str fl_agent_filter_resolv_conf(struct fl_str host, struct fl_arena *arena);
 struct fl_str fl_agent_etc_resolv_conf(enum fl_network_mode mode, struct fl_arena *arena);
 
+/* agent_names.c: what a definition adds to these files and to the environment; 0, or -EINVAL with
+ * Docker's sentence; a hostname of the definition's is checked here, too. Links are to containers
+ * of the same task that run. */
+int fl_agent_add_hosts(const struct fl_task_container *container, struct fl_arena *arena,
+                       struct fl_str *hosts, struct fl_err *err);
+int fl_agent_link_variables(const struct fl_task_container *container, struct fl_arena *arena,
+                            struct fl_key_value **ret_items, size_t *ret_count, struct fl_err *err);
+int fl_agent_set_dns(const struct fl_container_spec *spec, struct fl_arena *arena,
+                     struct fl_str *resolv_conf, struct fl_err *err);
+
 /* agent_adopt.c */
 void fl_agent_adopt(struct fl_agent *agent, struct fl_str container_id);
 /* After a restart: network endpoints and log shipping of what lives or still has lines. */
 void fl_agent_restore(struct fl_agent *agent);
+
+/* agent_health.c: runs the container's health check, unless it is being run. */
+void fl_agent_check_health(struct fl_agent *agent, struct fl_str container_id);
+void fl_agent_health_free_all(struct fl_agent *agent);
 
 /* agent_remove.c */
 void fl_agent_remove(struct fl_agent *agent, struct fl_str task_arn);

@@ -97,6 +97,8 @@ static void copy_image(struct fl_live *live, const struct fl_image_ready *ready)
                 .user = fl_str_dup(arena, from->user),
                 .working_dir = fl_str_dup(arena, from->working_dir),
                 .stop_signal = fl_str_dup(arena, from->stop_signal),
+                .volumes = copy_list(arena, from->volumes, from->volume_count),
+                .volume_count = from->volume_count,
             },
         .layers = copy_list(arena, ready->layers, ready->layer_count),
         .layer_count = ready->layer_count,
@@ -162,9 +164,11 @@ static void attach(struct fl_live *live, const struct fl_task_container *contain
     struct fl_err err = {0};
     struct fl_agent *agent = live->agent;
     struct fl_str id = fl_str_of(live->id);
-    int r = fl_network_attach(agent->network, id, container->task->spec->network_mode,
-                              container->spec->ports, container->spec->port_count, live->arena,
-                              &live->endpoint, &err);
+    bool is_cut_off = container->spec->docker.network_disabled;
+    int r = fl_network_attach(agent->network, id,
+                              is_cut_off ? FL_NET_NONE : container->task->spec->network_mode,
+                              container->spec->ports, is_cut_off ? 0 : container->spec->port_count,
+                              live->arena, &live->endpoint, &err);
     if (r < 0) {
         live->endpoint.netns_fd = -1;
         fl_agent_fail(agent, id, FL_EFFECT_PREPARE, FL_FAILURE_START, fl_str_of(err.text));
@@ -207,13 +211,16 @@ void fl_agent_prepare(struct fl_agent *agent, struct fl_str container_id)
 {
     const struct fl_task_container *container = fl_brain_container(agent->brain, container_id);
     struct fl_live *live = fl_agent_live(agent, container_id);
+    bool is_restart = container && container->restarts > 0;
+    if (!live && is_restart && container->state == FL_CONTAINER_PULLED)
+        live = fl_agent_live_new(agent, container_id);
     if (!live || live->busy || live->attached)
         return;
     if (!container || container->state != FL_CONTAINER_PULLED) {
         live_free(live);
         return;
     }
-    if (!fl_agent_is_shipped(container->spec)) {
+    if (is_restart || !fl_agent_is_shipped(container->spec)) {
         attach(live, container);
         return;
     }
@@ -225,17 +232,36 @@ void fl_agent_prepare(struct fl_agent *agent, struct fl_str container_id)
 /* ---- launch ---- */
 
 /* The devices that the container is given; its environment names them. */
-static int add_gpus(struct fl_live *live, const struct fl_container_spec *spec,
-                    struct fl_launch *launch, struct fl_err *err)
+static int find_gpus(struct fl_live *live, const struct fl_container_spec *spec,
+                     struct fl_launch *launch, struct fl_err *err)
 {
     struct fl_str *nodes;
     if (spec->gpu_count == 0)
         return 0;
-    int r = fl_gpus_nodes(&live->agent->gpus, spec->gpus, spec->gpu_count, live->arena, &nodes,
-                          &launch->device_node_count, err);
-    if (r < 0)
-        return r;
-    launch->device_nodes = nodes;
+    int rc = fl_gpus_nodes(&live->agent->gpus, spec->gpus, spec->gpu_count, live->arena, &nodes,
+                           &launch->device_node_count, err);
+    if (rc == 0)
+        launch->device_nodes = nodes;
+    return rc;
+}
+
+/* What every container of ours is told, and what its links add. */
+static int find_extra_environment(struct fl_live *live, const struct fl_task_container *container,
+                                  struct fl_launch *launch, struct fl_err *err)
+{
+    struct fl_key_value *links = NULL;
+    size_t link_count = 0;
+    fl_agent_add_environment(live->agent, container, live->arena, launch);
+    int rc = fl_agent_link_variables(container, live->arena, &links, &link_count, err);
+    if (rc < 0 || link_count == 0)
+        return rc;
+    size_t count = launch->extra_environment_count;
+    struct fl_key_value *extra =
+        fl_arena_new_array(live->arena, struct fl_key_value, count + link_count);
+    memcpy(extra, launch->extra_environment, count * sizeof(*extra));
+    memcpy(extra + count, links, link_count * sizeof(*extra));
+    launch->extra_environment = extra;
+    launch->extra_environment_count = count + link_count;
     return 0;
 }
 
@@ -260,18 +286,48 @@ static int fill_launch(struct fl_live *live, const struct fl_task_container *con
         .netns_fd = live->endpoint.netns_fd,
         .spool_is_shipped = fl_agent_is_shipped(container->spec),
     };
-    fl_agent_add_environment(agent, container, arena, launch);
-    return add_gpus(live, container->spec, launch, err);
+    int rc = find_extra_environment(live, container, launch, err);
+    if (rc == 0)
+        rc = find_gpus(live, container->spec, launch, err);
+    if (rc == 0)
+        rc = fl_agent_add_hosts(container, arena, &launch->etc_hosts, err);
+    return rc == 0 ? fl_agent_set_dns(container->spec, arena, &launch->etc_resolv_conf, err) : rc;
+}
+
+/* What the image and the definition say lies in the container's directory already. */
+static int relaunch(struct fl_live *live, const struct fl_task_container *container,
+                    struct fl_err *err)
+{
+    struct fl_agent *agent = live->agent;
+    const struct fl_task_spec *task = container->task->spec;
+    struct fl_str hostname = fl_agent_hostname_of(agent, container, live->arena);
+    struct fl_relaunch order = {
+        .container_id = fl_str_of(live->id),
+        .task_id = fl_task_id(container->task->arn),
+        .task = task,
+        .run = container->restarts,
+        .etc_hosts =
+            fl_agent_etc_hosts(task->network_mode, live->endpoint.address, hostname, live->arena),
+        .netns_fd = live->endpoint.netns_fd,
+    };
+    int rc = fl_agent_add_hosts(container, live->arena, &order.etc_hosts, err);
+    return rc == 0 ? fl_runtime_relaunch(agent->runtime, &order, err) : rc;
+}
+
+static int launch_first(struct fl_live *live, const struct fl_task_container *container,
+                        struct fl_err *err)
+{
+    struct fl_launch order;
+    int rc = fill_launch(live, container, &order, err);
+    return rc == 0 ? fl_runtime_launch(live->agent->runtime, &order, err) : rc;
 }
 
 static void launch(struct fl_live *live, const struct fl_task_container *container)
 {
     struct fl_err err = {0};
-    struct fl_launch order;
     struct fl_agent *agent = live->agent;
-    int r = fill_launch(live, container, &order, &err);
-    if (r == 0)
-        r = fl_runtime_launch(agent->runtime, &order, &err);
+    int r = container->restarts > 0 ? relaunch(live, container, &err)
+                                    : launch_first(live, container, &err);
     if (live->endpoint.netns_fd >= 0)
         (void)close(FL_TAKE_FD(live->endpoint.netns_fd));
     if (r < 0) {
@@ -281,7 +337,9 @@ static void launch(struct fl_live *live, const struct fl_task_container *contain
     }
     live->launching = true;
     agent->launching++;
-    if (!order.spool_is_shipped)
+    if (container->restarts > 0)
+        fl_agent_log_resume(agent, container);
+    if (container->restarts > 0 || !fl_agent_is_shipped(container->spec))
         return;
     struct fl_log_target target = fl_agent_log_target(agent, container, live->arena);
     fl_log_shipper_start(agent->shipper, &target);

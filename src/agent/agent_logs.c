@@ -61,6 +61,23 @@ static void end(struct fl_shipping *shipping)
     free(shipping);
 }
 
+void fl_agent_log_resume(struct fl_agent *agent, const struct fl_task_container *container)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    if (!fl_agent_is_shipped(container->spec) || find(agent, fl_str_of(container->id)))
+        return;
+    struct fl_log_target target = fl_agent_log_target(agent, container, arena);
+    fl_log_shipper_start(agent->shipper, &target);
+    fl_agent_log_begin(agent, target.container_id);
+}
+
+/* Patience with the last run's lines was over before their end; meanwhile the next one began. */
+static bool runs_again(const struct fl_task_container *container, const struct fl_live *live)
+{
+    return container && container->restarts > 0 && !(live && live->exit_held) &&
+           (container->state == FL_CONTAINER_CREATED || container->state == FL_CONTAINER_RUNNING);
+}
+
 static void on_finished(void *context)
 {
     struct fl_shipping *shipping = context;
@@ -69,7 +86,10 @@ static void on_finished(void *context)
     struct fl_live *live = fl_agent_live(agent, id);
     const struct fl_task_container *container = fl_brain_container(agent->brain, id);
     bool remove_after = shipping->remove_after;
+    bool resume = runs_again(container, live);
     end(shipping);
+    if (resume)
+        fl_agent_log_resume(agent, container);
     if (live)
         fl_agent_exit_log_shipped(live);
     if (remove_after && container)

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
+
 #include "agent/agent_attributes.h"
 #include "agent/agent_internal.h"
 #include "agent/config_host.h"
@@ -70,6 +72,105 @@ static void loopback_resolvers_stay_outside(FL_UNUSED void **state)
                   "nameserver fd00::1\n"));
 }
 
+/* A task of two: "web" links to "db", which runs. */
+struct linked {
+    struct fl_task_spec spec;
+    struct fl_container_spec specs[2];
+    struct fl_task task;
+    struct fl_task_container containers[2];
+};
+
+static void link_two(struct linked *l)
+{
+    static struct fl_str link[] = {{"db:data-1", 9}};
+    static struct fl_key_value env[] = {{{"A", 1}, {"b", 1}}};
+    static struct fl_port_mapping ports[] = {{.container_port = 5432},
+                                             {.container_port = 53, .udp = true}};
+    *l = (struct linked){.spec = {.containers = l->specs, .container_count = 2}};
+    l->specs[0] = (struct fl_container_spec){.name = FL_STR("web"), .links = link, .link_count = 1};
+    l->specs[1] = (struct fl_container_spec){.name = FL_STR("db"),
+                                             .environment = env,
+                                             .environment_count = 1,
+                                             .ports = ports,
+                                             .port_count = 2};
+    l->task = (struct fl_task){.spec = &l->spec, .containers = l->containers, .container_count = 2};
+    for (int i = 0; i < 2; i++)
+        l->containers[i] = (struct fl_task_container){
+            .task = &l->task, .spec = &l->specs[i], .id = "0123456789abcdef"};
+    l->containers[1].state = FL_CONTAINER_RUNNING;
+    memcpy(l->containers[1].address, (uint8_t[]){10, 0, 0, 9}, 4);
+}
+
+static void links_become_lines_and_variables(FL_UNUSED void **state)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    static const char *const expected[] = {"DATA_1_NAME=/web/data-1",
+                                           "DATA_1_PORT=tcp://10.0.0.9:5432",
+                                           "DATA_1_PORT_5432_TCP=tcp://10.0.0.9:5432",
+                                           "DATA_1_PORT_5432_TCP_ADDR=10.0.0.9",
+                                           "DATA_1_PORT_5432_TCP_PORT=5432",
+                                           "DATA_1_PORT_5432_TCP_PROTO=tcp",
+                                           "DATA_1_PORT_53_UDP=udp://10.0.0.9:53",
+                                           "DATA_1_PORT_53_UDP_ADDR=10.0.0.9",
+                                           "DATA_1_PORT_53_UDP_PORT=53",
+                                           "DATA_1_PORT_53_UDP_PROTO=udp",
+                                           "DATA_1_ENV_A=b"};
+    struct linked l;
+    struct fl_str hosts = FL_STR("127.0.0.1\tlocalhost");
+    struct fl_key_value *items;
+    struct fl_err err;
+    size_t count;
+    link_two(&l);
+    assert_int_equal(fl_agent_add_hosts(&l.containers[0], arena, &hosts, &err), 0);
+    assert_true(fl_str_is(hosts, "127.0.0.1\tlocalhost\n10.0.0.9\tdata-1 0123456789ab db\n"));
+    assert_int_equal(fl_agent_link_variables(&l.containers[0], arena, &items, &count, &err), 0);
+    assert_int_equal(count, FL_ARRAY_SIZE(expected));
+    for (size_t i = 0; i < count; i++)
+        assert_true(fl_str_is(
+            fl_str_printf(arena, "%.*s=%.*s", FL_STR_ARG(items[i].key), FL_STR_ARG(items[i].value)),
+            expected[i]));
+    l.containers[1].state = FL_CONTAINER_STOPPED;
+    assert_int_equal(fl_agent_link_variables(&l.containers[0], arena, &items, &count, &err),
+                     -EINVAL);
+    assert_string_equal(err.text, "Cannot link to a non running container: /db AS /web/data-1");
+}
+
+static void names_with_more_than_a_name_are_refused(FL_UNUSED void **state)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct linked l;
+    struct fl_err err;
+    struct fl_str item, hosts = FL_STR(""), resolv = FL_STR("nameserver 10.0.0.1\noptions x\n");
+    struct fl_container_spec *spec = &l.specs[0];
+    static const char *const bad_hosts[] = {
+        "a",   ":1.2.3.4",   "a:", "a b:1.2.3.4", "a:1.2.3.4\n::1 b", "a\nb:1.2.3.4",
+        "a:x", "a:1.2.3.4 b"};
+    static const char *const bad_words[] = {"", "a b", "1.2.3.4\nsearch evil", "x y", "\n"};
+    link_two(&l);
+    spec->link_count = 0;
+    spec->docker.extra_hosts = &item;
+    spec->docker.extra_host_count = 1;
+    for (size_t i = 0; i < FL_ARRAY_SIZE(bad_hosts); i++) {
+        item = fl_str_of(bad_hosts[i]);
+        assert_int_equal(fl_agent_add_hosts(&l.containers[0], arena, &hosts, &err), -EINVAL);
+    }
+    item = FL_STR("six:fd00::1");
+    assert_int_equal(fl_agent_add_hosts(&l.containers[0], arena, &hosts, &err), 0);
+    assert_true(fl_str_is(hosts, "fd00::1\tsix\n"));
+    spec->hostname = FL_STR("a\n1.2.3.4 b");
+    assert_int_equal(fl_agent_add_hosts(&l.containers[0], arena, &hosts, &err), -EINVAL);
+    for (size_t i = 0; i < FL_ARRAY_SIZE(bad_words); i++) {
+        item = fl_str_of(bad_words[i]);
+        spec->docker = (struct fl_docker_spec){.dns_servers = &item, .dns_server_count = 1};
+        assert_int_equal(fl_agent_set_dns(spec, arena, &resolv, &err), -EINVAL);
+        spec->docker = (struct fl_docker_spec){.dns_search = &item, .dns_search_count = 1};
+        assert_int_equal(fl_agent_set_dns(spec, arena, &resolv, &err), -EINVAL);
+    }
+    item = FL_STR("x.example");
+    assert_int_equal(fl_agent_set_dns(spec, arena, &resolv, &err), 0);
+    assert_true(fl_str_is(resolv, "search x.example\nnameserver 10.0.0.1\noptions x\n"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -77,6 +178,8 @@ int main(void)
         cmocka_unit_test(custom_attributes_are_name_and_value),
         cmocka_unit_test(hosts_names_the_container),
         cmocka_unit_test(loopback_resolvers_stay_outside),
+        cmocka_unit_test(links_become_lines_and_variables),
+        cmocka_unit_test(names_with_more_than_a_name_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

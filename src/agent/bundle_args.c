@@ -21,7 +21,11 @@ int fl_bundle_args(const struct fl_container_spec *container, const struct fl_im
     size_t n = 0;
     if (entry_count + command_count == 0)
         return fl_err_set(err, -EINVAL, "No command specified");
-    struct fl_str *args = fl_arena_new_array(arena, struct fl_str, entry_count + command_count);
+    struct fl_str *args = fl_arena_new_array(arena, struct fl_str, 2 + entry_count + command_count);
+    if (container->docker.init) {
+        args[n++] = FL_STR(FL_BUNDLE_INIT_PLACE);
+        args[n++] = FL_STR("--");
+    }
     for (size_t i = 0; i < entry_count; i++)
         args[n++] = entry[i];
     for (size_t i = 0; i < command_count; i++)

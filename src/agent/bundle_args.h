@@ -3,8 +3,12 @@
 
 #include "agent/runtime.h"
 
+/* Where an init is mounted, if the definition wants one: Docker's place. */
+#define FL_BUNDLE_INIT_PLACE "/sbin/docker-init"
+
 /* The definition's entry point replaces the image's and drops its command; a command replaces
- * the image's command. -EINVAL with Docker's sentence when nothing is left to run. */
+ * the image's command. -EINVAL with Docker's sentence when nothing is left to run. The
+ * init, if wanted, comes first. */
 int fl_bundle_args(const struct fl_container_spec *container, const struct fl_image_config *image,
                    struct fl_arena *arena, struct fl_str **ret_args, size_t *ret_count,
                    struct fl_err *err);

@@ -14,6 +14,7 @@
 
 #include "agent/bundle.h"
 #include "agent/bundle_args.h"
+#include "agent/bundle_making.h"
 #include "agent/bundle_user.h"
 #include "agent/runtime_internal.h"
 #include "base/fs.h"
@@ -277,18 +278,29 @@ static void set_up(struct setup *s)
     s->launch.image = &s->image;
 }
 
+static struct fl_str said; /* the orders of the last configuration */
+
 static int make_config(struct setup *s, const struct fl_json **ret_json, struct fl_str *ret_note,
                        struct fl_err *err)
 {
     struct fl_buf text = FL_BUF_INIT(FL_BUNDLE_CONFIG_MAX);
-    struct fl_bundle_paths paths = {FL_STR("/c"), FL_STR("/tmp/fairlead-no-volumes"),
-                                    FL_STR("/tag/t/c")};
-    int rc = fl_bundle_make(&s->host, &s->launch, &paths, arena, &text, ret_note, err);
+    struct fl_buf orders = FL_BUF_INIT(65536);
+    struct fl_bundle_paths paths = {.dir = FL_STR("/c"),
+                                    .volumes_dir = FL_STR("/tmp/fairlead-no-volumes"),
+                                    .shared_dir = FL_STR("/tmp/fairlead-no-shared"),
+                                    .cgroup_path = FL_STR("/tag/t/c")};
+    struct fl_bundle_security security;
+    int rc = fl_bundle_security(&s->container, &security, err);
+    if (rc == 0)
+        rc = fl_bundle_make(&s->host, &s->launch, &paths, &security, arena, &text, &orders,
+                            ret_note, err);
     if (rc == 0) {
         *ret_json = fl_json_read(fl_buf_str(&text), arena, err);
         assert_non_null(*ret_json);
     }
     fl_buf_free(&text);
+    said = fl_str_dup(arena, fl_buf_str(&orders));
+    fl_buf_free(&orders);
     return rc;
 }
 
@@ -374,7 +386,7 @@ static void limits_are_clamped_and_noted(FL_UNUSED void **state)
 
 static void bad_places_are_refused(FL_UNUSED void **state)
 {
-    struct fl_volume_spec volume = {FL_STR("../x"), FL_STR("")};
+    struct fl_volume_spec volume = {.name = FL_STR("../x")};
     struct fl_mount_point mount = {FL_STR("../x"), FL_STR("/data"), false};
     struct setup s;
     const struct fl_json *json;
@@ -411,6 +423,169 @@ static void bad_places_are_refused(FL_UNUSED void **state)
                                   "because it is inside /proc");
 }
 
+static void paths_become_plain(FL_UNUSED void **state)
+{
+    static const char *const cases[][2] = {
+        {"/", "/"},
+        {"/a", "/a"},
+        {"//a/./b/", "/a/b"},
+        {"/a/../..", "/"},
+        {"/../a", "/a"},
+        {"/a/b/../../c", "/c"},
+        {"a", ""},
+        {"", ""},
+        {"/a\nb", ""},
+        {"/a\x7f", ""},
+        {"/a..b/...", "/a..b/..."},
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(cases); i++) {
+        struct fl_str plain = fl_bundle_plain_path(fl_str_of(cases[i][0]), arena);
+        if (!fl_str_is(plain, cases[i][1]))
+            fail_msg("<%.*s> instead of <%s>", FL_STR_ARG(plain), cases[i][1]);
+    }
+    assert_true(fl_bundle_lies_in(FL_STR("/proc"), "/proc"));
+    assert_true(fl_bundle_lies_in(FL_STR("/proc/1"), "/proc"));
+    assert_false(fl_bundle_lies_in(FL_STR("/process"), "/proc"));
+}
+
+static void default_capabilities_have_numbers(FL_UNUSED void **state)
+{
+    uint64_t bits = 0;
+    for (int i = 0; i < FL_BUNDLE_CAP_COUNT; i++)
+        for (size_t k = 0; k < FL_BUNDLE_DEFAULT_CAPS; k++)
+            if (strcmp(fl_bundle_all_caps[i], fl_bundle_default_caps[k]) == 0)
+                bits |= UINT64_C(1) << i;
+    assert_int_equal(bits, FL_BUNDLE_DEFAULT_CAP_BITS);
+}
+
+static struct fl_bundle_security find_security(struct fl_container_spec *container)
+{
+    struct fl_bundle_security security = {0};
+    struct fl_err err = {.text = ""};
+    if (fl_bundle_security(container, &security, &err) < 0)
+        fail_msg("%s", err.text);
+    return security;
+}
+
+static void capabilities_follow_docker(FL_UNUSED void **state)
+{
+    const uint64_t usual = FL_BUNDLE_DEFAULT_CAP_BITS, every = (UINT64_C(1) << 41) - 1;
+    struct fl_str add[] = {FL_STR("cap_net_admin"), FL_STR("CHOWN")};
+    struct fl_str drop[] = {FL_STR("kill"), FL_STR("CAP_CHOWN")};
+    struct fl_str all[] = {FL_STR("all")};
+    struct fl_container_spec c = {.docker = {.cap_add = add, .cap_drop = drop}};
+    assert_int_equal(find_security(&c).caps, usual);
+    c.docker.cap_add_count = c.docker.cap_drop_count = 2;
+    assert_int_equal(find_security(&c).caps, (usual - (1 << 5)) | 1 << 12);
+    c.docker.cap_drop = all;
+    c.docker.cap_drop_count = 1;
+    assert_int_equal(find_security(&c).caps, 1 << 12 | 1);
+    c.docker.cap_add = all;
+    c.docker.cap_drop = drop;
+    c.docker.cap_add_count = 1;
+    assert_int_equal(find_security(&c).caps, every - (1 << 5));
+    c.privileged = true;
+    assert_int_equal(find_security(&c).caps, every);
+    assert_true(find_security(&c).no_seccomp);
+}
+
+static void security_options_are_read_or_refused(FL_UNUSED void **state)
+{
+    struct fl_str option = FL_STR("no-new-privileges");
+    struct fl_container_spec c = {
+        .docker = {.security_options = &option, .security_option_count = 1}};
+    struct fl_bundle_security security;
+    struct fl_err err;
+    assert_true(find_security(&c).no_new_privileges);
+    option = FL_STR("no-new-privileges=false");
+    assert_false(find_security(&c).no_new_privileges);
+    option = FL_STR("seccomp=unconfined");
+    assert_true(find_security(&c).no_seccomp);
+    option = FL_STR("apparmor:web");
+    assert_true(fl_str_is(find_security(&c).apparmor, "web"));
+    static const char *const bad[] = {"",          "seccomp:/x.json", "label:type:x",
+                                      "apparmor:", "apparmor:a b",    "no-new-privileges:maybe"};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(bad); i++) {
+        option = fl_str_of(bad[i]);
+        assert_int_equal(fl_bundle_security(&c, &security, &err), -EINVAL);
+    }
+}
+
+/* What the shim is told beside the configuration. */
+static void members_become_configuration_and_orders(FL_UNUSED void **state)
+{
+    struct fl_key_value sysctls[] = {{FL_STR("net.core.somaxconn"), FL_STR("5")},
+                                     {FL_STR("kernel.msgmax"), FL_STR("6")}};
+    struct fl_key_value tmpfs[] = {{FL_STR("//t/"), FL_STR("size=1m,exec")}};
+    struct setup s;
+    const struct fl_json *json;
+    struct fl_str note;
+    set_up(&s);
+    s.launch.netns_fd = 5;
+    s.container.docker = (struct fl_docker_spec){.sysctls = sysctls,
+                                                 .sysctl_count = 2,
+                                                 .tmpfs = tmpfs,
+                                                 .tmpfs_count = 1,
+                                                 .tty = true,
+                                                 .shm_size_bytes = 4096,
+                                                 .memory_swap_bytes = 80 << 20,
+                                                 .swappiness = 7,
+                                                 .has_swappiness = true};
+    assert_int_equal(make_config(&s, &json, &note, NULL), 0);
+    assert_true(fl_str_ends(said, FL_STR("at w/etc/resolv.conf\nmount t6 size=1m\nat w/t\nconsole "
+                                         "1\nsysctl net/core/somaxconn 5\n")));
+    const struct fl_json *params = fl_json_get(at(json, "linux.sysctl"), "kernel.msgmax");
+    assert_string_equal(fl_json_z(params), "6");
+    assert_int_equal(fl_json_members(at(json, "linux.sysctl")), 1);
+    assert_true(fl_json_is_true(at(json, "process.terminal")));
+    assert_int_equal(fl_json_int(at(json, "linux.resources.memory.swap")), 80 << 20);
+    assert_int_equal(fl_json_int(at(json, "linux.resources.memory.swappiness")), 7);
+    s.cgroup.layout = FL_CGROUP_V2;
+    s.cgroup.has_swap = false;
+    assert_int_equal(make_config(&s, &json, &note, NULL), 0);
+    assert_null(at(json, "linux.resources.memory.swappiness"));
+    assert_null(at(json, "linux.resources.memory.swap"));
+    assert_true(fl_str_is(note, "swap is not limited, the kernel does not account it, "
+                                "swappiness is not set, cgroup v2 has none"));
+}
+
+static void hostile_members_are_refused(FL_UNUSED void **state)
+{
+    struct fl_key_value pair = {FL_STR("/t"), FL_STR("bind")};
+    struct fl_device_spec device = {.host_path = FL_STR("/dev/null"),
+                                    .container_path = FL_STR("/proc/x")};
+    struct setup s;
+    const struct fl_json *json;
+    struct fl_str note;
+    struct fl_err err;
+    set_up(&s);
+    s.launch.netns_fd = 5;
+    s.container.docker = (struct fl_docker_spec){.tmpfs = &pair, .tmpfs_count = 1};
+    assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+    static const char *const options[] = {"size=1\"", "remount", "size=1\n", "rbind,size=1"};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(options); i++) {
+        pair.value = fl_str_of(options[i]);
+        assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+    }
+    s.container.docker = (struct fl_docker_spec){.sysctls = &pair, .sysctl_count = 1};
+    static const char *const names[] = {"kernel.core_pattern", "net..core", "net.core\nrun x",
+                                        "net/../kernel",       "",          "vm.swappiness"};
+    pair.value = FL_STR("1");
+    for (size_t i = 0; i < FL_ARRAY_SIZE(names); i++) {
+        pair.key = fl_str_of(names[i]);
+        assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+    }
+    pair = (struct fl_key_value){FL_STR("net.core.somaxconn"), FL_STR("1\nrun /bin/sh")};
+    assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+    pair.value = FL_STR("1");
+    s.launch.netns_fd = -1;
+    assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+    s.container.docker = (struct fl_docker_spec){.devices = &device, .device_count = 1};
+    assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+    device = (struct fl_device_spec){.host_path = FL_STR("/dev/null"), .permissions = FL_STR("x")};
+    assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+}
+
 static int open_arena(FL_UNUSED void **state)
 {
     arena = fl_arena_new();
@@ -440,6 +615,12 @@ int main(void)
         cmocka_unit_test(config_of_the_privileged_is_open),
         cmocka_unit_test(limits_are_clamped_and_noted),
         cmocka_unit_test(bad_places_are_refused),
+        cmocka_unit_test(paths_become_plain),
+        cmocka_unit_test(default_capabilities_have_numbers),
+        cmocka_unit_test(capabilities_follow_docker),
+        cmocka_unit_test(security_options_are_read_or_refused),
+        cmocka_unit_test(members_become_configuration_and_orders),
+        cmocka_unit_test(hostile_members_are_refused),
     };
     return cmocka_run_group_tests(tests, open_arena, close_arena);
 }

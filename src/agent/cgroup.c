@@ -387,6 +387,17 @@ int fl_cgroup_limit_task(const struct fl_cgroup *cgroup, const char *path, int64
     return rc < 0 ? fl_err_errno(err, rc, "cannot set the task's limits") : 0;
 }
 
+int fl_cgroup_enter(const struct fl_cgroup *cgroup, const char *path, pid_t pid)
+{
+    char dir[512];
+    const char *base = cgroup->layout == FL_CGROUP_V2 ? ROOT : ROOT "/memory";
+    int n = snprintf(dir, sizeof(dir), "%s%s", base, path);
+    if (n < 0 || (size_t)n >= sizeof(dir))
+        return -ENAMETOOLONG;
+    int rc = fl_fs_mkdirs(dir, 0755);
+    return rc < 0 ? rc : write_number(dir, "cgroup.procs", pid);
+}
+
 struct fl_str fl_cgroup_oom_file(const struct fl_cgroup *cgroup, const char *path,
                                  struct fl_arena *arena)
 {
@@ -466,10 +477,21 @@ static void remove_group(const char *dir)
         (void)usleep(1000);
 }
 
+/* On hybrid hosts the runtime makes the directories and files of a group in the folder, too, where
+ * v2 was mounted: plain ones, which nobody else would ever remove. */
+static void remove_plain(const struct fl_cgroup *cgroup, const char *path)
+{
+    char dir[512];
+    int n = snprintf(dir, sizeof(dir), ROOT "/unified%s", path);
+    if (cgroup->layout == FL_CGROUP_HYBRID && n > 0 && (size_t)n < sizeof(dir))
+        (void)fl_fs_remove_tree(AT_FDCWD, dir);
+}
+
 bool fl_cgroup_remove_tree(const struct fl_cgroup *cgroup, const char *path)
 {
     char dir[512];
     bool all = true;
+    remove_plain(cgroup, path);
     for (size_t i = 0; i < cgroup->hierarchy_count; i++) {
         int n = snprintf(dir, sizeof(dir), "%s%s", cgroup->hierarchies[i], path);
         if (n < 0 || (size_t)n >= sizeof(dir))
@@ -483,6 +505,7 @@ bool fl_cgroup_remove_tree(const struct fl_cgroup *cgroup, const char *path)
 void fl_cgroup_remove(const struct fl_cgroup *cgroup, const char *path)
 {
     char dir[512];
+    remove_plain(cgroup, path);
     for (size_t i = 0; i < cgroup->hierarchy_count; i++) {
         int n = snprintf(dir, sizeof(dir), "%s%s", cgroup->hierarchies[i], path);
         if (n > 0 && (size_t)n < sizeof(dir))

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 #include "base/str.h"
@@ -44,6 +45,8 @@ const char *fl_cgroup_layout_name(const struct fl_cgroup *cgroup);
  * when there are none. */
 int fl_cgroup_limit_task(const struct fl_cgroup *cgroup, const char *path, int64_t cpu_units,
                          int64_t memory_mib, struct fl_err *err);
+/* Makes the group `path` where processes are looked for, and moves the process into it. -errno. */
+int fl_cgroup_enter(const struct fl_cgroup *cgroup, const char *path, pid_t pid);
 /* The file of group `path` that counts its OOM kills, in the arena; empty without one. */
 struct fl_str fl_cgroup_oom_file(const struct fl_cgroup *cgroup, const char *path,
                                  struct fl_arena *arena);

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "agent/bundle_devices.h"
+#include "agent/bundle_making.h"
 #include "agent/gpus.h"
 
 static char top[] = "/tmp/fairlead-gpus-XXXXXX";
@@ -88,7 +88,7 @@ static void nodes_follow_ids(FL_UNUSED void **state)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(4096);
-    struct fl_json_writer jw = {.buf = &text};
+    FL_CLEANUP_BUF struct fl_buf orders = FL_BUF_INIT(4096);
     struct fl_gpus gpus;
     struct fl_str *nodes, ids[] = {FL_STR("GPU-one"), FL_STR("GPU-other")};
     struct fl_err err;
@@ -105,14 +105,28 @@ static void nodes_follow_ids(FL_UNUSED void **state)
     assert_int_equal(count, 2);
     assert_true(fl_str_ends(nodes[0], FL_STR("/dev/nvidia1")));
     assert_true(fl_str_ends(nodes[1], FL_STR("/dev/nvidiactl")));
-    fl_jw_array_begin(&jw);
-    fl_bundle_nodes(nodes, count, &jw);
-    fl_bundle_allow_nodes(nodes, count, &jw);
-    fl_jw_array_end(&jw);
-    const struct fl_json *json = fl_json_read(fl_buf_str(&text), arena, NULL);
-    assert_int_equal(fl_json_items(json), 4);
+    const struct fl_container_spec container = {0};
+    const struct fl_launch launch = {
+        .container = &container, .device_nodes = nodes, .device_node_count = count};
+    struct fl_bundle_making making = {
+        .launch = &launch, .arena = arena, .jw = {.buf = &text}, .orders = &orders, .err = &err};
+    assert_int_equal(fl_bundle_find_devices(&making), 0);
+    fl_jw_object_begin(&making.jw);
+    fl_bundle_write_devices(&making);
+    fl_jw_object_end(&making.jw);
+    const struct fl_json *json =
+        fl_json_get(fl_json_read(fl_buf_str(&text), arena, &err), "devices");
+    assert_int_equal(fl_json_items(json), 2);
     assert_string_equal(fl_json_z(fl_json_get(fl_json_item(json, 0), "path")), "/dev/nvidia1");
-    assert_int_equal(fl_json_int(fl_json_get(fl_json_item(json, 2), "minor")), 1);
+    fl_buf_clear(&text);
+    making.jw = (struct fl_json_writer){.buf = &text};
+    fl_jw_object_begin(&making.jw);
+    fl_bundle_write_device_rules(&making);
+    fl_jw_object_end(&making.jw);
+    json = fl_json_get(fl_json_read(fl_buf_str(&text), arena, &err), "devices");
+    assert_int_equal(fl_json_items(json), 3); /* what is not allowed, then each of them */
+    assert_int_equal(fl_json_int(fl_json_get(fl_json_item(json, 1), "minor")), 1);
+    assert_string_equal(fl_json_z(fl_json_get(fl_json_item(json, 1), "access")), "rw");
     assert_int_equal(fl_gpus_nodes(&gpus, ids, 2, arena, &nodes, &count, &err), -ENODEV);
     assert_string_equal(err.text, "GPU GPU-other is not on this host");
 }

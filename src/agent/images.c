@@ -188,6 +188,8 @@ static void take_config(const struct fl_oci_config *from, struct fl_image_config
         .user = from->user,
         .working_dir = from->working_dir,
         .stop_signal = from->stop_signal,
+        .volumes = from->volumes,
+        .volume_count = from->volume_count,
     };
 }
 

@@ -20,14 +20,43 @@
 /* Where programs of distributions lie; the agent's own PATH is not trusted. */
 static const char *const program_dirs[] = {"/usr/local/bin", "/usr/bin", "/usr/sbin", "/bin"};
 
+/* The first line of `crun --version`, "crun version 1.8.1", without the middle word; false when the
+ * program does not run here. */
+static bool ask_version(struct fl_runtime *runtime)
+{
+    posix_spawn_file_actions_t actions;
+    char *argv[] = {(char *)(uintptr_t)runtime->runtime_path.p, (char *)"--version", NULL};
+    char *const environment[] = {NULL};
+    char text[256] = "";
+    int fds[2];
+    int status = 1;
+    pid_t pid;
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return false;
+    (void)posix_spawn_file_actions_init(&actions);
+    (void)posix_spawn_file_actions_adddup2(&actions, fds[1], STDOUT_FILENO);
+    int rc = posix_spawn(&pid, argv[0], &actions, NULL, argv, environment);
+    (void)posix_spawn_file_actions_destroy(&actions);
+    (void)close(fds[1]);
+    ssize_t n = rc == 0 ? read(fds[0], text, sizeof(text) - 1) : 0;
+    (void)close(fds[0]);
+    if (rc == 0)
+        (void)waitpid(pid, &status, 0);
+    struct fl_str rest = {text, n > 0 ? (size_t)n : 0};
+    struct fl_str line = FL_STR("");
+    (void)fl_str_split(&rest, '\n', &line);
+    ptrdiff_t space = fl_str_rindex(line, ' ');
+    runtime->runtime_version =
+        fl_str_dup(runtime->arena, space < 0 ? line : fl_str_from(line, (size_t)space + 1));
+    return status == 0;
+}
+
 static bool find_program(struct fl_runtime *runtime, const char *name)
 {
     for (size_t i = 0; i < FL_ARRAY_SIZE(program_dirs); i++) {
-        struct fl_str path = fl_str_printf(runtime->arena, "%s/%s", program_dirs[i], name);
-        if (access(path.p, X_OK) == 0) {
-            runtime->runtime_path = path;
+        runtime->runtime_path = fl_str_printf(runtime->arena, "%s/%s", program_dirs[i], name);
+        if (access(runtime->runtime_path.p, X_OK) == 0 && ask_version(runtime))
             return true;
-        }
     }
     return false;
 }
@@ -39,34 +68,7 @@ static int find_runtime(struct fl_runtime *runtime, struct fl_err *err)
     runtime->host.is_runc = true;
     if (find_program(runtime, "runc"))
         return 0;
-    return fl_err_set(err, -ENOENT, "no container runtime found: install the package crun");
-}
-
-/* The first line of `crun --version`, "crun version 1.8.1", without the middle word. */
-static struct fl_str ask_version(struct fl_runtime *runtime)
-{
-    posix_spawn_file_actions_t actions;
-    char *argv[] = {(char *)(uintptr_t)runtime->runtime_path.p, (char *)"--version", NULL};
-    char *const environment[] = {NULL};
-    char text[256] = "";
-    int fds[2];
-    pid_t pid;
-    if (pipe2(fds, O_CLOEXEC) < 0)
-        return FL_STR("?");
-    (void)posix_spawn_file_actions_init(&actions);
-    (void)posix_spawn_file_actions_adddup2(&actions, fds[1], STDOUT_FILENO);
-    int rc = posix_spawn(&pid, argv[0], &actions, NULL, argv, environment);
-    (void)posix_spawn_file_actions_destroy(&actions);
-    (void)close(fds[1]);
-    ssize_t n = rc == 0 ? read(fds[0], text, sizeof(text) - 1) : 0;
-    (void)close(fds[0]);
-    if (rc == 0)
-        (void)waitpid(pid, NULL, 0);
-    struct fl_str rest = {text, n > 0 ? (size_t)n : 0};
-    struct fl_str line = FL_STR("");
-    (void)fl_str_split(&rest, '\n', &line);
-    ptrdiff_t space = fl_str_rindex(line, ' ');
-    return fl_str_dup(runtime->arena, space < 0 ? line : fl_str_from(line, (size_t)space + 1));
+    return fl_err_set(err, -ENOENT, "no container runtime that works: install the package crun");
 }
 
 static int make_dirs(struct fl_runtime *runtime, struct fl_err *err)
@@ -197,9 +199,19 @@ int fl_runtime_open(uv_loop_t *loop, const struct fl_runtime_config *config,
     empty_trash(runtime);
     runtime->description = fl_str_printf(
         runtime->arena, "%s %.*s, cgroup %s, seccomp on", runtime->host.is_runc ? "runc" : "crun",
-        FL_STR_ARG(ask_version(runtime)), fl_cgroup_layout_name(&runtime->cgroup));
+        FL_STR_ARG(runtime->runtime_version), fl_cgroup_layout_name(&runtime->cgroup));
     *ret_runtime = runtime;
     return 0;
+}
+
+static void free_profiles(struct fl_runtime *runtime)
+{
+    struct fl_runtime_profile *profile;
+    while ((profile = runtime->profiles) != NULL) {
+        runtime->profiles = profile->next;
+        fl_seccomp_free(&profile->seccomp);
+        free(profile);
+    }
 }
 
 void fl_runtime_close(struct fl_runtime *runtime)
@@ -214,6 +226,7 @@ void fl_runtime_close(struct fl_runtime *runtime)
     if (runtime->program_fd >= 0)
         (void)close(runtime->program_fd);
     fl_seccomp_free(&runtime->seccomp);
+    free_profiles(runtime);
     fl_arena_free(runtime->arena);
     free(runtime);
 }
@@ -312,6 +325,7 @@ void fl_runtime_remove_task(struct fl_runtime *runtime, struct fl_str task_id)
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     if (!fl_runtime_id_is_valid(task_id)) /* then nothing of it was ever launched */
         return;
+    fl_runtime_hold_remove(runtime, task_id, arena);
     fl_cgroup_remove(&runtime->cgroup,
                      fl_runtime_cgroup_path(runtime, task_id, FL_STR(""), arena).p);
     struct fl_str volumes = fl_str_printf(arena, "%.*s/volumes/%.*s", FL_STR_ARG(runtime->data_dir),

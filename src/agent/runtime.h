@@ -4,7 +4,8 @@
  * orders (`orders`), and what the shim writes: `shim` ("pid starttime" of itself), `log` (the
  * spool), then exactly one of `failed` (a sentence) or `started` ("pid starttime wall_ms boot_id"),
  * and after `started`, once, `exit` ("code oom wall_ms"; code 128+n for signal n, oom 0 or 1; by
- * then the container's cgroup is gone). The files appear by rename. The shim's
+ * then the container's cgroup is gone). A restart takes these away and writes its number into `run`
+ * before it begins. The files appear by rename. The shim's
  * life does not depend on ours: a restarted agent watches the same directories again. */
 #pragma once
 
@@ -51,6 +52,8 @@ struct fl_image_config {
     struct fl_str user;
     struct fl_str working_dir;
     struct fl_str stop_signal; /* "SIGTERM", "15", or empty */
+    struct fl_str *volumes;    /* paths that the image wants to be volumes */
+    size_t volume_count;
 };
 
 struct fl_launch {
@@ -79,6 +82,21 @@ struct fl_launch {
  * see behind CannotStartContainerError / CannotCreateContainerError. */
 int fl_runtime_launch(struct fl_runtime *runtime, const struct fl_launch *launch,
                       struct fl_err *err);
+struct fl_relaunch {
+    struct fl_str container_id;
+    struct fl_str task_id;
+    const struct fl_task_spec *task;
+    int run; /* the number of this start; the first was 0 */
+    struct fl_str etc_hosts;
+    int netns_fd;
+};
+
+/* Starts a container that has ended once more, as it was launched, on the files that it left. Then
+ * as after fl_runtime_launch. */
+int fl_runtime_relaunch(struct fl_runtime *runtime, const struct fl_relaunch *relaunch,
+                        struct fl_err *err);
+/* The number of the last start that was begun of a container; 0 also when nothing is there. */
+int fl_runtime_run(const struct fl_runtime *runtime, struct fl_str container_id);
 /* Watches a container launched by an earlier agent; what has happened is told (again). */
 int fl_runtime_adopt(struct fl_runtime *runtime, struct fl_str container_id, struct fl_err *err);
 /* Sends a signal to the container's first process; 0 also when it is gone. SIGKILL reaches every

@@ -230,8 +230,7 @@ static void test_root_is_isolated(void **state)
 static void test_volumes(void **state)
 {
     char host_path[96];
-    struct fl_volume_spec volumes[] = {{FL_STR("shared"), FL_STR("")},
-                                       {FL_STR("host"), FL_STR("")}};
+    struct fl_volume_spec volumes[] = {{.name = FL_STR("shared")}, {.name = FL_STR("host")}};
     struct fl_mount_point mounts[] = {{FL_STR("host"), FL_STR("/data/sub"), true},
                                       {FL_STR("shared"), FL_STR("/data"), false}};
     struct fixture_want want = {.task_id = "voltask"};

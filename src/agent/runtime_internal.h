@@ -30,6 +30,14 @@ struct fl_runtime_container {
     UT_hash_handle by_watch;
 };
 
+/* A compiled profile. Few sets of capabilities are in use on a host; beyond the most that are kept,
+ * the default one serves. */
+struct fl_runtime_profile {
+    struct fl_runtime_profile *next;
+    uint64_t caps;
+    struct fl_seccomp seccomp;
+};
+
 struct fl_runtime {
     uv_loop_t *loop;
     struct fl_arena *arena; /* for what lives as long as the runtime */
@@ -37,6 +45,7 @@ struct fl_runtime {
     struct fl_str shim_path;
     struct fl_str tag;
     struct fl_str runtime_path; /* crun or runc */
+    struct fl_str runtime_version;
     int program_fd;             /* a sealed copy of its program; -1: none */
     struct fl_str runtime_root; /* its state */
     struct fl_str boot_id;
@@ -45,6 +54,7 @@ struct fl_runtime {
     void *context;
     struct fl_cgroup cgroup;
     struct fl_seccomp seccomp;
+    struct fl_runtime_profile *profiles; /* seccomp for other capabilities than the default ones */
     struct fl_bundle_host host;
     int inotify_fd;
     uv_poll_t *inotify_poll;
@@ -90,8 +100,27 @@ int64_t fl_runtime_start_time(pid_t pid);
 /* A pidfd of exactly the process that started then; -ESRCH when it is gone. */
 int fl_runtime_open_process(pid_t pid, int64_t start_time);
 
+/* runtime_hold.c: namespaces that a task's containers share. */
+struct fl_runtime_hold {
+    int lock_fd; /* held shared; while anybody holds it, the namespaces live. -1: none needed */
+    pid_t holder_pid; /* has the shared memory, and the IPC namespace if that is shared */
+    pid_t init_pid;   /* process 1 of the shared pid namespace, or the holder again */
+    struct fl_str shm;
+};
+/* Finds the task's holder or starts one; nothing where the task shares nothing. The caller closes
+ * lock_fd once the shim has it. */
+int fl_runtime_hold(struct fl_runtime *runtime, const struct fl_launch *launch,
+                    struct fl_arena *arena, struct fl_runtime_hold *ret_hold, struct fl_err *err);
+/* Removes what the holder of a task that is over has left. */
+void fl_runtime_hold_remove(struct fl_runtime *runtime, struct fl_str task_id,
+                            struct fl_arena *arena);
+
 /* runtime_launch.c */
 /* A sealed copy of a program in memory, its descriptor at least 10; -errno. */
 int fl_runtime_seal_program(const char *path);
-int fl_runtime_spawn_shim(struct fl_runtime *runtime, struct fl_str dir, int netns_fd,
+/* Watches the container's directory and starts its shim, as the orders in it say. lock_fd: -1, or
+ * at least 10. */
+int fl_runtime_start(struct fl_runtime *runtime, struct fl_str id, struct fl_str dir, int netns_fd,
+                     int lock_fd, struct fl_err *err);
+int fl_runtime_spawn_shim(struct fl_runtime *runtime, struct fl_str dir, int netns_fd, int lock_fd,
                           pid_t *ret_pid);

@@ -18,9 +18,11 @@
 enum {
     NETNS_FD = 3,
     PROGRAM_FD = 4,
+    LOCK_FD = 5,
     FREE_FD = 10,
     PROGRAM_MAX = 64 * 1024 * 1024,
-    RUN_TIMEOUT_MS = 60000
+    RUN_TIMEOUT_MS = 60000,
+    PROFILES_MAX = 64
 };
 
 /* crun must not be overwritten through /proc/self/exe from a container (CVE-2019-5736), so it
@@ -43,8 +45,9 @@ int fl_runtime_seal_program(const char *path)
     return fd < 0 ? -errno : fd;
 }
 
-/* The sealed program's number is above those that are given away here. */
-static void set_actions(posix_spawn_file_actions_t *actions, int netns_fd, int program_fd)
+/* The numbers of the sealed program and of the lock are above those that are given away here. */
+static void set_actions(posix_spawn_file_actions_t *actions, int netns_fd, int program_fd,
+                        int lock_fd)
 {
     (void)posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDWR, 0);
     (void)posix_spawn_file_actions_adddup2(actions, STDIN_FILENO, STDOUT_FILENO);
@@ -53,10 +56,12 @@ static void set_actions(posix_spawn_file_actions_t *actions, int netns_fd, int p
         (void)posix_spawn_file_actions_adddup2(actions, netns_fd, NETNS_FD);
     if (program_fd >= 0)
         (void)posix_spawn_file_actions_adddup2(actions, program_fd, PROGRAM_FD);
+    if (lock_fd >= 0)
+        (void)posix_spawn_file_actions_adddup2(actions, lock_fd, LOCK_FD);
 }
 
 /* posix_spawn does not copy the agent's page tables, which fork would. */
-int fl_runtime_spawn_shim(struct fl_runtime *runtime, struct fl_str dir, int netns_fd,
+int fl_runtime_spawn_shim(struct fl_runtime *runtime, struct fl_str dir, int netns_fd, int lock_fd,
                           pid_t *ret_pid)
 {
     posix_spawnattr_t attr;
@@ -65,7 +70,7 @@ int fl_runtime_spawn_shim(struct fl_runtime *runtime, struct fl_str dir, int net
     if (posix_spawnattr_init(&attr) != 0 || posix_spawn_file_actions_init(&actions) != 0)
         return -ENOMEM;
     fl_spawn_reset_signals(&attr, POSIX_SPAWN_SETSID);
-    set_actions(&actions, netns_fd, runtime->program_fd);
+    set_actions(&actions, netns_fd, runtime->program_fd, lock_fd);
     int rc = posix_spawn(ret_pid, argv[0], &actions, &attr, argv, fl_spawn_environment);
     (void)posix_spawn_file_actions_destroy(&actions);
     (void)posix_spawnattr_destroy(&attr);
@@ -77,7 +82,8 @@ static void add_order(struct fl_buf *buf, const char *word, struct fl_str value)
     fl_buf_printf(buf, "%s %.*s\n", word, FL_STR_ARG(value));
 }
 
-static void order_run(const struct fl_runtime *runtime, struct fl_str id, struct fl_buf *buf)
+static void order_run(const struct fl_runtime *runtime, const struct fl_launch *launch,
+                      struct fl_buf *buf)
 {
     add_order(buf, "run", runtime->runtime_path);
     add_order(buf, "run", FL_STR("--root"));
@@ -89,7 +95,9 @@ static void order_run(const struct fl_runtime *runtime, struct fl_str id, struct
     add_order(buf, "run", FL_STR("--detach"));
     add_order(buf, "run", FL_STR("--bundle=."));
     add_order(buf, "run", FL_STR("--pid-file=pid"));
-    add_order(buf, "run", id);
+    if (launch->container->docker.tty)
+        add_order(buf, "run", FL_STR("--console-socket=console"));
+    add_order(buf, "run", launch->container_id);
 }
 
 static void order_delete(const struct fl_runtime *runtime, struct fl_str id, struct fl_buf *buf)
@@ -117,7 +125,8 @@ static void order_cgroups(const struct fl_runtime *runtime, struct fl_str group,
 }
 
 static void make_orders(const struct fl_runtime *runtime, const struct fl_launch *launch,
-                        struct fl_str group, struct fl_arena *arena, struct fl_buf *buf)
+                        const struct fl_runtime_hold *hold, struct fl_str group,
+                        struct fl_arena *arena, struct fl_buf *buf)
 {
     add_order(buf, "boot", runtime->boot_id);
     add_order(buf, "timeout_ms", fl_str_printf(arena, "%d", RUN_TIMEOUT_MS));
@@ -130,7 +139,13 @@ static void make_orders(const struct fl_runtime *runtime, const struct fl_launch
     for (size_t i = 0; i < launch->layer_count; i++)
         add_order(buf, "layer", launch->layers[i]);
     order_cgroups(runtime, group, arena, buf);
-    order_run(runtime, launch->container_id, buf);
+    if (hold->lock_fd >= 0)
+        add_order(buf, "holder", fl_str_printf(arena, "%d", (int)hold->holder_pid));
+    if (launch->task->ipc_mode == FL_NS_TASK)
+        add_order(buf, "ipc", FL_STR("1"));
+    if (launch->task->pid_mode != FL_NS_PRIVATE)
+        add_order(buf, "kill", FL_STR("1"));
+    order_run(runtime, launch, buf);
     order_delete(runtime, launch->container_id, buf);
 }
 
@@ -197,9 +212,54 @@ static int make_dir(struct fl_str dir, struct fl_err *err, int *ret_fd)
     return 0;
 }
 
+/* The profile allows some calls to who has some capabilities. */
+static const struct fl_seccomp *find_profile(struct fl_runtime *runtime,
+                                             const struct fl_bundle_security *security)
+{
+    size_t count = 0, cap_count = 0;
+    const char *caps[FL_BUNDLE_CAP_COUNT];
+    struct fl_runtime_profile *profile;
+    if (security->no_seccomp || security->caps == FL_BUNDLE_DEFAULT_CAP_BITS)
+        return &runtime->seccomp;
+    for (profile = runtime->profiles; profile; profile = profile->next, count++)
+        if (profile->caps == security->caps)
+            return &profile->seccomp;
+    for (int i = 0; i < FL_BUNDLE_CAP_COUNT; i++)
+        if (security->caps & (UINT64_C(1) << i))
+            caps[cap_count++] = fl_bundle_all_caps[i];
+    profile = fl_calloc(1, sizeof(*profile));
+    profile->caps = security->caps;
+    if (count >= PROFILES_MAX ||
+        fl_seccomp_load(FL_SECCOMP_PROFILE, caps, cap_count, &profile->seccomp, NULL) < 0) {
+        free(profile);
+        return &runtime->seccomp;
+    }
+    profile->next = runtime->profiles;
+    runtime->profiles = profile;
+    return &profile->seccomp;
+}
+
+static int make_bundle(struct fl_runtime *runtime, const struct fl_launch *launch,
+                       const struct fl_bundle_paths *paths, struct fl_arena *arena,
+                       struct fl_buf *config, struct fl_buf *orders, struct fl_err *err)
+{
+    struct fl_bundle_security security;
+    struct fl_bundle_host host = runtime->host;
+    struct fl_str note = {NULL, 0};
+    int rc = fl_bundle_security(launch->container, &security, err);
+    if (rc < 0)
+        return rc;
+    host.seccomp = find_profile(runtime, &security);
+    rc = fl_bundle_make(&host, launch, paths, &security, arena, config, orders, &note, err);
+    if (rc == 0 && note.n > 0)
+        fl_log_info("container %.*s: %.*s", FL_STR_ARG(launch->container_id), FL_STR_ARG(note));
+    return rc;
+}
+
 /* Everything up to the shim: all that can be refused is refused here. */
-static int prepare(struct fl_runtime *runtime, const struct fl_launch *launch, struct fl_str dir,
-                   struct fl_arena *arena, struct fl_err *err)
+static int prepare(struct fl_runtime *runtime, const struct fl_launch *launch,
+                   const struct fl_runtime_hold *hold, struct fl_str dir, struct fl_arena *arena,
+                   struct fl_err *err)
 {
     FL_CLEANUP_BUF struct fl_buf config = FL_BUF_INIT(FL_BUNDLE_CONFIG_MAX);
     FL_CLEANUP_BUF struct fl_buf orders = FL_BUF_INIT(2 * FL_RUNTIME_FILE_MAX);
@@ -210,15 +270,15 @@ static int prepare(struct fl_runtime *runtime, const struct fl_launch *launch, s
         .dir = dir,
         .volumes_dir = fl_str_printf(arena, "%.*s/volumes/%.*s", FL_STR_ARG(runtime->data_dir),
                                      FL_STR_ARG(launch->task_id)),
+        .shared_dir = fl_str_printf(arena, "%.*s/shared", FL_STR_ARG(runtime->data_dir)),
+        .holder_shm = hold->shm,
+        .holder_pid = hold->init_pid,
         .cgroup_path = group,
     };
-    struct fl_str note = {NULL, 0};
-    int rc = fl_bundle_make(&runtime->host, launch, &paths, arena, &config, &note, err);
+    make_orders(runtime, launch, hold, group, arena, &orders);
+    int rc = make_bundle(runtime, launch, &paths, arena, &config, &orders, err);
     if (rc < 0)
         return rc;
-    if (note.n > 0)
-        fl_log_info("container %.*s: %.*s", FL_STR_ARG(launch->container_id), FL_STR_ARG(note));
-    make_orders(runtime, launch, group, arena, &orders);
     rc = make_dir(dir, err, &dir_fd);
     if (rc < 0)
         return rc;
@@ -230,15 +290,14 @@ static int prepare(struct fl_runtime *runtime, const struct fl_launch *launch, s
                                 launch->task->memory_mib, err);
 }
 
-static int start(struct fl_runtime *runtime, const struct fl_launch *launch, struct fl_str dir,
-                 struct fl_err *err)
+int fl_runtime_start(struct fl_runtime *runtime, struct fl_str id, struct fl_str dir, int netns_fd,
+                     int lock_fd, struct fl_err *err)
 {
     pid_t pid;
-    struct fl_runtime_container *container =
-        fl_runtime_watch_add(runtime, launch->container_id, err);
+    struct fl_runtime_container *container = fl_runtime_watch_add(runtime, id, err);
     if (!container)
         return err ? err->status : -EINVAL;
-    int rc = fl_runtime_spawn_shim(runtime, dir, launch->netns_fd, &pid);
+    int rc = fl_runtime_spawn_shim(runtime, dir, netns_fd, lock_fd, &pid);
     if (rc < 0) {
         fl_runtime_watch_remove(container);
         return fl_err_errno(err, rc, "cannot start %s", runtime->shim_path.p);
@@ -258,10 +317,17 @@ int fl_runtime_launch(struct fl_runtime *runtime, const struct fl_launch *launch
     int rc = check_launch(launch, err);
     if (rc < 0)
         return rc;
+    struct fl_runtime_hold hold;
+    rc = fl_runtime_hold(runtime, launch, arena, &hold, err);
+    if (rc < 0)
+        return rc;
     struct fl_str dir = fl_runtime_dir(runtime, launch->container_id, arena);
-    rc = prepare(runtime, launch, dir, arena, err);
+    rc = prepare(runtime, launch, &hold, dir, arena, err);
     if (rc == 0)
-        rc = start(runtime, launch, dir, err);
+        rc = fl_runtime_start(runtime, launch->container_id, dir, launch->netns_fd, hold.lock_fd,
+                              err);
+    if (hold.lock_fd >= 0)
+        (void)close(hold.lock_fd);
     if (rc < 0 && rc != -EEXIST)
         (void)fl_fs_remove_tree(AT_FDCWD, dir.p);
     return rc;

@@ -30,5 +30,7 @@ struct fl_telemetry *fl_telemetry_new(const struct fl_telemetry_config *config);
  * empty endpoint: there is no telemetry. */
 void fl_telemetry_discovered(struct fl_telemetry *telemetry, struct fl_str endpoint,
                              struct fl_str instance_arn);
+/* The health of a container has changed: told with the loop's next turn. */
+void fl_telemetry_health_changed(struct fl_telemetry *telemetry);
 /* The loop must run until the handles are closed. */
 void fl_telemetry_close(struct fl_telemetry *telemetry);

@@ -89,6 +89,15 @@ void fl_request_stop(struct fl_decision *d, struct fl_task *task, enum ecs_TaskS
                      struct fl_str reason);
 /* Checks a definition to be registered in ECS's words; 0 or refused. */
 int fl_check_definition(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in);
+/* The part of it that is about dependencies, timeouts, health checks, restart policies. */
+int fl_check_life(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in);
+/* Fills in the members of a health check that ECS gives back whether or not they were sent. */
+void fl_default_life(struct ecs_ContainerDefinition *c);
+/* Its parts that reach into the kernel (definition_linux.c): of one container, and the volumes. The
+ * definition has at most 32 containers. */
+int fl_check_linux(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in,
+                   const struct ecs_ContainerDefinition *c);
+int fl_check_volumes(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in);
 /* Fills requiresAttributes and compatibilities. */
 void fl_derive_attributes(struct fl_decision *d, struct ecs_TaskDefinition *def);
 /* The protocol's Task object for a task's agent. */

@@ -34,6 +34,20 @@ static void need_for_log(struct fl_decision *d, const struct ecs_TaskDefinition 
         need(list, FL_STR(NEW_PREFIX "secrets.ssm.bootstrap.log-driver"));
 }
 
+static void need_for_security_options(const struct ecs_ContainerDefinition *c,
+                                      struct ecs_Attribute_list *list)
+{
+    for (size_t i = 0; i < c->dockerSecurityOptions.n; i++) {
+        struct fl_str option = c->dockerSecurityOptions.items[i];
+        if (fl_str_starts(option, FL_STR("apparmor")))
+            need(list, FL_STR(OLD_PREFIX "apparmor"));
+        if (fl_str_starts(option, FL_STR("label")))
+            need(list, FL_STR(OLD_PREFIX "selinux"));
+        if (fl_str_starts(option, FL_STR("credentialspec")))
+            need(list, FL_STR(NEW_PREFIX "gmsa"));
+    }
+}
+
 static void need_for_container(struct fl_decision *d, const struct ecs_TaskDefinition *def,
                                const struct ecs_ContainerDefinition *c,
                                struct ecs_Attribute_list *list)
@@ -58,6 +72,7 @@ static void need_for_container(struct fl_decision *d, const struct ecs_TaskDefin
                        : FL_STR(NEW_PREFIX "firelens.fluentbit"));
     if (c->repositoryCredentials)
         need(list, FL_STR(NEW_PREFIX "private-registry-authentication.secretsmanager"));
+    need_for_security_options(c, list);
     for (size_t i = 0; i < c->secrets.n; i++)
         need(list, fl_str_contains(c->secrets.items[i].valueFrom, FL_STR(":secretsmanager:"))
                        ? FL_STR(NEW_PREFIX "secrets.asm.environment-variables")

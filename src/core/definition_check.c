@@ -172,7 +172,7 @@ static int check_container(struct fl_decision *d,
                          "between 0 and %d.",
                          FL_STR_ARG(c->name), MAX_STOP_TIMEOUT_S);
     if (check_memory(d, in, c) < 0 || check_ports(d, in, c) < 0 || check_log(d, c) < 0 ||
-        check_lists(d, c) < 0 ||
+        check_lists(d, c) < 0 || fl_check_linux(d, in, c) < 0 ||
         fl_gpu_check(d, "ClientException", c->name, &c->resourceRequirements) < 0)
         return -1;
     return check_mounts(d, in, c);
@@ -234,5 +234,7 @@ int fl_check_definition(struct fl_decision *d, const struct ecs_RegisterTaskDefi
     if (!has_essential)
         return fl_refuse(d, "ClientException",
                          "A task definition must have at least one essential container.");
+    if (fl_check_life(d, in) < 0 || fl_check_volumes(d, in) < 0)
+        return -1;
     return check_constraints(d, &in->placementConstraints);
 }

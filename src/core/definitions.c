@@ -33,6 +33,7 @@ static void complete_container(struct ecs_ContainerDefinition *c, bool is_host_m
     FL_SET(c, ecs_ContainerDefinition, mountPoints, c->mountPoints);
     FL_SET(c, ecs_ContainerDefinition, volumesFrom, c->volumesFrom);
     FL_SET(c, ecs_ContainerDefinition, systemControls, c->systemControls);
+    fl_default_life(c);
     for (size_t i = 0; i < c->portMappings.n; i++) {
         struct ecs_PortMapping *port = &c->portMappings.items[i];
         if (!FL_HAS(port, ecs_PortMapping, protocol))

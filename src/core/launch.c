@@ -19,17 +19,6 @@ static const char *unsupported_member(const struct ecs_ContainerDefinition *c)
         if (condition)                                                                             \
             return #member;                                                                        \
     } while (0)
-    REFUSE_IF(links, c->links.n > 0);
-    REFUSE_IF(volumesFrom, c->volumesFrom.n > 0);
-    REFUSE_IF(linuxParameters, c->linuxParameters != NULL);
-    REFUSE_IF(disableNetworking, c->disableNetworking);
-    REFUSE_IF(dnsServers, c->dnsServers.n > 0);
-    REFUSE_IF(dnsSearchDomains, c->dnsSearchDomains.n > 0);
-    REFUSE_IF(extraHosts, c->extraHosts.n > 0);
-    REFUSE_IF(dockerSecurityOptions, c->dockerSecurityOptions.n > 0);
-    REFUSE_IF(interactive, c->interactive);
-    REFUSE_IF(pseudoTerminal, c->pseudoTerminal);
-    REFUSE_IF(systemControls, c->systemControls.n > 0);
     REFUSE_IF(credentialSpecs, c->credentialSpecs.n > 0);
 #undef REFUSE_IF
     return NULL;

@@ -56,16 +56,36 @@ static void move_container(const struct ecs_ContainerStateChange *change,
         FL_SET(c, rec_TaskContainer, reason, fl_cut(change->reason, MAX_REASON));
     if (FL_HAS(change, ecs_ContainerStateChange, exitCode))
         FL_SET(c, rec_TaskContainer, exitCode, change->exitCode);
+    if (FL_HAS(change, ecs_ContainerStateChange, healthStatus))
+        FL_SET(c, rec_TaskContainer, healthStatus, change->healthStatus);
     if (change->networkBindings.n && bindings_are_sane(&change->networkBindings))
         FL_SET(c, rec_TaskContainer, networkBindings, change->networkBindings);
 }
 
-static bool any_exited(const struct rec_Task *rec)
+static bool is_essential(const struct fl_task *task, struct fl_str name)
 {
-    for (size_t i = 0; i < rec->containers.n; i++)
-        if (FL_HAS(&rec->containers.items[i], rec_TaskContainer, exitCode))
-            return true;
-    return false;
+    const struct ecs_ContainerDefinition_list *list =
+        &task->definition->rec->definition->containerDefinitions;
+    for (size_t i = 0; i < list->n; i++)
+        if (fl_str_eq(list->items[i].name, name))
+            return list->items[i].essential;
+    return true;
+}
+
+/* A task that ran and ended between two reports: an essential container has ended by itself, and
+ * there is none that could not be started (which may come with an exit code, too). */
+static bool has_run_unseen(const struct fl_task *task, const struct rec_Task *rec)
+{
+    bool exited = false;
+    for (size_t i = 0; i < rec->containers.n; i++) {
+        const struct rec_TaskContainer *c = &rec->containers.items[i];
+        if (!is_essential(task, c->name))
+            continue;
+        if (fl_str_starts(c->reason, FL_STR("Cannot")))
+            return false;
+        exited |= FL_HAS(c, rec_TaskContainer, exitCode);
+    }
+    return exited;
 }
 
 /* Why it stopped: what was asked for, else what the agent says, else what its containers did. */
@@ -85,10 +105,10 @@ static void explain_stop(struct fl_decision *d, const struct ecs_SubmitTaskState
                         : FL_STR("Task failed to start"));
 }
 
-static void finish(struct fl_decision *d, const struct ecs_SubmitTaskStateChangeRequest *in,
-                   struct rec_Task *rec)
+static void finish(struct fl_decision *d, const struct fl_task *task,
+                   const struct ecs_SubmitTaskStateChangeRequest *in, struct rec_Task *rec)
 {
-    if (!FL_HAS(rec, rec_Task, startedAt) && any_exited(rec))
+    if (!FL_HAS(rec, rec_Task, startedAt) && has_run_unseen(task, rec))
         FL_SET(rec, rec_Task, startedAt,
                FL_HAS(rec, rec_Task, executionStoppedAt) ? rec->executionStoppedAt : d->now_ms);
     explain_stop(d, in, rec);
@@ -127,7 +147,7 @@ static void move_task(struct fl_decision *d, struct fl_task *task,
     if (status == REC_TaskStatus_RUNNING && !FL_HAS(rec, rec_Task, startedAt))
         FL_SET(rec, rec_Task, startedAt, d->now_ms);
     if (status == REC_TaskStatus_STOPPED)
-        finish(d, in, rec);
+        finish(d, task, in, rec);
     if (status > rec->status)
         rec->status = status;
     if (fl_shape_equal(&rec_shape_Task, rec, task->rec))

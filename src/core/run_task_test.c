@@ -126,8 +126,7 @@ static const struct {
      "enableExecuteCommand is not implemented yet."},
     {"{'taskDefinition':'web','capacityProviderStrategy':[{'capacityProvider':'x'}]}",
      "ClientException", "capacityProviderStrategy is not implemented yet."},
-    {"{'taskDefinition':'links'}", "ClientException", "links is not implemented yet."},
-    {"{'taskDefinition':'dns'}", "ClientException", "dnsServers is not implemented yet."},
+    {"{'taskDefinition':'gmsa'}", "ClientException", "credentialSpecs is not implemented yet."},
     {"{'taskDefinition':'web','networkConfiguration':{'awsvpcConfiguration':{'subnets':"
      "['s']}}}",
      "InvalidParameterException",
@@ -173,8 +172,7 @@ static void wrong_requests_are_refused(FL_UNUSED void **state)
     struct fix *f = fix_ready(instance);
     fix_register(f, "old", 0, 4, "");
     fix_ok(f, "DeregisterTaskDefinition", "{'taskDefinition':'old:1'}");
-    fix_register(f, "links", 0, 4, ",'links':['app']");
-    fix_register(f, "dns", 0, 4, ",'dnsServers':['10.0.0.1']");
+    fix_register(f, "gmsa", 0, 4, ",'credentialSpecs':['credentialspec:x']");
     fix_ok(f, "RegisterTaskDefinition",
            "{'family':'vpc','networkMode':'awsvpc','containerDefinitions':[{'name':'app',"
            "'image':'b','memory':4}]}");

@@ -2,7 +2,7 @@
 #include "core/decide.h"
 #include "wire/task_spec.h"
 
-enum { MAX_TASK_OBJECT = 4 << 20 };
+enum { MAX_TASK_OBJECT = 4 << 20, MIB = 1 << 20 };
 
 static const struct ecs_ContainerOverride *override_of(const struct rec_Task *rec,
                                                        struct fl_str name)
@@ -104,6 +104,133 @@ static void set_mounts(struct fl_decision *d, const struct ecs_ContainerDefiniti
         };
 }
 
+static void set_volumes_from(struct fl_decision *d, const struct ecs_ContainerDefinition *c,
+                             struct fl_container_spec *spec)
+{
+    spec->volumes_from = fl_arena_new_array(d->arena, struct fl_volumes_from, c->volumesFrom.n);
+    for (size_t i = 0; i < c->volumesFrom.n; i++)
+        spec->volumes_from[spec->volumes_from_count++] = (struct fl_volumes_from){
+            .source_container = c->volumesFrom.items[i].sourceContainer,
+            .read_only = c->volumesFrom.items[i].readOnly,
+        };
+}
+
+static void set_extra_hosts(struct fl_decision *d, const struct ecs_ContainerDefinition *c,
+                            struct fl_docker_spec *docker)
+{
+    docker->extra_hosts = fl_arena_new_array(d->arena, struct fl_str, c->extraHosts.n);
+    for (size_t i = 0; i < c->extraHosts.n; i++)
+        docker->extra_hosts[docker->extra_host_count++] =
+            fl_str_printf(d->arena, "%.*s:%.*s", FL_STR_ARG(c->extraHosts.items[i].hostname),
+                          FL_STR_ARG(c->extraHosts.items[i].ipAddress));
+}
+
+static void set_sysctls(struct fl_decision *d, const struct ecs_ContainerDefinition *c,
+                        struct fl_docker_spec *docker)
+{
+    docker->sysctls = fl_arena_new_array(d->arena, struct fl_key_value, c->systemControls.n);
+    for (size_t i = 0; i < c->systemControls.n; i++)
+        docker->sysctls[docker->sysctl_count++] = (struct fl_key_value){
+            c->systemControls.items[i].namespace, c->systemControls.items[i].value};
+}
+
+/* read, write and mknod become "rwm"; none given means all. */
+static struct fl_str device_permissions(struct fl_decision *d, const struct ecs_Device *device)
+{
+    bool has[3] = {false};
+    for (size_t i = 0; i < device->permissions.n; i++) {
+        switch (device->permissions.items[i]) {
+        case ECS_DeviceCgroupPermission_read:
+            has[0] = true;
+            break;
+        case ECS_DeviceCgroupPermission_write:
+            has[1] = true;
+            break;
+        case ECS_DeviceCgroupPermission_mknod:
+            has[2] = true;
+            break;
+        }
+    }
+    if (device->permissions.n == 0)
+        return FL_STR("rwm");
+    return fl_str_printf(d->arena, "%s%s%s", has[0] ? "r" : "", has[1] ? "w" : "",
+                         has[2] ? "m" : "");
+}
+
+static void set_devices(struct fl_decision *d, const struct ecs_LinuxParameters *params,
+                        struct fl_docker_spec *docker)
+{
+    docker->devices = fl_arena_new_array(d->arena, struct fl_device_spec, params->devices.n);
+    for (size_t i = 0; i < params->devices.n; i++) {
+        const struct ecs_Device *device = &params->devices.items[i];
+        docker->devices[docker->device_count++] = (struct fl_device_spec){
+            .host_path = device->hostPath,
+            .container_path = device->containerPath,
+            .permissions = device_permissions(d, device),
+        };
+    }
+}
+
+static struct fl_str tmpfs_options(struct fl_decision *d, const struct ecs_Tmpfs *tmpfs)
+{
+    struct fl_str options = fl_str_printf(d->arena, "size=%dm", tmpfs->size);
+    for (size_t i = 0; i < tmpfs->mountOptions.n; i++)
+        options = fl_str_printf(d->arena, "%.*s,%.*s", FL_STR_ARG(options),
+                                FL_STR_ARG(tmpfs->mountOptions.items[i]));
+    return options;
+}
+
+static void set_tmpfs(struct fl_decision *d, const struct ecs_LinuxParameters *params,
+                      struct fl_docker_spec *docker)
+{
+    docker->tmpfs = fl_arena_new_array(d->arena, struct fl_key_value, params->tmpfs.n);
+    for (size_t i = 0; i < params->tmpfs.n; i++)
+        docker->tmpfs[docker->tmpfs_count++] = (struct fl_key_value){
+            params->tmpfs.items[i].containerPath, tmpfs_options(d, &params->tmpfs.items[i])};
+}
+
+/* Docker counts memory and swap together; without a limit of the one there is none of the other. */
+static void set_linux(struct fl_decision *d, const struct ecs_LinuxParameters *params,
+                      struct fl_container_spec *spec)
+{
+    struct fl_docker_spec *docker = &spec->docker;
+    if (params->capabilities) {
+        docker->cap_add = params->capabilities->add.items;
+        docker->cap_add_count = params->capabilities->add.n;
+        docker->cap_drop = params->capabilities->drop.items;
+        docker->cap_drop_count = params->capabilities->drop.n;
+    }
+    set_devices(d, params, docker);
+    set_tmpfs(d, params, docker);
+    docker->init = params->initProcessEnabled;
+    docker->shm_size_bytes = (int64_t)params->sharedMemorySize * MIB;
+    if (FL_HAS(params, ecs_LinuxParameters, maxSwap) && spec->memory_mib > 0) {
+        docker->memory_swap_bytes = (spec->memory_mib + params->maxSwap) * MIB;
+        docker->has_swappiness = FL_HAS(params, ecs_LinuxParameters, swappiness);
+        docker->swappiness = params->swappiness;
+    }
+}
+
+/* What only Docker's strings carry. */
+static void set_docker(struct fl_decision *d, const struct ecs_ContainerDefinition *c,
+                       struct fl_container_spec *spec)
+{
+    struct fl_docker_spec *docker = &spec->docker;
+    docker->dns_servers = c->dnsServers.items;
+    docker->dns_server_count = c->dnsServers.n;
+    docker->dns_search = c->dnsSearchDomains.items;
+    docker->dns_search_count = c->dnsSearchDomains.n;
+    docker->security_options = c->dockerSecurityOptions.items;
+    docker->security_option_count = c->dockerSecurityOptions.n;
+    docker->tty = c->pseudoTerminal;
+    docker->open_stdin = c->interactive;
+    docker->network_disabled = c->disableNetworking;
+    set_extra_hosts(d, c, docker);
+    set_sysctls(d, c, docker);
+    if (c->linuxParameters)
+        set_linux(d, c->linuxParameters, spec);
+}
+
 static void set_limits(const struct ecs_ContainerDefinition *c,
                        const struct ecs_ContainerOverride *o, struct fl_container_spec *spec)
 {
@@ -112,6 +239,76 @@ static void set_limits(const struct ecs_ContainerDefinition *c,
     spec->memory_reservation_mib = o && FL_HAS(o, ecs_ContainerOverride, memoryReservation)
                                        ? o->memoryReservation
                                        : c->memoryReservation;
+}
+
+static enum fl_condition condition_of(enum ecs_ContainerCondition condition)
+{
+    switch (condition) {
+    case ECS_ContainerCondition_START:
+        return FL_WHEN_STARTED;
+    case ECS_ContainerCondition_COMPLETE:
+        return FL_WHEN_COMPLETE;
+    case ECS_ContainerCondition_SUCCESS:
+        return FL_WHEN_SUCCESS;
+    case ECS_ContainerCondition_HEALTHY:
+        return FL_WHEN_HEALTHY;
+    }
+    return FL_WHEN_STARTED;
+}
+
+static void set_dependencies(struct fl_decision *d, const struct ecs_ContainerDefinition *c,
+                             struct fl_container_spec *spec)
+{
+    spec->depends_on = fl_arena_new_array(d->arena, struct fl_dependency, c->dependsOn.n);
+    for (size_t i = 0; i < c->dependsOn.n; i++)
+        spec->depends_on[spec->depends_on_count++] = (struct fl_dependency){
+            .container = c->dependsOn.items[i].containerName,
+            .condition = condition_of(c->dependsOn.items[i].condition),
+        };
+}
+
+/* A definition of an earlier release may lack what registration fills in today. */
+static void set_health_check(const struct ecs_ContainerDefinition *c,
+                             struct fl_container_spec *spec)
+{
+    const struct ecs_HealthCheck *check = c->healthCheck;
+    if (!check || check->command.n == 0)
+        return;
+    spec->health_check = (struct fl_health_check){
+        .test = check->command.items,
+        .test_count = check->command.n,
+        .interval_ms = INT64_C(1000) * (check->interval ? check->interval : 30),
+        .timeout_ms = INT64_C(1000) * (check->timeout ? check->timeout : 5),
+        .start_period_ms = INT64_C(1000) * check->startPeriod,
+        .retries = check->retries ? check->retries : 3,
+    };
+}
+
+static void set_restart_policy(struct fl_decision *d, const struct ecs_ContainerDefinition *c,
+                               struct fl_container_spec *spec)
+{
+    const struct ecs_ContainerRestartPolicy *policy = c->restartPolicy;
+    if (!policy)
+        return;
+    const struct fl_int_list *codes = &policy->ignoredExitCodes;
+    spec->restart = (struct fl_restart_policy){
+        .enabled = policy->enabled,
+        .ignored_exit_codes = fl_arena_new_array(d->arena, int64_t, codes->n),
+        .ignored_exit_code_count = codes->n,
+        .attempt_period_s = policy->restartAttemptPeriod ? policy->restartAttemptPeriod : 300,
+    };
+    for (size_t i = 0; i < codes->n; i++)
+        spec->restart.ignored_exit_codes[i] = codes->items[i];
+}
+
+static void set_life(struct fl_decision *d, const struct ecs_ContainerDefinition *c,
+                     struct fl_container_spec *spec)
+{
+    spec->start_timeout_s = c->startTimeout;
+    spec->stop_timeout_s = FL_HAS(c, ecs_ContainerDefinition, stopTimeout) ? c->stopTimeout : -1;
+    set_dependencies(d, c, spec);
+    set_health_check(c, spec);
+    set_restart_policy(d, c, spec);
 }
 
 static void make_container(struct fl_decision *d, const struct rec_Task *rec,
@@ -129,17 +326,21 @@ static void make_container(struct fl_decision *d, const struct rec_Task *rec,
     spec->user = c->user;
     spec->working_dir = c->workingDirectory;
     spec->hostname = c->hostname;
-    spec->stop_timeout_s = FL_HAS(c, ecs_ContainerDefinition, stopTimeout) ? c->stopTimeout : -1;
     spec->readonly_rootfs = c->readonlyRootFilesystem;
     spec->privileged = c->privileged;
     spec->labels = copy_map(d, &c->dockerLabels);
     spec->label_count = c->dockerLabels.n;
+    set_life(d, c, spec);
     set_limits(c, o, spec);
     set_environment(d, c, o, spec);
     set_ports(d, c, spec);
     set_log(d, rec, c, spec);
     set_ulimits(d, c, spec);
     set_mounts(d, c, spec);
+    set_volumes_from(d, c, spec);
+    spec->links = c->links.items;
+    spec->link_count = c->links.n;
+    set_docker(d, c, spec);
 }
 
 static enum fl_network_mode network_mode(const struct ecs_TaskDefinition *def)
@@ -159,6 +360,28 @@ static enum fl_network_mode network_mode(const struct ecs_TaskDefinition *def)
     return FL_NET_BRIDGE;
 }
 
+static enum fl_namespace_mode pid_mode(const struct ecs_TaskDefinition *def)
+{
+    if (!FL_HAS(def, ecs_TaskDefinition, pidMode))
+        return FL_NS_PRIVATE;
+    return def->pidMode == ECS_PidMode_host ? FL_NS_HOST : FL_NS_TASK;
+}
+
+static enum fl_namespace_mode ipc_mode(const struct ecs_TaskDefinition *def)
+{
+    if (!FL_HAS(def, ecs_TaskDefinition, ipcMode))
+        return FL_NS_PRIVATE;
+    switch (def->ipcMode) {
+    case ECS_IpcMode_host:
+        return FL_NS_HOST;
+    case ECS_IpcMode_task:
+        return FL_NS_TASK;
+    case ECS_IpcMode_none:
+        return FL_NS_NONE;
+    }
+    return FL_NS_PRIVATE;
+}
+
 static int64_t limit_of(struct fl_str override, struct fl_str definition)
 {
     int64_t value;
@@ -167,16 +390,35 @@ static int64_t limit_of(struct fl_str override, struct fl_str definition)
     return 0;
 }
 
+static void set_docker_volume(struct fl_decision *d,
+                              const struct ecs_DockerVolumeConfiguration *docker,
+                              struct fl_volume_spec *spec)
+{
+    spec->is_docker = true;
+    spec->is_shared =
+        FL_HAS(docker, ecs_DockerVolumeConfiguration, scope) && docker->scope == ECS_Scope_shared;
+    spec->autoprovision = docker->autoprovision;
+    spec->driver = docker->driver;
+    spec->driver_opts = copy_map(d, &docker->driverOpts);
+    spec->driver_opt_count = docker->driverOpts.n;
+    spec->labels = copy_map(d, &docker->labels);
+    spec->label_count = docker->labels.n;
+}
+
 static void set_volumes(struct fl_decision *d, const struct ecs_TaskDefinition *def,
                         struct fl_task_spec *spec)
 {
     spec->volumes = fl_arena_new_array(d->arena, struct fl_volume_spec, def->volumes.n);
     for (size_t i = 0; i < def->volumes.n; i++) {
         const struct ecs_Volume *volume = &def->volumes.items[i];
-        spec->volumes[spec->volume_count++] = (struct fl_volume_spec){
+        spec->volumes[spec->volume_count] = (struct fl_volume_spec){
             .name = volume->name,
             .host_path = volume->host ? volume->host->sourcePath : FL_STR(""),
         };
+        if (volume->dockerVolumeConfiguration)
+            set_docker_volume(d, volume->dockerVolumeConfiguration,
+                              &spec->volumes[spec->volume_count]);
+        spec->volume_count++;
     }
 }
 
@@ -193,6 +435,8 @@ struct fl_str fl_task_object(struct fl_decision *d, const struct fl_task *task)
         .revision = fl_str_printf(d->arena, "%d", rec->revision),
         .desired_running = rec->desired != REC_TaskStatus_STOPPED,
         .network_mode = network_mode(def),
+        .pid_mode = pid_mode(def),
+        .ipc_mode = ipc_mode(def),
         .cpu_units = limit_of(o ? o->cpu : FL_STR(""), def->cpu),
         .memory_mib = limit_of(o ? o->memory : FL_STR(""), def->memory),
         .group = rec->group,

@@ -168,6 +168,20 @@ static int parse_diff_ids(const struct fl_json *json, struct fl_arena *arena,
     return 0;
 }
 
+/* {"/data": {}}: the keys count. */
+static int parse_volumes(const struct fl_json *json, struct fl_arena *arena,
+                         struct fl_oci_config *config, struct fl_err *err)
+{
+    size_t n = fl_json_members(json);
+    if (n > FL_VOLUMES_MAX)
+        return fl_err_set(err, -E2BIG, "the image configuration has more than %d volumes",
+                          FL_VOLUMES_MAX);
+    config->volumes = fl_arena_new_array(arena, struct fl_str, n + 1);
+    for (size_t i = 0; i < n; i++)
+        config->volumes[config->volume_count++] = fl_json_text(fl_json_member_name(json, i));
+    return 0;
+}
+
 static int parse_process(const struct fl_json *json, struct fl_arena *arena,
                          struct fl_oci_config *c, struct fl_err *err)
 {
@@ -179,6 +193,8 @@ static int parse_process(const struct fl_json *json, struct fl_arena *arena,
     if (rc == 0)
         rc = parse_strings(fl_json_get(json, "Env"), "Env", arena, &c->environment,
                            &c->environment_count, err);
+    if (rc == 0)
+        rc = parse_volumes(fl_json_get(json, "Volumes"), arena, c, err);
     c->user = member(json, "User");
     c->working_dir = member(json, "WorkingDir");
     c->stop_signal = member(json, "StopSignal");

@@ -9,6 +9,7 @@ enum {
     FL_MANIFEST_MAX_BYTES = 4 << 20,
     FL_CONFIG_MAX_BYTES = 4 << 20,
     FL_LAYERS_MAX = 127,
+    FL_VOLUMES_MAX = 256,
     FL_INDEX_MANIFESTS_MAX = 512,
     FL_CONFIG_STRINGS_MAX = 4096, /* each of entry point, command, environment */
     FL_MEDIA_TYPE_MAX = 128
@@ -66,6 +67,8 @@ struct fl_oci_config {
     struct fl_str user;
     struct fl_str working_dir;
     struct fl_str stop_signal;
+    struct fl_str *volumes; /* paths; at most FL_VOLUMES_MAX */
+    size_t volume_count;
     struct fl_str created; /* RFC 3339 or empty */
     struct fl_digest *diff_ids;
     size_t diff_id_count;

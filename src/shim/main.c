@@ -1,7 +1,8 @@
 /* fairlead-shim: holds one container from its start to its end, whatever becomes of the agent.
  *
  * Called as `fairlead-shim <container directory>`, with the network namespace as descriptor 3 and
- * a sealed copy of the runtime's program as descriptor 4 if the orders say so. It mounts the root
+ * a sealed copy of the runtime's program as descriptor 4 if the orders say so, and as descriptor 5
+ * the lock that keeps the task's shared namespaces alive, if it shares any. It mounts the root
  * file system, runs the OCI runtime, copies the output into the spool, waits for the container's
  * first process (whose parent it becomes as a subreaper), and tells what happened by files that
  * appear by rename: `failed`, or `started` and later `exit`. It holds nothing of the agent's and is
@@ -22,20 +23,29 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "shim/console.h"
+#include "shim/fill.h"
+#include "shim/hold.h"
+#include "shim/mounts.h"
+#include "shim/namespaces.h"
 #include "shim/orders.h"
+#include "shim/place.h"
 #include "shim/process.h"
 #include "shim/rootfs.h"
 #include "shim/spool.h"
 
 enum {
-    NETNS_FD = 3,
+    NETNS_FD = NAMESPACES_NETWORK_FD,
     RUNTIME_FD = 4,
+    LOCK_FD = 5,
     DRAIN_MS = 2000,   /* a process outside the container's pid namespace may hold the pipe */
     RECHECK_MS = 50,   /* while the spool is full */
     DELETE_MS = 10000, /* for the runtime's own removal */
     REASON_MAX = 4096,
     ADOPT_TRIES = 10000,
     ADOPT_PAUSE_US = 100,
+    KILL_ROUNDS = 100,
+    GROUP_MAX_BYTES = 1 << 20,
 };
 
 /* A sealed copy knows that it cannot be overwritten from a container; the program's own file would
@@ -134,7 +144,7 @@ static bool run_to_end(struct shim *s, char *const argv[], int out_fd, int err_f
                        int64_t timeout_ms)
 {
     s->runtime_done = false;
-    pid_t pid = process_start(argv[0], argv, out_fd, err_fd);
+    pid_t pid = process_start(argv[0], argv, -1, out_fd, err_fd);
     if (pid < 0) {
         s->runtime_status = 127 << 8;
         return true;
@@ -189,6 +199,15 @@ static int fail_errno(struct shim *s, const char *what, int rc)
     return fail(s, fl_str_of(text));
 }
 
+static int fail_place(struct shim *s, const char *place, int rc)
+{
+    char text[512];
+    (void)snprintf(text, sizeof(text), "invalid mount path: '%.300s' %s", place,
+                   rc == -EPERM ? "leads into /proc or /sys, or to '/', in this image"
+                                : strerror(-rc));
+    return fail(s, fl_str_of(text));
+}
+
 /* The runtime's own words, for the agent to translate; "runtime" marks them. */
 static int fail_runtime(struct shim *s, bool in_time)
 {
@@ -201,15 +220,6 @@ static int fail_runtime(struct shim *s, bool in_time)
                       s->runtime_status);
     clean_up(s);
     return fail(s, fl_buf_str(&text));
-}
-
-static int enter_netns(const struct orders *orders)
-{
-    if (!orders->has_netns)
-        return 0;
-    int rc = setns(NETNS_FD, CLONE_NEWNET) < 0 ? -errno : 0;
-    (void)close(NETNS_FD);
-    return rc;
 }
 
 static int open_pipes(struct shim *s, int write_ends[2])
@@ -248,30 +258,76 @@ static bool becomes_child(pid_t pid)
     return false;
 }
 
+/* What the runtime, and by it the container, gets as standard streams. */
+struct streams {
+    int in;
+    int ends[2];
+    int console; /* the listening socket; -1: no terminal */
+};
+
+/* The other end of stdin stays open with us, and nobody writes. */
+static int open_stdin(struct streams *streams)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return -errno;
+    streams->in = fds[0];
+    return 0;
+}
+
+static int open_streams(struct shim *s, struct streams *streams)
+{
+    *streams = (struct streams){.in = -1, .ends = {-1, -1}, .console = -1};
+    if (s->orders.has_console) {
+        streams->console = console_listen();
+        return FL_MIN(streams->console, 0);
+    }
+    int rc = s->orders.has_stdin ? open_stdin(streams) : 0;
+    return rc < 0 ? rc : open_pipes(s, streams->ends);
+}
+
+static void close_ends(struct streams *streams)
+{
+    const int fds[] = {streams->in, streams->ends[0], streams->ends[1]};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(fds); i++)
+        if (fds[i] >= 0)
+            (void)close(fds[i]);
+}
+
+static int await_runtime(struct shim *s, pid_t pid)
+{
+    s->runtime_pid = pid;
+    if (pump_until(s, &s->runtime_done, fl_clock_mono_ms() + s->orders.run_timeout_ms))
+        return 0;
+    (void)kill(pid, SIGKILL);
+    (void)waitpid(pid, &s->runtime_status, 0);
+    s->runtime_pid = 0;
+    return fail_runtime(s, false);
+}
+
 /* Runs the runtime and learns the container's first process. 0, or the exit status to end with. */
 static int start_container(struct shim *s)
 {
-    int write_ends[2] = {-1, -1};
-    int rc = open_pipes(s, write_ends);
+    struct streams streams;
+    int rc = open_streams(s, &streams);
     if (rc < 0)
-        return fail_errno(s, "cannot make pipes", rc);
+        return fail_errno(s, "cannot make the container's streams", rc);
     pid_t pid = process_start(s->orders.has_runtime_fd ? RUNTIME_PATH : s->orders.run[0],
-                              s->orders.run, write_ends[0], write_ends[1]);
-    (void)close(write_ends[0]);
-    (void)close(write_ends[1]);
+                              s->orders.run, streams.in, streams.ends[0], streams.ends[1]);
+    close_ends(&streams);
     if (s->orders.has_runtime_fd)
         (void)close(RUNTIME_FD);
     if (pid < 0)
         return fail_errno(s, s->orders.run[0], pid);
-    s->runtime_pid = pid;
-    if (!pump_until(s, &s->runtime_done, fl_clock_mono_ms() + s->orders.run_timeout_ms)) {
-        (void)kill(pid, SIGKILL);
-        (void)waitpid(pid, &s->runtime_status, 0);
-        s->runtime_pid = 0;
-        return fail_runtime(s, false);
-    }
+    rc = await_runtime(s, pid);
+    if (rc != 0)
+        return rc;
     int64_t wall_ms = fl_clock_wall_ms();
     int64_t number = process_read_number(s->dir_fd, "pid");
+    if (streams.console >= 0) {
+        rc = console_receive(streams.console);
+        s->spool.streams[0].fd = FL_MAX(rc, -1);
+    }
     if (s->runtime_status != 0 || number <= 1)
         return fail_runtime(s, true);
     if (!becomes_child((pid_t)number))
@@ -279,6 +335,35 @@ static int start_container(struct shim *s)
     s->pid = (pid_t)number;
     s->start_time = process_start_time(s->pid);
     return write_started(s, wall_ms) < 0 ? 1 : 0;
+}
+
+/* Kills who is in the group now; false when nobody is. */
+static bool kill_round(const char *group)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(GROUP_MAX_BYTES);
+    char path[600];
+    struct fl_str line;
+    int64_t pid;
+    int n = snprintf(path, sizeof(path), "%s/cgroup.procs", group);
+    if (n < 0 || (size_t)n >= sizeof(path) ||
+        fl_fs_read(AT_FDCWD, path, GROUP_MAX_BYTES, &text) < 0 || text.n == 0)
+        return false;
+    struct fl_str rest = fl_buf_str(&text);
+    while (fl_str_split(&rest, '\n', &line))
+        if (fl_str_to_i64(line, &pid) && pid > 1)
+            (void)kill((pid_t)pid, SIGKILL);
+    return true;
+}
+
+/* Where processes are shared with others, the end of the first one leaves the rest alive. */
+static void kill_rest(struct shim *s)
+{
+    for (int i = 0; i < KILL_ROUNDS && s->orders.cgroup_count > 0; i++) {
+        if (!kill_round(s->orders.cgroups[0]))
+            return;
+        (void)poll(NULL, 0, 1);
+        reap(s);
+    }
 }
 
 static int exit_code(int status)
@@ -299,6 +384,8 @@ static int finish(struct shim *s)
     char text[64];
     int64_t wall_ms = fl_clock_wall_ms();
     bool oom = was_oom(s);
+    if (s->orders.kills_group)
+        kill_rest(s);
     (void)pump_until(s, &s->drained, fl_clock_mono_ms() + DRAIN_MS);
     spool_finish(&s->spool);
     clean_up(s);
@@ -330,8 +417,8 @@ static int write_shim(int dir_fd)
 
 static int settle(struct shim *s, const char *dir)
 {
-    (void)close_range(RUNTIME_FD + 1, ~0U, 0);
-    (void)close_range(NETNS_FD, RUNTIME_FD, CLOSE_RANGE_CLOEXEC);
+    (void)close_range(LOCK_FD + 1, ~0U, 0);
+    (void)close_range(NETNS_FD, LOCK_FD, CLOSE_RANGE_CLOEXEC);
     (void)umask(0022);
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     s->spool.streams[0].fd = s->spool.streams[1].fd = -1;
@@ -345,24 +432,48 @@ static int settle(struct shim *s, const char *dir)
     return write_shim(s->dir_fd);
 }
 
+/* A failure is told in the file `failed`. */
+static int prepare(struct shim *s, const char *dir)
+{
+    const char *place = "";
+    int rc = namespaces_enter_holder(&s->orders, dir, &s->dir_fd);
+    if (rc < 0)
+        return fail_errno(s, "cannot enter the task's namespaces", rc);
+    rc = rootfs_mount(s->dir_fd, &s->orders);
+    if (rc < 0)
+        return fail_errno(s, "cannot mount the root file system", rc);
+    rc = place_check(s->dir_fd, &s->orders, &place);
+    if (rc < 0)
+        return fail_place(s, place, rc);
+    rc = fill_volumes(s->dir_fd, &s->orders);
+    if (rc < 0)
+        return fail_errno(s, "cannot copy the image's files into a volume", rc);
+    rc = mounts_make(s->dir_fd, &s->orders, &place);
+    if (rc < 0)
+        return fail_place(s, place, rc);
+    rc = namespaces_enter_network(&s->orders);
+    if (rc < 0)
+        return fail_errno(s, "cannot enter the network namespace", rc);
+    rc = namespaces_set_sysctls(&s->orders);
+    if (rc < 0)
+        return fail_errno(s, "cannot set the system controls", rc);
+    rc = spool_open(&s->spool, s->dir_fd, s->orders.is_shipped);
+    return rc < 0 ? fail_errno(s, "cannot open the log", rc) : 0;
+}
+
 int main(int argc, char *argv[])
 {
     struct shim *s = &shim;
+    if (argc > 2 && strcmp(argv[1], "--hold") == 0)
+        return hold_main(argc - 2, argv + 2);
     if (argc != 2 || settle(s, argv[1]) < 0)
         return 2;
     int rc = orders_read(s->dir_fd, &s->orders);
     if (rc < 0)
         return fail_errno(s, "cannot read the orders", rc);
-    rc = rootfs_mount(s->dir_fd, &s->orders);
-    if (rc < 0)
-        return fail_errno(s, "cannot mount the root file system", rc);
-    rc = enter_netns(&s->orders);
-    if (rc < 0)
-        return fail_errno(s, "cannot enter the network namespace", rc);
-    rc = spool_open(&s->spool, s->dir_fd, s->orders.is_shipped);
-    if (rc < 0)
-        return fail_errno(s, "cannot open the log", rc);
-    rc = start_container(s);
+    rc = prepare(s, argv[1]);
+    if (rc == 0)
+        rc = start_container(s);
     if (rc != 0)
         return rc;
     (void)pump_until(s, &s->exited, -1);

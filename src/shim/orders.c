@@ -23,6 +23,41 @@ static int add_arg(char **list, size_t *count, char *value)
     return 0;
 }
 
+static int add_item(struct orders_list *list, char *value)
+{
+    list->items = fl_realloc(list->items, (list->count + 1) * sizeof(*list->items));
+    list->items[list->count++] = value;
+    return 0;
+}
+
+static int take_pid(char *value, pid_t *ret_pid)
+{
+    int64_t number;
+    if (!fl_str_to_i64(fl_str_of(value), &number) || number <= 1 || number > INT32_MAX)
+        return -EINVAL;
+    *ret_pid = (pid_t)number;
+    return 0;
+}
+
+static bool take_flag(struct orders *o, const char *word, const char *value)
+{
+    const struct {
+        const char *word;
+        bool *flag;
+    } flags[] = {
+        {"runtime_fd", &o->has_runtime_fd}, {"netns", &o->has_netns},
+        {"shipped", &o->is_shipped},        {"ipc", &o->joins_ipc},
+        {"console", &o->has_console},       {"stdin", &o->has_stdin},
+        {"kill", &o->kills_group},
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(flags); i++)
+        if (strcmp(word, flags[i].word) == 0) {
+            *flags[i].flag = value[0] == '1';
+            return true;
+        }
+    return false;
+}
+
 static int take_line(struct orders *o, const char *word, char *value)
 {
     if (strcmp(word, "layer") == 0)
@@ -43,14 +78,18 @@ static int take_line(struct orders *o, const char *word, char *value)
         o->boot_id = value;
     else if (strcmp(word, "timeout_ms") == 0)
         return fl_str_to_i64(fl_str_of(value), &o->run_timeout_ms) ? 0 : -EINVAL;
-    else if (strcmp(word, "netns") == 0)
-        o->has_netns = value[0] == '1';
-    else if (strcmp(word, "runtime_fd") == 0)
-        o->has_runtime_fd = value[0] == '1';
-    else if (strcmp(word, "shipped") == 0)
-        o->is_shipped = value[0] == '1';
+    else if (strcmp(word, "holder") == 0)
+        return take_pid(value, &o->holder_pid);
+    else if (strcmp(word, "place") == 0)
+        return add_item(&o->places, value);
+    else if (strcmp(word, "fill") == 0 || strcmp(word, "from") == 0)
+        return add_item(&o->fills, value);
+    else if (strcmp(word, "mount") == 0 || strcmp(word, "at") == 0)
+        return value[0] ? add_item(&o->mounts, value) : -EINVAL;
+    else if (strcmp(word, "sysctl") == 0)
+        return add_item(&o->sysctls, value);
     else
-        return -EINVAL;
+        return take_flag(o, word, value) ? 0 : -EINVAL;
     return 0;
 }
 
@@ -81,7 +120,8 @@ int orders_read(int dir_fd, struct orders *ret_orders)
         return rc < 0 ? rc : -EINVAL;
     }
     rc = take_text(&o, text.p);
-    if (rc == 0 && (o.run_count == 0 || o.layer_count == 0 || !o.state_dir || !o.boot_id))
+    if (rc == 0 && (o.run_count == 0 || o.layer_count == 0 || !o.state_dir || !o.boot_id ||
+                    o.fills.count % 2 != 0 || o.mounts.count % 2 != 0))
         rc = -EINVAL;
     if (rc < 0) {
         fl_buf_free(&text);

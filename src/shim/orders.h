@@ -7,12 +7,19 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 enum {
     ORDERS_MAX_BYTES = 128 * 1024,
     ORDERS_MAX_LAYERS = 128,
     ORDERS_MAX_CGROUPS = 24,
     ORDERS_MAX_ARGS = 24,
+};
+
+/* Mostly empty: memory is taken with the first line. */
+struct orders_list {
+    char **items;
+    size_t count;
 };
 
 struct orders {
@@ -24,13 +31,23 @@ struct orders {
     char *delete[ORDERS_MAX_ARGS + 1]; /* the one that removes what it left */
     size_t run_count;
     size_t delete_count;
-    const char *oom_file;   /* holds the "oom_kill <n>" line; NULL: none */
-    const char *state_dir;  /* the runtime's directory of this container */
-    const char *boot_id;    /* of the boot the orders were given in */
-    int64_t run_timeout_ms; /* how long the runtime may take */
-    bool has_runtime_fd;    /* descriptor 4 is the runtime's program */
-    bool has_netns;         /* descriptor 3 is the network namespace to enter */
-    bool is_shipped;        /* a full spool blocks the container; else a ring is kept */
+    const char *oom_file;       /* holds the "oom_kill <n>" line; NULL: none */
+    const char *state_dir;      /* the runtime's directory of this container */
+    const char *boot_id;        /* of the boot the orders were given in */
+    int64_t run_timeout_ms;     /* how long the runtime may take */
+    bool has_runtime_fd;        /* descriptor 4 is the runtime's program */
+    bool has_netns;             /* descriptor 3 is the network namespace to enter */
+    pid_t holder_pid;           /* enter its mount namespace first; 0: no holder */
+    bool joins_ipc;             /* and its IPC namespace */
+    bool has_console;           /* the runtime sends a terminal to the socket `console` */
+    bool has_stdin;             /* standard input is a pipe that stays open; else /dev/null */
+    bool kills_group;           /* the end of the first process is not that of the others */
+    struct orders_list places;  /* where the runtime mounts or makes what the definition wants */
+    struct orders_list mounts;  /* by twos: "b<source>" or "t<flags> <options>" of a tmpfs;
+                                   "r<place>" read-only or "w<place>" */
+    struct orders_list fills;   /* by twos: a volume's directory, the image's to fill it from */
+    struct orders_list sysctls; /* "net/core/somaxconn 4096" */
+    bool is_shipped;            /* a full spool blocks the container; else a ring is kept */
 };
 
 /* Reads `orders` beneath dir_fd. 0, -errno, or -EINVAL for a word unknown or too many of one. */

@@ -12,15 +12,17 @@
 
 enum { SMALL_FILE_MAX = 8192 };
 
-static void set_actions(posix_spawn_file_actions_t *actions, int out_fd, int err_fd)
+static void set_actions(posix_spawn_file_actions_t *actions, int in_fd, int out_fd, int err_fd)
 {
+    if (in_fd >= 0)
+        (void)posix_spawn_file_actions_adddup2(actions, in_fd, STDIN_FILENO);
     if (out_fd >= 0)
         (void)posix_spawn_file_actions_adddup2(actions, out_fd, STDOUT_FILENO);
     if (err_fd >= 0)
         (void)posix_spawn_file_actions_adddup2(actions, err_fd, STDERR_FILENO);
 }
 
-pid_t process_start(const char *path, char *const argv[], int out_fd, int err_fd)
+pid_t process_start(const char *path, char *const argv[], int in_fd, int out_fd, int err_fd)
 {
     posix_spawnattr_t attr;
     posix_spawn_file_actions_t actions;
@@ -28,7 +30,7 @@ pid_t process_start(const char *path, char *const argv[], int out_fd, int err_fd
     if (posix_spawnattr_init(&attr) != 0 || posix_spawn_file_actions_init(&actions) != 0)
         return -ENOMEM;
     fl_spawn_reset_signals(&attr, 0);
-    set_actions(&actions, out_fd, err_fd);
+    set_actions(&actions, in_fd, out_fd, err_fd);
     int rc = posix_spawn(&pid, path, &actions, &attr, argv, fl_spawn_environment);
     (void)posix_spawn_file_actions_destroy(&actions);
     (void)posix_spawnattr_destroy(&attr);

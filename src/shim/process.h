@@ -5,9 +5,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Starts the program at path with a clean environment, the default signal handling, /dev/null as
- * stdin and the two descriptors as stdout and stderr (-1: /dev/null). The pid or -errno. */
-pid_t process_start(const char *path, char *const argv[], int out_fd, int err_fd);
+/* Starts the program at path with a clean environment, the default signal handling, the
+ * three descriptors as stdin, stdout and stderr (-1: /dev/null). The pid or -errno. */
+pid_t process_start(const char *path, char *const argv[], int in_fd, int out_fd, int err_fd);
 /* Field 22 of /proc/<pid>/stat, the start time in clock ticks since boot; -errno. */
 int64_t process_start_time(pid_t pid);
 /* Reads a number from a small file beneath dir_fd; -errno. */

@@ -13,7 +13,9 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/mounts.h"
@@ -46,9 +48,12 @@ static struct fl_str read_told(const char *name)
     return copy;
 }
 
-/* Runs the shim to its end and returns its exit status. */
+/* Runs the shim to its end and returns its exit status; an overlay is mounted once only. */
 static int run_shim(void)
 {
+    static const char *const old[] = {"upper", "work", "started", "failed", "exit"};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(old); i++)
+        (void)fl_fs_remove_tree(AT_FDCWD, path_of(old[i]).p);
     char *argv[] = {(char *)(uintptr_t)shim_path, dir, NULL};
     char *const environment[] = {NULL};
     posix_spawn_file_actions_t actions;
@@ -158,6 +163,95 @@ static void grandchild_does_not_hold_the_exit(FL_UNUSED void **state)
     assert_int_equal(kill((pid_t)pid, SIGKILL), 0); /* it lives: nobody waited for its end */
 }
 
+/* What the "runtime" finds in the root file system is what was mounted there. */
+static void mounts_are_made_before_the_runtime_runs(FL_UNUSED void **state)
+{
+    assert_int_equal(fl_fs_mkdirs(path_of("volume/sub").p, 0755), 0);
+    assert_int_equal(symlink("/deep/er", path_of("layer/link").p), 0);
+    write_orders("{ echo new > rootfs/deep/er/f; touch rootfs/t/x || exit 3; "
+                 "touch rootfs/ro/y && exit 4; cat rootfs/one; exit 9; } & echo $! > pid",
+                 fl_str_printf(arena,
+                               "mount b%s/volume\nat w/link\nmount t1 size=1m\nat w/t\n"
+                               "mount b%s/volume\nat r/ro\nmount b%s/orders\nat r/one\n",
+                               dir, dir, dir)
+                     .p);
+    assert_int_equal(run_shim(), 0);
+    struct fl_str told = read_told("exit");
+    assert_true(fl_str_starts(told, FL_STR("3 0 "))); /* flag 1: read-only */
+    assert_true(fl_str_is(read_told("volume/f"), "new\n"));
+    assert_int_equal(read_told("volume/y").n, 0);
+}
+
+static void places_that_lead_away_are_refused(FL_UNUSED void **state)
+{
+    static const char *const places[] = {"/p",     "/p/sys/kernel", "/up/proc/1",    "/s/x",
+                                         "/round", "/all",          "/dangling/self"};
+    assert_int_equal(symlink("/proc", path_of("layer/p").p), 0);
+    assert_int_equal(symlink("../../..", path_of("layer/up").p), 0);
+    assert_int_equal(symlink("sys", path_of("layer/s").p), 0);
+    assert_int_equal(symlink("round", path_of("layer/round").p), 0);
+    assert_int_equal(symlink("/", path_of("layer/all").p), 0);
+    assert_int_equal(symlink("/none/../proc", path_of("layer/dangling").p), 0);
+    assert_int_equal(fl_fs_mkdirs(path_of("volume").p, 0755), 0);
+    for (size_t i = 0; i < FL_ARRAY_SIZE(places); i++) {
+        struct fl_str order = fl_str_printf(arena, "mount b%s/volume\nat w%s\n", dir, places[i]);
+        write_orders("exit 0", order.p);
+        assert_int_equal(run_shim(), 1);
+        if (!fl_str_starts(read_told("failed"), FL_STR("invalid mount path")))
+            fail_msg("%s: %.*s", places[i], FL_STR_ARG(read_told("failed")));
+        write_orders("exit 0", fl_str_printf(arena, "place %s\n", places[i]).p);
+        assert_int_equal(run_shim(), 1);
+    }
+}
+
+/* Links of a volume, which a container may have made, count as those of the image. */
+static void links_in_volumes_lead_nowhere(FL_UNUSED void **state)
+{
+    assert_int_equal(fl_fs_mkdirs(path_of("volume").p, 0755), 0);
+    assert_int_equal(fl_fs_mkdirs(path_of("outside").p, 0755), 0);
+    assert_int_equal(symlink("/proc", path_of("volume/p").p), 0);
+    assert_int_equal(symlink(path_of("outside").p, path_of("volume/host").p), 0);
+    write_orders("exit 0", fl_str_printf(arena,
+                                         "mount b%s/volume\nat w/v\nmount b%s/layer\n"
+                                         "at w/v/p/self\n",
+                                         dir, dir)
+                               .p);
+    assert_int_equal(run_shim(), 1);
+    assert_true(fl_str_contains(read_told("failed"), FL_STR("leads into /proc")));
+    write_orders("{ exit 0; } & echo $! > pid",
+                 fl_str_printf(arena,
+                               "mount b%s/volume\nat w/v\nmount b%s/layer\n"
+                               "at w/v/host/new\n",
+                               dir, dir)
+                     .p);
+    (void)run_shim();
+    assert_int_equal(access(path_of("outside/new").p, F_OK), -1);
+}
+
+static void volumes_are_filled_once(FL_UNUSED void **state)
+{
+    assert_int_equal(fl_fs_mkdirs(path_of("layer/data/sub").p, 0755), 0);
+    assert_int_equal(fl_fs_mkdirs(path_of("volume").p, 0755), 0);
+    assert_int_equal(
+        fl_fs_write_fast(AT_FDCWD, path_of("layer/data/sub/f").p, FL_STR("image"), 04711), 0);
+    assert_int_equal(symlink("/etc/shadow", path_of("layer/data/link").p), 0);
+    assert_int_equal(chmod(path_of("layer/data").p, 01755), 0);
+    struct fl_str order = fl_str_printf(arena, "fill %s/volume\nfrom /data\n", dir);
+    for (int i = 0; i < 2; i++) {
+        struct stat st;
+        char target[64] = "";
+        write_orders("{ exit 0; } & echo $! > pid", order.p);
+        assert_int_equal(run_shim(), 0);
+        assert_true(fl_str_is(read_told("volume/sub/f"), i == 0 ? "image" : "changed"));
+        assert_int_equal(stat(path_of("volume").p, &st), 0);
+        assert_int_equal(st.st_mode & 07777, 01755);
+        assert_true(readlink(path_of("volume/link").p, target, sizeof(target) - 1) > 0);
+        assert_string_equal(target, "/etc/shadow");
+        assert_int_equal(
+            fl_fs_write_fast(AT_FDCWD, path_of("volume/sub/f").p, FL_STR("changed"), 0600), 0);
+    }
+}
+
 int main(int argc, char *argv[])
 {
     const struct CMUnitTest tests[] = {
@@ -169,6 +263,10 @@ int main(int argc, char *argv[])
         cmocka_unit_test_setup_teardown(exit_is_told_after_started, set_up, tear_down),
         cmocka_unit_test_setup_teardown(early_end_is_not_lost, set_up, tear_down),
         cmocka_unit_test_setup_teardown(grandchild_does_not_hold_the_exit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(mounts_are_made_before_the_runtime_runs, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(places_that_lead_away_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(links_in_volumes_lead_nowhere, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(volumes_are_filled_once, set_up, tear_down),
     };
     const char *given = argc > 1 ? argv[1] : getenv("FAIRLEAD_TEST_SHIM");
     FL_CLEANUP_FREE char *whole_path = given ? realpath(given, NULL) : NULL;

@@ -51,6 +51,9 @@ static void carry_out(struct sim *sim, struct sim_host *host, const struct fl_ef
     case FL_EFFECT_SIGNAL:
         sim_runtime_signal(sim, host, effect->container_id, (int)effect->number);
         return;
+    case FL_EFFECT_CHECK_HEALTH:
+        sim_runtime_check(sim, host, effect->container_id);
+        return;
     case FL_EFFECT_RELEASE:
         sim_runtime_release(sim, host, effect->container_id);
         return;

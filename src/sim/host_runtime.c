@@ -150,6 +150,8 @@ void sim_runtime_prepare(struct sim *sim, struct sim_host *host, struct fl_str i
     uint64_t key = sim_key(id);
     const struct fl_task_container *container = fl_brain_container(host->brain, id);
     struct sim_live *live = find_live(host, key);
+    if (!live && container && container->restarts > 0)
+        live = new_live(host, key);
     if (!live || live->busy || live->attached)
         return;
     if (!container || container->state != FL_CONTAINER_PULLED) {
@@ -172,6 +174,7 @@ static void fire_told_started(struct sim *sim, struct sim_event *event)
         return;
     started.process.container_id = fl_str_of(c->id);
     started.process.at_ms = sim_host_wall_ms(sim, host);
+    started.process.run = c->run;
     (void)sim_host_post(sim, host, &started);
     if (live)
         live->launching = false;
@@ -188,6 +191,7 @@ static void fire_told_exited(struct sim *sim, struct sim_event *event)
     exited.process.container_id = fl_str_of(c->id);
     exited.process.at_ms = sim_host_wall_ms(sim, host);
     exited.process.exit_code = c->exit_code;
+    exited.process.run = c->run;
     (void)sim_host_post(sim, host, &exited);
 }
 static const struct sim_action told_exited = {"an exit is told", fire_told_exited};
@@ -300,12 +304,17 @@ void sim_runtime_launch(struct sim *sim, struct sim_host *host, struct fl_str id
         fail(sim, host, container, FL_EFFECT_LAUNCH, FL_FAILURE_CREATE);
         return;
     }
-    if (find_container(host, key)) {
+    struct sim_container *c = find_container(host, key);
+    if (c && (c->state != SIM_DEAD || c->run >= container->restarts)) {
         sim_violation(sim, "H1", "host %u launches container %.12s twice", host->index, id.p);
         return;
     }
     live->launching = true;
-    (void)new_container(sim, host, container);
+    if (!c)
+        c = new_container(sim, host, container);
+    c->state = SIM_STARTING;
+    c->run = container->restarts;
+    c->watched_by = host->life;
     sim_at_any(sim, delay(sim, 60 * SIM_MS), &runs, host->index, key, NULL);
 }
 
@@ -314,10 +323,11 @@ void sim_runtime_adopt(struct sim *sim, struct sim_host *host, struct fl_str id)
     uint64_t key = sim_key(id);
     struct sim_container *c = find_container(host, key);
     struct fl_brain_event gone = {.type = FL_EVENT_GONE};
-    if (!fl_brain_container(host->brain, id) || find_live(host, key))
+    const struct fl_task_container *container = fl_brain_container(host->brain, id);
+    if (!container || find_live(host, key))
         return;
     new_live(host, key)->attached = true;
-    if (!c) {
+    if (!c || c->run < container->restarts) {
         gone.process.container_id = id;
         (void)sim_host_post(sim, host, &gone);
         return;
@@ -329,6 +339,27 @@ void sim_runtime_adopt(struct sim *sim, struct sim_host *host, struct fl_str id)
         tell(sim, host, c, &told_started);
     if (c->state == SIM_DEAD)
         tell(sim, host, c, &told_exited);
+}
+
+/* ---- health ---- */
+
+static void fire_checked(struct sim *sim, struct sim_event *event)
+{
+    struct sim_host *host = &sim->hosts[event->who];
+    const struct sim_container *c = find_container(host, event->number);
+    struct fl_brain_event checked = {.type = FL_EVENT_HEALTH};
+    if (!c)
+        return;
+    checked.health.container_id = fl_str_of(c->id);
+    checked.health.run = c->run;
+    checked.health.exit_code = c->state == SIM_RUNNING ? (int)sim_chance(sim, 100) : 1;
+    (void)sim_host_post(sim, host, &checked);
+}
+
+void sim_runtime_check(struct sim *sim, struct sim_host *host, struct fl_str id)
+{
+    static const struct sim_action checked = {"a health check ends", fire_checked};
+    sim_at(sim, delay(sim, 50 * SIM_MS), &checked, host->index, sim_key(id), NULL);
 }
 
 /* ---- the end ---- */

@@ -147,6 +147,7 @@ struct sim_container {
     char id[FL_CONTAINER_ID_SIZE];
     enum sim_container_state state;
     int exit_code;
+    int run;             /* the number of its last start */
     uint32_t watched_by; /* life of the agent that watches it; 0: nobody */
     uint32_t task;       /* in the ledger */
     bool is_service;     /* never ends by itself */
@@ -325,6 +326,7 @@ void sim_runtime_launch(struct sim *sim, struct sim_host *host, struct fl_str id
 void sim_runtime_adopt(struct sim *sim, struct sim_host *host, struct fl_str id);
 void sim_runtime_signal(struct sim *sim, struct sim_host *host, struct fl_str id, int number);
 void sim_runtime_release(struct sim *sim, struct sim_host *host, struct fl_str id);
+void sim_runtime_check(struct sim *sim, struct sim_host *host, struct fl_str id);
 void sim_runtime_remove(struct sim *sim, struct sim_host *host, struct fl_str task_arn);
 /* The agent has died: its memory of containers goes. */
 void sim_runtime_forget(struct sim_host *host);

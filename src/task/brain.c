@@ -142,14 +142,16 @@ static void note_pull(struct fl_task *task, int64_t started_ms, int64_t stopped_
 static void on_image_ready(struct fl_step *step, struct fl_task_container *container)
 {
     const struct fl_brain_event *event = step->event;
-    if (container->state > FL_CONTAINER_PULLED)
+    if (container->state > FL_CONTAINER_PULLED || container->restarts > 0)
         return;
     if (container->state == FL_CONTAINER_NONE)
         fl_container_move(container, FL_CONTAINER_PULLED);
+    container->image_ready = true;
     container->image_digest = fl_str_dup(container->task->arena, event->image.digest);
     container->stop_signal = event->image.stop_signal > 0 ? event->image.stop_signal : STOP_SIGNAL;
     note_pull(container->task, event->image.pull_started_ms, event->image.pull_stopped_ms);
-    fl_brain_emit_container(step, FL_EFFECT_PREPARE, container);
+    if (container->cleared)
+        fl_brain_emit_container(step, FL_EFFECT_PREPARE, container);
 }
 
 /* A container that was stopped while its network was on the way gives it back. */
@@ -197,15 +199,24 @@ static void on_failed(struct fl_step *step, struct fl_task_container *container)
                                             FL_STR_ARG(step->event->failed.text)));
 }
 
+/* Others' patience is measured from the first start, however often there is another one. */
 static void started(struct fl_step *step, struct fl_task_container *container)
 {
     fl_container_move(container, FL_CONTAINER_RUNNING);
-    container->started_ms = step->event->process.at_ms;
+    container->run_started_ms = step->event->process.at_ms;
+    if (container->started_ms == 0) {
+        container->started_ms = container->run_started_ms;
+        if (container->spec->start_timeout_s > 0)
+            container->start_due_ms = step->event->now_ms + container->spec->start_timeout_s * 1000;
+    }
+    fl_brain_health_begin(step, container);
+    if (container->restarts > 0 || fl_brain_has_order(container->task))
+        container->task->change_seq++;
 }
 
 static void on_started(struct fl_step *step, struct fl_task_container *container)
 {
-    if (container->state != FL_CONTAINER_CREATED)
+    if (container->state != FL_CONTAINER_CREATED || step->event->process.run != container->restarts)
         return;
     started(step, container);
     if (container->stop_wanted) {
@@ -218,6 +229,8 @@ static void on_started(struct fl_step *step, struct fl_task_container *container
 static void on_exited(struct fl_step *step, struct fl_task_container *container)
 {
     const struct fl_brain_event *event = step->event;
+    if (event->process.run != container->restarts)
+        return;
     if (FL_BUG(22, false, container->state == FL_CONTAINER_CREATED))
         started(step, container);
     if (container->state != FL_CONTAINER_RUNNING)
@@ -227,7 +240,10 @@ static void on_exited(struct fl_step *step, struct fl_task_container *container)
     container->finished_ms = event->process.at_ms;
     if (event->process.oom_killed)
         container->reason = FL_STR("OutOfMemoryError: Container killed due to memory usage");
-    fl_brain_container_stopped(step, container);
+    if (fl_brain_may_restart(container))
+        fl_brain_restart(step, container);
+    else
+        fl_brain_container_stopped(step, container);
 }
 
 static void on_container_event(struct fl_step *step, struct fl_str id,
@@ -238,6 +254,14 @@ static void on_container_event(struct fl_step *step, struct fl_str id,
         return;
     handle(step, container);
     fl_brain_settle(step, container->task);
+}
+
+static void on_health(struct fl_step *step)
+{
+    struct fl_task_container *container =
+        find_container(step->brain, step->event->health.container_id);
+    if (container && fl_brain_health_answer(step, container))
+        fl_brain_settle(step, container->task);
 }
 
 static void on_timer(struct fl_step *step)
@@ -305,6 +329,9 @@ bool fl_brain_step(struct fl_brain *brain, const struct fl_brain_event *event,
     case FL_EVENT_GONE:
         on_container_event(&step, event->process.container_id, fl_brain_gone);
         break;
+    case FL_EVENT_HEALTH:
+        on_health(&step);
+        break;
     case FL_EVENT_TIMER:
         on_timer(&step);
         break;
@@ -335,9 +362,12 @@ static int64_t task_due(const struct fl_task *task)
 {
     int64_t due = task->cleanup_due_ms ? task->cleanup_due_ms : INT64_MAX;
     for (size_t i = 0; i < task->container_count; i++) {
-        int64_t kill_due = task->containers[i].kill_due_ms;
-        if (kill_due != 0)
-            due = FL_MIN(due, kill_due);
+        const struct fl_task_container *container = &task->containers[i];
+        const int64_t dues[] = {container->kill_due_ms, container->check_due_ms,
+                                container->start_due_ms};
+        for (size_t k = 0; k < FL_ARRAY_SIZE(dues); k++)
+            if (dues[k] != 0)
+                due = FL_MIN(due, dues[k]);
     }
     return due;
 }

@@ -21,6 +21,7 @@ enum { FL_BRAIN_MAX_TASKS = 4096, FL_BRAIN_MAX_SPEC = 256 * 1024 };
 struct fl_brain_config {
     int64_t stop_timeout_ms;  /* stop signal to SIGKILL where the definition says nothing */
     int64_t cleanup_delay_ms; /* acknowledged STOPPED to removal */
+    bool pull_upfront;        /* images are made ready while dependencies are waited for */
 };
 
 enum fl_brain_event_type {
@@ -33,8 +34,9 @@ enum fl_brain_event_type {
     FL_EVENT_FAILED,   /* image, preparation or launch */
     FL_EVENT_STARTED,
     FL_EVENT_EXITED,
-    FL_EVENT_GONE,  /* adoption found nothing of the container */
-    FL_EVENT_TIMER, /* fl_brain_next_due has come */
+    FL_EVENT_GONE,   /* adoption found nothing of the container */
+    FL_EVENT_HEALTH, /* a health check has ended */
+    FL_EVENT_TIMER,  /* fl_brain_next_due has come */
     FL_EVENT_REPORT_ACKED,
     FL_EVENT_REMOVED, /* what a task left behind has been removed */
 };
@@ -45,6 +47,7 @@ enum fl_effect_type {
     FL_EFFECT_LAUNCH,            /* container: answer STARTED or FAILED, later EXITED */
     FL_EFFECT_ADOPT,             /* container: watch it; answers as for LAUNCH, or GONE */
     FL_EFFECT_SIGNAL,            /* container, number */
+    FL_EFFECT_CHECK_HEALTH,      /* container: answer HEALTH */
     FL_EFFECT_RELEASE,           /* container: its network; nothing of it runs any more */
     FL_EFFECT_REPORT,            /* task, number: sequence, text: body. Until acknowledged */
     FL_EFFECT_ACK,               /* header: of the payload or manifest */
@@ -106,7 +109,14 @@ struct fl_brain_event {
             int64_t at_ms; /* wall clock */
             int exit_code; /* EXITED only */
             bool oom_killed;
-        } process; /* STARTED, EXITED, GONE (id only) */
+            int run; /* which start of the container this is about, from 0 */
+        } process;   /* STARTED, EXITED, GONE (id only) */
+        struct {
+            struct fl_str container_id;
+            int run;
+            int exit_code; /* 0: it is well */
+            struct fl_str output;
+        } health;
         struct {
             struct fl_str task_arn;
             int64_t seq;

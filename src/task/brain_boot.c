@@ -6,12 +6,25 @@
 
 #define RESTARTED FL_STR("The host was restarted.")
 
+/* One whose image was ready had been cleared to start, unless images are made ready before. */
+static void resume_preparing(struct fl_step *step, struct fl_task_container *container)
+{
+    bool upfront = step->brain->config.pull_upfront;
+    if (container->restarts > 0) {
+        fl_brain_emit_container(step, FL_EFFECT_PREPARE, container);
+        return;
+    }
+    container->cleared = container->state == FL_CONTAINER_PULLED && !upfront;
+    if (container->cleared || upfront)
+        fl_brain_ask_image(step, container);
+}
+
 static void resume_container(struct fl_step *step, struct fl_task_container *container)
 {
     switch (container->state) {
     case FL_CONTAINER_NONE:
     case FL_CONTAINER_PULLED:
-        fl_brain_emit_container(step, FL_EFFECT_ENSURE_IMAGE, container);
+        resume_preparing(step, container);
         break;
     case FL_CONTAINER_CREATED:
         fl_brain_emit_container(step, FL_EFFECT_ADOPT, container);
@@ -19,6 +32,7 @@ static void resume_container(struct fl_step *step, struct fl_task_container *con
     case FL_CONTAINER_RUNNING:
         if (!FL_BUG(18, true, false))
             fl_brain_emit_container(step, FL_EFFECT_ADOPT, container);
+        fl_brain_health_resume(step, container);
         if (!container->stop_wanted)
             break;
         fl_brain_emit_container(step, FL_EFFECT_SIGNAL, container);
@@ -76,17 +90,27 @@ void fl_brain_boot(struct fl_step *step)
     brain->host_dirty = true;
 }
 
+static void launch_anew(struct fl_step *step, struct fl_task_container *container)
+{
+    container->cleared = true;
+    if (container->restarts > 0)
+        fl_brain_emit_container(step, FL_EFFECT_PREPARE, container);
+    else
+        fl_brain_ask_image(step, container);
+}
+
 void fl_brain_gone(struct fl_step *step, struct fl_task_container *container)
 {
     switch (container->state) {
     case FL_CONTAINER_CREATED:
         fl_brain_emit_container(step, FL_EFFECT_RELEASE, container);
-        container->launched = false;
-        fl_container_move(container, FL_CONTAINER_NONE);
+        container->launched = container->restarts > 0;
+        fl_container_move(container,
+                          container->restarts > 0 ? FL_CONTAINER_PULLED : FL_CONTAINER_NONE);
         if (container->stop_wanted || !container->task->desired_running)
             fl_brain_container_stopped(step, container);
         else
-            fl_brain_emit_container(step, FL_EFFECT_ENSURE_IMAGE, container);
+            launch_anew(step, container);
         break;
     case FL_CONTAINER_RUNNING:
         fl_brain_container_failed(

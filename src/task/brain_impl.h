@@ -48,7 +48,26 @@ void fl_brain_settle(struct fl_step *step, struct fl_task *task);
 /* Emits the task's report if there is news and none is under way. */
 void fl_brain_report(struct fl_step *step, struct fl_task *task);
 
-/* What of the task is due: SIGKILL, removal. */
+/* Dependencies (brain_order.c). */
+/* Begins with every container that may start now, fails those that never will. */
+void fl_brain_start_in_order(struct fl_step *step, struct fl_task *task);
+/* Tells those to end on which nobody depends any more. */
+void fl_brain_stop_in_order(struct fl_step *step, struct fl_task *task);
+void fl_brain_ask_image(struct fl_step *step, struct fl_task_container *container);
+/* True when a container depends on another one. */
+bool fl_brain_has_order(const struct fl_task *task);
+
+/* Health checks and restarts (brain_health.c). */
+void fl_brain_health_begin(struct fl_step *step, struct fl_task_container *container);
+void fl_brain_health_resume(struct fl_step *step, struct fl_task_container *container);
+void fl_brain_health_timer(struct fl_step *step, struct fl_task_container *container);
+/* True when it changed what is recorded. */
+bool fl_brain_health_answer(struct fl_step *step, struct fl_task_container *container);
+/* Of one that has just ended, with its exit code. */
+bool fl_brain_may_restart(const struct fl_task_container *container);
+void fl_brain_restart(struct fl_step *step, struct fl_task_container *container);
+
+/* What of the task is due: SIGKILL, removal, health checks, the end of others' patience. */
 void fl_brain_task_timer(struct fl_step *step, struct fl_task *task);
 
 /* The control plane's messages (brain_orders.c). */

@@ -19,11 +19,21 @@ static void signal_container(struct fl_step *step, const struct fl_task_containe
     step->turn->last->number = number;
 }
 
+/* An image that was made ready and for which nothing more has been asked. */
+static void give_back_image(struct fl_step *step, struct fl_task_container *container)
+{
+    if (container->state == FL_CONTAINER_PULLED && container->image_ready && !container->cleared)
+        fl_brain_emit_container(step, FL_EFFECT_RELEASE, container);
+}
+
 void fl_brain_stop_container(struct fl_step *step, struct fl_task_container *container)
 {
     switch (container->state) {
     case FL_CONTAINER_NONE:
     case FL_CONTAINER_PULLED:
+        container->has_exit_code = container->restarts > 0; /* of its last run */
+        container->start_due_ms = 0;
+        give_back_image(step, container);
         fl_container_move(container, FL_CONTAINER_STOPPED);
         break;
     case FL_CONTAINER_CREATED:
@@ -47,17 +57,19 @@ void fl_brain_stop_container(struct fl_step *step, struct fl_task_container *con
 void fl_brain_stop_task(struct fl_step *step, struct fl_task *task)
 {
     task->desired_running = false;
-    for (size_t i = 0; i < task->container_count; i++)
-        fl_brain_stop_container(step, &task->containers[i]);
+    fl_brain_stop_in_order(step, task);
 }
 
 void fl_brain_container_stopped(struct fl_step *step, struct fl_task_container *container)
 {
     struct fl_task *task = container->task;
     bool was_running = container->state == FL_CONTAINER_RUNNING;
+    give_back_image(step, container);
     fl_container_move(container, FL_CONTAINER_STOPPED);
     container->kill_due_ms = 0;
     container->stop_wanted = false;
+    container->check_due_ms = 0;
+    container->start_due_ms = 0;
     if (container->launched)
         fl_brain_emit_container(step, FL_EFFECT_RELEASE, container);
     if (was_running && container->spec->essential && task->execution_stopped_ms == 0)
@@ -65,7 +77,7 @@ void fl_brain_container_stopped(struct fl_step *step, struct fl_task_container *
             container->finished_ms ? container->finished_ms : step->event->wall_ms;
     if (container->spec->essential && task->desired_running)
         fl_brain_stop_task(step, task);
-    else if (task->status == FL_TASK_RUNNING && task->desired_running)
+    else if (task->desired_running && (task->status == FL_TASK_RUNNING || fl_brain_has_order(task)))
         task->change_seq++;
 }
 
@@ -81,7 +93,7 @@ void fl_brain_container_failed(struct fl_step *step, struct fl_task_container *c
 static bool all_started(const struct fl_task *task)
 {
     for (size_t i = 0; i < task->container_count; i++)
-        if (task->containers[i].state < FL_CONTAINER_RUNNING)
+        if (task->containers[i].state < FL_CONTAINER_RUNNING && task->containers[i].restarts == 0)
             return false;
     return true;
 }
@@ -97,6 +109,9 @@ void fl_brain_settle(struct fl_step *step, struct fl_task *task)
     if (task->status == FL_TASK_STOPPED)
         return;
     fl_brain_mark(step->brain, task);
+    fl_brain_start_in_order(step, task);
+    if (!task->desired_running)
+        fl_brain_stop_in_order(step, task);
     if (fl_task_all_stopped(task)) {
         task->desired_running = false;
         change_status(task, FL_TASK_STOPPED);
@@ -118,6 +133,21 @@ void fl_brain_report(struct fl_step *step, struct fl_task *task)
     effect->text = fl_report_write(task, step->turn->arena);
 }
 
+/* Who waited for one of these has given up, once the task is settled. */
+static void end_patience(struct fl_step *step, struct fl_task *task)
+{
+    bool is_due = false;
+    for (size_t i = 0; i < task->container_count; i++)
+        is_due |= task->containers[i].start_due_ms != 0 &&
+                  task->containers[i].start_due_ms <= step->event->now_ms;
+    if (!is_due)
+        return;
+    fl_brain_settle(step, task);
+    for (size_t i = 0; i < task->container_count; i++)
+        if (task->containers[i].start_due_ms <= step->event->now_ms)
+            task->containers[i].start_due_ms = 0;
+}
+
 void fl_brain_task_timer(struct fl_step *step, struct fl_task *task)
 {
     int64_t now_ms = step->event->now_ms;
@@ -129,6 +159,9 @@ void fl_brain_task_timer(struct fl_step *step, struct fl_task *task)
         signal_container(step, container, KILL_SIGNAL);
         fl_brain_mark(step->brain, task);
     }
+    end_patience(step, task);
+    for (size_t i = 0; i < task->container_count; i++)
+        fl_brain_health_timer(step, &task->containers[i]);
     if (task->cleanup_due_ms == 0 || task->cleanup_due_ms > now_ms)
         return;
     task->cleanup_due_ms = now_ms + REMOVE_AGAIN_MS;

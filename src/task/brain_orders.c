@@ -67,8 +67,9 @@ static void accept_task(struct fl_step *step, const struct fl_brain_order *order
     for (size_t i = 0; i < task->container_count; i++)
         make_id(rand, task->containers[i].id);
     fl_brain_insert(step->brain, task);
-    for (size_t i = 0; task->desired_running && i < task->container_count; i++)
-        fl_brain_emit_container(step, FL_EFFECT_ENSURE_IMAGE, &task->containers[i]);
+    for (size_t i = 0; i < task->container_count; i++)
+        if (task->desired_running && step->brain->config.pull_upfront)
+            fl_brain_ask_image(step, &task->containers[i]);
     if (!task->desired_running)
         fl_brain_stop_task(step, task);
     fl_brain_settle(step, task);

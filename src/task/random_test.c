@@ -4,7 +4,7 @@
  * failed history is printed; one seed always gives the same history. */
 #include "task/test_brain.h"
 
-enum { HISTORIES = 100, STEPS = 250, TASKS = 6, MAX_WORK = 512, MAX_WORLD = 256 };
+enum { HISTORIES = 100, STEPS = 400, TASKS = 6, MAX_WORK = 512, MAX_WORLD = 256 };
 
 struct work {
     enum fl_effect_type type;
@@ -19,7 +19,10 @@ struct real {
     bool alive;
     bool dead;   /* has run and ended */
     bool failed; /* could not be launched, for ever */
-    int starts;
+    int run;     /* the number of its last start */
+    int starts;  /* of that run */
+    int exit_code;
+    bool was_healthy; /* in any run */
 };
 
 struct world {
@@ -36,6 +39,14 @@ struct world {
     int boots;
     bool lossy;
 };
+
+/* What all histories together must have come across. */
+static struct {
+    unsigned last_in_order; /* launches of the container that depends on all others */
+    unsigned restarts;
+    unsigned unhealthy;
+    unsigned given_up; /* containers that their dependencies kept from starting */
+} seen;
 
 static uint64_t below(struct world *world, uint64_t bound)
 {
@@ -75,6 +86,52 @@ static void check_report(struct world *world, const struct fl_effect *effect)
     assert_true(fl_task_status_read(fl_json_text(fl_json_get(body, "status")), &status));
     assert_true((int)status >= world->reported[number]);
     world->reported[number] = (int)status;
+    seen.unhealthy += fl_str_contains(effect->text, FL_STR("UNHEALTHY"));
+    seen.given_up += fl_str_contains(effect->text, FL_STR("dependency graph"));
+}
+
+/* What really became of the one that is depended on; health may have been lost again since. */
+static void check_condition(struct world *world, enum fl_condition condition,
+                            const struct fl_task_container *on)
+{
+    const struct real *real = real_of(world, on->id);
+    assert_true(real->alive || real->dead);
+    switch (condition) {
+    case FL_WHEN_STARTED:
+        break;
+    case FL_WHEN_SUCCESS:
+        assert_int_equal(real->exit_code, 0);
+        assert_true(real->dead);
+        break;
+    case FL_WHEN_COMPLETE:
+        assert_true(real->dead);
+        break;
+    case FL_WHEN_HEALTHY:
+        assert_true(real->was_healthy);
+        break;
+    }
+}
+
+static void check_dependencies(struct world *world, const struct fl_task_container *container)
+{
+    for (size_t i = 0; container->restarts == 0 && i < container->spec->depends_on_count; i++) {
+        const struct fl_dependency *dependency = &container->spec->depends_on[i];
+        check_condition(world, dependency->condition,
+                        fl_task_container_named(container->task, dependency->container));
+    }
+}
+
+/* Whatever is told to end, nothing that depends on it runs any more. */
+static void check_signal(struct world *world, const struct fl_effect *effect)
+{
+    const struct fl_task_container *container =
+        fl_brain_container(world->rig->brain, effect->container_id);
+    for (size_t i = 0; i < container->task->container_count; i++) {
+        const struct fl_task_container *other = &container->task->containers[i];
+        for (size_t k = 0; k < other->spec->depends_on_count; k++)
+            if (fl_str_eq(other->spec->depends_on[k].container, container->spec->name))
+                assert_false(real_of(world, other->id)->alive);
+    }
 }
 
 static void check_launch(struct world *world, const struct fl_effect *effect)
@@ -84,6 +141,9 @@ static void check_launch(struct world *world, const struct fl_effect *effect)
     assert_non_null(container);
     assert_true(container->task->desired_running);
     assert_false(world->told_to_stop[task_number(effect->task_arn)]);
+    check_dependencies(world, container);
+    seen.last_in_order += container->spec->depends_on_count == 3;
+    seen.restarts += container->restarts > 0;
 }
 
 static void take_effects(struct world *world)
@@ -94,6 +154,8 @@ static void take_effects(struct world *world)
             check_report(world, effect);
         if (effect->type == FL_EFFECT_LAUNCH)
             check_launch(world, effect);
+        if (effect->type == FL_EFFECT_SIGNAL)
+            check_signal(world, effect);
         assert_true(world->work_count < MAX_WORK);
         struct work *work = &world->work[world->work_count++];
         *work = (struct work){.type = effect->type, .number = effect->number};
@@ -132,17 +194,49 @@ static void step(struct world *world, struct fl_brain_event event)
 
 static void order(struct world *world, int number, bool running)
 {
-    static struct fl_container_spec containers[] = {
+    static struct fl_container_spec plain[] = {
         {.name = {"a", 1}, .image = {"a", 1}, .essential = true, .stop_timeout_s = 2},
         {.name = {"b", 1}, .image = {"b", 1}, .essential = false, .stop_timeout_s = -1},
         {.name = {"c", 1}, .image = {"c", 1}, .essential = true, .stop_timeout_s = 0},
     };
+    /* One that must succeed, one that must be healthy and is restarted, one that needs it, and one
+     * that needs all. */
+    static struct fl_str test[] = {{"CMD", 3}, {"x", 1}};
+    static int64_t ignored[] = {2};
+    static struct fl_dependency on_init[] = {{{"i", 1}, FL_WHEN_SUCCESS}};
+    static struct fl_dependency on_app[] = {{{"a", 1}, FL_WHEN_HEALTHY}};
+    static struct fl_dependency on_all[] = {
+        {{"i", 1}, FL_WHEN_COMPLETE}, {{"a", 1}, FL_WHEN_STARTED}, {{"b", 1}, FL_WHEN_STARTED}};
+    static struct fl_container_spec ordered[] = {
+        {.name = {"d", 1},
+         .image = {"d", 1},
+         .stop_timeout_s = 0,
+         .depends_on = on_all,
+         .depends_on_count = 3},
+        {.name = {"b", 1},
+         .image = {"b", 1},
+         .essential = true,
+         .stop_timeout_s = 1,
+         .depends_on = on_app,
+         .depends_on_count = 1},
+        {.name = {"a", 1},
+         .image = {"a", 1},
+         .essential = true,
+         .stop_timeout_s = 2,
+         .start_timeout_s = 60,
+         .depends_on = on_init,
+         .depends_on_count = 1,
+         .health_check = {test, 2, 1000, 500, 1500, 2},
+         .restart = {true, ignored, 1, 0}},
+        {.name = {"i", 1}, .image = {"i", 1}, .stop_timeout_s = -1, .start_timeout_s = 50},
+    };
+    bool is_ordered = number % 2 == 1;
     char arn[32];
     (void)snprintf(arn, sizeof(arn), "arn:task/t%d", number);
     struct fl_task_spec spec = {.arn = fl_str_of(arn),
                                 .desired_running = running,
-                                .containers = containers,
-                                .container_count = 1 + (size_t)number % 3};
+                                .containers = is_ordered ? ordered : plain,
+                                .container_count = is_ordered ? 4 : 1 + (size_t)number % 3};
     struct fl_brain_order one = {.arn = spec.arn, .spec = &spec};
     struct fl_brain_event event = {.type = FL_EVENT_PAYLOAD};
     event.payload.header.seq = fl_acs_seq(1, (uint32_t)++world->seq);
@@ -156,9 +250,11 @@ static void order(struct world *world, int number, bool running)
 static void process(struct world *world, enum fl_brain_event_type type, const char *id, bool oom)
 {
     struct fl_brain_event event = {.type = type};
+    const struct real *real = real_of(world, id);
     event.process.container_id = fl_str_of(id);
     event.process.at_ms = 5;
-    event.process.exit_code = oom ? 137 : 0;
+    event.process.run = real->run;
+    event.process.exit_code = real->exit_code;
     event.process.oom_killed = oom;
     step(world, event);
 }
@@ -200,6 +296,11 @@ static void do_prepare(struct world *world, const struct work *work)
 static void do_launch(struct world *world, const struct work *work)
 {
     struct real *real = real_of(world, work->id);
+    const struct fl_task_container *container =
+        fl_brain_container(world->rig->brain, fl_str_of(work->id));
+    if (container && real->dead && container->restarts > real->run)
+        *real = (struct real){.run = container->restarts, .was_healthy = real->was_healthy};
+    memcpy(real->id, work->id, sizeof(real->id));
     if (real->alive || real->dead)
         return;
     if (real->failed || below(world, 12) == 0) {
@@ -219,7 +320,9 @@ static void do_adopt(struct world *world, const struct work *work)
         fail_container(world, work->id, FL_EFFECT_LAUNCH, FL_FAILURE_START);
         return;
     }
-    if (!real->alive && !real->dead) {
+    const struct fl_task_container *container =
+        fl_brain_container(world->rig->brain, fl_str_of(work->id));
+    if ((!real->alive && !real->dead) || (container && container->restarts > real->run)) {
         process(world, FL_EVENT_GONE, work->id, false);
         return;
     }
@@ -232,7 +335,20 @@ static void end(struct world *world, struct real *real, bool oom)
 {
     real->alive = false;
     real->dead = true;
+    real->exit_code = oom ? 137 : below(world, 10) < 7 ? 0 : (int)below(world, 3);
     process(world, FL_EVENT_EXITED, real->id, oom);
+}
+
+static void do_check(struct world *world, const struct work *work)
+{
+    struct real *real = real_of(world, work->id);
+    struct fl_brain_event event = {.type = FL_EVENT_HEALTH};
+    event.health.container_id = fl_str_of(work->id);
+    event.health.run = real->run;
+    event.health.exit_code = real->alive && below(world, 3) > 0 ? 0 : 1;
+    event.health.output = FL_STR("well, well");
+    real->was_healthy |= event.health.exit_code == 0;
+    step(world, event);
 }
 
 static void do_signal(struct world *world, const struct work *work)
@@ -295,6 +411,9 @@ static void do_work(struct world *world, const struct work *work)
     case FL_EFFECT_RELEASE:
         assert_false(real_of(world, work->id)->alive);
         break;
+    case FL_EFFECT_CHECK_HEALTH:
+        do_check(world, work);
+        break;
     case FL_EFFECT_ACK:
     case FL_EFFECT_STOP_VERIFICATION:
         break;
@@ -356,7 +475,7 @@ static void random_step(struct world *world)
         work_once(world);
     else if (dice < 70)
         order(world, (int)below(world, TASKS), true);
-    else if (dice < 76)
+    else if (dice < 72)
         order(world, (int)below(world, TASKS), false);
     else if (dice < 84)
         random_exit(world);
@@ -413,6 +532,11 @@ static void random_histories_keep_the_invariants(FL_UNUSED void **state)
         (void)history(seed);
     }
     (void)fprintf(stderr, "\n");
+    print_message("# last in order %u, restarts %u, unhealthy %u, given up %u\n",
+                  seen.last_in_order, seen.restarts, seen.unhealthy, seen.given_up);
+    if (count > 1)
+        assert_true(seen.last_in_order > 0 && seen.restarts > 0 && seen.unhealthy > 0 &&
+                    seen.given_up > 0);
 }
 
 static void one_seed_gives_one_history(FL_UNUSED void **state)

@@ -50,6 +50,19 @@ static void write_address(struct fl_json_writer *jw, const struct fl_task_contai
     fl_jw_member_str(jw, "address", fl_str_of(hex));
 }
 
+static void write_runs(struct fl_json_writer *jw, const struct fl_task_container *container)
+{
+    put_int(jw, "restarts", container->restarts);
+    put_int(jw, "runStartedAt", container->run_started_ms);
+    if (!container->has_exit_code)
+        put_int(jw, "lastExitCode", container->exit_code);
+    if (container->health_since_ms == 0 && container->health_streak == 0)
+        return;
+    fl_jw_member_str(jw, "health", fl_str_of(fl_health_name(container->health)));
+    put_int(jw, "healthSince", container->health_since_ms);
+    put_int(jw, "healthStreak", container->health_streak);
+}
+
 static void write_container(struct fl_json_writer *jw, const struct fl_task_container *container)
 {
     fl_jw_object_begin(jw);
@@ -69,6 +82,8 @@ static void write_container(struct fl_json_writer *jw, const struct fl_task_cont
     write_bindings(jw, container);
     put_int(jw, "startedAt", container->started_ms);
     put_int(jw, "finishedAt", container->finished_ms);
+    put_int(jw, "startDue", container->start_due_ms);
+    write_runs(jw, container);
     fl_jw_object_end(jw);
 }
 
@@ -147,6 +162,21 @@ static void read_bindings(const struct fl_json *json, struct fl_task_container *
     }
 }
 
+static int read_runs(const struct fl_json *json, struct fl_task_container *container,
+                     struct fl_err *err)
+{
+    struct fl_str health = fl_json_text(fl_json_get(json, "health"));
+    container->restarts = (int)get_int(json, "restarts");
+    container->run_started_ms = get_int(json, "runStartedAt");
+    container->health_since_ms = get_int(json, "healthSince");
+    container->health_streak = get_int(json, "healthStreak");
+    if (!container->has_exit_code)
+        container->exit_code = (int)get_int(json, "lastExitCode");
+    if (health.n > 0 && !fl_health_read(health, &container->health))
+        return fl_err_set(err, -EINVAL, "a container's health is unknown");
+    return 0;
+}
+
 static int read_container(const struct fl_json *json, struct fl_task *task, struct fl_err *err)
 {
     struct fl_str name = fl_json_text(fl_json_get(json, "name"));
@@ -172,7 +202,8 @@ static int read_container(const struct fl_json *json, struct fl_task *task, stru
     container->finished_ms = get_int(json, "finishedAt");
     (void)fl_unhex(fl_json_text(fl_json_get(json, "address")), container->address, 4);
     read_bindings(json, container);
-    return 0;
+    container->start_due_ms = get_int(json, "startDue");
+    return read_runs(json, container, err);
 }
 
 static int read_spec(const struct fl_json *json, struct fl_task *task, struct fl_err *err)

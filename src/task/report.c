@@ -37,13 +37,14 @@ static void write_bindings(struct fl_json_writer *jw, const struct fl_task_conta
     fl_jw_array_end(jw);
 }
 
-static const char *status_name(enum fl_container_state state)
+/* One that is being restarted has not stopped, as the API sees it. */
+static const char *status_name(const struct fl_task_container *container)
 {
-    switch (state) {
+    switch (container->state) {
     case FL_CONTAINER_NONE:
     case FL_CONTAINER_PULLED:
     case FL_CONTAINER_CREATED:
-        return "PENDING";
+        return container->restarts > 0 ? "RUNNING" : "PENDING";
     case FL_CONTAINER_RUNNING:
         return "RUNNING";
     case FL_CONTAINER_STOPPED:
@@ -56,7 +57,7 @@ static void write_container(struct fl_json_writer *jw, const struct fl_task_cont
 {
     fl_jw_object_begin(jw);
     fl_jw_member_str(jw, "containerName", container->spec->name);
-    fl_jw_member_str(jw, "status", fl_str_of(status_name(container->state)));
+    fl_jw_member_str(jw, "status", fl_str_of(status_name(container)));
     if (container->launched)
         fl_jw_member_str(jw, "runtimeId", fl_str_of(container->id));
     if (container->has_exit_code)
@@ -64,6 +65,8 @@ static void write_container(struct fl_json_writer *jw, const struct fl_task_cont
     put_reason(jw, container->reason);
     if (container->image_digest.n > 0)
         fl_jw_member_str(jw, "imageDigest", container->image_digest);
+    if (container->spec->health_check.test_count > 0)
+        fl_jw_member_str(jw, "healthStatus", fl_str_of(fl_health_name(container->health)));
     write_bindings(jw, container);
     fl_jw_object_end(jw);
 }

@@ -15,14 +15,20 @@ static const char *const task_names[] = {
     [FL_TASK_STOPPED] = "STOPPED",
 };
 
+static const char *const health_names[] = {
+    [FL_HEALTH_UNKNOWN] = "UNKNOWN",
+    [FL_HEALTH_HEALTHY] = "HEALTHY",
+    [FL_HEALTH_UNHEALTHY] = "UNHEALTHY",
+};
+
 #define TO(state) (1u << (state))
 
 static const unsigned container_moves[] = {
     [FL_CONTAINER_NONE] = TO(FL_CONTAINER_PULLED) | TO(FL_CONTAINER_STOPPED),
     [FL_CONTAINER_PULLED] = TO(FL_CONTAINER_CREATED) | TO(FL_CONTAINER_STOPPED),
-    [FL_CONTAINER_CREATED] =
-        TO(FL_CONTAINER_NONE) | TO(FL_CONTAINER_RUNNING) | TO(FL_CONTAINER_STOPPED),
-    [FL_CONTAINER_RUNNING] = TO(FL_CONTAINER_STOPPED),
+    [FL_CONTAINER_CREATED] = TO(FL_CONTAINER_NONE) | TO(FL_CONTAINER_PULLED) |
+                             TO(FL_CONTAINER_RUNNING) | TO(FL_CONTAINER_STOPPED),
+    [FL_CONTAINER_RUNNING] = TO(FL_CONTAINER_PULLED) | TO(FL_CONTAINER_STOPPED),
     [FL_CONTAINER_STOPPED] = 0,
 };
 
@@ -61,6 +67,19 @@ bool fl_container_state_read(struct fl_str name, enum fl_container_state *ret_st
     int i = name_index(container_names, FL_ARRAY_SIZE(container_names), name);
     if (i >= 0)
         *ret_state = (enum fl_container_state)i;
+    return i >= 0;
+}
+
+const char *fl_health_name(enum fl_health health)
+{
+    return health_names[health];
+}
+
+bool fl_health_read(struct fl_str name, enum fl_health *ret_health)
+{
+    int i = name_index(health_names, FL_ARRAY_SIZE(health_names), name);
+    if (i >= 0)
+        *ret_health = (enum fl_health)i;
     return i >= 0;
 }
 
@@ -114,11 +133,13 @@ void fl_task_free(struct fl_task *task)
 {
     if (!task)
         return;
+    for (size_t i = 0; i < task->container_count; i++)
+        free(task->containers[i].health_output);
     fl_arena_free(task->arena);
     free(task);
 }
 
-struct fl_task_container *fl_task_container_named(struct fl_task *task, struct fl_str name)
+struct fl_task_container *fl_task_container_named(const struct fl_task *task, struct fl_str name)
 {
     for (size_t i = 0; i < task->container_count; i++)
         if (fl_str_eq(task->containers[i].spec->name, name))

@@ -1,8 +1,9 @@
 /* A task on this host and its containers, as the brain knows them: read by everybody in the agent,
  * changed by the brain alone.
  *
- * States only move forward along the tables in task.c; the one step back, CREATED → NONE, is a
- * launch order of which the runtime has never heard. */
+ * States only move forward along the tables in task.c, but for two steps back: CREATED → NONE (or,
+ * of a restart, PULLED) is a launch order of which the runtime has never heard; RUNNING → PULLED is
+ * a restart. */
 #pragma once
 
 #include <stdbool.h>
@@ -27,6 +28,9 @@ enum fl_container_state {
     FL_CONTAINER_RUNNING,
     FL_CONTAINER_STOPPED,
 };
+
+/* In the words of the API; UNKNOWN also without a check. */
+enum fl_health { FL_HEALTH_UNKNOWN, FL_HEALTH_HEALTHY, FL_HEALTH_UNHEALTHY };
 
 enum fl_task_status { FL_TASK_PENDING, FL_TASK_RUNNING, FL_TASK_STOPPED };
 
@@ -58,6 +62,19 @@ struct fl_task_container {
     size_t binding_count;
     int64_t started_ms; /* wall clock; 0: not yet */
     int64_t finished_ms;
+    int64_t start_due_ms;   /* monotonic: when others stop waiting for it; 0: never */
+    int restarts;           /* how often the policy has started it again: the number of its run */
+    int64_t run_started_ms; /* wall clock: when the present run began */
+    enum fl_health health;
+    int64_t health_since_ms; /* wall clock; 0: no check has said anything yet */
+    int64_t health_streak;   /* failures in a row that count */
+    /* Not recorded. */
+    int64_t check_due_ms; /* monotonic: the next health check; 0: none */
+    int health_exit_code; /* the last check's */
+    char *health_output;  /* NULL: none */
+    bool asked;           /* for its image */
+    bool image_ready;     /* since this agent began */
+    bool cleared;         /* what it depends on is as it asks for */
 };
 
 struct fl_task {
@@ -86,6 +103,8 @@ struct fl_task {
 struct fl_str fl_task_id(struct fl_str arn);
 const char *fl_container_state_name(enum fl_container_state state);
 bool fl_container_state_read(struct fl_str name, enum fl_container_state *ret_state);
+const char *fl_health_name(enum fl_health health);
+bool fl_health_read(struct fl_str name, enum fl_health *ret_health);
 const char *fl_task_status_name(enum fl_task_status status);
 bool fl_task_status_read(struct fl_str name, enum fl_task_status *ret_status);
 
@@ -100,6 +119,6 @@ struct fl_task *fl_task_new(struct fl_str arn, struct fl_str cluster_arn);
  * made for each in it. */
 int fl_task_set_spec(struct fl_task *task, const struct fl_json *json, struct fl_err *err);
 void fl_task_free(struct fl_task *task);
-struct fl_task_container *fl_task_container_named(struct fl_task *task, struct fl_str name);
+struct fl_task_container *fl_task_container_named(const struct fl_task *task, struct fl_str name);
 /* True when every container is STOPPED (also without any). */
 bool fl_task_all_stopped(const struct fl_task *task);

@@ -72,6 +72,7 @@ static inline void rig_describe(struct rig *rig, const struct fl_effect *effect)
         [FL_EFFECT_LAUNCH] = "launch",
         [FL_EFFECT_ADOPT] = "adopt",
         [FL_EFFECT_SIGNAL] = "signal",
+        [FL_EFFECT_CHECK_HEALTH] = "check",
         [FL_EFFECT_RELEASE] = "release",
         [FL_EFFECT_REPORT] = "report",
         [FL_EFFECT_ACK] = "ack",

@@ -6,13 +6,21 @@
 
 #include "wire/json.h"
 
-enum { DOCKER_TEXT_MAX = 512 * 1024 };
+enum { DOCKER_TEXT_MAX = 512 * 1024, NS_PER_MS = 1000 * 1000 };
 
 static const char *const network_names[] = {
     [FL_NET_BRIDGE] = "bridge",
     [FL_NET_HOST] = "host",
     [FL_NET_NONE] = "none",
     [FL_NET_AWSVPC] = "awsvpc",
+};
+
+/* Absent where each container has its own. */
+static const char *const namespace_names[] = {
+    [FL_NS_PRIVATE] = "",
+    [FL_NS_TASK] = "task",
+    [FL_NS_HOST] = "host",
+    [FL_NS_NONE] = "none",
 };
 
 static void member_str(struct fl_json_writer *jw, const char *key, struct fl_str value)
@@ -93,6 +101,102 @@ static void write_mounts(struct fl_json_writer *jw, const struct fl_container_sp
     fl_jw_array_end(jw);
 }
 
+static const char *const condition_names[] = {
+    [FL_WHEN_STARTED] = "START",
+    [FL_WHEN_COMPLETE] = "COMPLETE",
+    [FL_WHEN_SUCCESS] = "SUCCESS",
+    [FL_WHEN_HEALTHY] = "HEALTHY",
+};
+
+const char *fl_condition_name(enum fl_condition condition)
+{
+    return condition_names[condition];
+}
+
+bool fl_condition_read(struct fl_str name, enum fl_condition *ret_condition)
+{
+    for (size_t i = 0; i < FL_ARRAY_SIZE(condition_names); i++)
+        if (fl_str_is(name, condition_names[i])) {
+            *ret_condition = (enum fl_condition)i;
+            return true;
+        }
+    return false;
+}
+
+static void write_dependencies(struct fl_json_writer *jw, const struct fl_container_spec *container)
+{
+    if (container->depends_on_count == 0)
+        return;
+    fl_jw_key(jw, "dependsOn");
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < container->depends_on_count; i++) {
+        const struct fl_dependency *dependency = &container->depends_on[i];
+        fl_jw_object_begin(jw);
+        fl_jw_member_str(jw, "containerName", dependency->container);
+        fl_jw_member_str(jw, "condition", fl_str_of(fl_condition_name(dependency->condition)));
+        fl_jw_object_end(jw);
+    }
+    fl_jw_array_end(jw);
+}
+
+static void write_volumes_from(struct fl_json_writer *jw, const struct fl_container_spec *container)
+{
+    if (container->volumes_from_count == 0)
+        return;
+    fl_jw_key(jw, "volumesFrom");
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < container->volumes_from_count; i++) {
+        fl_jw_object_begin(jw);
+        fl_jw_member_str(jw, "sourceContainer", container->volumes_from[i].source_container);
+        fl_jw_member_bool(jw, "readOnly", container->volumes_from[i].read_only);
+        fl_jw_object_end(jw);
+    }
+    fl_jw_array_end(jw);
+}
+
+static void write_restart_policy(struct fl_json_writer *jw, const struct fl_restart_policy *restart)
+{
+    if (!restart->enabled)
+        return;
+    fl_jw_key(jw, "restartPolicy");
+    fl_jw_object_begin(jw);
+    fl_jw_member_bool(jw, "enabled", true);
+    fl_jw_key(jw, "ignoredExitCodes");
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < restart->ignored_exit_code_count; i++)
+        fl_jw_int(jw, restart->ignored_exit_codes[i]);
+    fl_jw_array_end(jw);
+    fl_jw_member_int(jw, "restartAttemptPeriod", restart->attempt_period_s);
+    fl_jw_object_end(jw);
+}
+
+/* What the protocol has members for; the health check's own description is Docker's. */
+static void write_life(struct fl_json_writer *jw, const struct fl_container_spec *container)
+{
+    write_dependencies(jw, container);
+    member_positive(jw, "startTimeout", container->start_timeout_s);
+    if (container->stop_timeout_s >= 0)
+        fl_jw_member_int(jw, "stopTimeout", container->stop_timeout_s);
+    write_restart_policy(jw, &container->restart);
+    if (container->health_check.test_count > 0)
+        fl_jw_member_str(jw, "healthCheckType", FL_STR("docker"));
+}
+
+/* Docker counts in nanoseconds. */
+static void write_health_check(struct fl_json_writer *jw, const struct fl_health_check *check)
+{
+    if (check->test_count == 0)
+        return;
+    fl_jw_key(jw, "Healthcheck");
+    fl_jw_object_begin(jw);
+    member_strings(jw, "Test", check->test, check->test_count);
+    fl_jw_member_int(jw, "Interval", check->interval_ms * NS_PER_MS);
+    fl_jw_member_int(jw, "Timeout", check->timeout_ms * NS_PER_MS);
+    fl_jw_member_int(jw, "StartPeriod", check->start_period_ms * NS_PER_MS);
+    fl_jw_member_int(jw, "Retries", check->retries);
+    fl_jw_object_end(jw);
+}
+
 static void write_docker_config(struct fl_buf *buf, const struct fl_container_spec *container)
 {
     struct fl_json_writer jw = {.buf = buf};
@@ -101,6 +205,10 @@ static void write_docker_config(struct fl_buf *buf, const struct fl_container_sp
     member_str(&jw, "WorkingDir", container->working_dir);
     member_str(&jw, "Hostname", container->hostname);
     member_map(&jw, "Labels", container->labels, container->label_count);
+    write_health_check(&jw, &container->health_check);
+    member_true(&jw, "Tty", container->docker.tty);
+    member_true(&jw, "OpenStdin", container->docker.open_stdin);
+    member_true(&jw, "NetworkDisabled", container->docker.network_disabled);
     fl_jw_object_end(&jw);
 }
 
@@ -131,6 +239,44 @@ static void write_ulimits(struct fl_json_writer *jw, const struct fl_container_s
     fl_jw_array_end(jw);
 }
 
+static void write_devices(struct fl_json_writer *jw, const struct fl_docker_spec *docker)
+{
+    if (docker->device_count == 0)
+        return;
+    fl_jw_key(jw, "Devices");
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < docker->device_count; i++) {
+        const struct fl_device_spec *device = &docker->devices[i];
+        fl_jw_object_begin(jw);
+        fl_jw_member_str(jw, "PathOnHost", device->host_path);
+        fl_jw_member_str(jw, "PathInContainer",
+                         device->container_path.n ? device->container_path : device->host_path);
+        fl_jw_member_str(jw, "CgroupPermissions",
+                         device->permissions.n ? device->permissions : FL_STR("rwm"));
+        fl_jw_object_end(jw);
+    }
+    fl_jw_array_end(jw);
+}
+
+static void write_docker_spec(struct fl_json_writer *jw, const struct fl_docker_spec *docker)
+{
+    member_strings(jw, "Dns", docker->dns_servers, docker->dns_server_count);
+    member_strings(jw, "DnsSearch", docker->dns_search, docker->dns_search_count);
+    member_strings(jw, "ExtraHosts", docker->extra_hosts, docker->extra_host_count);
+    member_strings(jw, "SecurityOpt", docker->security_options, docker->security_option_count);
+    member_strings(jw, "CapAdd", docker->cap_add, docker->cap_add_count);
+    member_strings(jw, "CapDrop", docker->cap_drop, docker->cap_drop_count);
+    write_devices(jw, docker);
+    member_map(jw, "Tmpfs", docker->tmpfs, docker->tmpfs_count);
+    member_map(jw, "Sysctls", docker->sysctls, docker->sysctl_count);
+    member_positive(jw, "ShmSize", docker->shm_size_bytes);
+    if (docker->memory_swap_bytes != 0)
+        fl_jw_member_int(jw, "MemorySwap", docker->memory_swap_bytes);
+    if (docker->has_swappiness)
+        fl_jw_member_int(jw, "MemorySwappiness", docker->swappiness);
+    member_true(jw, "Init", docker->init);
+}
+
 static void write_host_config(struct fl_buf *buf, const struct fl_container_spec *container,
                               enum fl_network_mode mode)
 {
@@ -142,6 +288,8 @@ static void write_host_config(struct fl_buf *buf, const struct fl_container_spec
     write_ulimits(&jw, container);
     member_positive(&jw, "MemoryReservation", container->memory_reservation_mib * 1024 * 1024);
     member_true(&jw, "ReadonlyRootfs", container->readonly_rootfs);
+    member_true(&jw, "Privileged", container->privileged);
+    write_docker_spec(&jw, &container->docker);
     fl_jw_object_end(&jw);
 }
 
@@ -175,10 +323,33 @@ static void write_container(struct fl_json_writer *jw, const struct fl_container
     member_map(jw, "environment", container->environment, container->environment_count);
     write_ports(jw, container);
     write_mounts(jw, container);
-    if (container->stop_timeout_s >= 0)
-        fl_jw_member_int(jw, "stopTimeout", container->stop_timeout_s);
+    write_life(jw, container);
+    write_volumes_from(jw, container);
+    member_strings(jw, "links", container->links, container->link_count);
     member_true(jw, "privileged", container->privileged);
     write_docker(jw, container, mode);
+    fl_jw_object_end(jw);
+}
+
+static void write_docker_volume(struct fl_json_writer *jw, const struct fl_volume_spec *volume)
+{
+    fl_jw_member_str(jw, "type", FL_STR("docker"));
+    fl_jw_key(jw, "dockerVolumeConfiguration");
+    fl_jw_object_begin(jw);
+    fl_jw_member_str(jw, "scope", volume->is_shared ? FL_STR("shared") : FL_STR("task"));
+    fl_jw_member_bool(jw, "autoprovision", volume->autoprovision);
+    member_str(jw, "driver", volume->driver);
+    member_map(jw, "driverOpts", volume->driver_opts, volume->driver_opt_count);
+    member_map(jw, "labels", volume->labels, volume->label_count);
+    fl_jw_object_end(jw);
+}
+
+static void write_host_volume(struct fl_json_writer *jw, const struct fl_volume_spec *volume)
+{
+    fl_jw_member_str(jw, "type", FL_STR("host"));
+    fl_jw_key(jw, "host");
+    fl_jw_object_begin(jw);
+    member_str(jw, "sourcePath", volume->host_path);
     fl_jw_object_end(jw);
 }
 
@@ -191,11 +362,10 @@ static void write_volumes(struct fl_json_writer *jw, const struct fl_task_spec *
     for (size_t i = 0; i < spec->volume_count; i++) {
         fl_jw_object_begin(jw);
         fl_jw_member_str(jw, "name", spec->volumes[i].name);
-        fl_jw_member_str(jw, "type", FL_STR("host"));
-        fl_jw_key(jw, "host");
-        fl_jw_object_begin(jw);
-        member_str(jw, "sourcePath", spec->volumes[i].host_path);
-        fl_jw_object_end(jw);
+        if (spec->volumes[i].is_docker)
+            write_docker_volume(jw, &spec->volumes[i]);
+        else
+            write_host_volume(jw, &spec->volumes[i]);
         fl_jw_object_end(jw);
     }
     fl_jw_array_end(jw);
@@ -234,6 +404,8 @@ void fl_task_spec_encode(const struct fl_task_spec *spec, struct fl_buf *buf)
     fl_jw_member_str(&jw, "desiredStatus",
                      spec->desired_running ? FL_STR("RUNNING") : FL_STR("STOPPED"));
     fl_jw_member_str(&jw, "networkMode", fl_str_of(network_names[spec->network_mode]));
+    member_str(&jw, "pidMode", fl_str_of(namespace_names[spec->pid_mode]));
+    member_str(&jw, "ipcMode", fl_str_of(namespace_names[spec->ipc_mode]));
     if (spec->cpu_units > 0) {
         fl_jw_key(&jw, "cpu");
         fl_jw_double(&jw, (double)spec->cpu_units / 1024.0);

@@ -10,6 +10,10 @@
 
 #include "wire/json.h"
 
+enum { NS_PER_MS = 1000 * 1000, DEFAULT_INTERVAL_MS = 30 * 1000, DEFAULT_RETRIES = 3 };
+enum { MAX_EXIT_CODES = 50, DEFAULT_ATTEMPT_PERIOD_S = 300 };
+#define MAX_DURATION_NS INT64_C(86400000000000)
+
 struct decoder {
     struct fl_arena *arena;
     struct fl_arena *scratch; /* JSON within JSON */
@@ -206,14 +210,121 @@ static void read_mounts(struct decoder *d, const struct fl_json *json,
     }
 }
 
-static void read_docker_config(struct decoder *d, const struct fl_json *docker,
-                               struct fl_container_spec *container)
+static void read_dependencies(struct decoder *d, const struct fl_json *json,
+                              struct fl_container_spec *container)
+{
+    size_t count;
+    const struct fl_json *list =
+        read_list(d, json, "dependsOn", FL_TASK_SPEC_MAX_CONTAINERS, &count);
+    container->depends_on = fl_arena_new_array(d->arena, struct fl_dependency, count);
+    container->depends_on_count = count;
+    for (size_t i = 0; i < count; i++) {
+        const struct fl_json *item = fl_json_item(list, i);
+        container->depends_on[i].container = read_required_str(d, item, "containerName");
+        if (!fl_condition_read(read_required_str(d, item, "condition"),
+                               &container->depends_on[i].condition))
+            fail(d, "condition", "is unknown");
+    }
+}
+
+static void read_restart_policy(struct decoder *d, const struct fl_json *json,
+                                struct fl_restart_policy *restart)
+{
+    const struct fl_json *policy = read_object(d, json, "restartPolicy");
+    size_t count;
+    const struct fl_json *codes = read_list(d, policy, "ignoredExitCodes", MAX_EXIT_CODES, &count);
+    restart->enabled = read_bool(d, policy, "enabled", false);
+    restart->attempt_period_s =
+        read_int(d, policy, "restartAttemptPeriod", 0, INT32_MAX, DEFAULT_ATTEMPT_PERIOD_S);
+    restart->ignored_exit_codes = fl_arena_new_array(d->arena, int64_t, count);
+    restart->ignored_exit_code_count = count;
+    for (size_t i = 0; i < count; i++) {
+        if (!fl_json_is(fl_json_item(codes, i), FL_JSON_INTEGER))
+            fail(d, "ignoredExitCodes", "holds something that is not an integer");
+        restart->ignored_exit_codes[i] = fl_json_int(fl_json_item(codes, i));
+    }
+}
+
+static void read_life(struct decoder *d, const struct fl_json *json,
+                      struct fl_container_spec *container)
+{
+    container->start_timeout_s = read_int(d, json, "startTimeout", 0, INT32_MAX, 0);
+    container->stop_timeout_s = read_int(d, json, "stopTimeout", 0, INT32_MAX, -1);
+    read_dependencies(d, json, container);
+    read_restart_policy(d, json, &container->restart);
+}
+
+/* Docker's durations are nanoseconds, and 0 stands for its default. */
+static int64_t read_duration_ms(struct decoder *d, const struct fl_json *object, const char *name,
+                                int64_t absent_ms)
+{
+    int64_t ns = read_int(d, object, name, 0, MAX_DURATION_NS, 0);
+    return ns > 0 ? FL_MAX(ns / NS_PER_MS, 1) : absent_ms;
+}
+
+/* A dependency on a container that is not there, or on itself, could never be met. */
+static void check_dependencies(struct decoder *d, const struct fl_task_spec *spec)
+{
+    for (size_t i = 0; i < spec->container_count; i++)
+        for (size_t k = 0; k < spec->containers[i].depends_on_count; k++) {
+            bool known = false;
+            for (size_t other = 0; other < spec->container_count; other++)
+                known |= other != i && fl_str_eq(spec->containers[other].name,
+                                                 spec->containers[i].depends_on[k].container);
+            if (!known)
+                fail(d, "dependsOn", "names no other container of the task");
+        }
+}
+
+/* Only a check that the control plane asked for counts; what comes with an image does not. */
+static void read_health_check(struct decoder *d, const struct fl_json *json,
+                              const struct fl_json *config, struct fl_health_check *check)
+{
+    const struct fl_json *health = read_object(d, config, "Healthcheck");
+    if (!health || !fl_str_is(read_str(d, json, "healthCheckType"), "docker"))
+        return;
+    check->interval_ms = read_duration_ms(d, health, "Interval", DEFAULT_INTERVAL_MS);
+    check->timeout_ms = read_duration_ms(d, health, "Timeout", DEFAULT_INTERVAL_MS);
+    check->start_period_ms = read_duration_ms(d, health, "StartPeriod", 0);
+    check->retries = read_int(d, health, "Retries", 0, INT32_MAX, 0);
+    if (check->retries == 0)
+        check->retries = DEFAULT_RETRIES;
+    check->test = read_strings(d, health, "Test", &check->test_count);
+    if (check->test_count > 0 && fl_str_is(check->test[0], "NONE"))
+        *check = (struct fl_health_check){0};
+    else if (check->test_count < 2 ||
+             (!fl_str_is(check->test[0], "CMD") && !fl_str_is(check->test[0], "CMD-SHELL")))
+        fail(d, "Healthcheck", "is neither CMD nor CMD-SHELL with a command");
+}
+
+static void read_volumes_from(struct decoder *d, const struct fl_json *json,
+                              struct fl_container_spec *container)
+{
+    size_t count;
+    const struct fl_json *list = read_list(d, json, "volumesFrom", FL_TASK_SPEC_MAX_ITEMS, &count);
+    container->volumes_from = fl_arena_new_array(d->arena, struct fl_volumes_from, count);
+    container->volumes_from_count = count;
+    for (size_t i = 0; i < count; i++) {
+        const struct fl_json *item = fl_json_item(list, i);
+        container->volumes_from[i] = (struct fl_volumes_from){
+            .source_container = read_required_str(d, item, "sourceContainer"),
+            .read_only = read_bool(d, item, "readOnly", false),
+        };
+    }
+}
+
+static void read_docker_config(struct decoder *d, const struct fl_json *json,
+                               const struct fl_json *docker, struct fl_container_spec *container)
 {
     const struct fl_json *config = read_embedded(d, docker, "config");
+    read_health_check(d, json, config, &container->health_check);
     container->user = read_str(d, config, "User");
     container->working_dir = read_str(d, config, "WorkingDir");
     container->hostname = read_str(d, config, "Hostname");
     container->labels = read_map(d, config, "Labels", &container->label_count);
+    container->docker.tty = read_bool(d, config, "Tty", false);
+    container->docker.open_stdin = read_bool(d, config, "OpenStdin", false);
+    container->docker.network_disabled = read_bool(d, config, "NetworkDisabled", false);
 }
 
 static void read_ulimits(struct decoder *d, const struct fl_json *host,
@@ -233,6 +344,43 @@ static void read_ulimits(struct decoder *d, const struct fl_json *host,
     }
 }
 
+static void read_devices(struct decoder *d, const struct fl_json *host,
+                         struct fl_docker_spec *docker)
+{
+    size_t count;
+    const struct fl_json *list = read_list(d, host, "Devices", FL_TASK_SPEC_MAX_ITEMS, &count);
+    docker->devices = fl_arena_new_array(d->arena, struct fl_device_spec, count);
+    docker->device_count = count;
+    for (size_t i = 0; i < count; i++) {
+        const struct fl_json *item = fl_json_item(list, i);
+        docker->devices[i] = (struct fl_device_spec){
+            .host_path = read_required_str(d, item, "PathOnHost"),
+            .container_path = read_str(d, item, "PathInContainer"),
+            .permissions = read_str(d, item, "CgroupPermissions"),
+        };
+    }
+}
+
+static void read_docker_spec(struct decoder *d, const struct fl_json *host,
+                             struct fl_docker_spec *docker)
+{
+    const struct fl_json *swappiness = member(host, "MemorySwappiness");
+    docker->dns_servers = read_strings(d, host, "Dns", &docker->dns_server_count);
+    docker->dns_search = read_strings(d, host, "DnsSearch", &docker->dns_search_count);
+    docker->extra_hosts = read_strings(d, host, "ExtraHosts", &docker->extra_host_count);
+    docker->security_options = read_strings(d, host, "SecurityOpt", &docker->security_option_count);
+    docker->cap_add = read_strings(d, host, "CapAdd", &docker->cap_add_count);
+    docker->cap_drop = read_strings(d, host, "CapDrop", &docker->cap_drop_count);
+    read_devices(d, host, docker);
+    docker->tmpfs = read_map(d, host, "Tmpfs", &docker->tmpfs_count);
+    docker->sysctls = read_map(d, host, "Sysctls", &docker->sysctl_count);
+    docker->shm_size_bytes = read_int(d, host, "ShmSize", 0, INT64_MAX, 0);
+    docker->memory_swap_bytes = read_int(d, host, "MemorySwap", -1, INT64_MAX, 0);
+    docker->swappiness = read_int(d, host, "MemorySwappiness", -1, 100, -1);
+    docker->has_swappiness = swappiness && docker->swappiness >= 0;
+    docker->init = read_bool(d, host, "Init", false);
+}
+
 /* Returns the network mode that Docker's HostConfig names; empty when it names none. */
 static struct fl_str read_host_config(struct decoder *d, const struct fl_json *docker,
                                       struct fl_container_spec *container)
@@ -245,6 +393,8 @@ static struct fl_str read_host_config(struct decoder *d, const struct fl_json *d
     container->memory_reservation_mib =
         read_int(d, host, "MemoryReservation", 0, INT64_MAX, 0) / (1024 * 1024);
     container->readonly_rootfs = read_bool(d, host, "ReadonlyRootfs", false);
+    container->privileged |= read_bool(d, host, "Privileged", false);
+    read_docker_spec(d, host, &container->docker);
     return read_str(d, host, "NetworkMode");
 }
 
@@ -269,7 +419,6 @@ static struct fl_str read_container(struct decoder *d, const struct fl_json *jso
         .essential = read_bool(d, json, "essential", true),
         .cpu_units = read_int(d, json, "cpu", 0, most, 0),
         .memory_mib = read_int(d, json, "memory", 0, most, 0),
-        .stop_timeout_s = read_int(d, json, "stopTimeout", 0, most, -1),
         .privileged = read_bool(d, json, "privileged", false),
     };
     container->entry_point = read_strings(d, json, "entryPoint", &container->entry_point_count);
@@ -277,9 +426,12 @@ static struct fl_str read_container(struct decoder *d, const struct fl_json *jso
     container->environment = read_map(d, json, "environment", &container->environment_count);
     read_ports(d, json, container);
     read_mounts(d, json, container);
+    read_volumes_from(d, json, container);
+    container->links = read_strings(d, json, "links", &container->link_count);
     read_overrides(d, json, container);
+    read_life(d, json, container);
     const struct fl_json *docker = read_object(d, json, "dockerConfig");
-    read_docker_config(d, docker, container);
+    read_docker_config(d, json, docker, container);
     return read_host_config(d, docker, container);
 }
 
@@ -294,6 +446,21 @@ static enum fl_network_mode network_mode(struct decoder *d, struct fl_str name)
     if (!fl_str_is(name, "awsvpc"))
         fail(d, "networkMode", "is unknown");
     return FL_NET_AWSVPC;
+}
+
+static enum fl_namespace_mode namespace_mode(struct decoder *d, const struct fl_json *json,
+                                             const char *name, bool may_be_none)
+{
+    struct fl_str mode = read_str(d, json, name);
+    if (mode.n == 0)
+        return FL_NS_PRIVATE;
+    if (fl_str_is(mode, "task"))
+        return FL_NS_TASK;
+    if (fl_str_is(mode, "host"))
+        return FL_NS_HOST;
+    if (!may_be_none || !fl_str_is(mode, "none"))
+        fail(d, name, "is unknown");
+    return FL_NS_NONE;
 }
 
 static void read_containers(struct decoder *d, const struct fl_json *json,
@@ -313,10 +480,43 @@ static void read_containers(struct decoder *d, const struct fl_json *json,
                 fail(d, "name", "occurs twice");
     }
     d->scope[0] = '\0';
+    check_dependencies(d, spec);
     struct fl_str mode = read_str(d, json, "networkMode");
     spec->network_mode = network_mode(d, mode.n ? mode : docker_mode);
     if (spec->container_count == 0)
         fail(d, "containers", "is empty");
+}
+
+static void read_docker_volume(struct decoder *d, const struct fl_json *json,
+                               struct fl_volume_spec *volume)
+{
+    struct fl_str scope = read_str(d, json, "scope");
+    if (scope.n > 0 && !fl_str_is(scope, "task") && !fl_str_is(scope, "shared"))
+        fail(d, "scope", "is neither task nor shared");
+    volume->is_docker = true;
+    volume->is_shared = fl_str_is(scope, "shared");
+    volume->autoprovision = read_bool(d, json, "autoprovision", false);
+    volume->driver = read_str(d, json, "driver");
+    volume->driver_opts = read_map(d, json, "driverOpts", &volume->driver_opt_count);
+    volume->labels = read_map(d, json, "labels", &volume->label_count);
+}
+
+static void read_volume(struct decoder *d, const struct fl_json *item,
+                        struct fl_volume_spec *volume)
+{
+    struct fl_str type = read_str(d, item, "type");
+    const struct fl_json *docker = read_object(d, item, "dockerVolumeConfiguration");
+    bool is_docker = fl_str_is(type, "docker") || (type.n == 0 && docker);
+    if (type.n > 0 && !is_docker && !fl_str_is(type, "host"))
+        fail(d, fl_str_z(d->arena, fl_str_sub(type, 0, 40)),
+             "is no type of volume that is "
+             "supported");
+    *volume = (struct fl_volume_spec){
+        .name = read_required_str(d, item, "name"),
+        .host_path = read_str(d, read_object(d, item, "host"), "sourcePath"),
+    };
+    if (is_docker)
+        read_docker_volume(d, docker, volume);
 }
 
 static void read_volumes(struct decoder *d, const struct fl_json *json, struct fl_task_spec *spec)
@@ -325,15 +525,8 @@ static void read_volumes(struct decoder *d, const struct fl_json *json, struct f
         read_list(d, json, "volumes", FL_TASK_SPEC_MAX_ITEMS, &spec->volume_count);
     spec->volumes = fl_arena_new_array(d->arena, struct fl_volume_spec, spec->volume_count);
     for (size_t i = 0; i < spec->volume_count; i++) {
-        const struct fl_json *item = fl_json_item(list, i);
         (void)snprintf(d->scope, sizeof(d->scope), "volumes[%zu] ", i);
-        struct fl_str type = read_str(d, item, "type");
-        if (type.n > 0 && !fl_str_is(type, "host"))
-            fail(d, "type", "is not supported");
-        spec->volumes[i] = (struct fl_volume_spec){
-            .name = read_required_str(d, item, "name"),
-            .host_path = read_str(d, read_object(d, item, "host"), "sourcePath"),
-        };
+        read_volume(d, fl_json_item(list, i), &spec->volumes[i]);
     }
     d->scope[0] = '\0';
 }
@@ -405,6 +598,8 @@ int fl_task_spec_decode(const struct fl_json *json, struct fl_arena *arena,
         .family = read_str(&d, json, "family"),
         .revision = read_str(&d, json, "version"),
         .desired_running = read_desired(&d, json),
+        .pid_mode = namespace_mode(&d, json, "pidMode", false),
+        .ipc_mode = namespace_mode(&d, json, "ipcMode", true),
         .cpu_units = read_vcpus(&d, json),
         .memory_mib = read_int(&d, json, "memory", 0, INT32_MAX, 0),
         .group = read_str(&d, json, "group"),

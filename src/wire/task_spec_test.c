@@ -26,7 +26,8 @@ static struct fl_task_spec sample(struct fl_container_spec *containers)
     static struct fl_port_mapping ports[] = {{80, 0, false}, {53, 5353, true}};
     static struct fl_ulimit ulimits[] = {{{"nofile", 6}, 1024, -1}};
     static struct fl_mount_point mounts[] = {{{"data", 4}, {"/data", 5}, true}};
-    static struct fl_volume_spec volumes[] = {{{"data", 4}, {"/srv", 4}}, {{"tmp", 3}, {0}}};
+    static struct fl_volume_spec volumes[] = {{.name = {"data", 4}, .host_path = {"/srv", 4}},
+                                              {.name = {"tmp", 3}}};
     containers[0] = (struct fl_container_spec){.name = FL_STR("web"),
                                                .image = FL_STR("web:1"),
                                                .arn = FL_STR("arn:c"),
@@ -143,6 +144,149 @@ static void what_is_encoded_is_decoded(FL_UNUSED void **state)
     assert_str(out.volumes[1].host_path, "");
 }
 
+/* Conditions, timeouts, restart policy and health check, and that a container without any of them
+ * has none. */
+static void a_life_is_encoded_and_decoded(FL_UNUSED void **state)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(65536);
+    static struct fl_dependency on[] = {{{"side", 4}, FL_WHEN_HEALTHY}};
+    static struct fl_str test[] = {{"CMD-SHELL", 9}, {"exit 0", 6}};
+    static int64_t codes[] = {0, 143};
+    struct fl_container_spec containers[2];
+    struct fl_task_spec in = sample(containers), out;
+    struct fl_err err = {0};
+    containers[0].depends_on = on;
+    containers[0].depends_on_count = 1;
+    containers[0].start_timeout_s = 9;
+    containers[0].restart = (struct fl_restart_policy){true, codes, 2, 60};
+    containers[1].health_check = (struct fl_health_check){test, 2, 5000, 2000, 10000, 7};
+    fl_task_spec_encode(&in, &buf);
+    assert_int_equal(decode_text(buf.p, arena, &out, &err), 0);
+    const struct fl_container_spec *c = out.containers;
+    assert_int_equal(c[0].depends_on_count, 1);
+    assert_str(c[0].depends_on[0].container, "side");
+    assert_int_equal(c[0].depends_on[0].condition, FL_WHEN_HEALTHY);
+    assert_int_equal(c[0].start_timeout_s, 9);
+    assert_true(c[0].restart.enabled && !c[1].restart.enabled);
+    assert_int_equal(c[0].restart.ignored_exit_code_count, 2);
+    assert_int_equal(c[0].restart.ignored_exit_codes[1], 143);
+    assert_int_equal(c[0].restart.attempt_period_s, 60);
+    assert_int_equal(c[0].health_check.test_count + c[1].depends_on_count, 0);
+    assert_int_equal(c[1].health_check.test_count, 2);
+    assert_str(c[1].health_check.test[1], "exit 0");
+    assert_int_equal(c[1].health_check.interval_ms, 5000);
+    assert_int_equal(c[1].health_check.timeout_ms, 2000);
+    assert_int_equal(c[1].health_check.start_period_ms, 10000);
+    assert_int_equal(c[1].health_check.retries, 7);
+}
+
+/* Docker's zeros are its defaults, NONE and an image's own check are no check. */
+static void health_checks_of_others_are_understood(FL_UNUSED void **state)
+{
+#define CHECKED(type, check)                                                                       \
+    "{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[{\"name\":\"n\",\"image\":"      \
+    "\"i\"" type ",\"dockerConfig\":{\"config\":\"{\\\"Healthcheck\\\":" check "}\"}}]}"
+#define DOCKER ",\"healthCheckType\":\"docker\""
+    static const struct {
+        const char *text;
+        int64_t interval_ms, retries;
+    } cases[] = {
+        {CHECKED(DOCKER, "{\\\"Test\\\":[\\\"CMD\\\",\\\"x\\\"]}"), 30000, 3},
+        {CHECKED(DOCKER, "{\\\"Test\\\":[\\\"CMD\\\",\\\"x\\\"],\\\"Interval\\\":6000000000}"),
+         6000, 3},
+        {CHECKED(DOCKER, "{\\\"Test\\\":[\\\"NONE\\\"]}"), 0, 0},
+        {CHECKED("", "{\\\"Test\\\":[\\\"CMD\\\",\\\"x\\\"]}"), 0, 0},
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(cases); i++) {
+        FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+        struct fl_task_spec spec;
+        struct fl_err err = {0};
+        assert_int_equal(decode_text(cases[i].text, arena, &spec, &err), 0);
+        assert_int_equal(spec.containers[0].health_check.interval_ms, cases[i].interval_ms);
+        assert_int_equal(spec.containers[0].health_check.retries, cases[i].retries);
+    }
+#undef CHECKED
+#undef DOCKER
+}
+
+/* One of each, in the words of the protocol where it has some, else in Docker's. */
+static struct fl_task_spec docker_sample(struct fl_container_spec *containers)
+{
+    static struct fl_str one[] = {{"a:b", 3}};
+    static struct fl_key_value pair[] = {{{"/t", 2}, {"size=1m", 7}}};
+    static struct fl_device_spec devices[] = {{{"/dev/x", 6}, {0}, {"r", 1}},
+                                              {{"/d", 2}, {0}, {0}}};
+    static struct fl_volumes_from from[] = {{{"side", 4}, true}};
+    static struct fl_volume_spec volume = {.name = {"v", 1},
+                                           .is_docker = true,
+                                           .is_shared = true,
+                                           .autoprovision = true,
+                                           .driver = {"local", 5},
+                                           .driver_opts = pair,
+                                           .driver_opt_count = 1,
+                                           .labels = pair,
+                                           .label_count = 1};
+    struct fl_task_spec spec = sample(containers);
+    spec.pid_mode = FL_NS_TASK;
+    spec.ipc_mode = FL_NS_NONE;
+    spec.volumes = &volume;
+    spec.volume_count = 1;
+    containers[0].links = one;
+    containers[0].volumes_from = from;
+    containers[0].link_count = containers[0].volumes_from_count = 1;
+    struct fl_docker_spec *docker = &containers[0].docker;
+    docker->dns_servers = docker->dns_search = docker->extra_hosts = one;
+    docker->dns_server_count = docker->dns_search_count = docker->extra_host_count = 1;
+    docker->security_options = docker->cap_add = docker->cap_drop = one;
+    docker->security_option_count = docker->cap_add_count = docker->cap_drop_count = 1;
+    docker->devices = devices;
+    docker->device_count = 2;
+    docker->tmpfs = docker->sysctls = pair;
+    docker->tmpfs_count = docker->sysctl_count = 1;
+    docker->shm_size_bytes = 1 << 20;
+    docker->memory_swap_bytes = 2 << 20;
+    docker->has_swappiness = docker->init = docker->tty = docker->open_stdin = true;
+    docker->network_disabled = true;
+    return spec;
+}
+
+static void dockers_strings_carry_the_rest(FL_UNUSED void **state)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    FL_CLEANUP_BUF struct fl_buf first = FL_BUF_INIT(65536), second = FL_BUF_INIT(65536);
+    struct fl_container_spec containers[2];
+    struct fl_task_spec in = docker_sample(containers), out;
+    struct fl_err err;
+    fl_task_spec_encode(&in, &first);
+    assert_int_equal(decode_text(first.p, arena, &out, &err), 0);
+    fl_task_spec_encode(&out, &second);
+    assert_string_equal(first.p, second.p);
+    static const char *const said[] = {
+        "\"pidMode\":\"task\"",
+        "\"ipcMode\":\"none\"",
+        "\"links\":[\"a:b\"]",
+        "\"volumesFrom\":[{\"sourceContainer\":\"side\",\"readOnly\":true}]",
+        "\\\"Tty\\\":true",
+        "\\\"OpenStdin\\\":true",
+        "\\\"NetworkDisabled\\\":true",
+        "\\\"Dns\\\":[\\\"a:b\\\"]",
+        "\\\"ExtraHosts\\\":[\\\"a:b\\\"]",
+        "\\\"CapAdd\\\":",
+        "{\\\"PathOnHost\\\":\\\"/dev/x\\\",\\\"PathInContainer\\\":\\\"/dev/x\\\","
+        "\\\"CgroupPermissions\\\":\\\"r\\\"}",
+        "\\\"Tmpfs\\\":{\\\"/t\\\":\\\"size=1m\\\"}",
+        "\\\"MemorySwap\\\":2097152",
+        "\\\"MemorySwappiness\\\":0",
+        "\\\"Init\\\":true",
+        "\\\"ShmSize\\\":1048576",
+        "\"dockerVolumeConfiguration\":{\"scope\":\"shared\",\"autoprovision\":true",
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(said); i++)
+        if (!fl_str_contains(fl_buf_str(&first), fl_str_of(said[i])))
+            fail_msg("%s is not in %s", said[i], first.p);
+}
+
 static void a_text_as_aws_sends_it_is_understood(FL_UNUSED void **state)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
@@ -188,9 +332,21 @@ static void broken_objects_are_refused_by_name(FL_UNUSED void **state)
         {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[{\"name\":\"n\","
          "\"image\":\"i\",\"portMappings\":[{\"containerPort\":70000}]}]}",
          "containerPort"},
+        {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"pidMode\":\"none\",\"containers\":"
+         "[{\"name\":\"n\",\"image\":\"i\"}]}",
+         "pidMode"},
+        {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[{\"name\":\"n\","
+         "\"image\":\"i\"}],\"volumes\":[{\"name\":\"v\",\"type\":\"efs\"}]}",
+         "efs is no type"},
         {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[{\"name\":\"n\","
          "\"image\":\"i\"},{\"name\":\"n\",\"image\":\"i\"}]}",
          "twice"},
+        {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[{\"name\":\"n\","
+         "\"image\":\"i\",\"dependsOn\":[{\"containerName\":\"n\",\"condition\":\"START\"}]}]}",
+         "dependsOn"},
+        {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[{\"name\":\"n\","
+         "\"image\":\"i\",\"dependsOn\":[{\"containerName\":\"m\",\"condition\":\"DONE\"}]}]}",
+         "condition"},
     };
     for (size_t i = 0; i < FL_ARRAY_SIZE(cases); i++) {
         FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
@@ -218,6 +374,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_encoded_is_decoded),
+        cmocka_unit_test(a_life_is_encoded_and_decoded),
+        cmocka_unit_test(health_checks_of_others_are_understood),
+        cmocka_unit_test(dockers_strings_carry_the_rest),
         cmocka_unit_test(a_text_as_aws_sends_it_is_understood),
         cmocka_unit_test(broken_objects_are_refused_by_name),
         cmocka_unit_test(too_many_containers_are_refused),

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = pathlib.Path(__file__).resolve().parent
 DISK_MIB = 1024
 
-PROGRAMS = ("/usr/bin/crun", "/usr/sbin/runc", "/usr/sbin/nft", "/bin/ip", "/usr/bin/python3")
+PROGRAMS = ("/usr/bin/crun", "/usr/bin/tini-static", "/usr/sbin/runc", "/usr/sbin/nft", "/bin/ip", "/usr/bin/python3")
 # Those whose answers depend on kernel and groups.
 UNIT_TESTS = ("test-agent-runtime_container_test", "test-agent-images_test", "shim/test-shim")
 # What a host with systemd loads by name as it is needed, with its dependencies.

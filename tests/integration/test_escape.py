@@ -1,6 +1,7 @@
 """Goal: what an image or a container does stays inside, and costs the host nothing once it is gone.
 Method: images with hostile links and containers that try; afterwards the host's files are as they
 were, and the agent is the same process with the descriptors it had."""
+import hashlib
 import os
 import pathlib
 import sys
@@ -131,3 +132,80 @@ def test_output_cannot_pass_for_another_s(cluster):
     lines = printed(cluster, clusters.sh(
         "printf '1 e F forged\\n1795168800000 o P x\\n\\r\\033[31m\\n'; printf 'a\\000b\\n\\377\\n'"))
     assert lines == ["1 e F forged", "1795168800000 o P x", "\r\x1b[31m", "a\ufffdb", "\ufffd"]
+
+
+def digest(path):
+    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+
+
+def test_the_runtime_cannot_be_overwritten(cluster):
+    """CVE-2019-5736: the runtime executes itself as the container's program, while another
+    container of the task, that sees its processes, writes to what they execute."""
+    programs = ["/usr/bin/crun", f"/proc/{cluster.pid('agent')}/exe"]
+    before = [digest(path) for path in programs]
+    writer = clusters.sh("n=0; while [ $n -lt 300 ]; do n=$((n+1)); for p in /proc/[0-9]*; do "
+                         "(echo evil > $p/exe) 2>/dev/null && echo $p; done; done; exit 0")
+    victim = clusters.container("victim", command=["/proc/self/exe", "--version"], essential=False)
+    assert printed(cluster, writer, victim, pidMode="task") == []
+    assert [digest(path) for path in programs] == before
+
+
+def test_nothing_is_inherited_but_what_is_given(cluster):
+    """CVE-2022-29162: no inheritable and no ambient capability."""
+    lines = printed(cluster, clusters.sh("grep -E 'CapInh|CapAmb' /proc/self/status",
+                                         linuxParameters={"capabilities": {"add": ["NET_ADMIN"]}}))
+    assert lines == ["CapInh:\t0000000000000000", "CapAmb:\t0000000000000000"]
+
+
+@pytest.fixture(scope="module")
+def masks(shared, tmp_path_factory):
+    """Images whose /dev and /proc are not what a runtime expects to find there."""
+    names = {}
+    for name, links in (("dev", {"dev/null": "/proc/sys/kernel/core_pattern",
+                                 "dev/console": "/proc/sysrq-trigger", "dev/pts": "/proc/sys"}),
+                        ("nodev", {"dev": "/proc/sys/kernel"}),
+                        ("noproc", {"proc": "/mnt"}),
+                        ("nosys", {"sys": "/proc/sys"})):
+        root = tmp_path_factory.mktemp(name) / "root"
+        images.busybox_root(root)
+        for path, target in links.items():
+            if (root / path).is_dir():
+                (root / path).rmdir()
+            (root / path).symlink_to(target)
+        archive = root.parent / "image.tar"
+        clusters.run(sys.executable, str(clusters.ROOT / "tools" / "mkimage.py"), "--tag",
+                     f"{name}:1", "--cmd", "/bin/sh", "--output", str(archive), str(root))
+        shared.load_image(archive, f"{name}:1")
+        names[name] = f"{name}:1"
+    return names
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipes", "terminal"])
+@pytest.mark.parametrize("name", ["dev", "nodev", "noproc", "nosys"])
+def test_masks_and_devices_are_the_kernel_s(cluster, masks, name, terminal):
+    """CVE-2025-31133, 52565, 52881, CVE-2023-27561: the image's links in place of /dev/null, the
+    console, /dev, /proc or /sys. Either the container does not start, or it is confined."""
+    before = pathlib.Path("/proc/sys/kernel/core_pattern").read_text()
+    task = cluster.run_to_end(clusters.sh(
+        "[ $(head -c 1 /proc/kcore 2>/dev/null | wc -c) = 0 ] || exit 1; "
+        "(echo evil > /proc/sys/kernel/core_pattern) 2>/dev/null && exit 2; "
+        "(echo evil > /dev/null) || exit 3; [ -c /dev/null ] || exit 4; "
+        "grep -q ' /proc proc ' /proc/mounts || exit 5; "
+        "(echo x > /dev/core_pattern) 2>/dev/null; exit 0",
+        image=masks[name], pseudoTerminal=terminal,
+        systemControls=[{"namespace": "kernel.msgmax", "value": "9001"}]))
+    found = task["containers"][0]
+    assert found.get("exitCode", 0) == 0, found
+    assert "exitCode" in found or "CannotStartContainerError" in found["reason"]
+    assert pathlib.Path("/proc/sys/kernel/core_pattern").read_text() == before
+    assert pathlib.Path("/proc/sys/kernel/msgmax").read_text().strip() != "9001"
+
+
+def test_the_task_s_first_process_has_nothing_to_take(cluster):
+    """Where processes are shared, even who may trace them finds no file and no right in it."""
+    lines = printed(cluster, clusters.sh(
+        "ls /proc/1/root/ 2>/dev/null; ls -l /proc/1/fd 2>/dev/null | grep -c -e '->'; "
+        "grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/1/status; kill -9 1; cat /proc/1/comm",
+        linuxParameters={"capabilities": {"add": ["SYS_PTRACE"]}}), pidMode="task")
+    assert lines == ["0", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000",
+                     "NoNewPrivs:\t1", "fairlead-shim"]

@@ -20,8 +20,9 @@ MODELS = [
     ("ecs.api", ["ecs-*.service-2.json", "botocore/ecs/*/service-2.json"]),
     ("logs.api", ["botocore/logs/*/service-2.json"]),
 ]
-# Members that ECS's agent sends and the public model does not have.
-UNPUBLISHED = {"RegisterContainerInstanceRequest": ["clientToken"]}
+# Members that agents send (ECS's, or ours alone) and the public model does not have.
+UNPUBLISHED = {"RegisterContainerInstanceRequest": ["clientToken"],
+               "ContainerStateChange": ["healthStatus"]}
 PRIMITIVES = ("integer", "long", "double", "boolean", "timestamp")
 
 

@@ -27,7 +27,7 @@ def value(group, name):
 
 def doctor(one):
     found = run("/usr/bin/fairlead", "doctor", check=False)
-    equal(found.returncode, 0)
+    assert found.returncode == 0, found.stdout
     assert "cgroup v2\n" in found.stdout, found.stdout
 
 
@@ -52,6 +52,76 @@ def limits_of_a_container(one):
     equal(value(group, "cpu.weight"), str(1 + (512 - 2) * 9999 // 262142))
     equal(value(group, "pids.max"), "16384")
     one.stop(arn)
+
+
+def swap(one):
+    """What maxSwap adds to the memory; no swappiness in v2, which is said and no failure."""
+    arn = one.start(idle(memory=48, linuxParameters={"maxSwap": 16, "swappiness": 10}))
+    group = one.group_of(one.wait(arn, "RUNNING"))
+    equal(value(group, "memory.max"), str(48 * MIB))
+    equal(value(group, "memory.swap.max"), str(16 * MIB))
+    one.stop(arn)
+    log = pathlib.Path(one.data_dir, "log/agent.log").read_text()
+    assert "swappiness is not set" in log, log
+
+
+def few_shares(one):
+    """0 and 1 are 2, the least there is."""
+    for shares in (0, 1):
+        arn = one.start(idle(cpu=shares))
+        group = one.group_of(one.wait(arn, "RUNNING"))
+        equal(value(group, "cpu.weight"), "1")
+        one.stop(arn)
+
+
+def chosen_devices(one):
+    """A device of the definition is opened as far as it says, by the BPF program."""
+    script = ("(exec 3</dev/log0) 2>/dev/null && echo read >>/out/chosen; "
+              "(exec 3>/dev/log0) 2>/dev/null && echo write >>/out/chosen; "
+              "(exec 3</dev/kmsg) 2>/dev/null && echo other >>/out/chosen; echo end >>/out/chosen")
+    task = one.run_to_end(container(script, linuxParameters={
+        "capabilities": {"add": ["SYSLOG"]},
+        "devices": [{"hostPath": "/dev/kmsg", "containerPath": "/dev/log0",
+                     "permissions": ["read"]}]}))
+    equal(task["containers"][0].get("exitCode"), 0)
+    equal(one.output("chosen"), ["read", "end"])
+
+
+def shared_by_the_task(one):
+    """One pid and IPC namespace, kept by a holder in a group of its own, which goes, too."""
+    script = ("until [ -e /dev/shm/x ]; do sleep 0.1; done; cat /dev/shm/x >/out/shared; "
+              "ls -d /proc/[0-9]* | wc -l >>/out/shared")
+    other = container("echo hello >/dev/shm/y; mv /dev/shm/y /dev/shm/x; sleep 1000", "other",
+                      stopTimeout=1)
+    task = one.run_to_end(container(script), other, pidMode="task", ipcMode="task")
+    equal(task["containers"][0].get("exitCode"), 0)
+    lines = one.output("shared")
+    equal(lines[0], "hello")
+    assert int(lines[1]) >= 4, lines  # both, the holder, and those that count
+
+
+def processes_end_with_their_container(one):
+    """In the host's pid namespace, too."""
+    arn = one.start(container("(trap '' TERM HUP; exec setsid sleep 1000) & exec sleep 1000",
+                              stopTimeout=1), pidMode="host")
+    group = one.group_of(one.wait(arn, "RUNNING"))
+    until(lambda: len(value(group, "cgroup.procs").split()) == 2, "both processes")
+    one.stop(arn)
+    until(lambda: not group.exists(), "the end of the container's group")
+
+
+def parameters_and_mounts(one):
+    script = ("cat /proc/sys/net/core/somaxconn /proc/sys/kernel/msgmax >/out/members; "
+              "df -k /dev/shm | tail -1 | awk '{print $2}' >>/out/members; "
+              "touch /x 2>/dev/null || echo ro >>/out/members; touch /t/x && echo rw >>/out/members")
+    task = one.run_to_end(container(
+        script, readonlyRootFilesystem=True,
+        systemControls=[{"namespace": "net.core.somaxconn", "value": "77"},
+                        {"namespace": "kernel.msgmax", "value": "9000"}],
+        linuxParameters={"sharedMemorySize": 5, "tmpfs": [{"containerPath": "/t", "size": 2}]}),
+        networkMode="none")
+    equal(task["containers"][0].get("exitCode"), 0)
+    equal(one.output("members"), ["77", "9000", str(5 * 1024), "ro", "rw"])
 
 
 def limits_of_a_task(one):
@@ -245,10 +315,16 @@ def run_suite(results, one):
     check("a container's limits are in its group", limits_of_a_container)
     check("a task's limits are in its group", limits_of_a_task)
     check("a container sees its own group, read-only", own_group)
+    check("swap beside memory", swap)
+    check("few shares of the cpu", few_shares)
     check("a container over its limit is reported out of memory", out_of_memory)
     check("a container over the task's limit is reported out of memory", out_of_memory_of_the_task)
     check("a kill that is no end is not reported as out of memory", a_child_out_of_memory)
     check("devices are denied", devices)
+    check("a definition's device is allowed, as far as it says", chosen_devices)
+    check("namespaces of the task", shared_by_the_task)
+    check("shared processes end with their container", processes_end_with_their_container)
+    check("kernel parameters, tmpfs and shared memory", parameters_and_mounts)
     check("a privileged container has devices and groups of its own", privileged)
     check("resource limits above the agent's", resource_limits)
     check("a published port answers", port)
@@ -320,6 +396,10 @@ def run_runc(results, one):
         check("a container sees its own group, read-only", own_group)
         check("a container over its limit is reported out of memory", out_of_memory)
         check("devices are denied", devices)
+        check("swap beside memory", swap)
+        check("a definition's device is allowed, as far as it says", chosen_devices)
+        check("namespaces of the task", shared_by_the_task)
+        check("kernel parameters, tmpfs and shared memory", parameters_and_mounts)
         check("resource limits above the agent's", resource_limits)
         check("a published port answers", port)
         check("uninstall leaves nothing", uninstall, before)

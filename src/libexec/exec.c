@@ -1,0 +1,178 @@
+/* fairlead-exec: runs one command in a container, watches its time and its output, answers, ends.
+ *
+ * The descriptors are described in base/exec_orders.h. The process itself stays outside, in the
+ * agent's cgroup and namespaces: what the container does to the command it cannot do to it. When
+ * the agent goes, nobody wants the answer any more, and the command is killed. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "libexec/exec.h"
+
+enum { NOT_BEGUN = -1, NOT_FOUND = 127, NOT_EXECUTABLE = 126 };
+
+struct run {
+    struct exec_orders orders;
+    int cgroup_fds[FL_EXEC_CGROUPS_MAX];
+    int output_fd;
+    pid_t pid;
+    int pidfd;
+    size_t output_n;
+    char output[FL_EXEC_OUTPUT_MAX];
+};
+
+static struct run run; /* zero pages cost nothing until used */
+
+static int answer(const struct run *r, int status, bool timed_out)
+{
+    struct fl_exec_answer head = {.status = status, .timed_out = timed_out};
+    int rc = fl_fs_write_all(FL_EXEC_ANSWER_FD, &head, sizeof(head));
+    if (rc == 0)
+        rc = fl_fs_write_all(FL_EXEC_ANSWER_FD, r->output, r->output_n);
+    return rc < 0;
+}
+
+static int refuse(struct run *r, const char *what, int rc)
+{
+    int n = snprintf(r->output, sizeof(r->output), "%s: %s", what, strerror(-rc));
+    r->output_n = n > 0 ? (size_t)n : 0;
+    return answer(r, NOT_BEGUN, false);
+}
+
+static int open_cgroups(struct run *r)
+{
+    for (size_t i = 0; i < r->orders.cgroup_count; i++) {
+        char path[4096];
+        int n = snprintf(path, sizeof(path), "%s/cgroup.procs", r->orders.cgroups[i]);
+        if (n < 0 || (size_t)n >= sizeof(path))
+            return -ENAMETOOLONG;
+        r->cgroup_fds[i] = open(path, O_WRONLY | O_CLOEXEC);
+        if (r->cgroup_fds[i] < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+/* In the child: what goes wrong is its output, as a shell's complaint would be. */
+static _Noreturn void become(const struct run *r, int output_fd)
+{
+    const char *what = "output";
+    int rc = 0;
+    if (dup2(output_fd, STDOUT_FILENO) < 0 || dup2(output_fd, STDERR_FILENO) < 0)
+        rc = -errno;
+    if (rc == 0)
+        rc = exec_become(&r->orders, r->cgroup_fds, &what);
+    (void)dprintf(STDERR_FILENO, "%s: %s\n", what, strerror(-rc));
+    _exit(rc == -ENOENT ? NOT_FOUND : NOT_EXECUTABLE);
+}
+
+static int start(struct run *r)
+{
+    int fds[2];
+    int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0 || pipe2(fds, O_CLOEXEC) < 0)
+        return -errno;
+    if (setns(FL_EXEC_PIDFD, CLONE_NEWPID) < 0)
+        return -errno;
+    r->pid = fork();
+    if (r->pid < 0)
+        return -errno;
+    if (r->pid == 0)
+        become(r, fds[1]);
+    (void)close(fds[1]);
+    r->output_fd = fds[0];
+    r->pidfd = pidfd_open(r->pid, 0);
+    return r->pidfd < 0 || fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+/* Keeps what fits and throws the rest away; false at the end of the output. */
+static bool read_output(struct run *r)
+{
+    char bytes[4096];
+    ssize_t n;
+    while ((n = read(r->output_fd, bytes, sizeof(bytes))) > 0) {
+        size_t room = r->orders.output_max - r->output_n;
+        size_t take = FL_MIN((size_t)n, room);
+        memcpy(r->output + r->output_n, bytes, take);
+        r->output_n += take;
+        if ((size_t)n < sizeof(bytes))
+            return true; /* a writer without end must not keep us from looking at the time */
+    }
+    return n < 0 && (errno == EAGAIN || errno == EINTR);
+}
+
+/* True when the command has ended, false when its time has, or when nobody listens any more. */
+static bool watch(struct run *r, int64_t deadline_ms)
+{
+    struct pollfd fds[3] = {
+        {.fd = r->pidfd, .events = POLLIN},
+        {.fd = r->output_fd, .events = POLLIN},
+        {.fd = FL_EXEC_ANSWER_FD, .events = 0},
+    };
+    for (;;) {
+        int64_t left_ms = deadline_ms - fl_clock_mono_ms();
+        if (left_ms <= 0)
+            return false;
+        if (poll(fds, 3, (int)FL_MIN(left_ms, 60000)) < 0 && errno != EINTR)
+            return false;
+        if (fds[1].revents && !read_output(r))
+            fds[1].fd = -1;
+        if (fds[2].revents)
+            return false;
+        if (fds[0].revents)
+            return true;
+    }
+}
+
+/* Its whole session's group, and itself should it not have come so far. Before it is waited for, so
+ * that the numbers are still its own. */
+static void kill_all(const struct run *r)
+{
+    (void)kill(-r->pid, SIGKILL);
+    (void)kill(r->pid, SIGKILL);
+}
+
+int main(void)
+{
+    struct run *r = &run;
+    int status = 0;
+    (void)close_range(FL_EXEC_CONFINEMENT_FD + 1, ~0U, 0);
+    (void)fcntl(FL_EXEC_ANSWER_FD, F_SETFD, FD_CLOEXEC);
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+        return 2;
+    int rc = exec_orders_read(FL_EXEC_ORDERS_FD, &r->orders);
+    if (rc == 0)
+        rc = exec_orders_read(FL_EXEC_CONFINEMENT_FD, &r->orders);
+    if (rc == 0 && !exec_orders_are_whole(&r->orders))
+        rc = -EINVAL;
+    if (rc < 0)
+        return refuse(r, "orders", rc);
+    int64_t deadline_ms = fl_clock_mono_ms() + r->orders.timeout_ms;
+    rc = open_cgroups(r);
+    if (rc < 0)
+        return refuse(r, "cgroup", rc);
+    rc = start(r);
+    if (rc < 0 && r->pid > 0)
+        kill_all(r);
+    if (rc < 0)
+        return refuse(r, "start", rc);
+    bool ended = watch(r, deadline_ms);
+    if (!ended)
+        kill_all(r);
+    if (waitpid(r->pid, &status, 0) < 0)
+        return refuse(r, "wait", -errno);
+    (void)read_output(r);
+    return answer(r, WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status), !ended);
+}
