@@ -22,7 +22,7 @@ static void post(struct fl_agent *agent, struct fl_brain_event *event)
     (void)fl_agent_post(agent, event);
     container = fl_brain_container(agent->brain, event->health.container_id);
     if (container && container->health != before)
-        fl_telemetry_health_changed(agent->telemetry);
+        fl_tcs_health_changed(agent->telemetry);
 }
 
 static void on_done(void *context, const struct fl_exec_result *result)

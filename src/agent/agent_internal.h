@@ -75,12 +75,13 @@ struct fl_agent {
     struct fl_aws_client *aws;
     struct fl_log_shipper *shipper;
     struct fl_reporter *reporter;
+    struct fl_identity identity;
     struct fl_session *session;
     struct fl_stats *stats;
     struct fl_metadata_facts facts;
     struct fl_metadata *metadata;
     struct fl_introspection *introspection; /* NULL: somebody else has its port */
-    struct fl_telemetry *telemetry;
+    struct fl_tcs *telemetry;
     struct fl_network_services services;
     bool has_metadata_address; /* the host's own processes reach it, too */
     struct turn *turn;         /* collecting; NULL: nothing has happened since the last commit */

@@ -110,7 +110,7 @@ static void open_telemetry(struct fl_agent *agent)
 {
     enum { DEFAULT_SAMPLE_MS = 10000 };
     int64_t sample_ms = agent->config.ecs.polling_interval_ms;
-    const struct fl_telemetry_config config = {
+    const struct fl_tcs_config config = {
         .loop = &agent->loop,
         .aws = agent->aws,
         .brain = agent->brain,
@@ -121,7 +121,7 @@ static void open_telemetry(struct fl_agent *agent)
         .is_well = is_well,
         .context = agent,
     };
-    agent->telemetry = fl_telemetry_new(&config);
+    agent->telemetry = fl_tcs_new(&config);
 }
 
 static int serve(struct fl_agent *agent, struct fl_err *err)
@@ -156,7 +156,7 @@ int fl_agent_services_open(struct fl_agent *agent, struct fl_err *err)
 
 void fl_agent_services_close(struct fl_agent *agent)
 {
-    fl_telemetry_close(agent->telemetry);
+    fl_tcs_close(agent->telemetry);
     fl_introspection_close(agent->introspection);
     fl_metadata_close(agent->metadata);
     fl_stats_free(agent->stats);
@@ -169,7 +169,7 @@ void fl_agent_services_discovered(struct fl_agent *agent, struct fl_str telemetr
 {
     if (!fl_str_eq(agent->facts.instance_arn, instance_arn))
         agent->facts.instance_arn = fl_str_dup(agent->arena, instance_arn);
-    fl_telemetry_discovered(agent->telemetry, telemetry_endpoint, agent->facts.instance_arn);
+    fl_tcs_discovered(agent->telemetry, telemetry_endpoint, agent->facts.instance_arn);
 }
 
 static void complete_file(struct fl_agent *agent, const struct fl_task_container *container)

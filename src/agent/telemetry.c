@@ -24,8 +24,8 @@ enum {
     MESSAGE_ID_SIZE = 33,
 };
 
-struct fl_telemetry {
-    struct fl_telemetry_config config;
+struct fl_tcs {
+    struct fl_tcs_config config;
     struct fl_buf endpoint; /* ends in a slash; empty: none */
     struct fl_buf instance;
     struct fl_buf url; /* of the present connection */
@@ -44,22 +44,22 @@ struct fl_telemetry {
     int64_t sampled_ms;
     int64_t published_ms;
     int64_t status_told_ms;
-    struct fl_telemetry_status status;
+    struct fl_tcs_status status;
     char last_failure[256]; /* logged once, not at each attempt */
 };
 
 static void on_timer(uv_timer_t *timer);
 
-static void wait_for(struct fl_telemetry *telemetry, int64_t ms)
+static void wait_for(struct fl_tcs *telemetry, int64_t ms)
 {
     (void)uv_timer_start(telemetry->timer, on_timer, (uint64_t)FL_MAX(ms, (int64_t)0), 0);
 }
 
 /* ---- publishing ---- */
 
-static struct fl_telemetry_source source_of(const struct fl_telemetry *telemetry)
+static struct fl_tcs_source source_of(const struct fl_tcs *telemetry)
 {
-    return (struct fl_telemetry_source){
+    return (struct fl_tcs_source){
         .brain = telemetry->config.brain,
         .stats = telemetry->config.stats,
         .cluster = telemetry->config.cluster,
@@ -68,7 +68,7 @@ static struct fl_telemetry_source source_of(const struct fl_telemetry *telemetry
 }
 
 /* Every message is signed: header lines, an empty line, the JSON. */
-static void send_signed(struct fl_telemetry *telemetry, struct fl_str json)
+static void send_signed(struct fl_tcs *telemetry, struct fl_str json)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     FL_CLEANUP_BUF struct fl_buf frame = FL_BUF_INIT(FL_TELEMETRY_FRAME_MAX + HEADERS_MAX);
@@ -94,15 +94,15 @@ static struct fl_str new_message_id(char text[MESSAGE_ID_SIZE])
     return fl_str_of(text);
 }
 
-typedef const struct fl_task *(*round_writer)(const struct fl_telemetry_source *source,
+typedef const struct fl_task *(*round_writer)(const struct fl_tcs_source *source,
                                               struct fl_str message_id, int64_t wall_ms,
                                               const struct fl_task *after,
                                               struct fl_json_writer *jw);
 
 /* A round: as many messages as it takes, all with one id. */
-static void publish_round(struct fl_telemetry *telemetry, round_writer write)
+static void publish_round(struct fl_tcs *telemetry, round_writer write)
 {
-    const struct fl_telemetry_source source = source_of(telemetry);
+    const struct fl_tcs_source source = source_of(telemetry);
     const struct fl_task *after = NULL;
     char text[MESSAGE_ID_SIZE];
     struct fl_str id = new_message_id(text);
@@ -119,12 +119,12 @@ static void publish_round(struct fl_telemetry *telemetry, round_writer write)
     } while (after);
 }
 
-static void publish_status(struct fl_telemetry *telemetry, int64_t now_ms)
+static void publish_status(struct fl_tcs *telemetry, int64_t now_ms)
 {
-    const struct fl_telemetry_source source = source_of(telemetry);
+    const struct fl_tcs_source source = source_of(telemetry);
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(FL_TELEMETRY_FRAME_MAX);
     struct fl_json_writer jw = {.buf = &buf};
-    struct fl_telemetry_status *status = &telemetry->status;
+    struct fl_tcs_status *status = &telemetry->status;
     char text[MESSAGE_ID_SIZE];
     bool is_well = telemetry->config.is_well(telemetry->config.context);
     bool changed = status->changed_ms == 0 || is_well != status->is_well;
@@ -135,22 +135,22 @@ static void publish_status(struct fl_telemetry *telemetry, int64_t now_ms)
     status->updated_ms = fl_clock_wall_ms();
     if (changed)
         status->changed_ms = status->updated_ms;
-    fl_telemetry_write_status(&source, new_message_id(text), status->updated_ms, status, &jw);
+    fl_tcs_write_status(&source, new_message_id(text), status->updated_ms, status, &jw);
     send_signed(telemetry, fl_buf_str(&buf));
 }
 
-static void publish_health(struct fl_telemetry *telemetry)
+static void publish_health(struct fl_tcs *telemetry)
 {
-    const struct fl_telemetry_source source = source_of(telemetry);
+    const struct fl_tcs_source source = source_of(telemetry);
     telemetry->health_due = false;
-    if (fl_telemetry_has_health(&source))
-        publish_round(telemetry, fl_telemetry_write_health);
+    if (fl_tcs_has_health(&source))
+        publish_round(telemetry, fl_tcs_write_health);
 }
 
-static void publish(struct fl_telemetry *telemetry, int64_t now_ms)
+static void publish(struct fl_tcs *telemetry, int64_t now_ms)
 {
     if (!telemetry->config.metrics_off) {
-        publish_round(telemetry, fl_telemetry_write_metrics);
+        publish_round(telemetry, fl_tcs_write_metrics);
         fl_stats_next_round(telemetry->config.stats);
     }
     publish_health(telemetry);
@@ -158,7 +158,7 @@ static void publish(struct fl_telemetry *telemetry, int64_t now_ms)
     telemetry->published_ms = now_ms;
 }
 
-static void sample(struct fl_telemetry *telemetry, int64_t now_ms, bool counters)
+static void sample(struct fl_tcs *telemetry, int64_t now_ms, bool counters)
 {
     if (!telemetry->config.metrics_off)
         fl_stats_sample(telemetry->config.stats, now_ms * 1000000, counters);
@@ -167,7 +167,7 @@ static void sample(struct fl_telemetry *telemetry, int64_t now_ms, bool counters
 
 /* ---- the connection ---- */
 
-static void note_failure(struct fl_telemetry *telemetry, struct fl_str why)
+static void note_failure(struct fl_tcs *telemetry, struct fl_str why)
 {
     char text[sizeof(telemetry->last_failure)];
     (void)snprintf(text, sizeof(text), "telemetry: the control plane cannot be reached: %.*s",
@@ -177,7 +177,7 @@ static void note_failure(struct fl_telemetry *telemetry, struct fl_str why)
     memcpy(telemetry->last_failure, text, sizeof(text));
 }
 
-static void try_again(struct fl_telemetry *telemetry)
+static void try_again(struct fl_tcs *telemetry)
 {
     int64_t ms = telemetry->pause_ms ? FL_MIN(telemetry->pause_ms * 2, (int64_t)LONGEST_PAUSE_MS)
                                      : FIRST_PAUSE_MS;
@@ -186,7 +186,7 @@ static void try_again(struct fl_telemetry *telemetry)
              ms * 4 / 5 + (int64_t)fl_rand_below(&telemetry->rand, (uint64_t)(ms * 2 / 5) + 1));
 }
 
-static void heard(struct fl_telemetry *telemetry)
+static void heard(struct fl_tcs *telemetry)
 {
     telemetry->heard_ms = fl_clock_mono_ms();
     telemetry->silence_ms = SILENCE_MS + (int64_t)fl_rand_below(&telemetry->rand, SILENCE_MS);
@@ -194,7 +194,7 @@ static void heard(struct fl_telemetry *telemetry)
 
 static void on_opened(void *context, FL_UNUSED struct fl_ws *ws)
 {
-    struct fl_telemetry *telemetry = context;
+    struct fl_tcs *telemetry = context;
     int64_t now_ms = fl_clock_mono_ms();
     if (telemetry->closing)
         return;
@@ -225,7 +225,7 @@ static bool is_sign_of_life(struct fl_str type)
 
 static void on_message(void *context, FL_UNUSED struct fl_ws *ws, struct fl_str text)
 {
-    struct fl_telemetry *telemetry = context;
+    struct fl_tcs *telemetry = context;
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_str type = fl_json_text(fl_json_get(fl_json_read(text, arena, NULL), "type"));
     if (telemetry->closing)
@@ -240,7 +240,7 @@ static void on_message(void *context, FL_UNUSED struct fl_ws *ws, struct fl_str 
         fl_ws_close(telemetry->ws, 1000, FL_STR("asked to stop"));
 }
 
-static void free_telemetry(struct fl_telemetry *telemetry)
+static void free_telemetry(struct fl_tcs *telemetry)
 {
     fl_buf_free(&telemetry->endpoint);
     fl_buf_free(&telemetry->instance);
@@ -251,7 +251,7 @@ static void free_telemetry(struct fl_telemetry *telemetry)
 static void on_closed(void *context, FL_UNUSED struct fl_ws *ws, FL_UNUSED uint16_t code,
                       FL_UNUSED unsigned http_status, struct fl_str text)
 {
-    struct fl_telemetry *telemetry = context;
+    struct fl_tcs *telemetry = context;
     bool was_open = telemetry->open;
     telemetry->ws = NULL;
     telemetry->open = false;
@@ -272,7 +272,7 @@ static void add_parameter(struct fl_buf *url, const char *name, struct fl_str va
     fl_url_encode(url, value);
 }
 
-static void open_connection(struct fl_telemetry *telemetry)
+static void open_connection(struct fl_tcs *telemetry)
 {
     static const struct fl_ws_callbacks callbacks = {
         .opened = on_opened, .message = on_message, .closed = on_closed};
@@ -296,12 +296,12 @@ static void open_connection(struct fl_telemetry *telemetry)
 
 /* ---- time ---- */
 
-static int64_t publish_interval(const struct fl_telemetry *telemetry)
+static int64_t publish_interval(const struct fl_tcs *telemetry)
 {
     return telemetry->config.publish_ms ? telemetry->config.publish_ms : PUBLISH_MS;
 }
 
-static void end_connection(struct fl_telemetry *telemetry, const char *why)
+static void end_connection(struct fl_tcs *telemetry, const char *why)
 {
     telemetry->pause_ms = 0;
     fl_ws_close(telemetry->ws, 1000, fl_str_of(why));
@@ -309,7 +309,7 @@ static void end_connection(struct fl_telemetry *telemetry, const char *why)
 
 /* Samples and rounds are counted from the connection's beginning; a round waits for the sample that
  * falls next to its time. */
-static void tick(struct fl_telemetry *telemetry)
+static void tick(struct fl_tcs *telemetry)
 {
     int64_t now_ms = fl_clock_mono_ms();
     int64_t next_ms = telemetry->sampled_ms + telemetry->config.sample_ms;
@@ -333,7 +333,7 @@ static void tick(struct fl_telemetry *telemetry)
 
 static void on_timer(uv_timer_t *timer)
 {
-    struct fl_telemetry *telemetry = timer->data;
+    struct fl_tcs *telemetry = timer->data;
     if (telemetry->open)
         tick(telemetry);
     else if (!telemetry->ws)
@@ -342,10 +342,10 @@ static void on_timer(uv_timer_t *timer)
 
 /* ---- begin and end ---- */
 
-struct fl_telemetry *fl_telemetry_new(const struct fl_telemetry_config *config)
+struct fl_tcs *fl_tcs_new(const struct fl_tcs_config *config)
 {
     uint8_t seed[32];
-    struct fl_telemetry *telemetry = fl_calloc(1, sizeof(*telemetry));
+    struct fl_tcs *telemetry = fl_calloc(1, sizeof(*telemetry));
     telemetry->config = *config;
     telemetry->endpoint = FL_BUF_INIT(ENDPOINT_MAX);
     telemetry->instance = FL_BUF_INIT(ENDPOINT_MAX);
@@ -358,8 +358,7 @@ struct fl_telemetry *fl_telemetry_new(const struct fl_telemetry_config *config)
     return telemetry;
 }
 
-void fl_telemetry_discovered(struct fl_telemetry *telemetry, struct fl_str endpoint,
-                             struct fl_str instance_arn)
+void fl_tcs_discovered(struct fl_tcs *telemetry, struct fl_str endpoint, struct fl_str instance_arn)
 {
     fl_buf_clear(&telemetry->endpoint);
     fl_buf_add_str(&telemetry->endpoint, endpoint);
@@ -371,7 +370,7 @@ void fl_telemetry_discovered(struct fl_telemetry *telemetry, struct fl_str endpo
         wait_for(telemetry, 0);
 }
 
-void fl_telemetry_health_changed(struct fl_telemetry *telemetry)
+void fl_tcs_health_changed(struct fl_tcs *telemetry)
 {
     if (!telemetry->open || telemetry->health_due)
         return;
@@ -384,7 +383,7 @@ static void on_timer_closed(uv_handle_t *handle)
     free(handle);
 }
 
-void fl_telemetry_close(struct fl_telemetry *telemetry)
+void fl_tcs_close(struct fl_tcs *telemetry)
 {
     if (!telemetry)
         return;

@@ -9,10 +9,10 @@
 #include "net/aws_client.h"
 #include "task/brain.h"
 
-struct fl_telemetry;
+struct fl_tcs;
 
 /* What is pointed to must outlive the session. */
-struct fl_telemetry_config {
+struct fl_tcs_config {
     uv_loop_t *loop;
     struct fl_aws_client *aws;
     const struct fl_brain *brain;
@@ -25,12 +25,12 @@ struct fl_telemetry_config {
     void *context;
 };
 
-struct fl_telemetry *fl_telemetry_new(const struct fl_telemetry_config *config);
+struct fl_tcs *fl_tcs_new(const struct fl_tcs_config *config);
 /* The control plane was discovered (again): connects there, or stays where it is connected. An
  * empty endpoint: there is no telemetry. */
-void fl_telemetry_discovered(struct fl_telemetry *telemetry, struct fl_str endpoint,
-                             struct fl_str instance_arn);
+void fl_tcs_discovered(struct fl_tcs *telemetry, struct fl_str endpoint,
+                       struct fl_str instance_arn);
 /* The health of a container has changed: told with the loop's next turn. */
-void fl_telemetry_health_changed(struct fl_telemetry *telemetry);
+void fl_tcs_health_changed(struct fl_tcs *telemetry);
 /* The loop must run until the handles are closed. */
-void fl_telemetry_close(struct fl_telemetry *telemetry);
+void fl_tcs_close(struct fl_tcs *telemetry);

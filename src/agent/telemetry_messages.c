@@ -82,8 +82,7 @@ static void write_container(const struct fl_task_container *container,
     fl_jw_object_end(jw);
 }
 
-void fl_telemetry_begin_task(const struct fl_task *task, const char *list,
-                             struct fl_json_writer *jw)
+void fl_tcs_begin_task(const struct fl_task *task, const char *list, struct fl_json_writer *jw)
 {
     fl_jw_object_begin(jw);
     fl_jw_member_str(jw, "taskArn", task->arn);
@@ -94,26 +93,26 @@ void fl_telemetry_begin_task(const struct fl_task *task, const char *list,
     fl_jw_array_begin(jw);
 }
 
-void fl_telemetry_end_task(struct fl_json_writer *jw)
+void fl_tcs_end_task(struct fl_json_writer *jw)
 {
     fl_jw_array_end(jw);
     fl_jw_object_end(jw);
 }
 
-static void write_task_metrics(const struct fl_telemetry_source *source, const struct fl_task *task,
+static void write_task_metrics(const struct fl_tcs_source *source, const struct fl_task *task,
                                struct fl_json_writer *jw)
 {
-    fl_telemetry_begin_task(task, "containerMetrics", jw);
+    fl_tcs_begin_task(task, "containerMetrics", jw);
     for (size_t i = 0; i < task->container_count; i++) {
         const struct fl_stats_round *round =
             fl_stats_round(source->stats, fl_str_of(task->containers[i].id));
         if (round)
             write_container(&task->containers[i], round, jw);
     }
-    fl_telemetry_end_task(jw);
+    fl_tcs_end_task(jw);
 }
 
-static bool has_metrics(const struct fl_telemetry_source *source, const struct fl_task *task)
+static bool has_metrics(const struct fl_tcs_source *source, const struct fl_task *task)
 {
     for (size_t i = 0; i < task->container_count; i++)
         if (fl_stats_round(source->stats, fl_str_of(task->containers[i].id)))
@@ -121,8 +120,8 @@ static bool has_metrics(const struct fl_telemetry_source *source, const struct f
     return false;
 }
 
-const struct fl_task *fl_telemetry_next_task(const struct fl_telemetry_source *source,
-                                             fl_telemetry_test test, const struct fl_task *after)
+const struct fl_task *fl_tcs_next_task(const struct fl_tcs_source *source, fl_tcs_test test,
+                                       const struct fl_task *after)
 {
     do
         after = fl_brain_next_task(source->brain, after);
@@ -130,7 +129,7 @@ const struct fl_task *fl_telemetry_next_task(const struct fl_telemetry_source *s
     return after;
 }
 
-void fl_telemetry_begin_message(const char *type, struct fl_json_writer *jw)
+void fl_tcs_begin_message(const char *type, struct fl_json_writer *jw)
 {
     fl_jw_object_begin(jw);
     fl_jw_member_str(jw, "type", fl_str_of(type));
@@ -138,8 +137,8 @@ void fl_telemetry_begin_message(const char *type, struct fl_json_writer *jw)
     fl_jw_object_begin(jw);
 }
 
-void fl_telemetry_begin_metadata(const struct fl_telemetry_source *source, struct fl_str message_id,
-                                 struct fl_json_writer *jw)
+void fl_tcs_begin_metadata(const struct fl_tcs_source *source, struct fl_str message_id,
+                           struct fl_json_writer *jw)
 {
     fl_jw_key(jw, "metadata");
     fl_jw_object_begin(jw);
@@ -148,7 +147,7 @@ void fl_telemetry_begin_metadata(const struct fl_telemetry_source *source, struc
     fl_jw_member_str(jw, "messageId", message_id);
 }
 
-void fl_telemetry_end_message(int64_t wall_ms, struct fl_json_writer *jw)
+void fl_tcs_end_message(int64_t wall_ms, struct fl_json_writer *jw)
 {
     fl_jw_object_end(jw);
     fl_jw_key(jw, "timestamp");
@@ -157,37 +156,36 @@ void fl_telemetry_end_message(int64_t wall_ms, struct fl_json_writer *jw)
     fl_jw_object_end(jw);
 }
 
-const struct fl_task *fl_telemetry_write_metrics(const struct fl_telemetry_source *source,
-                                                 struct fl_str message_id, int64_t wall_ms,
-                                                 const struct fl_task *after,
-                                                 struct fl_json_writer *jw)
+const struct fl_task *fl_tcs_write_metrics(const struct fl_tcs_source *source,
+                                           struct fl_str message_id, int64_t wall_ms,
+                                           const struct fl_task *after, struct fl_json_writer *jw)
 {
     const struct fl_task *last = after;
-    const struct fl_task *task = fl_telemetry_next_task(source, has_metrics, after);
+    const struct fl_task *task = fl_tcs_next_task(source, has_metrics, after);
     bool idle = !task && !after;
-    fl_telemetry_begin_message("PublishMetricsRequest", jw);
+    fl_tcs_begin_message("PublishMetricsRequest", jw);
     fl_jw_key(jw, "taskMetrics");
     fl_jw_array_begin(jw);
     for (int i = 0; task && i < FL_TELEMETRY_TASKS_PER_MESSAGE; i++) {
         write_task_metrics(source, task, jw);
         last = task;
-        task = fl_telemetry_next_task(source, has_metrics, task);
+        task = fl_tcs_next_task(source, has_metrics, task);
     }
     fl_jw_array_end(jw);
-    fl_telemetry_begin_metadata(source, message_id, jw);
+    fl_tcs_begin_metadata(source, message_id, jw);
     fl_jw_member_bool(jw, "idle", idle);
     fl_jw_member_bool(jw, "fin", !task);
-    fl_telemetry_end_message(wall_ms, jw);
+    fl_tcs_end_message(wall_ms, jw);
     return task ? last : NULL;
 }
 
 /* ---- the instance's own status ---- */
 
-void fl_telemetry_write_status(const struct fl_telemetry_source *source, struct fl_str message_id,
-                               int64_t wall_ms, const struct fl_telemetry_status *status,
-                               struct fl_json_writer *jw)
+void fl_tcs_write_status(const struct fl_tcs_source *source, struct fl_str message_id,
+                         int64_t wall_ms, const struct fl_tcs_status *status,
+                         struct fl_json_writer *jw)
 {
-    fl_telemetry_begin_message("PublishInstanceStatusRequest", jw);
+    fl_tcs_begin_message("PublishInstanceStatusRequest", jw);
     fl_jw_key(jw, "statuses");
     fl_jw_array_begin(jw);
     fl_jw_object_begin(jw);
@@ -206,5 +204,5 @@ void fl_telemetry_write_status(const struct fl_telemetry_source *source, struct 
     fl_jw_member_str(jw, "cluster", source->cluster);
     fl_jw_member_str(jw, "containerInstance", source->instance_arn);
     fl_jw_member_str(jw, "requestId", message_id);
-    fl_telemetry_end_message(wall_ms, jw);
+    fl_tcs_end_message(wall_ms, jw);
 }

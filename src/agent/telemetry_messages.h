@@ -6,7 +6,7 @@
 
 enum { FL_TELEMETRY_TASKS_PER_MESSAGE = 10, FL_TELEMETRY_FRAME_MAX = 1024 * 1024 };
 
-struct fl_telemetry_source {
+struct fl_tcs_source {
     const struct fl_brain *brain;
     const struct fl_stats *stats;
     struct fl_str cluster; /* as the agent knows it */
@@ -16,24 +16,22 @@ struct fl_telemetry_source {
 /* Writes a PublishMetricsRequest with up to ten tasks that have metrics, from the first one behind
  * `after` (NULL: from the beginning) on. Returns where the next message goes on; NULL: this was the
  * last one (`fin`). A host without any says that it is idle. */
-const struct fl_task *fl_telemetry_write_metrics(const struct fl_telemetry_source *source,
-                                                 struct fl_str message_id, int64_t wall_ms,
-                                                 const struct fl_task *after,
-                                                 struct fl_json_writer *jw);
+const struct fl_task *fl_tcs_write_metrics(const struct fl_tcs_source *source,
+                                           struct fl_str message_id, int64_t wall_ms,
+                                           const struct fl_task *after, struct fl_json_writer *jw);
 /* Whether any running container's health is checked: else there is nothing to publish. */
-bool fl_telemetry_has_health(const struct fl_telemetry_source *source);
+bool fl_tcs_has_health(const struct fl_tcs_source *source);
 /* The same for a PublishHealthRequest, with the tasks that have such a container. */
-const struct fl_task *fl_telemetry_write_health(const struct fl_telemetry_source *source,
-                                                struct fl_str message_id, int64_t wall_ms,
-                                                const struct fl_task *after,
-                                                struct fl_json_writer *jw);
+const struct fl_task *fl_tcs_write_health(const struct fl_tcs_source *source,
+                                          struct fl_str message_id, int64_t wall_ms,
+                                          const struct fl_task *after, struct fl_json_writer *jw);
 
-struct fl_telemetry_status {
+struct fl_tcs_status {
     bool is_well;       /* of the container runtime */
     int64_t updated_ms; /* wall clock: when it was looked at */
     int64_t changed_ms; /* when it became so */
 };
 
-void fl_telemetry_write_status(const struct fl_telemetry_source *source, struct fl_str message_id,
-                               int64_t wall_ms, const struct fl_telemetry_status *status,
-                               struct fl_json_writer *jw);
+void fl_tcs_write_status(const struct fl_tcs_source *source, struct fl_str message_id,
+                         int64_t wall_ms, const struct fl_tcs_status *status,
+                         struct fl_json_writer *jw);

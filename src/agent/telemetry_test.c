@@ -24,7 +24,7 @@ struct plane {
     struct fl_aws_client *aws;
     struct fl_brain *brain;
     struct fl_stats *stats;
-    struct fl_telemetry *telemetry;
+    struct fl_tcs *telemetry;
     struct fl_ws *ws; /* the server's end */
     struct fl_sigv4_cache *cache;
     char query[1024];
@@ -194,16 +194,16 @@ static struct plane *plane_with(bool metrics_off)
     plane->cache = fl_sigv4_cache_new();
     boot.boot.boot_id = FL_STR("boot");
     step(plane, &boot);
-    const struct fl_telemetry_config telemetry = {.loop = &plane->t.loop,
-                                                  .aws = plane->aws,
-                                                  .brain = plane->brain,
-                                                  .stats = plane->stats,
-                                                  .cluster = FL_STR("default"),
-                                                  .sample_ms = SAMPLE_MS,
-                                                  .publish_ms = PUBLISH_MS,
-                                                  .metrics_off = metrics_off,
-                                                  .is_well = is_well};
-    plane->telemetry = fl_telemetry_new(&telemetry);
+    const struct fl_tcs_config telemetry = {.loop = &plane->t.loop,
+                                            .aws = plane->aws,
+                                            .brain = plane->brain,
+                                            .stats = plane->stats,
+                                            .cluster = FL_STR("default"),
+                                            .sample_ms = SAMPLE_MS,
+                                            .publish_ms = PUBLISH_MS,
+                                            .metrics_off = metrics_off,
+                                            .is_well = is_well};
+    plane->telemetry = fl_tcs_new(&telemetry);
     return plane;
 }
 
@@ -215,7 +215,7 @@ static struct plane *plane_new(void)
 static void plane_free(struct plane *plane)
 {
     fl_http_client_free(plane->http);
-    fl_telemetry_close(plane->telemetry);
+    fl_tcs_close(plane->telemetry);
     TEST_AWAIT(&plane->t, plane->ws == NULL);
     test_stop(&plane->t);
     fl_aws_client_free(plane->aws);
@@ -244,7 +244,7 @@ static const json_t *metadata(const json_t *message, const char *member)
 
 static void discover(struct plane *plane)
 {
-    fl_telemetry_discovered(plane->telemetry, test_url(&plane->t, "/tcs"), FL_STR(INSTANCE));
+    fl_tcs_discovered(plane->telemetry, test_url(&plane->t, "/tcs"), FL_STR(INSTANCE));
 }
 
 /* ---- tests ---- */
@@ -344,7 +344,7 @@ static void health_is_told_when_it_changes(FL_UNUSED void **state)
     TEST_AWAIT(&plane->t, frame(plane, "PublishInstanceStatusRequest", 0) != NULL);
     assert_null(frame(plane, "PublishHealthRequest", 0));
     let_be_healthy(plane);
-    fl_telemetry_health_changed(plane->telemetry);
+    fl_tcs_health_changed(plane->telemetry);
     TEST_AWAIT(&plane->t, frame(plane, "PublishHealthRequest", 0) != NULL);
     const json_t *message = frame(plane, "PublishHealthRequest", 0);
     assert_true(json_is_true(metadata(message, "fin")));
@@ -376,7 +376,7 @@ static void a_lost_connection_is_opened_again(FL_UNUSED void **state)
 static void without_an_endpoint_nothing_happens(FL_UNUSED void **state)
 {
     struct plane *plane = plane_new();
-    fl_telemetry_discovered(plane->telemetry, FL_STR(""), FL_STR(INSTANCE));
+    fl_tcs_discovered(plane->telemetry, FL_STR(""), FL_STR(INSTANCE));
     for (int i = 0; i < 3; i++)
         (void)uv_run(&plane->t.loop, UV_RUN_ONCE);
     assert_int_equal(plane->upgraded, 0);

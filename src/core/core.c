@@ -19,11 +19,14 @@ struct fl_core *fl_core_new(const struct fl_core_config *config)
     core->region = fl_str_of(fl_strndup(config->region.p, config->region.n));
     core->account = fl_str_of(fl_strndup(config->account.p, config->account.n));
     core->endpoint = fl_str_of(fl_strndup(config->endpoint.p, config->endpoint.n));
+    core->telemetry = fl_str_of(fl_strndup(config->telemetry.p, config->telemetry.n));
     core->strict = config->strict;
     RB_INIT(&core->clusters);
     RB_INIT(&core->definitions);
     RB_INIT(&core->stopped);
     RB_INIT(&core->tokens);
+    RB_INIT(&core->retired);
+    RB_INIT(&core->machines);
     return core;
 }
 
@@ -35,6 +38,7 @@ void fl_core_free(struct fl_core *core)
     free((char *)core->region.p);
     free((char *)core->account.p);
     free((char *)core->endpoint.p);
+    free((char *)core->telemetry.p);
     free(core);
 }
 
@@ -195,6 +199,33 @@ void fl_drop_task(struct fl_decision *d, struct fl_task *task)
     fl_state_forget_task(d->core, task);
 }
 
+void fl_drop_instance(struct fl_decision *d, struct fl_instance *instance)
+{
+    struct fl_record *record = add_record(d->turn);
+    record->key = fl_record_key(d->arena, FL_RECORD_INSTANCE, instance->rec);
+    record->value = (struct fl_str){0};
+    fl_state_forget_instance(d->core, instance);
+}
+
+void fl_send_tasks(struct fl_decision *d, const struct fl_instance *instance,
+                   enum fl_core_effect_kind kind, const struct fl_acs_task *tasks, size_t count,
+                   struct fl_str message_id)
+{
+    struct fl_core_effect *effect = add_effect(d->turn, kind);
+    effect->cluster = fl_str_dup(d->arena, instance->cluster->rec->name);
+    effect->instance = fl_str_dup(d->arena, instance->rec->id);
+    effect->tasks = tasks;
+    effect->task_count = count;
+    effect->message_id = message_id;
+}
+
+void fl_close_agent(struct fl_decision *d, const struct fl_instance *instance)
+{
+    struct fl_core_effect *effect = add_effect(d->turn, FL_CORE_EFFECT_AGENT_CLOSE);
+    effect->cluster = fl_str_dup(d->arena, instance->cluster->rec->name);
+    effect->instance = fl_str_dup(d->arena, instance->rec->id);
+}
+
 void fl_send_task(struct fl_decision *d, const struct fl_task *task)
 {
     if (!task->instance || !task->instance->connected)
@@ -308,6 +339,12 @@ static fl_handler handler_of(int operation)
         {ECS_OP_RegisterContainerInstance, fl_register_instance},
         {ECS_OP_DescribeContainerInstances, fl_describe_instances},
         {ECS_OP_ListContainerInstances, fl_list_instances},
+        {ECS_OP_DeregisterContainerInstance, fl_deregister_instance},
+        {ECS_OP_UpdateContainerInstancesState, fl_update_instances_state},
+        {ECS_OP_UpdateContainerAgent, fl_update_agent},
+        {ECS_OP_PutAttributes, fl_put_attributes},
+        {ECS_OP_DeleteAttributes, fl_delete_attributes},
+        {ECS_OP_ListAttributes, fl_list_attributes},
         {ECS_OP_DiscoverPollEndpoint, fl_discover_poll_endpoint},
         {ECS_OP_SubmitTaskStateChange, fl_submit_task_state},
         {ECS_OP_SubmitContainerStateChange, fl_submit_container_state},
@@ -374,11 +411,31 @@ static void command(struct fl_decision *d, const struct fl_core_event *event)
     answer(d, event->request_id, rc, body);
 }
 
-static void expire_stopped(struct fl_decision *d)
+static int64_t stopped_due(const struct fl_core *core)
+{
+    struct fl_task *first = RB_MIN(fl_stopped_tree, (struct fl_stopped_tree *)&core->stopped);
+    return first ? first->rec->stoppedAt +
+                       FL_BUG(13, FL_CORE_STOPPED_TASK_MS / 60, FL_CORE_STOPPED_TASK_MS)
+                 : INT64_MAX;
+}
+
+static int64_t retired_due(const struct fl_core *core)
+{
+    struct fl_instance *first = RB_MIN(fl_retired_tree, (struct fl_retired_tree *)&core->retired);
+    return first ? first->rec->deregisteredAt + FL_CORE_INACTIVE_INSTANCE_MS : INT64_MAX;
+}
+
+static void expire(struct fl_decision *d)
 {
     enum { AT_ONCE = 1000 };
-    for (int i = 0; i < AT_ONCE && fl_core_next_due(d->core) <= d->now_ms; i++)
-        fl_drop_task(d, RB_MIN(fl_stopped_tree, &d->core->stopped));
+    for (int i = 0; i < AT_ONCE; i++) {
+        if (stopped_due(d->core) <= d->now_ms)
+            fl_drop_task(d, RB_MIN(fl_stopped_tree, &d->core->stopped));
+        else if (retired_due(d->core) <= d->now_ms)
+            fl_drop_instance(d, RB_MIN(fl_retired_tree, &d->core->retired));
+        else
+            return;
+    }
 }
 
 void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struct fl_turn *turn)
@@ -401,8 +458,17 @@ void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struc
     case FL_CORE_EVENT_AGENT_DISCONNECTED:
         fl_agent_disconnected(&d, event);
         return;
+    case FL_CORE_EVENT_STOP_VERIFICATION:
+        fl_verify_stops(&d, event);
+        return;
+    case FL_CORE_EVENT_HEALTH:
+        fl_take_health(&d, event);
+        return;
+    case FL_CORE_EVENT_INSTANCE_HEALTH:
+        fl_take_instance_health(&d, event);
+        return;
     case FL_CORE_EVENT_TIMER:
-        expire_stopped(&d);
+        expire(&d);
         return;
     case FL_CORE_EVENT_EXPLAIN:
         explain(&d, event);
@@ -413,18 +479,7 @@ void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struc
 
 int64_t fl_core_next_due(const struct fl_core *core)
 {
-    struct fl_task *first = RB_MIN(fl_stopped_tree, (struct fl_stopped_tree *)&core->stopped);
-    return first ? first->rec->stoppedAt +
-                       FL_BUG(13, FL_CORE_STOPPED_TASK_MS / 60, FL_CORE_STOPPED_TASK_MS)
-                 : INT64_MAX;
-}
-
-bool fl_core_instance_active(const struct fl_core *core, struct fl_str cluster,
-                             struct fl_str instance)
-{
-    struct fl_cluster *found = fl_state_cluster(core, cluster);
-    struct fl_instance *host = found ? fl_state_instance(found, instance) : NULL;
-    return host && !fl_str_is(host->rec->status, "INACTIVE");
+    return FL_MIN(stopped_due(core), retired_due(core));
 }
 
 struct fl_core_counts fl_core_count(const struct fl_core *core)

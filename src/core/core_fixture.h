@@ -14,6 +14,7 @@
 #include "base/id.h"
 #include "core/core.h"
 #include "shapes/ecs_shapes.h"
+#include "wire/acs.h"
 #include "wire/json.h"
 
 enum { FIX_MAX_SESSIONS = 64 };
@@ -44,7 +45,7 @@ struct fix {
     const struct fl_json *reply;
     char *reply_text;
     size_t records_put;
-    const struct fl_json *sent; /* [{"cluster":…,"instance":…,"task":{…}}] */
+    const struct fl_json *sent; /* [{"cluster":…,"instance":…,"task":{…} or "closed":true}] */
 };
 
 static const char fix_account[] = "000000000000";
@@ -55,7 +56,8 @@ static inline struct fl_core *fix_new_core(void)
     struct fl_core_config config = {
         .region = fl_str_of(fix_region),
         .account = fl_str_of(fix_account),
-        .endpoint = FL_STR("http://127.0.0.1:4566"),
+        .endpoint = FL_STR("http://127.0.0.1:4566/acs"),
+        .telemetry = FL_STR("http://127.0.0.1:4566/tcs"),
     };
     return fl_core_new(&config);
 }
@@ -151,6 +153,23 @@ static inline const struct fl_json *fix_copy(const struct fl_json *json, struct 
     return fix_parse(fl_buf_str(&text), arena);
 }
 
+/* {"list":"manifest" or "stop","id":…,"tasks":{<arn>: desired RUNNING?}} */
+static inline void fix_take_list(const struct fl_core_effect *effect, struct fl_json_writer *sent)
+{
+    bool is_manifest = effect->kind == FL_CORE_EFFECT_AGENT_MANIFEST;
+    fl_jw_object_begin(sent);
+    fl_jw_member_str(sent, "list", is_manifest ? FL_STR("manifest") : FL_STR("stop"));
+    fl_jw_member_str(sent, "id", effect->message_id);
+    fl_jw_key(sent, "tasks");
+    fl_jw_object_begin(sent);
+    for (size_t i = 0; i < effect->task_count; i++) {
+        fl_jw_key_str(sent, effect->tasks[i].arn);
+        fl_jw_bool(sent, effect->tasks[i].desired_running);
+    }
+    fl_jw_object_end(sent);
+    fl_jw_object_end(sent);
+}
+
 static inline void fix_take_effect(struct fix *f, const struct fl_core_effect *effect,
                                    struct fl_json_writer *sent)
 {
@@ -167,6 +186,17 @@ static inline void fix_take_effect(struct fix *f, const struct fl_core_effect *e
         fl_jw_member_str(sent, "instance", effect->instance);
         fl_jw_key(sent, "task");
         fl_jw_raw(sent, effect->task);
+        fl_jw_object_end(sent);
+        return;
+    case FL_CORE_EFFECT_AGENT_MANIFEST:
+    case FL_CORE_EFFECT_AGENT_STOP_LIST:
+        fix_take_list(effect, sent);
+        return;
+    case FL_CORE_EFFECT_AGENT_CLOSE:
+        fl_jw_object_begin(sent);
+        fl_jw_member_str(sent, "cluster", effect->cluster);
+        fl_jw_member_str(sent, "instance", effect->instance);
+        fl_jw_member_bool(sent, "closed", true);
         fl_jw_object_end(sent);
         return;
     }
@@ -456,6 +486,22 @@ static inline void fix_ask_definitions(struct fix *f, struct fl_buf *out, const 
     }
 }
 
+/* Instances that no listing shows any more. */
+static inline void fix_ask_inactive(struct fix *f, struct fl_buf *out)
+{
+    for (size_t i = 0; i < f->record_count; i++) {
+        char request[600];
+        struct fl_str rest = fl_str_of(f->records[i].key), kind, cluster = FL_STR("");
+        if (!fl_str_split(&rest, '/', &kind) || !fl_str_is(kind, "i") ||
+            !strstr(f->records[i].value, "\"INACTIVE\"") || !fl_str_split(&rest, '/', &cluster))
+            continue;
+        (void)snprintf(request, sizeof(request),
+                       "{\"cluster\":\"%.*s\",\"containerInstances\":[\"%.*s\"]}",
+                       FL_STR_ARG(cluster), FL_STR_ARG(rest));
+        fix_ask(f, out, "DescribeContainerInstances", request);
+    }
+}
+
 /* Everything that a user can see, as one text. */
 static inline void fix_see(struct fix *f, struct fl_buf *out)
 {
@@ -466,6 +512,7 @@ static inline void fix_see(struct fix *f, struct fl_buf *out)
     fix_ask_definitions(f, out, "ACTIVE");
     fix_ask_definitions(f, out, "INACTIVE");
     fix_ask_all(f, out, "ListClusters", "clusterArns", "", "DescribeClusters", "clusters", "", 7);
+    fix_ask_inactive(f, out);
     fix_ask(f, out, "ListClusters", "{}");
     const struct fl_json *clusters = fix_copy(fix_at(f->reply, "clusterArns"), arena);
     for (size_t i = 0; i < fl_json_items(clusters); i++) {

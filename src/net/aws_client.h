@@ -15,6 +15,8 @@ struct fl_aws_config {
 struct fl_aws_client *fl_aws_client_new(struct fl_http_client *http,
                                         const struct fl_aws_config *config);
 void fl_aws_client_free(struct fl_aws_client *client);
+/* From now on calls carry these two headers, unsigned: who calls, in more words than the key's. */
+void fl_aws_client_introduce(struct fl_aws_client *client, const struct fl_header headers[2]);
 
 /* Calls target "AmazonEC2ContainerServiceV20141113.RunTask" of signing service "ecs" with a JSON
  * body. done gets the HTTP response; for status ≥ 400 fl_aws_error reads code and message. */

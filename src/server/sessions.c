@@ -1,8 +1,5 @@
-/* Sessions by instance, their heartbeats and payloads. */
-#include "server/sessions.h"
-
-#include <bsd/sys/queue.h>
-#include <bsd/sys/tree.h>
+/* Sessions by instance: who has the place, how long, and that the other end lives. */
+#include "server/sessions_internal.h"
 
 #include "base/clock.h"
 #include "base/id.h"
@@ -11,66 +8,26 @@
 #include "wire/arn.h"
 #include "wire/url.h"
 
-/* Bounds of one payload message; what is more goes into the next. */
-enum { PAYLOAD_TASKS = 100, PAYLOAD_BYTES = 1 << 20, MAX_UNACKED = 256, ID_SIZE = 33 };
+enum { CODE_NORMAL = 1000 };
 
-struct unacked {
-    char id[ID_SIZE];
-    int64_t sent_ms;
-};
+#define INACTIVE "The container instance is not registered or is inactive."
 
-struct session {
-    RB_ENTRY(session) by_instance;
-    LIST_ENTRY(session) to_send; /* in the list while task_count > 0 */
-    struct fl_sessions *owner;
-    struct fl_ws *ws;
-    uint64_t number;
-    struct fl_arena *arena; /* names below */
-    struct fl_str cluster;
-    struct fl_str instance;
-    struct fl_str cluster_arn;
-    struct fl_str instance_arn;
-    int64_t heard_ms; /* monotonic */
-    struct fl_str tasks[PAYLOAD_TASKS];
-    size_t task_count;
-    size_t task_bytes;
-    struct fl_arena *task_arena;
-    struct unacked unacked[MAX_UNACKED]; /* oldest first */
-    size_t unacked_count;
-    bool is_closing;
-    bool is_replaced;
-};
-
-RB_HEAD(session_tree, session);
-
-struct fl_sessions {
-    struct fl_core *core;
-    struct fl_engine *engine;
-    struct session_tree tree;
-    LIST_HEAD(, session) to_send; /* a turn speaks to few agents of many */
-    size_t count;
-    uint64_t last_number;
-    uint64_t epoch;
-    uint32_t counter;
-    uv_timer_t heartbeat;
-};
-
-static int order(const struct session *a, const struct session *b)
+static int order(const struct fl_session_link *a, const struct fl_session_link *b)
 {
     int by_cluster = fl_str_cmp(a->cluster, b->cluster);
     return by_cluster ? by_cluster : fl_str_cmp(a->instance, b->instance);
 }
 
-RB_GENERATE_INTERNAL(session_tree, session, by_instance, order, FL_UNUSED static)
+RB_GENERATE_INTERNAL(fl_session_tree, fl_session_link, by_instance, order, FL_UNUSED static)
 
-static struct session *find(struct fl_sessions *sessions, struct fl_str cluster,
-                            struct fl_str instance)
+struct fl_session_link *fl_sessions_find(struct fl_sessions *sessions, struct fl_str cluster,
+                                         struct fl_str instance)
 {
-    struct session probe = {.cluster = cluster, .instance = instance};
-    return RB_FIND(session_tree, &sessions->tree, &probe);
+    struct fl_session_link probe = {.cluster = cluster, .instance = instance};
+    return RB_FIND(fl_session_tree, &sessions->tree, &probe);
 }
 
-static void session_drop(struct session *session)
+static void session_drop(struct fl_session_link *session)
 {
     if (session->task_count > 0)
         LIST_REMOVE(session, to_send);
@@ -79,14 +36,7 @@ static void session_drop(struct session *session)
     free(session);
 }
 
-static void new_message_id(char ret_id[ID_SIZE])
-{
-    uint8_t bytes[16];
-    fl_random_bytes(bytes, sizeof(bytes));
-    fl_hex(bytes, sizeof(bytes), ret_id);
-}
-
-static void close_session(struct session *session, const char *why)
+void fl_session_end(struct fl_session_link *session, const char *why)
 {
     if (session->is_closing)
         return;
@@ -95,93 +45,17 @@ static void close_session(struct session *session, const char *why)
     fl_ws_close(session->ws, 1000, fl_str_of(why));
 }
 
-static void remember_unacked(struct session *session, const char *id)
+void fl_sessions_end(struct fl_sessions *sessions, const struct fl_core_effect *effect)
 {
-    if (session->unacked_count == MAX_UNACKED) {
-        close_session(session, "too many messages wait for an acknowledgement");
-        return;
-    }
-    struct unacked *entry = &session->unacked[session->unacked_count++];
-    memcpy(entry->id, id, ID_SIZE);
-    entry->sent_ms = fl_clock_mono_ms();
-}
-
-static void send_payload(struct session *session)
-{
-    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(FL_WS_MAX_MESSAGE);
-    char id[ID_SIZE];
-    if (session->task_count == 0)
-        return;
-    new_message_id(id);
-    struct fl_acs_header header = {
-        .cluster_arn = session->cluster_arn,
-        .instance_arn = session->instance_arn,
-        .message_id = fl_str_of(id),
-        .seq = fl_acs_seq(session->owner->epoch, ++session->owner->counter),
-        .generated_ms = fl_clock_wall_ms(),
-    };
-    fl_acs_payload(&buf, &header, session->tasks, session->task_count);
-    FL_ASSERT(!buf.overflow);
-    fl_ws_send(session->ws, fl_buf_str(&buf));
-    remember_unacked(session, id);
-    session->task_count = session->task_bytes = 0;
-    LIST_REMOVE(session, to_send);
-    fl_arena_reset(session->task_arena);
-}
-
-void fl_sessions_task(struct fl_sessions *sessions, const struct fl_core_effect *effect)
-{
-    struct session *session = find(sessions, effect->cluster, effect->instance);
+    struct fl_session_link *session = fl_sessions_find(sessions, effect->cluster, effect->instance);
     if (!session || session->is_closing)
         return;
-    if (session->task_count == PAYLOAD_TASKS ||
-        session->task_bytes + effect->task.n > PAYLOAD_BYTES)
-        send_payload(session);
-    if (session->task_count == 0)
-        LIST_INSERT_HEAD(&sessions->to_send, session, to_send);
-    session->tasks[session->task_count++] = fl_str_dup(session->task_arena, effect->task);
-    session->task_bytes += effect->task.n;
+    fl_session_send_inactive(session, INACTIVE);
+    fl_session_end(session, "the instance was deregistered");
 }
 
-void fl_sessions_flush(struct fl_sessions *sessions)
-{
-    while (!LIST_EMPTY(&sessions->to_send))
-        send_payload(LIST_FIRST(&sessions->to_send));
-}
-
-static void take_ack(struct session *session, struct fl_str id)
-{
-    for (size_t i = 0; i < session->unacked_count; i++) {
-        if (!fl_str_is(id, session->unacked[i].id))
-            continue;
-        session->unacked_count--;
-        memmove(&session->unacked[i], &session->unacked[i + 1],
-                (session->unacked_count - i) * sizeof(session->unacked[0]));
-        return;
-    }
-}
-
-static void on_message(void *context, FL_UNUSED struct fl_ws *ws, struct fl_str text)
-{
-    struct session *session = context;
-    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
-    struct fl_acs_message message;
-    struct fl_err err;
-    session->heard_ms = fl_clock_mono_ms();
-    if (fl_acs_decode(text, arena, &message, &err) < 0) {
-        fl_log_warn("agent of instance %.*s: %s", FL_STR_ARG(session->instance), err.text);
-        return;
-    }
-    struct fl_acs_header header = fl_acs_read_header(&message);
-    if (message.type == FL_ACS_ACK)
-        take_ack(session, header.message_id);
-    else if (message.type == FL_ACS_NACK)
-        fl_log_warn("agent of instance %.*s refuses message %.*s", FL_STR_ARG(session->instance),
-                    FL_STR_ARG(header.message_id));
-}
-
-static void tell_core(struct session *session, enum fl_core_event_kind kind,
-                      struct fl_core_event *event)
+void fl_session_tell(struct fl_session_link *session, enum fl_core_event_kind kind,
+                     struct fl_core_event *event)
 {
     event->kind = kind;
     event->cluster = session->cluster;
@@ -190,17 +64,64 @@ static void tell_core(struct session *session, enum fl_core_event_kind kind,
     fl_engine_step(session->owner->engine, event);
 }
 
-static void on_closed(void *context, FL_UNUSED struct fl_ws *ws, FL_UNUSED uint16_t code,
+static void on_message(void *context, FL_UNUSED struct fl_ws *ws, struct fl_str text)
+{
+    struct fl_session_link *session = context;
+    session->heard_ms = fl_clock_mono_ms();
+    session->is_doubted = false;
+    fl_session_take(session, text);
+}
+
+/* It has not come back, or another session of the instance is there, of which the core knows. */
+static void bid_farewell(struct fl_session_link *session)
+{
+    struct fl_core_event event = {.was_silent = session->was_silent};
+    TAILQ_REMOVE(&session->owner->leaving, session, by_leave);
+    if (session->owner->engine)
+        fl_session_tell(session, FL_CORE_EVENT_AGENT_DISCONNECTED, &event);
+    session_drop(session);
+}
+
+static void on_grace(uv_timer_t *timer)
+{
+    struct fl_sessions *sessions = timer->data;
+    int64_t now_ms = fl_clock_mono_ms();
+    struct fl_session_link *session;
+    while ((session = TAILQ_FIRST(&sessions->leaving)) &&
+           now_ms - session->gone_ms >= FL_SESSION_GRACE_MS)
+        bid_farewell(session);
+    if (session)
+        (void)uv_timer_start(timer, on_grace,
+                             (uint64_t)(session->gone_ms + FL_SESSION_GRACE_MS - now_ms), 0);
+}
+
+/* A connection that ended because it was old, or that the agent closed in an orderly way, is
+ * followed by another at once: the core is not told of the moment between. */
+static void expect_back(struct fl_session_link *session)
+{
+    struct fl_sessions *sessions = session->owner;
+    session->gone_ms = fl_clock_mono_ms();
+    session->ws = NULL;
+    if (TAILQ_EMPTY(&sessions->leaving))
+        (void)uv_timer_start(&sessions->grace, on_grace, FL_SESSION_GRACE_MS, 0);
+    TAILQ_INSERT_TAIL(&sessions->leaving, session, by_leave);
+}
+
+static void on_closed(void *context, FL_UNUSED struct fl_ws *ws, uint16_t code,
                       FL_UNUSED unsigned http_status, FL_UNUSED struct fl_str text)
 {
-    struct session *session = context;
+    struct fl_session_link *session = context;
     struct fl_sessions *sessions = session->owner;
     if (!session->is_replaced)
-        (void)RB_REMOVE(session_tree, &sessions->tree, session);
+        (void)RB_REMOVE(fl_session_tree, &sessions->tree, session);
     sessions->count--;
     if (sessions->engine) {
-        struct fl_core_event event = {0};
-        tell_core(session, FL_CORE_EVENT_AGENT_DISCONNECTED, &event);
+        if (session->is_expired || code == CODE_NORMAL) {
+            expect_back(session);
+            return;
+        }
+        struct fl_core_event event = {.was_silent = session->was_silent};
+        fl_session_tell(session, FL_CORE_EVENT_AGENT_DISCONNECTED, &event);
     }
     session_drop(session);
 }
@@ -213,10 +134,58 @@ static void refuse(struct fl_http_exchange *exchange, const char *type, const ch
     fl_http_reply(exchange, 400, &header, 1, fl_buf_str(&buf));
 }
 
-static struct session *session_new(struct fl_sessions *sessions, struct fl_str cluster_arn,
-                                   struct fl_str instance_arn)
+static bool is_rival(const struct fl_session_link *session, const struct fl_session_link *newer)
 {
-    struct session *session = fl_calloc(1, sizeof(*session));
+    return session->nonce.n && newer->nonce.n && !fl_str_eq(session->nonce, newer->nonce);
+}
+
+/* May the newer one have the place? Not while another agent holds it. Whether that one lives is
+ * asked now, and seen when the newer one tries again. */
+static bool gives_way(struct fl_session_link *session, const struct fl_session_link *newer)
+{
+    int64_t now_ms = fl_clock_mono_ms();
+    if (session->is_closing || !is_rival(session, newer))
+        return true;
+    if (session->is_doubted)
+        return now_ms - session->probed_ms > FL_SESSION_PROBE_MS;
+    session->is_doubted = true;
+    session->probed_ms = now_ms;
+    fl_session_send_heartbeat(session);
+    if (!session->has_rival)
+        fl_log_warn("instance %.*s: an agent at %.*s has the identity of the one connected from "
+                    "%.*s, and is refused: one of them has a copy of the other's data directory",
+                    FL_STR_ARG(session->instance), FL_STR_ARG(newer->peer),
+                    FL_STR_ARG(session->peer));
+    session->has_rival = true;
+    return false;
+}
+
+/* Up to a sixth more, so that agents that came together do not go together. */
+static int64_t lifetime_ms(int64_t life_ms)
+{
+    uint8_t some[2];
+    fl_random_bytes(some, sizeof(some));
+    return life_ms + life_ms / 6 * (some[0] * 256 + some[1]) / 65536;
+}
+
+bool fl_sessions_hears(struct fl_sessions *sessions, struct fl_str instance_arn,
+                       struct fl_str nonce, struct fl_str peer)
+{
+    struct fl_arn arn;
+    struct fl_str rest, cluster = FL_STR("");
+    if (!nonce.n || !fl_arn_parse(instance_arn, &arn))
+        return true;
+    rest = arn.rest;
+    (void)fl_str_split(&rest, '/', &cluster);
+    struct fl_session_link *session = fl_sessions_find(sessions, cluster, rest);
+    const struct fl_session_link speaker = {.nonce = nonce, .peer = peer};
+    return !session || gives_way(session, &speaker);
+}
+
+static struct fl_session_link *session_new(struct fl_sessions *sessions, struct fl_str cluster_arn,
+                                           struct fl_str instance_arn)
+{
+    struct fl_session_link *session = fl_calloc(1, sizeof(*session));
     struct fl_str cluster = fl_arn_last(cluster_arn);
     session->owner = sessions;
     session->number = ++sessions->last_number;
@@ -227,20 +196,21 @@ static struct session *session_new(struct fl_sessions *sessions, struct fl_str c
     session->cluster_arn = fl_str_dup(session->arena, cluster_arn);
     session->instance_arn = fl_str_dup(session->arena, instance_arn);
     session->heard_ms = fl_clock_mono_ms();
+    session->ends_ms = session->heard_ms + lifetime_ms(sessions->life_ms);
     return session;
 }
 
 /* A newer session of an instance fences the older one. */
-static void register_session(struct session *session)
+static void register_session(struct fl_session_link *session)
 {
     struct fl_sessions *sessions = session->owner;
-    struct session *older = find(sessions, session->cluster, session->instance);
+    struct fl_session_link *older = fl_sessions_find(sessions, session->cluster, session->instance);
     if (older) {
-        (void)RB_REMOVE(session_tree, &sessions->tree, older);
+        (void)RB_REMOVE(fl_session_tree, &sessions->tree, older);
         older->is_replaced = true;
-        close_session(older, "a newer session of the same instance");
+        fl_session_end(older, "a newer session of the same instance");
     }
-    (void)RB_INSERT(session_tree, &sessions->tree, session);
+    (void)RB_INSERT(fl_session_tree, &sessions->tree, session);
     sessions->count++;
 }
 
@@ -255,11 +225,19 @@ void fl_sessions_accept(struct fl_sessions *sessions, struct fl_http_exchange *e
         .agent_hash = fl_url_parameter(arena, exchange->query, "agentHash"),
         .docker_version = fl_url_parameter(arena, exchange->query, "dockerVersion"),
     };
-    struct session *session = session_new(sessions, cluster_arn, instance_arn);
+    struct fl_session_link *session = session_new(sessions, cluster_arn, instance_arn);
     if (!fl_core_instance_active(sessions->core, session->cluster, session->instance)) {
         session_drop(session);
-        refuse(exchange, "InactiveInstanceException",
-               "The container instance is not registered or is inactive.");
+        refuse(exchange, "InactiveInstanceException", INACTIVE);
+        return;
+    }
+    session->nonce =
+        fl_str_dup(session->arena, fl_url_parameter(arena, exchange->query, FL_ACS_NONCE));
+    session->peer = fl_str_dup(session->arena, exchange->peer);
+    struct fl_session_link *older = fl_sessions_find(sessions, session->cluster, session->instance);
+    if (older && !gives_way(older, session)) {
+        session_drop(session);
+        refuse(exchange, "InvalidInstanceException", FL_SESSION_IN_USE);
         return;
     }
     if (sessions->count >= FL_SESSION_MAX) {
@@ -277,42 +255,63 @@ void fl_sessions_accept(struct fl_sessions *sessions, struct fl_http_exchange *e
     }
     register_session(session);
     fl_log_info("agent of instance %.*s connected", FL_STR_ARG(session->instance));
-    tell_core(session, FL_CORE_EVENT_AGENT_CONNECTED, &event);
+    fl_session_tell(session, FL_CORE_EVENT_AGENT_CONNECTED, &event);
+}
+
+/* As ECS does: no connection lives for ever. */
+static void expire(struct fl_session_link *session)
+{
+    if (session->is_closing)
+        return;
+    session->is_expired = true;
+    fl_session_send_close(session, FL_ACS_EXPIRED);
+    fl_session_end(session, FL_ACS_EXPIRED);
 }
 
 static void on_heartbeat(uv_timer_t *timer)
 {
     struct fl_sessions *sessions = timer->data;
     int64_t now_ms = fl_clock_mono_ms();
-    struct session *session;
-    RB_FOREACH (session, session_tree, &sessions->tree) {
-        FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(4096);
-        char id[ID_SIZE];
+    struct fl_session_link *session;
+    RB_FOREACH (session, fl_session_tree, &sessions->tree) {
         if (now_ms - session->heard_ms > FL_SESSION_SILENCE_MS) {
-            close_session(session, "no answer to heartbeats");
+            session->was_silent = true;
+            fl_session_end(session, "no answer to heartbeats");
             continue;
         }
         if (session->unacked_count && now_ms - session->unacked[0].sent_ms > FL_SESSION_ACK_MS) {
-            close_session(session, "a payload was not acknowledged");
+            fl_session_end(session, "a payload was not acknowledged");
             continue;
         }
-        new_message_id(id);
-        fl_acs_heartbeat(&buf, fl_str_of(id));
-        fl_ws_send(session->ws, fl_buf_str(&buf));
+        if (now_ms > session->ends_ms) {
+            expire(session);
+            continue;
+        }
+        fl_session_send_heartbeat(session);
     }
 }
 
-struct fl_sessions *fl_sessions_new(uv_loop_t *loop, struct fl_core *core, uint64_t epoch)
+static void start_timers(uv_loop_t *loop, struct fl_sessions *sessions)
+{
+    int64_t pace_ms = FL_MIN((int64_t)FL_SESSION_HEARTBEAT_MS, FL_MAX(sessions->life_ms / 4, 1));
+    (void)uv_timer_init(loop, &sessions->heartbeat);
+    (void)uv_timer_init(loop, &sessions->grace);
+    sessions->timers = 2;
+    sessions->heartbeat.data = sessions->grace.data = sessions;
+    (void)uv_timer_start(&sessions->heartbeat, on_heartbeat, (uint64_t)pace_ms, (uint64_t)pace_ms);
+}
+
+struct fl_sessions *fl_sessions_new(uv_loop_t *loop, struct fl_core *core, uint64_t epoch,
+                                    int64_t life_ms)
 {
     struct fl_sessions *sessions = fl_calloc(1, sizeof(*sessions));
     sessions->core = core;
     sessions->epoch = epoch;
     RB_INIT(&sessions->tree);
     LIST_INIT(&sessions->to_send);
-    (void)uv_timer_init(loop, &sessions->heartbeat);
-    sessions->heartbeat.data = sessions;
-    (void)uv_timer_start(&sessions->heartbeat, on_heartbeat, FL_SESSION_HEARTBEAT_MS,
-                         FL_SESSION_HEARTBEAT_MS);
+    TAILQ_INIT(&sessions->leaving);
+    sessions->life_ms = life_ms > 0 ? life_ms : FL_SESSION_LIFE_MS;
+    start_timers(loop, sessions);
     return sessions;
 }
 
@@ -323,11 +322,16 @@ void fl_sessions_attach(struct fl_sessions *sessions, struct fl_engine *engine)
 
 static void timer_closed(uv_handle_t *handle)
 {
-    free(handle->data);
+    struct fl_sessions *sessions = handle->data;
+    if (--sessions->timers == 0)
+        free(sessions);
 }
 
 void fl_sessions_free(struct fl_sessions *sessions)
 {
     sessions->engine = NULL;
+    while (!TAILQ_EMPTY(&sessions->leaving))
+        bid_farewell(TAILQ_FIRST(&sessions->leaving));
     uv_close((uv_handle_t *)&sessions->heartbeat, timer_closed);
+    uv_close((uv_handle_t *)&sessions->grace, timer_closed);
 }

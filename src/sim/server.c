@@ -351,6 +351,14 @@ static void flush_sessions(struct sim *sim)
     }
 }
 
+/* Its instance is INACTIVE. */
+static void end_instance(struct sim *sim, const struct fl_core_effect *effect)
+{
+    struct sim_session *session = find_session(sim, effect->instance);
+    if (session)
+        close_session(sim, session);
+}
+
 static void take_effect(struct sim *sim, const struct fl_core_effect *effect)
 {
     switch (effect->kind) {
@@ -360,6 +368,12 @@ static void take_effect(struct sim *sim, const struct fl_core_effect *effect)
         return;
     case FL_CORE_EFFECT_AGENT_TASK:
         gather_task(sim, effect);
+        return;
+    case FL_CORE_EFFECT_AGENT_MANIFEST: /* only for hosts that offer full-sync: ours do not */
+    case FL_CORE_EFFECT_AGENT_STOP_LIST:
+        return;
+    case FL_CORE_EFFECT_AGENT_CLOSE:
+        end_instance(sim, effect);
         return;
     }
 }

@@ -370,8 +370,9 @@ static int add_definition(struct whatif *w, uint32_t index)
 
 static int set_up(struct whatif *w)
 {
-    struct fl_core_config config = {FL_STR("eu-central-1"), FL_STR("000000000000"),
-                                    FL_STR("http://127.0.0.1"), false};
+    struct fl_core_config config = {.region = FL_STR("eu-central-1"),
+                                    .account = FL_STR("000000000000"),
+                                    .endpoint = FL_STR("http://127.0.0.1")};
     w->core = fl_core_new(&config);
     FL_CLEANUP_BUF struct fl_buf cluster = FL_BUF_INIT(MAX_BODY);
     fl_buf_add_z(&cluster, "{\"clusterName\":\"default\"}");
