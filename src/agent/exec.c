@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -16,7 +17,11 @@
 #include "base/spawn.h"
 
 /* Our descriptors that are given away must not be those of the helper while it is being started. */
-enum { FREE_FD = 10, ANSWER_MAX = sizeof(struct fl_exec_answer) + FL_EXEC_OUTPUT_MAX };
+enum {
+    FREE_FD = 10,
+    HELPER_GRACE_MS = 5000,
+    ANSWER_MAX = sizeof(struct fl_exec_answer) + FL_EXEC_OUTPUT_MAX
+};
 
 struct fl_exec {
     struct fl_execer *execer;
@@ -27,6 +32,7 @@ struct fl_exec {
     pid_t pid; /* the helper; 0: not started */
     int answer_fd;
     uv_poll_t *poll;
+    uv_timer_t *deadline; /* of the helper itself, should it hang */
     struct fl_buf answer;
     TAILQ_ENTRY(fl_exec) queue;
 };
@@ -51,6 +57,8 @@ static void exec_free(struct fl_exec *exec)
 {
     if (exec->poll)
         uv_close((uv_handle_t *)exec->poll, free_handle);
+    if (exec->deadline)
+        uv_close((uv_handle_t *)exec->deadline, free_handle);
     if (exec->answer_fd >= 0)
         (void)close(exec->answer_fd);
     fl_buf_free(&exec->answer);
@@ -221,6 +229,23 @@ static int spawn(struct fl_execer *execer, const int fds[4], pid_t *ret_pid)
     return -rc;
 }
 
+/* Its end closes the pipe, and then it is heard of. */
+static void on_deadline(uv_timer_t *timer)
+{
+    const struct fl_exec *exec = timer->data;
+    (void)kill(exec->pid, SIGKILL);
+}
+
+static void set_deadline(struct fl_exec *exec)
+{
+    exec->deadline = fl_calloc(1, sizeof(*exec->deadline));
+    exec->deadline->data = exec;
+    (void)uv_timer_init(exec->execer->loop, exec->deadline);
+    uv_update_time(exec->execer->loop);
+    (void)uv_timer_start(exec->deadline, on_deadline,
+                         (uint64_t)(exec->order.timeout_ms + HELPER_GRACE_MS), 0);
+}
+
 static int listen_to(struct fl_exec *exec)
 {
     uv_poll_t *poll = fl_calloc(1, sizeof(*poll));
@@ -252,6 +277,8 @@ static int start_helper(struct fl_exec *exec, int orders_fd, int pidfd, int conf
         (void)close(fds[1]);
     if (rc == 0)
         rc = listen_to(exec);
+    if (rc == 0)
+        set_deadline(exec);
     return rc < 0 ? fl_err_errno(err, rc, "cannot start %s", exec->execer->path) : 0;
 }
 

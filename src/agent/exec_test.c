@@ -204,6 +204,41 @@ static void commands_end_with_who_asked(FL_UNUSED void **state)
     stop(record);
 }
 
+/* The youngest child of this process; 0 where the kernel does not tell. */
+static pid_t youngest_child(void)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(4096);
+    char path[64];
+    int64_t pid = 0;
+    (void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)getpid(), (int)getpid());
+    if (fl_fs_read(AT_FDCWD, path, 4096, &text) < 0)
+        return 0;
+    struct fl_str rest = fl_str_trim(fl_buf_str(&text));
+    (void)fl_str_to_i64(fl_str_from(rest, (size_t)(fl_str_rindex(rest, ' ') + 1)), &pid);
+    return (pid_t)pid;
+}
+
+static void a_helper_that_hangs_is_ended(FL_UNUSED void **state)
+{
+    struct fixture_want want = {.task_id = "task"};
+    struct fixture_record *record = start(&want, "exec sleep 1000");
+    struct told told, started;
+    pid_t shim = youngest_child();
+    if (shim == 0)
+        skip();
+    begin(record, "/bin/sh", "exec sleep 300", 2000, &told);
+    while (youngest_child() == shim && !told.done)
+        (void)uv_run(&fixture.loop, UV_RUN_ONCE);
+    pid_t helper = youngest_child();
+    assert_int_equal(kill(helper, SIGSTOP), 0);
+    assert_true(fixture_await(&fixture, &told.done));
+    assert_int_equal(told.status, -1);
+    do
+        started = command(record, "set -- /proc/[0-9]*; [ $# = 2 ]", 10000);
+    while (started.status != 0);
+    stop(record);
+}
+
 static void many_wait_their_turn(FL_UNUSED void **state)
 {
     enum { MANY = 3 * FL_EXEC_PARALLEL };
@@ -288,6 +323,7 @@ int main(void)
         cmocka_unit_test(results_are_told),
         cmocka_unit_test(time_runs_out_for_all_that_was_started),
         cmocka_unit_test(commands_end_with_who_asked),
+        cmocka_unit_test(a_helper_that_hangs_is_ended),
         cmocka_unit_test(many_wait_their_turn),
         cmocka_unit_test(a_container_is_started_again_on_what_it_left),
     };

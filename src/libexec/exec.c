@@ -144,9 +144,8 @@ static void kill_all(const struct run *r)
     (void)kill(r->pid, SIGKILL);
 }
 
-int main(void)
+static int serve(struct run *r)
 {
-    struct run *r = &run;
     int status = 0;
     (void)close_range(FL_EXEC_CONFINEMENT_FD + 1, ~0U, 0);
     (void)fcntl(FL_EXEC_ANSWER_FD, F_SETFD, FD_CLOEXEC);
@@ -175,4 +174,10 @@ int main(void)
         return refuse(r, "wait", -errno);
     (void)read_output(r);
     return answer(r, WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status), !ended);
+}
+
+/* Without the C library's own end: what looks for leaks there would have to trace this process. */
+int main(void)
+{
+    _exit(serve(&run));
 }

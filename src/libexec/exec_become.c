@@ -14,6 +14,7 @@
 #include <linux/keyctl.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -107,7 +108,10 @@ static int set_user(const struct exec_orders *o)
     if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 || setgroups(o->group_count, o->groups) < 0 ||
         setresgid(o->gid, o->gid, o->gid) < 0 || setresuid(o->uid, o->uid, o->uid) < 0)
         return -errno;
-    return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 0;
+    /* Changing the user undoes both: that nobody looks in, and that who watches takes us along. */
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+        return -errno;
+    return 0;
 }
 
 /* Without no_new_privs a filter needs CAP_SYS_ADMIN, so that is given up after it. */

@@ -163,13 +163,16 @@ static void grandchild_does_not_hold_the_exit(FL_UNUSED void **state)
     assert_int_equal(kill((pid_t)pid, SIGKILL), 0); /* it lives: nobody waited for its end */
 }
 
+/* A "container" that ends at once. */
+#define BRIEF "sh -c '" UNTIL_NOBODY_WAITS "exit 0' & echo $! > pid; exec sleep 0.1"
+
 /* What the "runtime" finds in the root file system is what was mounted there. */
 static void mounts_are_made_before_the_runtime_runs(FL_UNUSED void **state)
 {
     assert_int_equal(fl_fs_mkdirs(path_of("volume/sub").p, 0755), 0);
     assert_int_equal(symlink("/deep/er", path_of("layer/link").p), 0);
-    write_orders("{ echo new > rootfs/deep/er/f; touch rootfs/t/x || exit 3; "
-                 "touch rootfs/ro/y && exit 4; cat rootfs/one; exit 9; } & echo $! > pid",
+    write_orders("sh -c '" UNTIL_NOBODY_WAITS "echo new > rootfs/deep/er/f; touch rootfs/t/x || "
+                 "exit 3; touch rootfs/ro/y && exit 4; exit 9' & echo $! > pid; exec sleep 0.1",
                  fl_str_printf(arena,
                                "mount b%s/volume\nat w/link\nmount t1 size=1m\nat w/t\n"
                                "mount b%s/volume\nat r/ro\nmount b%s/orders\nat r/one\n",
@@ -218,12 +221,11 @@ static void links_in_volumes_lead_nowhere(FL_UNUSED void **state)
                                .p);
     assert_int_equal(run_shim(), 1);
     assert_true(fl_str_contains(read_told("failed"), FL_STR("leads into /proc")));
-    write_orders("{ exit 0; } & echo $! > pid",
-                 fl_str_printf(arena,
-                               "mount b%s/volume\nat w/v\nmount b%s/layer\n"
-                               "at w/v/host/new\n",
-                               dir, dir)
-                     .p);
+    write_orders(BRIEF, fl_str_printf(arena,
+                                      "mount b%s/volume\nat w/v\nmount b%s/layer\n"
+                                      "at w/v/host/new\n",
+                                      dir, dir)
+                            .p);
     (void)run_shim();
     assert_int_equal(access(path_of("outside/new").p, F_OK), -1);
 }
@@ -240,7 +242,7 @@ static void volumes_are_filled_once(FL_UNUSED void **state)
     for (int i = 0; i < 2; i++) {
         struct stat st;
         char target[64] = "";
-        write_orders("{ exit 0; } & echo $! > pid", order.p);
+        write_orders(BRIEF, order.p);
         assert_int_equal(run_shim(), 0);
         assert_true(fl_str_is(read_told("volume/sub/f"), i == 0 ? "image" : "changed"));
         assert_int_equal(stat(path_of("volume").p, &st), 0);

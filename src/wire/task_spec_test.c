@@ -273,8 +273,8 @@ static void dockers_strings_carry_the_rest(FL_UNUSED void **state)
         "\\\"Dns\\\":[\\\"a:b\\\"]",
         "\\\"ExtraHosts\\\":[\\\"a:b\\\"]",
         "\\\"CapAdd\\\":",
-        "{\\\"PathOnHost\\\":\\\"/dev/x\\\",\\\"PathInContainer\\\":\\\"/dev/x\\\","
-        "\\\"CgroupPermissions\\\":\\\"r\\\"}",
+        ("{\\\"PathOnHost\\\":\\\"/dev/x\\\",\\\"PathInContainer\\\":\\\"/dev/x\\\","
+         "\\\"CgroupPermissions\\\":\\\"r\\\"}"),
         "\\\"Tmpfs\\\":{\\\"/t\\\":\\\"size=1m\\\"}",
         "\\\"MemorySwap\\\":2097152",
         "\\\"MemorySwappiness\\\":0",

@@ -13,7 +13,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = pathlib.Path(__file__).resolve().parent
-DISK_MIB = 1024
+DISK_MIB = 2048
 
 PROGRAMS = ("/usr/bin/crun", "/usr/bin/tini-static", "/usr/sbin/runc", "/usr/sbin/nft", "/bin/ip", "/usr/bin/python3")
 # Those whose answers depend on kernel and groups.

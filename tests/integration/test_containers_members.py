@@ -407,6 +407,26 @@ def test_nothing_of_a_container_stays_where_processes_are_shared(cluster):
         assert left() == []
 
 
+def holders(cluster):
+    found = clusters.run("pgrep", "-f", f"shim --hold {cluster.data_dir}/", check=False)
+    return found.stdout.split()
+
+
+def test_shared_namespaces_survive_the_agent_and_go_with_their_task(private):
+    first = clusters.idle("echo first > /dev/shm/x;", name="first")
+    arn = private.start(private.register(first, clusters.idle(name="second"), pidMode="task",
+                                         ipcMode="task"))
+    private.wait(arn, "RUNNING")
+    assert len(holders(private)) == 2  # one that waits, one that is process 1
+    private.kill("agent")
+    assert len(holders(private)) == 2
+    private.up()
+    assert private.task(arn)["lastStatus"] == "RUNNING"
+    private.ecs.stop_task(task=arn)
+    assert [c["exitCode"] for c in private.wait(arn)["containers"]] == [0, 0]
+    clusters.until(lambda: not holders(private), what="the holder's end")
+
+
 SEND = ("until [ -e /dev/shm/x ]; do sleep 0.05; done; cat /dev/shm/x; ls /proc/sysvipc >/dev/null; "
         "df -k /dev/shm | tail -1 | awk '{print $2}'")
 
