@@ -13,6 +13,18 @@ struct fl_check {
     int64_t timeout_ms;
 };
 
+/* A change is published at once; the control plane's own waiting for it is long enough. */
+static void post(struct fl_agent *agent, struct fl_brain_event *event)
+{
+    const struct fl_task_container *container =
+        fl_brain_container(agent->brain, event->health.container_id);
+    enum fl_health before = container ? container->health : FL_HEALTH_UNKNOWN;
+    (void)fl_agent_post(agent, event);
+    container = fl_brain_container(agent->brain, event->health.container_id);
+    if (container && container->health != before)
+        fl_tcs_health_changed(agent->telemetry);
+}
+
 static void on_done(void *context, const struct fl_exec_result *result)
 {
     struct fl_check *check = context;
@@ -26,7 +38,7 @@ static void on_done(void *context, const struct fl_exec_result *result)
     if (result->timed_out)
         event.health.output = fl_str_printf(arena, "Health check exceeded timeout (%llds)",
                                             (long long)((check->timeout_ms + 999) / 1000));
-    (void)fl_agent_post(agent, &event);
+    post(agent, &event);
     HASH_DEL(agent->checks, check);
     free(check);
 }

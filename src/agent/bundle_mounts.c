@@ -217,6 +217,16 @@ static int find_init(struct fl_bundle_making *m)
     return fl_bundle_add_mount(m, &mount, &added);
 }
 
+/* The container metadata file's directory; the file in it is replaced now and then. */
+static int find_metadata(struct fl_bundle_making *m)
+{
+    const struct fl_bundle_mount mount = {.destination = m->launch->metadata_mount,
+                                          .source = m->launch->metadata_dir,
+                                          .read_only = true};
+    bool added;
+    return mount.source.n > 0 ? fl_bundle_add_mount(m, &mount, &added) : 0;
+}
+
 /* What lies in these is the runtime's to mount, which makes them anew. */
 static bool is_the_runtimes(const struct fl_bundle_mount *mount)
 {
@@ -323,6 +333,8 @@ int fl_bundle_find_mounts(struct fl_bundle_making *m)
     int rc = find_tmpfs(m);
     if (rc == 0)
         rc = find_init(m);
+    if (rc == 0)
+        rc = find_metadata(m);
     if (rc == 0)
         rc = fl_bundle_find_volumes(m);
     if (rc == 0)

@@ -40,6 +40,8 @@ static void write_container(const struct fl_metadata_facts *facts,
     fl_metadata_write_ports(container, "Ports", "HostIp", jw);
     fl_metadata_write_networks(container, jw);
     fl_metadata_write_volumes(container, jw);
+    if (container->spec->restart.enabled)
+        fl_jw_member_int(jw, "RestartCount", container->restarts);
     fl_jw_object_end(jw);
 }
 

@@ -218,9 +218,26 @@ static void write_container_life(const struct fl_metadata_facts *facts,
         fl_jw_member_int(jw, "ExitCode", container->exit_code);
     write_container_limits(container->spec, jw);
     fl_metadata_member_time(jw, "CreatedAt", created_ms);
-    fl_metadata_member_time(jw, "StartedAt", container->started_ms);
+    fl_metadata_member_time(jw, "StartedAt",
+                            container->run_started_ms ? container->run_started_ms
+                                                      : container->started_ms);
     fl_metadata_member_time(jw, "FinishedAt", container->finished_ms);
     fl_jw_member_str(jw, "Type", FL_STR("NORMAL"));
+}
+
+static void write_health(const struct fl_task_container *container, struct fl_json_writer *jw)
+{
+    if (container->spec->health_check.test_count == 0)
+        return;
+    fl_jw_key(jw, "Health");
+    fl_jw_object_begin(jw);
+    fl_jw_member_str(jw, "status", fl_str_of(fl_health_name(container->health)));
+    fl_metadata_member_time(jw, "statusSince", container->health_since_ms);
+    if (container->health_exit_code != 0)
+        fl_jw_member_int(jw, "exitCode", container->health_exit_code);
+    if (container->health_output)
+        member_some(jw, "output", fl_str_of(container->health_output));
+    fl_jw_object_end(jw);
 }
 
 void fl_metadata_write_container(const struct fl_metadata_facts *facts,
@@ -237,11 +254,14 @@ void fl_metadata_write_container(const struct fl_metadata_facts *facts,
     fl_metadata_write_ports(container, "Ports", "HostIp", jw);
     write_labels(facts, container, jw);
     write_container_life(facts, container, jw);
+    write_health(container, jw);
     fl_metadata_write_volumes(container, jw);
     write_log_options(container, jw);
     member_some(jw, "ContainerARN", container->spec->arn);
     if (version == FL_METADATA_V4 && container->launched)
         fl_jw_member_str(jw, "Snapshotter", FL_STR("overlayfs"));
+    if (version == FL_METADATA_V4 && container->spec->restart.enabled)
+        fl_jw_member_int(jw, "RestartCount", container->restarts);
     fl_metadata_write_networks(container, jw);
     fl_jw_object_end(jw);
 }

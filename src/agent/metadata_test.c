@@ -202,6 +202,38 @@ static void a_stopped_container_tells_its_end(FL_UNUSED void **state)
     fl_task_free(task);
 }
 
+static void health_and_restarts_are_shown_where_there_are_any(FL_UNUSED void **state)
+{
+    struct fl_task *task = make_task();
+    struct fl_container_spec spec = *task->containers[0].spec;
+    struct fl_str check = FL_STR("CMD");
+    let_run(task);
+    spec.health_check.test = &check;
+    spec.health_check.test_count = 1;
+    spec.restart.enabled = true;
+    task->containers[0].spec = &spec;
+    task->containers[0].restarts = 2;
+    task->containers[0].run_started_ms = 1763629235000;
+    task->containers[0].health = FL_HEALTH_UNHEALTHY;
+    task->containers[0].health_since_ms = 1763629235000;
+    task->containers[0].health_exit_code = 1;
+    json_t *json = task_document(task, FL_METADATA_V4, NULL);
+    const json_t *container = json_array_get(json_object_get(json, "Containers"), 0);
+    assert_int_equal(json_integer_value(json_object_get(container, "RestartCount")), 2);
+    assert_string_equal(json_string_value(json_object_get(container, "StartedAt")),
+                        "2025-11-20T09:00:35.000Z");
+    assert_same(json_incref(json_object_get(container, "Health")),
+                "{\"status\":\"UNHEALTHY\",\"statusSince\":\"2025-11-20T09:00:35.000Z\","
+                "\"exitCode\":1}");
+    json_decref(json);
+    json = task_document(task, FL_METADATA_V3, NULL);
+    container = json_array_get(json_object_get(json, "Containers"), 0);
+    assert_null(json_object_get(container, "RestartCount"));
+    assert_non_null(json_object_get(container, "Health"));
+    json_decref(json);
+    fl_task_free(task);
+}
+
 static void what_is_not_known_yet_is_left_out(FL_UNUSED void **state)
 {
     static const char *const absent[] = {"Ports",      "CreatedAt", "StartedAt",  "ExitCode",
@@ -427,6 +459,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_running_task_is_shown_as_ecs_does),
         cmocka_unit_test(a_stopped_container_tells_its_end),
+        cmocka_unit_test(health_and_restarts_are_shown_where_there_are_any),
         cmocka_unit_test(what_is_not_known_yet_is_left_out),
         cmocka_unit_test(tags_or_their_errors_are_in_the_document),
         cmocka_unit_test(the_file_has_two_stages),

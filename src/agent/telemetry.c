@@ -33,6 +33,7 @@ struct fl_tcs {
     struct fl_ws *ws;
     bool open;
     bool closing;
+    bool health_due;
     struct fl_rand rand;
     int64_t pause_ms;
     /* Monotonic; of the present connection. */
@@ -138,12 +139,21 @@ static void publish_status(struct fl_tcs *telemetry, int64_t now_ms)
     send_signed(telemetry, fl_buf_str(&buf));
 }
 
+static void publish_health(struct fl_tcs *telemetry)
+{
+    const struct fl_tcs_source source = source_of(telemetry);
+    telemetry->health_due = false;
+    if (fl_tcs_has_health(&source))
+        publish_round(telemetry, fl_tcs_write_health);
+}
+
 static void publish(struct fl_tcs *telemetry, int64_t now_ms)
 {
     if (!telemetry->config.metrics_off) {
         publish_round(telemetry, fl_tcs_write_metrics);
         fl_stats_next_round(telemetry->config.stats);
     }
+    publish_health(telemetry);
     publish_status(telemetry, now_ms);
     telemetry->published_ms = now_ms;
 }
@@ -198,6 +208,7 @@ static void on_opened(void *context, FL_UNUSED struct fl_ws *ws)
     sample(telemetry, now_ms, true);
     fl_stats_next_round(telemetry->config.stats);
     publish_status(telemetry, now_ms);
+    publish_health(telemetry);
     wait_for(telemetry, telemetry->config.sample_ms);
 }
 
@@ -302,6 +313,8 @@ static void tick(struct fl_tcs *telemetry)
 {
     int64_t now_ms = fl_clock_mono_ms();
     int64_t next_ms = telemetry->sampled_ms + telemetry->config.sample_ms;
+    if (telemetry->health_due)
+        publish_health(telemetry);
     if (now_ms < next_ms) {
         wait_for(telemetry, next_ms - now_ms);
         return;
@@ -355,6 +368,14 @@ void fl_tcs_discovered(struct fl_tcs *telemetry, struct fl_str endpoint, struct 
     fl_buf_add_str(&telemetry->instance, instance_arn);
     if (!telemetry->ws)
         wait_for(telemetry, 0);
+}
+
+void fl_tcs_health_changed(struct fl_tcs *telemetry)
+{
+    if (!telemetry->open || telemetry->health_due)
+        return;
+    telemetry->health_due = true;
+    wait_for(telemetry, 0);
 }
 
 static void on_timer_closed(uv_handle_t *handle)

@@ -30,5 +30,7 @@ struct fl_tcs *fl_tcs_new(const struct fl_tcs_config *config);
  * empty endpoint: there is no telemetry. */
 void fl_tcs_discovered(struct fl_tcs *telemetry, struct fl_str endpoint,
                        struct fl_str instance_arn);
+/* The health of a container has changed: told with the loop's next turn. */
+void fl_tcs_health_changed(struct fl_tcs *telemetry);
 /* The loop must run until the handles are closed. */
 void fl_tcs_close(struct fl_tcs *telemetry);

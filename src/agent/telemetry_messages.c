@@ -1,7 +1,5 @@
 /* Telemetry messages; see the header. */
-#include "agent/telemetry_messages.h"
-
-#include <stdio.h>
+#include "agent/telemetry_internal.h"
 
 /* ---- sets ---- */
 
@@ -75,10 +73,16 @@ static void write_container(const struct fl_task_container *container,
     write_counter_set("readSizeBytes", &round->counters[FL_STATS_READ_BYTES], jw);
     write_counter_set("writeSizeBytes", &round->counters[FL_STATS_WRITE_BYTES], jw);
     fl_jw_object_end(jw);
+    if (container->spec->restart.enabled) {
+        fl_jw_key(jw, "restartStatsSet");
+        fl_jw_object_begin(jw);
+        fl_jw_member_int(jw, "restartCount", container->restarts);
+        fl_jw_object_end(jw);
+    }
     fl_jw_object_end(jw);
 }
 
-static void begin_task(const struct fl_task *task, const char *list, struct fl_json_writer *jw)
+void fl_tcs_begin_task(const struct fl_task *task, const char *list, struct fl_json_writer *jw)
 {
     fl_jw_object_begin(jw);
     fl_jw_member_str(jw, "taskArn", task->arn);
@@ -89,7 +93,7 @@ static void begin_task(const struct fl_task *task, const char *list, struct fl_j
     fl_jw_array_begin(jw);
 }
 
-static void end_task(struct fl_json_writer *jw)
+void fl_tcs_end_task(struct fl_json_writer *jw)
 {
     fl_jw_array_end(jw);
     fl_jw_object_end(jw);
@@ -98,14 +102,14 @@ static void end_task(struct fl_json_writer *jw)
 static void write_task_metrics(const struct fl_tcs_source *source, const struct fl_task *task,
                                struct fl_json_writer *jw)
 {
-    begin_task(task, "containerMetrics", jw);
+    fl_tcs_begin_task(task, "containerMetrics", jw);
     for (size_t i = 0; i < task->container_count; i++) {
         const struct fl_stats_round *round =
             fl_stats_round(source->stats, fl_str_of(task->containers[i].id));
         if (round)
             write_container(&task->containers[i], round, jw);
     }
-    end_task(jw);
+    fl_tcs_end_task(jw);
 }
 
 static bool has_metrics(const struct fl_tcs_source *source, const struct fl_task *task)
@@ -116,10 +120,7 @@ static bool has_metrics(const struct fl_tcs_source *source, const struct fl_task
     return false;
 }
 
-typedef bool (*task_test)(const struct fl_tcs_source *source, const struct fl_task *task);
-
-/* The next task behind `after` that passes; NULL: there is none. */
-static const struct fl_task *next_task(const struct fl_tcs_source *source, task_test test,
+const struct fl_task *fl_tcs_next_task(const struct fl_tcs_source *source, fl_tcs_test test,
                                        const struct fl_task *after)
 {
     do
@@ -128,7 +129,7 @@ static const struct fl_task *next_task(const struct fl_tcs_source *source, task_
     return after;
 }
 
-static void begin_message(const char *type, struct fl_json_writer *jw)
+void fl_tcs_begin_message(const char *type, struct fl_json_writer *jw)
 {
     fl_jw_object_begin(jw);
     fl_jw_member_str(jw, "type", fl_str_of(type));
@@ -136,8 +137,7 @@ static void begin_message(const char *type, struct fl_json_writer *jw)
     fl_jw_object_begin(jw);
 }
 
-/* fin and, of metrics, idle stand behind the tasks: only then is known whether there are more. */
-static void begin_metadata(const struct fl_tcs_source *source, struct fl_str message_id,
+void fl_tcs_begin_metadata(const struct fl_tcs_source *source, struct fl_str message_id,
                            struct fl_json_writer *jw)
 {
     fl_jw_key(jw, "metadata");
@@ -147,7 +147,7 @@ static void begin_metadata(const struct fl_tcs_source *source, struct fl_str mes
     fl_jw_member_str(jw, "messageId", message_id);
 }
 
-static void end_message(int64_t wall_ms, struct fl_json_writer *jw)
+void fl_tcs_end_message(int64_t wall_ms, struct fl_json_writer *jw)
 {
     fl_jw_object_end(jw);
     fl_jw_key(jw, "timestamp");
@@ -161,21 +161,21 @@ const struct fl_task *fl_tcs_write_metrics(const struct fl_tcs_source *source,
                                            const struct fl_task *after, struct fl_json_writer *jw)
 {
     const struct fl_task *last = after;
-    const struct fl_task *task = next_task(source, has_metrics, after);
+    const struct fl_task *task = fl_tcs_next_task(source, has_metrics, after);
     bool idle = !task && !after;
-    begin_message("PublishMetricsRequest", jw);
+    fl_tcs_begin_message("PublishMetricsRequest", jw);
     fl_jw_key(jw, "taskMetrics");
     fl_jw_array_begin(jw);
     for (int i = 0; task && i < FL_TELEMETRY_TASKS_PER_MESSAGE; i++) {
         write_task_metrics(source, task, jw);
         last = task;
-        task = next_task(source, has_metrics, task);
+        task = fl_tcs_next_task(source, has_metrics, task);
     }
     fl_jw_array_end(jw);
-    begin_metadata(source, message_id, jw);
+    fl_tcs_begin_metadata(source, message_id, jw);
     fl_jw_member_bool(jw, "idle", idle);
     fl_jw_member_bool(jw, "fin", !task);
-    end_message(wall_ms, jw);
+    fl_tcs_end_message(wall_ms, jw);
     return task ? last : NULL;
 }
 
@@ -185,7 +185,7 @@ void fl_tcs_write_status(const struct fl_tcs_source *source, struct fl_str messa
                          int64_t wall_ms, const struct fl_tcs_status *status,
                          struct fl_json_writer *jw)
 {
-    begin_message("PublishInstanceStatusRequest", jw);
+    fl_tcs_begin_message("PublishInstanceStatusRequest", jw);
     fl_jw_key(jw, "statuses");
     fl_jw_array_begin(jw);
     fl_jw_object_begin(jw);
@@ -204,5 +204,5 @@ void fl_tcs_write_status(const struct fl_tcs_source *source, struct fl_str messa
     fl_jw_member_str(jw, "cluster", source->cluster);
     fl_jw_member_str(jw, "containerInstance", source->instance_arn);
     fl_jw_member_str(jw, "requestId", message_id);
-    end_message(wall_ms, jw);
+    fl_tcs_end_message(wall_ms, jw);
 }

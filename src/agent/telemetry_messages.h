@@ -19,6 +19,13 @@ struct fl_tcs_source {
 const struct fl_task *fl_tcs_write_metrics(const struct fl_tcs_source *source,
                                            struct fl_str message_id, int64_t wall_ms,
                                            const struct fl_task *after, struct fl_json_writer *jw);
+/* Whether any running container's health is checked: else there is nothing to publish. */
+bool fl_tcs_has_health(const struct fl_tcs_source *source);
+/* The same for a PublishHealthRequest, with the tasks that have such a container. */
+const struct fl_task *fl_tcs_write_health(const struct fl_tcs_source *source,
+                                          struct fl_str message_id, int64_t wall_ms,
+                                          const struct fl_task *after, struct fl_json_writer *jw);
+
 struct fl_tcs_status {
     bool is_well;       /* of the container runtime */
     int64_t updated_ms; /* wall clock: when it was looked at */

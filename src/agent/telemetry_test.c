@@ -121,7 +121,7 @@ static void step(struct plane *plane, struct fl_brain_event *event)
     fl_brain_flush(plane->brain, &turn);
 }
 
-static void add_tasks(struct plane *plane, int count)
+static void add_tasks(struct plane *plane, int count, struct fl_health_check check)
 {
     struct fl_brain_order orders[MOST_TASKS];
     struct fl_task_spec specs[MOST_TASKS];
@@ -129,6 +129,8 @@ static void add_tasks(struct plane *plane, int count)
                                           .image = FL_STR("web:1"),
                                           .arn = FL_STR("arn:c/1"),
                                           .essential = true,
+                                          .health_check = check,
+                                          .restart = {.enabled = true},
                                           .stop_timeout_s = -1};
     for (int i = 0; i < count; i++) {
         specs[i] = (struct fl_task_spec){
@@ -151,6 +153,25 @@ static void add_tasks(struct plane *plane, int count)
     const struct fl_task *task = NULL;
     while ((task = fl_brain_next_task(plane->brain, task)) != NULL)
         fl_stats_add(plane->stats, fl_str_of(task->containers[0].id), FL_STR("/none"), 1, true);
+}
+
+/* Image, preparation and start of the first task's container, and one answer of its check. */
+static void let_be_healthy(struct plane *plane)
+{
+    const struct fl_task *task = fl_brain_next_task(plane->brain, NULL);
+    struct fl_str id = fl_str_dup(plane->t.arena, fl_str_of(task->containers[0].id));
+    struct fl_brain_event image = {.type = FL_EVENT_IMAGE_READY};
+    struct fl_brain_event prepared = {.type = FL_EVENT_PREPARED};
+    struct fl_brain_event started = {.type = FL_EVENT_STARTED};
+    struct fl_brain_event health = {.type = FL_EVENT_HEALTH};
+    image.image.container_id = prepared.prepared.container_id = started.process.container_id =
+        health.health.container_id = id;
+    started.process.at_ms = 1763629204000;
+    step(plane, &image);
+    step(plane, &prepared);
+    step(plane, &started);
+    step(plane, &health);
+    assert_int_equal(fl_brain_container(plane->brain, id)->health, FL_HEALTH_HEALTHY);
 }
 
 static struct plane *plane_with(bool metrics_off)
@@ -270,12 +291,15 @@ static void check_container(const json_t *container)
     assert_non_null(json_object_get(counters, "txBytesPerSecond"));
     assert_non_null(
         json_object_get(json_object_get(container, "storageStatsSet"), "writeSizeBytes"));
+    assert_int_equal(json_integer_value(json_object_get(
+                         json_object_get(container, "restartStatsSet"), "restartCount")),
+                     0);
 }
 
 static void many_tasks_come_in_several_messages(FL_UNUSED void **state)
 {
     struct plane *plane = plane_new();
-    add_tasks(plane, 12);
+    add_tasks(plane, 12, (struct fl_health_check){0});
     discover(plane);
     TEST_AWAIT(&plane->t, frame(plane, "PublishMetricsRequest", 1) != NULL);
     const json_t *first = frame(plane, "PublishMetricsRequest", 0);
@@ -299,12 +323,39 @@ static void many_tasks_come_in_several_messages(FL_UNUSED void **state)
 static void without_metrics_the_status_is_still_told(FL_UNUSED void **state)
 {
     struct plane *plane = plane_with(true);
-    add_tasks(plane, 1);
+    add_tasks(plane, 1, (struct fl_health_check){0});
     discover(plane);
     TEST_AWAIT(&plane->t, frame(plane, "PublishInstanceStatusRequest", 0) != NULL);
     fl_ws_close(plane->ws, 1000, FL_STR(""));
     TEST_AWAIT(&plane->t, frame(plane, "PublishInstanceStatusRequest", 1) != NULL);
     assert_null(frame(plane, "PublishMetricsRequest", 0));
+    plane_free(plane);
+}
+
+static void health_is_told_when_it_changes(FL_UNUSED void **state)
+{
+    struct fl_str test[2] = {FL_STR("CMD"), FL_STR("true")};
+    struct plane *plane = plane_new();
+    add_tasks(
+        plane, 1,
+        (struct fl_health_check){
+            .test = test, .test_count = 2, .interval_ms = 30000, .timeout_ms = 5000, .retries = 3});
+    discover(plane);
+    TEST_AWAIT(&plane->t, frame(plane, "PublishInstanceStatusRequest", 0) != NULL);
+    assert_null(frame(plane, "PublishHealthRequest", 0));
+    let_be_healthy(plane);
+    fl_tcs_health_changed(plane->telemetry);
+    TEST_AWAIT(&plane->t, frame(plane, "PublishHealthRequest", 0) != NULL);
+    const json_t *message = frame(plane, "PublishHealthRequest", 0);
+    assert_true(json_is_true(metadata(message, "fin")));
+    assert_null(metadata(message, "idle"));
+    const json_t *task = json_array_get(json_object_get(message, "tasks"), 0);
+    assert_string_equal(json_string_value(json_object_get(task, "taskArn")),
+                        "arn:aws:ecs:r:a:task/default/0");
+    const json_t *container = json_array_get(json_object_get(task, "containers"), 0);
+    assert_string_equal(json_string_value(json_object_get(container, "containerName")), "web");
+    assert_string_equal(json_string_value(json_object_get(container, "healthStatus")), "HEALTHY");
+    assert_true(json_is_number(json_object_get(container, "statusSince")));
     plane_free(plane);
 }
 
@@ -338,6 +389,7 @@ int main(void)
         cmocka_unit_test(an_idle_host_says_so),
         cmocka_unit_test(many_tasks_come_in_several_messages),
         cmocka_unit_test(without_metrics_the_status_is_still_told),
+        cmocka_unit_test(health_is_told_when_it_changes),
         cmocka_unit_test(a_lost_connection_is_opened_again),
         cmocka_unit_test(without_an_endpoint_nothing_happens),
     };
