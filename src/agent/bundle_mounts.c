@@ -217,16 +217,6 @@ static int find_init(struct fl_bundle_making *m)
     return fl_bundle_add_mount(m, &mount, &added);
 }
 
-/* The container metadata file's directory; the file in it is replaced now and then. */
-static int find_metadata(struct fl_bundle_making *m)
-{
-    const struct fl_bundle_mount mount = {.destination = m->launch->metadata_mount,
-                                          .source = m->launch->metadata_dir,
-                                          .read_only = true};
-    bool added;
-    return mount.source.n > 0 ? fl_bundle_add_mount(m, &mount, &added) : 0;
-}
-
 /* What lies in these is the runtime's to mount, which makes them anew. */
 static bool is_the_runtimes(const struct fl_bundle_mount *mount)
 {
@@ -334,8 +324,6 @@ int fl_bundle_find_mounts(struct fl_bundle_making *m)
     if (rc == 0)
         rc = find_init(m);
     if (rc == 0)
-        rc = find_metadata(m);
-    if (rc == 0)
         rc = fl_bundle_find_volumes(m);
     if (rc == 0)
         rc = find_metadata(m);
@@ -381,8 +369,6 @@ void fl_bundle_write_mounts(struct fl_bundle_making *m)
     write_own_mounts(m);
     write_ipc_mounts(m);
     write_etc_binds(m);
-    if (m->launch->metadata_dir.n > 0)
-        write_bind(&m->jw, m->launch->metadata_dir, m->launch->metadata_mount, true);
     write_user_mounts(m);
     fl_jw_array_end(&m->jw);
 }
