@@ -91,5 +91,6 @@ void fl_request_stop(struct fl_decision *d, struct fl_task *task, enum ecs_TaskS
 int fl_check_definition(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in);
 /* Fills requiresAttributes and compatibilities. */
 void fl_derive_attributes(struct fl_decision *d, struct ecs_TaskDefinition *def);
-/* The protocol's Task object for a task's agent. */
-struct fl_str fl_task_object(struct fl_decision *d, const struct fl_task *task);
+/* The protocol's Task object for a task's agent, into an effect. */
+void fl_task_object(struct fl_decision *d, const struct fl_task *task,
+                    struct fl_core_effect *effect);

@@ -124,6 +124,7 @@ struct fl_effect {
     struct fl_str container_id;
     int64_t number;
     struct fl_str text;
+    void *object; /* REPORT: in place of the text, where the turn has a taker */
     struct fl_acs_header header;
     struct fl_acs_task *tasks;
     size_t task_count;
@@ -134,6 +135,15 @@ struct fl_brain_record {
     struct fl_str value; /* empty: delete */
 };
 
+struct ecs_SubmitTaskStateChangeRequest;
+
+/* Takes reports as structures, for who plays the control plane himself. What is given lives until
+ * the function returns; what it returns stands in the effect. */
+struct fl_brain_taker {
+    void *(*report)(void *context, const struct ecs_SubmitTaskStateChangeRequest *report);
+    void *context;
+};
+
 /* Collects a turn. Zeroed but for the arena at the turn's start. */
 struct fl_brain_turn {
     struct fl_arena *arena;
@@ -142,6 +152,7 @@ struct fl_brain_turn {
     struct fl_brain_record *records;
     size_t record_count;
     size_t record_cap;
+    const struct fl_brain_taker *taker; /* NULL: reports are text */
 };
 
 struct fl_brain *fl_brain_new(const struct fl_brain_config *config);

@@ -81,10 +81,8 @@ static void write_spec(struct fl_json_writer *jw, const struct fl_task *task)
     for (size_t i = 0; i < task->container_count; i++)
         write_container(jw, &task->containers[i]);
     fl_jw_array_end(jw);
-    FL_CLEANUP_BUF struct fl_buf spec = FL_BUF_INIT(FL_TASK_RECORD_MAX);
-    fl_task_spec_encode(task->spec, &spec);
     fl_jw_key(jw, "spec");
-    fl_jw_raw(jw, fl_buf_str(&spec));
+    fl_jw_raw(jw, task->spec_text);
 }
 
 struct fl_str fl_task_record_key(struct fl_arena *arena, struct fl_str arn)
@@ -177,10 +175,14 @@ static int read_container(const json_t *json, struct fl_task *task, struct fl_er
 
 static int read_spec(const json_t *json, struct fl_task *task, struct fl_err *err)
 {
-    const json_t *spec = json_object_get(json, "spec");
-    if (!spec)
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    const json_t *text = json_object_get(json, "spec");
+    struct fl_task_spec spec;
+    if (!text)
         return 0;
-    int r = fl_task_set_spec(task, spec, err);
+    int r = fl_task_spec_decode(text, arena, &spec, err);
+    if (r == 0)
+        r = fl_task_set_spec(task, &spec, FL_TASK_RECORD_MAX, err);
     const json_t *containers = json_object_get(json, "containers");
     if (r == 0 && json_array_size(containers) != task->container_count)
         r = fl_err_set(err, -EINVAL, "containers do not fit the specification");

@@ -1,6 +1,8 @@
 /* States of tasks and containers: the tables of what may follow what, and their names. */
 #include "task/task.h"
 
+#include <errno.h>
+
 #include "base/util.h"
 
 static const char *const container_names[] = {
@@ -93,19 +95,23 @@ struct fl_task *fl_task_new(struct fl_str arn, struct fl_str cluster_arn)
     return task;
 }
 
-int fl_task_set_spec(struct fl_task *task, const json_t *json, struct fl_err *err)
+int fl_task_set_spec(struct fl_task *task, const struct fl_task_spec *spec, size_t max,
+                     struct fl_err *err)
 {
-    struct fl_task_spec *spec = fl_arena_new_object(task->arena, struct fl_task_spec);
-    int r = fl_task_spec_decode(json, task->arena, spec, err);
-    if (r < 0)
-        return r;
-    task->spec = spec;
-    task->container_count = spec->container_count;
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(max);
+    struct fl_task_spec *copy = fl_arena_new_object(task->arena, struct fl_task_spec);
+    fl_task_spec_encode(spec, &buf);
+    if (buf.overflow)
+        return fl_err_set(err, -EINVAL, "it is larger than %zu bytes", max);
+    fl_task_spec_copy(spec, task->arena, copy);
+    task->spec = copy;
+    task->spec_text = fl_str_dup(task->arena, fl_buf_str(&buf));
+    task->container_count = copy->container_count;
     task->containers =
         fl_arena_new_array(task->arena, struct fl_task_container, task->container_count);
     for (size_t i = 0; i < task->container_count; i++) {
         task->containers[i].task = task;
-        task->containers[i].spec = &spec->containers[i];
+        task->containers[i].spec = &copy->containers[i];
     }
     return 0;
 }
