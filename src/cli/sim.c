@@ -52,6 +52,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         wanted->config.mode = strcmp(arg, "safety") == 0 ? FL_SIM_SAFETY : FL_SIM_LIVENESS;
         wanted->mode_is_given = true;
         break;
+    case 'j':
+        is_good = strcmp(arg, "always") == 0 || strcmp(arg, "never") == 0;
+        wanted->config.codecs =
+            strcmp(arg, "never") == 0 ? FL_SIM_CODECS_NEVER : FL_SIM_CODECS_ALWAYS;
+        break;
     case 'c':
         wanted->config.calm = true;
         break;
@@ -87,6 +92,10 @@ static const struct argp_option options[] = {
     {.name = "hosts", .key = 'n', .arg = "N", .doc = "hosts in each run (10)"},
     {.name = "tasks", .key = 't', .arg = "N", .doc = "about so many tasks (ten for each host)"},
     {.name = "mode", .key = 'm', .arg = "MODE", .doc = "safety or liveness (by turns)"},
+    {.name = "codecs",
+     .key = 'j',
+     .arg = "WHEN",
+     .doc = "always or never: through the production's JSON (one seed in sixteen)"},
     {.name = "calm", .key = 'c', .doc = "no faults, for measuring"},
     {.name = "clones", .key = 'd', .doc = "also clone machines, data directory and all"},
     {.name = "verbose", .key = 'v', .doc = "a line for each seed"},

@@ -132,7 +132,7 @@ void sim_audit_records(struct sim *sim, const struct fl_turn *turn, size_t from,
         struct fl_str id = fl_str_from(key, (size_t)fl_str_rindex(key, '/') + 1);
         if (key.p[0] == 'i')
             put_instance(sim, id);
-        else if (key.p[0] == 't' && turn->records[i].value.n == 0)
+        else if (key.p[0] == 't' && turn->records[i].value.n == 0 && !turn->records[i].object)
             drop_task(sim, id, now_ms);
         else if (key.p[0] == 't' && !comes_again(turn, i))
             put_task(sim, id);
@@ -350,7 +350,7 @@ static void compare_recovered(struct sim *sim)
 static void load(struct fl_brain *brain, struct sim_disk *disk)
 {
     for (const struct sim_record *at = NULL; (at = sim_disk_next(disk, at));)
-        (void)fl_brain_load(brain, at->key, at->value, NULL);
+        (void)fl_brain_load(brain, at->key, at->value->text, NULL);
 }
 
 static struct fl_brain *rebuild_brain(const struct sim_host *host)

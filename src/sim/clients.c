@@ -1,10 +1,8 @@
-/* Clients: storms of RunTask with tokens and retries, StopTask, DescribeTasks, definitions that
- * change. An answer may be lost; who had a token asks again, and is to get the same tasks. */
-#include <stdio.h>
-
+/* Clients: their calls, attempt by attempt, and what they make of the answers. An answer may be
+ * lost; who had a token asks again, and is to get the same tasks. */
 #include "sim/world.h"
 
-enum { TIMEOUT_MS = 10 * 1000, ATTEMPTS = 6, TASKS_A_CALL = 5, DESCRIBED = 10 };
+enum { TIMEOUT_MS = 10 * 1000 };
 
 /* ---- calls ---- */
 
@@ -17,19 +15,17 @@ static uint64_t ref_of(const struct sim *sim, const struct sim_operation *operat
     return (uint64_t)(operation - sim->clients.operations + 1) << 8 | (operation->attempt & 0xff);
 }
 
-static void send(struct sim *sim, struct sim_operation *operation)
+void sim_client_send(struct sim *sim, struct sim_operation *operation)
 {
-    struct sim_message *message = sim_message_new();
-    message->operation = operation->operation;
-    message->text = fl_str_dup(message->arena, operation->body);
     operation->attempt++;
     operation->attempts_left--;
     uint64_t ref = ref_of(sim, operation);
     sim_at(sim, TIMEOUT_MS * SIM_MS, &timeout_action, SIM_CLIENTS, ref, NULL);
-    sim_call(sim, SIM_CLIENTS, ref, message);
+    sim_call(sim, SIM_CLIENTS, ref, sim_message_hold(operation->call));
 }
 
-static struct sim_operation *add(struct sim *sim, int operation, struct fl_buf *body)
+struct sim_operation *sim_client_call(struct sim *sim, int operation, struct sim_message *call,
+                                      const void *input)
 {
     struct sim_clients *clients = &sim->clients;
     if (clients->count == clients->cap) {
@@ -38,11 +34,8 @@ static struct sim_operation *add(struct sim *sim, int operation, struct fl_buf *
             fl_realloc(clients->operations, clients->cap * sizeof(*clients->operations));
     }
     struct sim_operation *added = &clients->operations[clients->count++];
-    *added = (struct sim_operation){
-        .operation = operation,
-        .attempts_left = 1,
-        .body = {fl_strndup(body->p, body->n), body->n},
-    };
+    *added = (struct sim_operation){.operation = operation, .attempts_left = 1, .call = call};
+    sim_message_ask(sim, call, operation, input);
     clients->open++;
     return added;
 }
@@ -50,6 +43,7 @@ static struct sim_operation *add(struct sim *sim, int operation, struct fl_buf *
 static void done(struct sim *sim, struct sim_operation *operation)
 {
     operation->is_done = true;
+    sim_message_free(sim, FL_TAKE_PTR(operation->call));
     sim->clients.open--;
 }
 
@@ -67,7 +61,7 @@ static void fire_again(struct sim *sim, struct sim_event *event)
 {
     struct sim_operation *operation = find(sim, event->number);
     if (operation)
-        send(sim, operation);
+        sim_client_send(sim, operation);
 }
 
 static void again_or_never(struct sim *sim, struct sim_operation *operation)
@@ -110,14 +104,15 @@ static bool token_lives(const struct sim *sim, const struct sim_operation *opera
     return false;
 }
 
-static void take_tasks(struct sim *sim, struct sim_operation *operation, const json_t *list)
+static void take_tasks(struct sim *sim, struct sim_operation *operation,
+                       const struct sim_answer *answer)
 {
     bool is_repeated = operation->is_answered && token_lives(sim, operation);
-    if (json_array_size(list) > operation->count)
-        sim_violation(sim, "S5", "%zu tasks for a call of %u", json_array_size(list),
+    if (answer->task_count > operation->count)
+        sim_violation(sim, "S5", "%zu tasks for a call of %u", answer->task_count,
                       operation->count);
-    for (size_t i = 0; i < json_array_size(list) && !sim->ended; i++) {
-        struct sim_task *task = sim_ledger_see(sim, json_array_get(list, i));
+    for (size_t i = 0; i < answer->task_count && !sim->ended; i++) {
+        struct sim_task *task = sim_ledger_see(sim, &answer->tasks[i]);
         if (task && is_repeated)
             check_repeated(sim, operation, task);
         else if (task && !operation->is_answered)
@@ -126,18 +121,9 @@ static void take_tasks(struct sim *sim, struct sim_operation *operation, const j
     operation->is_answered = true;
 }
 
-static void stop(struct sim *sim, const char *id)
-{
-    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(256);
-    fl_buf_printf(&body, "{\"cluster\":\"default\",\"task\":\"%s\"}", id);
-    struct sim_operation *operation = add(sim, ECS_OP_StopTask, &body);
-    operation->attempts_left = 3;
-    send(sim, operation);
-}
-
 static void fire_second_thoughts(struct sim *sim, struct sim_event *event)
 {
-    stop(sim, sim->ledger.tasks[event->number].id);
+    sim_client_stop(sim, sim->ledger.tasks[event->number].id);
 }
 
 /* A client that stops what it has only just begun. */
@@ -150,10 +136,11 @@ static void think_again(struct sim *sim, const struct sim_operation *operation)
                operation->tasks[0], NULL);
 }
 
-static void take_run(struct sim *sim, struct sim_operation *operation, const json_t *json)
+static void take_run(struct sim *sim, struct sim_operation *operation,
+                     const struct sim_answer *answer)
 {
     bool was_answered = operation->is_answered;
-    take_tasks(sim, operation, json_object_get(json, "tasks"));
+    take_tasks(sim, operation, answer);
     think_again(sim, operation);
     if (operation->has_token && !was_answered && sim_chance(sim, 150) &&
         operation->attempts_left) { /* a client that forgot that it had an answer */
@@ -164,10 +151,9 @@ static void take_run(struct sim *sim, struct sim_operation *operation, const jso
 }
 
 /* No two registrations are told the same revision. */
-static void take_revision(struct sim *sim, int family, const json_t *definition)
+static void take_revision(struct sim *sim, int family, int revision)
 {
     struct sim_ledger *ledger = &sim->ledger;
-    int revision = (int)json_integer_value(json_object_get(definition, "revision"));
     uint64_t bit = UINT64_C(1) << (revision % 64);
     uint64_t *word = &ledger->revisions[family][revision % SIM_REVISIONS / 64];
     if (revision < SIM_REVISIONS && *word & bit)
@@ -176,24 +162,21 @@ static void take_revision(struct sim *sim, int family, const json_t *definition)
     ledger->revision_seen[family] = FL_MAX(ledger->revision_seen[family], revision);
 }
 
-static void take_answer(struct sim *sim, struct sim_operation *operation, const json_t *json)
+static void take_answer(struct sim *sim, struct sim_operation *operation,
+                        const struct sim_answer *answer)
 {
-    const json_t *list = json_object_get(json, "tasks");
     if (operation->operation == ECS_OP_RunTask) {
-        take_run(sim, operation, json);
+        take_run(sim, operation, answer);
         return;
     }
-    if (operation->operation == ECS_OP_StopTask) {
-        struct sim_task *task = sim_ledger_see(sim, json_object_get(json, "task"));
-        if (task && !task->stop_is_seen)
+    for (size_t i = 0; i < answer->task_count && !sim->ended; i++) {
+        struct sim_task *task = sim_ledger_see(sim, &answer->tasks[i]);
+        if (task && operation->operation == ECS_OP_StopTask && !task->stop_is_seen)
             sim_violation(sim, "S1", "a stop of task %s is acknowledged, and it is wanted",
                           task->id);
     }
-    if (operation->operation == ECS_OP_DescribeTasks)
-        for (size_t i = 0; i < json_array_size(list) && !sim->ended; i++)
-            (void)sim_ledger_see(sim, json_array_get(list, i));
     if (operation->operation == ECS_OP_RegisterTaskDefinition)
-        take_revision(sim, operation->family, json_object_get(json, "taskDefinition"));
+        take_revision(sim, operation->family, answer->revision);
     done(sim, operation);
 }
 
@@ -213,8 +196,8 @@ void sim_clients_answer(struct sim *sim, const struct sim_event *event)
         return;
     operation->timed_attempt = operation->attempt; /* this attempt has had its answer */
     if (event->message->status == 200) {
-        FL_CLEANUP_JSON json_t *json = fl_json_parse(event->message->text, NULL);
-        take_answer(sim, operation, json);
+        take_answer(sim, operation,
+                    sim_message_answered(sim, event->message, operation->operation));
     } else if (event->message->status == 400) {
         take_refusal(sim, operation, event->message->text);
     } else {
@@ -222,142 +205,9 @@ void sim_clients_answer(struct sim *sim, const struct sim_event *event)
     }
 }
 
-/* ---- what is asked ---- */
-
-/* Drawn one by one: the order in which arguments are evaluated is the compiler's. */
-static void add_container(struct sim *sim, int family, unsigned i, struct fl_buf *body)
-{
-    bool is_service = family % 2 == 0 || i > 1;
-    unsigned cpu = 50 * (unsigned)sim_below(sim, 6);
-    cpu += (unsigned)sim_below(sim, 2);
-    unsigned memory = 50 * (1 + (unsigned)sim_below(sim, 8));
-    unsigned timeout_s = 2 + (unsigned)sim_below(sim, 10);
-    fl_buf_printf(body,
-                  "%s{\"name\":\"c%u\",\"image\":\"%s:1\",\"cpu\":%u,\"memory\":%u,"
-                  "\"essential\":%s,\"stopTimeout\":%u",
-                  i ? "," : "", i, is_service ? "service" : "batch", cpu, memory,
-                  i == 1 ? "false" : "true", timeout_s);
-    if (family % 4 == 3 && i == 0)
-        fl_buf_printf(body, ",\"portMappings\":[{\"containerPort\":80,\"hostPort\":%d}]",
-                      9000 + family);
-    fl_buf_add_char(body, '}');
-}
-
-static void register_definition(struct sim *sim, int family)
-{
-    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(8192);
-    fl_buf_printf(&body, "{\"family\":\"f%d\",\"containerDefinitions\":[", family);
-    for (unsigned i = 0; i < 1 + (unsigned)family % 3; i++)
-        add_container(sim, family, i, &body);
-    fl_buf_add_z(&body, "]}");
-    struct sim_operation *operation = add(sim, ECS_OP_RegisterTaskDefinition, &body);
-    operation->family = family;
-    operation->attempts_left = ATTEMPTS;
-    send(sim, operation);
-}
-
-static void deregister_definition(struct sim *sim)
-{
-    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(256);
-    int family = (int)sim_below(sim, SIM_FAMILIES);
-    fl_buf_printf(&body, "{\"taskDefinition\":\"f%d:%d\"}", family, 1 + (int)sim_below(sim, 5));
-    send(sim, add(sim, ECS_OP_DeregisterTaskDefinition, &body));
-}
-
-static void run_tasks(struct sim *sim)
-{
-    static const char *const extras[] = {
-        "",
-        ",\"placementStrategy\":[{\"type\":\"binpack\",\"field\":\"memory\"}]",
-        ",\"placementStrategy\":[{\"type\":\"random\"}]",
-        ",\"placementConstraints\":[{\"type\":\"memberOf\",\"expression\":"
-        "\"attribute:rack in [r0, r1, r2, r3]\"}]",
-        ",\"placementConstraints\":[{\"type\":\"distinctInstance\"}]",
-        ",\"placementStrategy\":[{\"type\":\"spread\",\"field\":\"attribute:rack\"}]",
-        ",\"placementStrategy\":[{\"type\":\"spread\",\"field\":\"instanceId\"},"
-        "{\"type\":\"binpack\",\"field\":\"cpu\"}]",
-    };
-    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(1024);
-    uint32_t count = 1 + (uint32_t)sim_below(sim, 2 * TASKS_A_CALL);
-    bool has_token = sim_chance(sim, 700);
-    size_t extra = sim_below(sim, FL_ARRAY_SIZE(extras));
-    fl_buf_printf(&body, "{\"cluster\":\"default\",\"taskDefinition\":\"f%u\",\"count\":%u%s",
-                  (unsigned)sim_below(sim, SIM_FAMILIES), count, extras[extra]);
-    if (has_token)
-        fl_buf_printf(&body, ",\"clientToken\":\"t%zu\"", sim->clients.count);
-    fl_buf_add_char(&body, '}');
-    struct sim_operation *operation = add(sim, ECS_OP_RunTask, &body);
-    operation->count = count;
-    operation->has_token = has_token;
-    operation->attempts_left = has_token ? ATTEMPTS : 1;
-    sim->clients.asked += count;
-    send(sim, operation);
-}
-
-static const char *some_task(struct sim *sim)
-{
-    size_t count = sim->ledger.task_count;
-    size_t back = sim_chance(sim, 700) ? FL_MIN(count, (size_t)50) : count;
-    return count ? sim->ledger.tasks[count - 1 - sim_below(sim, back)].id : NULL;
-}
-
-static void stop_task(struct sim *sim)
-{
-    const char *id = some_task(sim);
-    if (id)
-        stop(sim, id);
-}
-
-static void describe_tasks(struct sim *sim)
-{
-    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(1024);
-    size_t count = 1 + sim_below(sim, DESCRIBED);
-    if (sim->ledger.task_count == 0)
-        return;
-    fl_buf_add_z(&body, "{\"cluster\":\"default\",\"tasks\":[");
-    for (size_t i = 0; i < count; i++)
-        fl_buf_printf(&body, "%s\"%s\"", i ? "," : "", some_task(sim));
-    fl_buf_add_z(&body, "]}");
-    send(sim, add(sim, ECS_OP_DescribeTasks, &body));
-}
-
-static void do_something(struct sim *sim)
-{
-    uint64_t what = sim_below(sim, 100);
-    if (what < 40 && sim->clients.asked < sim->config.tasks)
-        run_tasks(sim);
-    else if (what < 65)
-        stop_task(sim);
-    else if (what < 94)
-        describe_tasks(sim);
-    else if (what < 98)
-        register_definition(sim, (int)sim_below(sim, SIM_FAMILIES));
-    else
-        deregister_definition(sim);
-}
-
-static void fire_load(struct sim *sim, struct sim_event *event)
-{
-    int64_t calls = 1 + (int64_t)sim->config.tasks * 10 / (TASKS_A_CALL * 4);
-    int storm = sim_chance(sim, 50) ? 20 : 1;
-    for (int i = 0; i < storm; i++)
-        do_something(sim);
-    if (sim->now_us < sim->load_until_us)
-        sim_at(sim, sim_about(sim, storm * (sim->load_until_us / calls)), event->action,
-               SIM_CLIENTS, 0, NULL);
-}
-
-void sim_clients_start(struct sim *sim)
-{
-    static const struct sim_action load = {"a client calls", fire_load};
-    for (int i = 0; i < SIM_FAMILIES; i++)
-        register_definition(sim, i);
-    sim_at(sim, 10 * SIM_SECOND, &load, SIM_CLIENTS, 0, NULL);
-}
-
 void sim_clients_free(struct sim *sim)
 {
     for (size_t i = 0; i < sim->clients.count; i++)
-        free((char *)sim->clients.operations[i].body.p);
+        sim_message_free(sim, sim->clients.operations[i].call);
     free(sim->clients.operations);
 }

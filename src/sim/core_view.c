@@ -77,3 +77,13 @@ void sim_core_sum(const struct fl_core *core, struct sim_core_sums *ret_sums)
         ret_sums->empty += at->running_count + at->pending_count == 0;
     }
 }
+
+const struct fl_shape *sim_core_shape(int kind)
+{
+    return fl_record_shape((enum fl_record_kind)kind);
+}
+
+void sim_core_load(struct fl_core *core, int kind, const void *record)
+{
+    fl_state_apply(core, (enum fl_record_kind)kind, record);
+}

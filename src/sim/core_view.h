@@ -21,6 +21,10 @@ bool sim_core_next_instance(const struct fl_core *core, struct sim_core_instance
 /* The highest revision of a family; 0: there is none. */
 int32_t sim_core_latest_revision(const struct fl_core *core, struct fl_str family);
 
+/* Records without their texts: the shape of a kind, and loading one whose references are good. */
+const struct fl_shape *sim_core_shape(int kind);
+void sim_core_load(struct fl_core *core, int kind, const void *record);
+
 /* Sums over the instances of "default". */
 struct sim_core_sums {
     int64_t cpu, cpu_used, memory, memory_used;

@@ -25,15 +25,9 @@ int32_t sim_host_cpu(const struct sim_host *host)
     return 1000 * (int32_t)(host->index % 3 + 1);
 }
 
-static void turn_free(struct sim_host_turn *turn)
-{
-    free(turn->commit.writes);
-    fl_arena_free(turn->arena);
-}
-
 /* ---- effects ---- */
 
-static void carry_out(struct sim *sim, struct sim_host *host, const struct fl_effect *effect)
+static void carry_out(struct sim *sim, struct sim_host *host, struct fl_effect *effect)
 {
     switch (effect->type) {
     case FL_EFFECT_ENSURE_IMAGE:
@@ -70,11 +64,76 @@ static void carry_out(struct sim *sim, struct sim_host *host, const struct fl_ef
 
 /* ---- turns ---- */
 
+static void *take_report(void *context, const struct ecs_SubmitTaskStateChangeRequest *report)
+{
+    struct sim_message *call = sim_message_new(context);
+    sim_message_ask(context, call, ECS_OP_SubmitTaskStateChange,
+                    fl_shape_copy(&ecs_shape_SubmitTaskStateChangeRequest, report, call->arena));
+    return call;
+}
+
+void sim_hosts_init(struct sim *sim)
+{
+    sim->brain_taker = (struct fl_brain_taker){take_report, sim};
+}
+
+static struct sim_host_turn *turn_new(struct sim *sim)
+{
+    struct sim_host_turn *turn = sim->free_turns;
+    if (turn) {
+        sim->free_turns = turn->next_free;
+    } else {
+        turn = fl_calloc(1, sizeof(*turn));
+        turn->arena = fl_arena_new();
+    }
+    turn->epoch = 0;
+    turn->brain = (struct fl_brain_turn){.arena = turn->arena, .taker = &sim->brain_taker};
+    return turn;
+}
+
+static void turn_free(struct sim *sim, struct sim_host_turn *turn)
+{
+    for (size_t i = 0; i < turn->commit.count; i++)
+        sim_value_release(turn->commit.writes[i].value);
+    for (struct fl_effect *effect = turn->brain.first; effect; effect = effect->next)
+        sim_message_free(sim, effect->object);
+    turn->commit.count = 0;
+    fl_arena_reset(turn->arena);
+    turn->next_free = sim->free_turns;
+    sim->free_turns = turn;
+}
+
+void sim_hosts_end(struct sim *sim)
+{
+    struct sim_host_turn *turn;
+    while ((turn = sim->free_turns) != NULL) {
+        sim->free_turns = turn->next_free;
+        fl_arena_free(turn->arena);
+        free(turn->commit.writes);
+        free(turn);
+    }
+}
+
+static void make_commit(struct sim_host_turn *turn)
+{
+    size_t count = turn->brain.record_count;
+    if (count > turn->write_cap) {
+        turn->write_cap = FL_MAX(2 * turn->write_cap, count);
+        turn->commit.writes =
+            fl_realloc(turn->commit.writes, turn->write_cap * sizeof(*turn->commit.writes));
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct fl_brain_record *record = &turn->brain.records[i];
+        turn->commit.writes[i] =
+            (struct sim_write){record->key, record->value.n ? sim_value_text(record->value) : NULL};
+    }
+    turn->commit.count = count;
+}
+
 static void release_effects(struct sim *sim, struct sim_host *host, struct sim_host_turn *turn)
 {
     host->epoch = FL_MAX(host->epoch, turn->epoch);
-    for (const struct fl_effect *effect = turn->brain.first; effect && !sim->ended;
-         effect = effect->next)
+    for (struct fl_effect *effect = turn->brain.first; effect && !sim->ended; effect = effect->next)
         carry_out(sim, host, effect);
 }
 
@@ -94,7 +153,7 @@ static void fire_synced(struct sim *sim, struct sim_event *event)
         struct sim_host_turn *turn = (struct sim_host_turn *)sim_disk_apply(&host->disk);
         if (!FL_BUG(4, true, false))
             release_effects(sim, host, turn);
-        turn_free(turn);
+        turn_free(sim, turn);
     }
     start_sync(sim, host);
 }
@@ -141,16 +200,11 @@ static void fire_commit(struct sim *sim, struct sim_event *event)
     struct sim_host_turn *turn = FL_TAKE_PTR(host->open);
     fl_brain_flush(host->brain, &turn->brain);
     set_due(sim, host);
-    size_t count = turn->brain.record_count;
-    if (count == 0 && !turn->brain.first) {
-        turn_free(turn);
+    if (turn->brain.record_count == 0 && !turn->brain.first) {
+        turn_free(sim, turn);
         return;
     }
-    turn->commit.count = count;
-    turn->commit.writes = fl_calloc(count, sizeof(*turn->commit.writes));
-    for (size_t i = 0; i < count; i++)
-        turn->commit.writes[i] =
-            (struct sim_write){turn->brain.records[i].key, turn->brain.records[i].value};
+    make_commit(turn);
     sim_disk_append(&host->disk, &turn->commit);
     if (FL_BUG(4, true, false)) /* effects before their records are durable */
         release_effects(sim, host, turn);
@@ -162,9 +216,7 @@ static struct sim_host_turn *open_turn(struct sim *sim, struct sim_host *host)
     static const struct sim_action commit = {"the agent commits", fire_commit};
     if (host->open)
         return host->open;
-    struct fl_arena *arena = fl_arena_new();
-    host->open = fl_arena_new_object(arena, struct sim_host_turn);
-    host->open->arena = host->open->brain.arena = arena;
+    host->open = turn_new(sim);
     sim_at(sim, (int64_t)sim_below(sim, 500), &commit, host->index, 0, NULL);
     return host->open;
 }
@@ -216,7 +268,7 @@ void sim_host_init(struct sim *sim, struct sim_host *host, uint32_t index)
     host->drift_ppm = sim->config.calm ? 0 : (int64_t)sim_below(sim, 100000) - 50000;
     sim_disk_init(&host->disk);
     TAILQ_INIT(&host->reports);
-    sim_report_forget(host);
+    sim_report_forget(sim, host);
     bool is_late = sim_chance(sim, 150); /* it joins while others work */
     int64_t within_us = is_late ? sim->load_until_us : 5 * SIM_SECOND;
     sim_at_any(sim, (int64_t)sim_below(sim, (uint64_t)within_us), &sim_host_start_action, index, 0,
@@ -238,7 +290,7 @@ void sim_host_start(struct sim *sim, struct sim_host *host)
     host->due_ms = INT64_MAX;
     host->brain = fl_brain_new(&brain_config);
     for (const struct sim_record *at = NULL; (at = sim_disk_next(&host->disk, at));)
-        if (fl_brain_load(host->brain, at->key, at->value, &err) < 0)
+        if (fl_brain_load(host->brain, at->key, at->value->text, &err) < 0)
             sim_violation(sim, "S11", "host %u: a record of ours is refused: %s", host->index,
                           err.text);
     (void)snprintf(boot_id, sizeof(boot_id), "boot-%u-%u", host->index, host->boot);
@@ -254,7 +306,7 @@ static void crash_disk(struct sim *sim, struct sim_host *host)
     size_t kept = is_kept ? disk->syncing : 0;
     struct sim_commit *commit;
     while ((commit = kept ? sim_disk_apply(disk) : sim_disk_lose(disk)) != NULL) {
-        turn_free((struct sim_host_turn *)commit);
+        turn_free(sim, (struct sim_host_turn *)commit);
         kept -= kept > 0;
     }
     disk->syncing = 0;
@@ -277,9 +329,9 @@ static void die(struct sim *sim, struct sim_host *host)
     host->frozen_us = 0;
     break_connection(sim, host);
     sim_runtime_forget(host);
-    sim_report_forget(host);
+    sim_report_forget(sim, host);
     if (host->open)
-        turn_free(FL_TAKE_PTR(host->open));
+        turn_free(sim, FL_TAKE_PTR(host->open));
     crash_disk(sim, host);
     fl_brain_free(FL_TAKE_PTR(host->brain));
     sim->result->restarts++;
@@ -316,7 +368,7 @@ void sim_host_wipe(struct sim *sim, struct sim_host *host)
     sim->wiped_count++;
     host->epoch = 0;
     host->last_seq = 0;
-    sim_message_free(FL_TAKE_PTR(host->old_frame));
+    sim_message_free(sim, FL_TAKE_PTR(host->old_frame));
 }
 
 void sim_host_clone(struct sim *sim, struct sim_host *host, const struct sim_host *from)
@@ -334,5 +386,5 @@ void sim_host_free(struct sim *sim, struct sim_host *host)
     die(sim, host);
     sim_runtime_die(sim, host);
     sim_disk_wipe(&host->disk);
-    sim_message_free(host->old_frame);
+    sim_message_free(sim, host->old_frame);
 }

@@ -97,29 +97,7 @@ struct sim_instance *sim_ledger_instance(struct sim *sim, struct fl_str id)
 
 /* ---- what is shown ---- */
 
-struct shown {
-    int status, code;
-    bool is_stopping;
-    int64_t version;
-    uint64_t reason;
-};
-
-static bool read_shown(const json_t *json, struct shown *ret_shown)
-{
-    struct fl_str code = fl_json_str(json_object_get(json, "stopCode"));
-    struct fl_str desired = fl_json_str(json_object_get(json, "desiredStatus"));
-    *ret_shown = (struct shown){
-        .status =
-            fl_enum_value(&rec_enum_TaskStatus, fl_json_str(json_object_get(json, "lastStatus"))),
-        .code = code.n ? fl_enum_value(&ecs_enum_TaskStopCode, code) + 1 : 0,
-        .is_stopping = fl_str_is(desired, "STOPPED"),
-        .version = json_integer_value(json_object_get(json, "version")),
-        .reason = sim_hash(fl_json_str(json_object_get(json, "stoppedReason"))),
-    };
-    return ret_shown->status >= 0;
-}
-
-static void compare(struct sim *sim, const struct sim_task *task, const struct shown *shown)
+static void compare(struct sim *sim, const struct sim_task *task, const struct sim_shown *shown)
 {
     bool is_older = shown->version < task->seen_version;
     if (is_older ? shown->status > task->seen_status : shown->status < task->seen_status)
@@ -137,7 +115,7 @@ static void compare(struct sim *sim, const struct sim_task *task, const struct s
 }
 
 /* What was shown was durable; so it is still there. */
-static void check_kept(struct sim *sim, const struct sim_task *task, const struct shown *shown)
+static void check_kept(struct sim *sim, const struct sim_task *task, const struct sim_shown *shown)
 {
     if (!sim->server.up || task->drop_put)
         return;
@@ -148,24 +126,22 @@ static void check_kept(struct sim *sim, const struct sim_task *task, const struc
                       (long long)shown->version, (long long)task->version);
 }
 
-struct sim_task *sim_ledger_see(struct sim *sim, const json_t *json)
+struct sim_task *sim_ledger_see(struct sim *sim, const struct sim_shown *shown)
 {
-    struct shown shown;
-    struct fl_str arn = fl_json_str(json_object_get(json, "taskArn"));
-    if (arn.n == 0 || !read_shown(json, &shown)) {
+    if (shown->id[0] == '\0' || shown->status < 0) {
         sim_violation(sim, "A1", "a task is shown that cannot be read");
         return NULL;
     }
-    struct sim_task *task = sim_ledger_task(sim, fl_task_id(arn));
-    check_kept(sim, task, &shown);
+    struct sim_task *task = sim_ledger_task(sim, fl_str_of(shown->id));
+    check_kept(sim, task, shown);
     if (task->is_seen)
-        compare(sim, task, &shown);
-    if (!task->is_seen || shown.version > task->seen_version) {
-        task->seen_status = shown.status;
-        task->seen_code = shown.code;
-        task->seen_version = shown.version;
-        task->seen_reason = shown.reason;
-        task->stop_is_seen = shown.is_stopping;
+        compare(sim, task, shown);
+    if (!task->is_seen || shown->version > task->seen_version) {
+        task->seen_status = shown->status;
+        task->seen_code = shown->code;
+        task->seen_version = shown->version;
+        task->seen_reason = shown->reason;
+        task->stop_is_seen = shown->is_stopping;
     }
     task->is_seen = true;
     return task;

@@ -1,12 +1,12 @@
 /* The control plane's process: the core, its turns, its store and its agents' sessions, by the
  * rules of src/server/engine.c and sessions.c. */
+#include "sim/core_view.h"
 #include "sim/world.h"
 
 enum {
     HEARTBEAT_MS = 30 * 1000,
     SILENCE_MS = 60 * 1000,
     ACK_MS = 20 * 1000,
-    PAYLOAD_TASKS = 100,
     PAYLOAD_BYTES = 1 << 20,
     MAX_UNACKED = 256,
     GROUP = 64, /* turns in one sync */
@@ -21,8 +21,7 @@ struct sim_session {
     UT_hash_handle hh; /* by_instance */
     UT_hash_handle hh_connection;
     char instance[SIM_ID];
-    struct fl_arena *arena;
-    struct fl_str instance_arn;
+    char instance_arn[160];
     uint32_t host;
     uint64_t connection, number;
     int64_t heard_us;
@@ -40,11 +39,91 @@ int64_t sim_server_wall_ms(const struct sim *sim)
 
 /* ---- turns ---- */
 
-static void turn_free(struct sim_turn *turn)
+static void *take_record(FL_UNUSED void *context, int kind, const void *record)
 {
-    fl_turn_free(&turn->turn);
-    free(turn->commit.writes);
-    free(turn);
+    const struct fl_shape *shape = sim_core_shape(kind);
+    return sim_value_object(kind, fl_shape_clone(shape, record));
+}
+
+static void *take_answer(void *context, int operation, const void *output)
+{
+    struct sim_message *message = sim_message_new(context);
+    message->status = 200;
+    sim_answer_read(message, operation, output);
+    return message;
+}
+
+static void *take_task(void *context, const struct fl_task_spec *spec)
+{
+    struct sim_message *order = sim_message_new(context);
+    struct fl_task_spec *copy = fl_arena_new_object(order->arena, struct fl_task_spec);
+    fl_task_spec_copy(spec, order->arena, copy);
+    order->order =
+        (struct fl_brain_order){.arn = copy->arn, .cluster_arn = copy->cluster_arn, .spec = copy};
+    return order;
+}
+
+void sim_server_init(struct sim *sim)
+{
+    sim->core_taker = (struct fl_core_taker){take_record, take_answer, take_task, sim};
+    sim_disk_init(&sim->server.disk);
+}
+
+static struct sim_turn *turn_new(struct sim *sim)
+{
+    struct sim_turn *turn = sim->server.free_turns;
+    if (turn) {
+        sim->server.free_turns = turn->next_free;
+        return turn;
+    }
+    turn = fl_calloc(1, sizeof(*turn));
+    fl_turn_init(&turn->turn);
+    turn->turn.taker = sim->codecs ? NULL : &sim->core_taker;
+    return turn;
+}
+
+/* Its records become the commit's writes, which hold the values from now on. */
+static void make_commit(struct sim_turn *turn)
+{
+    size_t count = turn->turn.record_count;
+    if (count > turn->write_cap) {
+        turn->write_cap = FL_MAX(2 * turn->write_cap, count);
+        turn->commit.writes =
+            fl_realloc(turn->commit.writes, turn->write_cap * sizeof(*turn->commit.writes));
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct fl_record *record = &turn->turn.records[i];
+        struct sim_value *value = FL_TAKE_PTR(record->object);
+        if (!value && record->value.n)
+            value = sim_value_text(record->value);
+        turn->commit.writes[i] = (struct sim_write){record->key, value};
+    }
+    turn->commit.count = count;
+}
+
+static void turn_free(struct sim *sim, struct sim_turn *turn)
+{
+    for (size_t i = 0; i < turn->commit.count; i++)
+        sim_value_release(turn->commit.writes[i].value);
+    for (size_t i = 0; i < turn->turn.record_count; i++)
+        sim_value_release(turn->turn.records[i].object);
+    for (size_t i = 0; i < turn->turn.effect_count; i++)
+        sim_message_free(sim, turn->turn.effects[i].object);
+    turn->commit.count = 0;
+    fl_turn_reset(&turn->turn);
+    turn->next_free = sim->server.free_turns;
+    sim->server.free_turns = turn;
+}
+
+static void free_turns(struct sim *sim)
+{
+    struct sim_turn *turn;
+    while ((turn = sim->server.free_turns) != NULL) {
+        sim->server.free_turns = turn->next_free;
+        fl_turn_free(&turn->turn);
+        free(turn->commit.writes);
+        free(turn);
+    }
 }
 
 static void fire_commit(struct sim *sim, struct sim_event *event);
@@ -56,8 +135,7 @@ static void step(struct sim *sim, struct fl_core_event *event)
     event->now_ms = sim_server_wall_ms(sim);
     sim_seed(sim, event->seed);
     if (!server->open) {
-        server->open = fl_calloc(1, sizeof(*server->open));
-        fl_turn_init(&server->open->turn);
+        server->open = turn_new(sim);
         sim_at(sim, (int64_t)sim_below(sim, 200), &commit_action, SIM_SERVER, server->turns++,
                NULL);
     }
@@ -88,7 +166,7 @@ static void arm_timer(struct sim *sim)
     sim_at(sim, wait_ms * SIM_MS, &due, SIM_SERVER, 0, NULL);
 }
 
-static void take_effect(struct sim *sim, const struct fl_core_effect *effect);
+static void take_effect(struct sim *sim, struct fl_core_effect *effect);
 static void flush_sessions(struct sim *sim);
 
 static void release_effects(struct sim *sim, struct sim_turn *turn)
@@ -114,7 +192,7 @@ static void fire_synced(struct sim *sim, FL_UNUSED struct sim_event *event)
         struct sim_turn *turn = (struct sim_turn *)sim_disk_apply(disk);
         if (!FL_BUG(1, true, false))
             release_effects(sim, turn);
-        turn_free(turn);
+        turn_free(sim, turn);
     }
     start_sync(sim);
 }
@@ -135,12 +213,7 @@ static void start_sync(struct sim *sim)
 static void fire_commit(struct sim *sim, FL_UNUSED struct sim_event *event)
 {
     struct sim_turn *turn = FL_TAKE_PTR(sim->server.open);
-    size_t count = turn->turn.record_count;
-    turn->commit.writes = fl_calloc(count, sizeof(*turn->commit.writes));
-    turn->commit.count = count;
-    for (size_t i = 0; i < count; i++)
-        turn->commit.writes[i] =
-            (struct sim_write){turn->turn.records[i].key, turn->turn.records[i].value};
+    make_commit(turn);
     sim_disk_append(&sim->server.disk, &turn->commit);
     if (FL_BUG(1, true, false)) /* ack before commit */
         release_effects(sim, turn);
@@ -150,35 +223,22 @@ static void fire_commit(struct sim *sim, FL_UNUSED struct sim_event *event)
 
 /* ---- calls ---- */
 
-static void refuse_call(struct sim *sim, const struct sim_message *message, unsigned status,
-                        const char *body)
-{
-    sim_answer(sim, message->from, message->ref, status, fl_str_of(body));
-}
-
 static void fire_call(struct sim *sim, struct sim_event *event)
 {
     struct sim_message *message = event->message;
-    struct fl_shape_error error;
-    if (!sim->server.up) {
-        refuse_call(sim, message, 0, "");
-        return;
-    }
-    const struct fl_shape *shape = ecs_service.operations[message->operation].input;
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(message->text, NULL);
-    void *input = fl_arena_alloc(message->arena, fl_shape_size(shape));
-    if (!json || fl_shape_decode(shape, json, message->arena, input, &error) < 0) {
-        sim_violation(sim, "A1", "a body of ours is refused: %.*s", FL_STR_ARG(message->text));
+    if (!sim->server.up) { /* no connection */
+        sim_answer(sim, message->from, event->number, sim_message_new(sim));
         return;
     }
     struct fl_core_event command = {
         .kind = FL_CORE_EVENT_COMMAND,
-        .request_id = (uint64_t)message->from << 32 | (message->ref & UINT32_MAX),
+        .request_id = (uint64_t)message->from << 32 | (event->number & UINT32_MAX),
         .operation = message->operation,
-        .input = input,
+        .input = sim_message_asked(sim, message),
         .input_size = message->text.n,
     };
-    step(sim, &command);
+    if (command.input)
+        step(sim, &command);
 }
 const struct sim_action sim_server_call = {"a call arrives", fire_call};
 
@@ -218,8 +278,7 @@ static void session_free(struct sim *sim, struct sim_session *session)
             *at = session->next_dirty;
             break;
         }
-    sim_message_free(session->payload);
-    fl_arena_free(session->arena);
+    sim_message_free(sim, session->payload);
     free(session);
 }
 
@@ -264,7 +323,7 @@ static void close_session(struct sim *sim, struct sim_session *session)
     if (session->is_closing)
         return;
     session->is_closing = true;
-    struct sim_message *message = sim_message_new();
+    struct sim_message *message = sim_message_new(sim);
     message->connection = session->connection;
     sim_frame_to_host(sim, session->host, &sim_host_closed, message);
     sim_at(sim, (int64_t)sim_below(sim, SIM_SECOND), &sim_server_closed, SIM_SERVER,
@@ -290,7 +349,7 @@ static void send_payload(struct sim *sim, struct sim_session *session)
     message->connection = session->connection;
     message->header = (struct fl_acs_header){
         .cluster_arn = FL_STR("default"),
-        .instance_arn = fl_str_dup(message->arena, session->instance_arn),
+        .instance_arn = fl_str_dup(message->arena, fl_str_of(session->instance_arn)),
         .message_id = fl_str_printf(message->arena, "%llu", (unsigned long long)id),
         .seq = fl_acs_seq(server->epoch, ++server->counter),
         .generated_ms = sim_server_wall_ms(sim),
@@ -299,23 +358,33 @@ static void send_payload(struct sim *sim, struct sim_session *session)
     remember_unacked(sim, session, id);
 }
 
-static void gather_task(struct sim *sim, const struct fl_core_effect *effect)
+static struct sim_message *order_of(struct sim *sim, struct fl_core_effect *effect)
+{
+    struct sim_message *order = FL_TAKE_PTR(effect->object);
+    if (order)
+        return order;
+    order = sim_message_new(sim);
+    order->text = fl_str_dup(order->arena, effect->task);
+    return order;
+}
+
+static void gather_task(struct sim *sim, struct fl_core_effect *effect)
 {
     struct sim_session *session = find_session(sim, effect->instance);
     if (!session || session->is_closing)
         return;
     struct sim_message *message = session->payload;
-    if (message && (message->task_count == PAYLOAD_TASKS ||
-                    message->task_bytes + effect->task.n > PAYLOAD_BYTES))
+    if (message && (message->order_count == SIM_PAYLOAD_TASKS ||
+                    message->order_bytes + effect->task.n > PAYLOAD_BYTES))
         send_payload(sim, session);
     if (!session->payload) {
-        session->payload = sim_message_new();
-        session->payload->tasks =
-            fl_arena_new_array(session->payload->arena, struct fl_str, PAYLOAD_TASKS);
+        session->payload = sim_message_new(sim);
+        session->payload->orders =
+            fl_arena_new_array(session->payload->arena, struct sim_message *, SIM_PAYLOAD_TASKS);
     }
     message = session->payload;
-    message->tasks[message->task_count++] = fl_str_dup(message->arena, effect->task);
-    message->task_bytes += effect->task.n;
+    message->orders[message->order_count++] = order_of(sim, effect);
+    message->order_bytes += effect->task.n;
     if (session->is_dirty)
         return;
     session->is_dirty = true;
@@ -334,12 +403,23 @@ static void flush_sessions(struct sim *sim)
     }
 }
 
-static void take_effect(struct sim *sim, const struct fl_core_effect *effect)
+static struct sim_message *answer_of(struct sim *sim, struct fl_core_effect *effect)
+{
+    struct sim_message *answer = FL_TAKE_PTR(effect->object);
+    if (answer)
+        return answer;
+    answer = sim_message_new(sim);
+    answer->status = effect->status;
+    answer->text = fl_str_dup(answer->arena, effect->body);
+    return answer;
+}
+
+static void take_effect(struct sim *sim, struct fl_core_effect *effect)
 {
     switch (effect->kind) {
     case FL_CORE_EFFECT_REPLY:
         sim_answer(sim, (uint32_t)(effect->request_id >> 32), effect->request_id & UINT32_MAX,
-                   effect->status, effect->body);
+                   answer_of(sim, effect));
         return;
     case FL_CORE_EFFECT_AGENT_TASK:
         gather_task(sim, effect);
@@ -353,8 +433,8 @@ static struct sim_session *session_new(struct sim *sim, const struct sim_message
     struct fl_str id = fl_str_from(message->text, (size_t)fl_str_rindex(message->text, '/') + 1);
     FL_ASSERT(id.n < sizeof(session->instance));
     memcpy(session->instance, id.p, id.n);
-    session->arena = fl_arena_new();
-    session->instance_arn = fl_str_dup(session->arena, message->text);
+    FL_ASSERT(message->text.n < sizeof(session->instance_arn));
+    memcpy(session->instance_arn, message->text.p, message->text.n);
     session->host = message->from;
     session->connection = message->connection;
     session->number = ++sim->server.last_number;
@@ -365,7 +445,7 @@ static struct sim_session *session_new(struct sim *sim, const struct sim_message
 static void answer_connect(struct sim *sim, const struct sim_message *message,
                            const struct sim_action *action, unsigned status)
 {
-    struct sim_message *answer = sim_message_new();
+    struct sim_message *answer = sim_message_new(sim);
     answer->connection = message->connection;
     answer->status = status;
     sim_frame_to_host(sim, message->from, action, answer);
@@ -413,7 +493,7 @@ static struct sim_session *heard(struct sim *sim, struct sim_event *event)
         session->heard_us = sim->now_us;
         return session;
     }
-    struct sim_message *answer = sim_message_new();
+    struct sim_message *answer = sim_message_new(sim);
     answer->connection = event->number;
     sim_frame_to_host(sim, event->message->from, &sim_host_closed, answer);
     return NULL;
@@ -449,7 +529,7 @@ static void beat(struct sim *sim, struct sim_session *session)
         close_session(sim, session);
         return;
     }
-    struct sim_message *message = sim_message_new();
+    struct sim_message *message = sim_message_new(sim);
     message->connection = session->connection;
     sim_frame_to_host(sim, session->host, &sim_host_heartbeat, message);
 }
@@ -505,15 +585,28 @@ static struct fl_core *load(struct sim *sim, const struct sim_disk *disk)
     struct fl_core *core = new_core();
     struct fl_err err;
     for (const struct sim_record *at = NULL; (at = sim_disk_next(disk, at));)
-        if (fl_core_load(core, at->key, at->value, &err) < 0)
+        if (at->value->object)
+            sim_core_load(core, at->value->kind, at->value->object);
+        else if (fl_core_load(core, at->key, at->value->text, &err) < 0)
             sim_violation(sim, "S11", "a record of ours is refused: %s", err.text);
     return core;
 }
 
+static void add_commit(struct sim_disk *disk, const struct sim_commit *commit)
+{
+    for (size_t i = 0; i < commit->count; i++)
+        sim_disk_write(disk, commit->writes[i].key, commit->writes[i].value);
+}
+
+/* What is not committed yet. */
 static void add_turn(struct sim_disk *disk, const struct fl_turn *turn)
 {
-    for (size_t i = 0; i < turn->record_count; i++)
-        sim_disk_write(disk, turn->records[i].key, turn->records[i].value);
+    for (size_t i = 0; i < turn->record_count; i++) {
+        const struct fl_record *record = &turn->records[i];
+        struct sim_value *text = record->value.n ? sim_value_text(record->value) : NULL;
+        sim_disk_write(disk, record->key, text ? text : record->object);
+        sim_value_release(text);
+    }
 }
 
 struct fl_core *sim_server_rebuild(struct sim *sim)
@@ -524,7 +617,7 @@ struct fl_core *sim_server_rebuild(struct sim *sim)
     for (const struct sim_record *at = NULL; (at = sim_disk_next(&sim->server.disk, at));)
         sim_disk_write(&disk, at->key, at->value);
     TAILQ_FOREACH (commit, &sim->server.disk.waiting, entry)
-        add_turn(&disk, &((struct sim_turn *)commit)->turn);
+        add_commit(&disk, commit);
     if (sim->server.open)
         add_turn(&disk, &sim->server.open->turn);
     struct fl_core *core = load(sim, &disk);
@@ -534,9 +627,11 @@ struct fl_core *sim_server_rebuild(struct sim *sim)
 
 static void make_cluster(struct sim *sim)
 {
-    struct sim_message *message = sim_message_new();
-    message->operation = ECS_OP_CreateCluster;
-    message->text = FL_STR("{\"clusterName\":\"default\"}");
+    struct sim_message *message = sim_message_new(sim);
+    struct ecs_CreateClusterRequest *input =
+        fl_arena_new_object(message->arena, struct ecs_CreateClusterRequest);
+    FL_SET(input, ecs_CreateClusterRequest, clusterName, FL_STR("default"));
+    sim_message_ask(sim, message, ECS_OP_CreateCluster, input);
     sim_call(sim, SIM_CLIENTS, 0, message);
 }
 
@@ -579,7 +674,7 @@ static void drop_sessions(struct sim *sim)
     {
         HASH_DELETE(hh_connection, sim->server.by_connection, session);
         if (!sim->ended && sim_chance(sim, 700)) { /* else the agent finds out by itself */
-            struct sim_message *message = sim_message_new();
+            struct sim_message *message = sim_message_new(sim);
             message->connection = session->connection;
             sim_frame_to_host(sim, session->host, &sim_host_closed, message);
         }
@@ -595,7 +690,7 @@ static void crash_disk(struct sim *sim)
     size_t kept = is_kept ? disk->syncing : 0;
     struct sim_commit *commit;
     while ((commit = kept ? sim_disk_apply(disk) : sim_disk_lose(disk)) != NULL) {
-        turn_free((struct sim_turn *)commit);
+        turn_free(sim, (struct sim_turn *)commit);
         kept -= kept > 0;
     }
     disk->syncing = 0;
@@ -609,7 +704,7 @@ static void die(struct sim *sim)
     server->frozen_us = 0;
     drop_sessions(sim);
     if (server->open)
-        turn_free(FL_TAKE_PTR(server->open));
+        turn_free(sim, FL_TAKE_PTR(server->open));
     crash_disk(sim);
     fl_core_free(FL_TAKE_PTR(server->core));
 }
@@ -629,4 +724,5 @@ void sim_server_free(struct sim *sim)
     sim->ended = true;
     die(sim);
     sim_disk_wipe(&sim->server.disk);
+    free_turns(sim);
 }

@@ -7,6 +7,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What is called, answered, ordered and stored: as structures, or through the production's JSON.
+ * The history is the same; only the time that it takes is not. */
+enum fl_sim_codecs {
+    FL_SIM_CODECS_SOMETIMES, /* one seed in sixteen */
+    FL_SIM_CODECS_NEVER,
+    FL_SIM_CODECS_ALWAYS,
+};
+
 enum fl_sim_mode {
     FL_SIM_SAFETY,   /* faults until the end; nothing wrong may ever be seen */
     FL_SIM_LIVENESS, /* faults stop; everything that is wanted must come about */
@@ -17,6 +25,7 @@ struct fl_sim_config {
     unsigned hosts; /* 1 … 100,000 */
     unsigned tasks; /* about how many are asked for; 0: ten per host */
     enum fl_sim_mode mode;
+    enum fl_sim_codecs codecs;
     bool calm;   /* no faults at all: for measuring */
     bool clones; /* a data directory may find itself on two machines, which breaks promises yet */
 };

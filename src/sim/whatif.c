@@ -165,8 +165,7 @@ static void step(struct whatif *w, struct fl_core_event *event)
         uint64_t word = fl_rand_u64(&w->rand);
         memcpy(event->seed + i, &word, sizeof(word));
     }
-    fl_arena_reset(w->turn.arena);
-    w->turn.record_count = w->turn.effect_count = 0;
+    fl_turn_reset(&w->turn);
     fl_core_step(w->core, event, &w->turn);
     w->totals->steps++;
 }

@@ -24,21 +24,44 @@
 #define SIM_MINUTE (60 * SIM_SECOND)
 #define SIM_HOUR (60 * SIM_MINUTE)
 
+enum { SIM_PAYLOAD_TASKS = 100 }; /* in one frame, at most */
 enum { SIM_ID = 33, SIM_NOTES = 48, SIM_FAMILIES = 12, SIM_REVISIONS = 4096, SIM_MAX_COUNT = 10 };
 
-/* A call, an answer or a frame under way. Everything in it lives in its arena, and so does it. */
+/* A task as an answer shows it. */
+struct sim_shown {
+    char id[SIM_ID];
+    int status, code; /* code: 0, or one more than the enum's value */
+    bool is_stopping;
+    int64_t version;
+    uint64_t reason; /* a hash */
+};
+
+/* What an answer says to those who read it. */
+struct sim_answer {
+    struct sim_shown *tasks;
+    size_t task_count;
+    struct fl_str instance_arn;
+    int revision;
+};
+
+/* A call, an answer, a frame, or an order within one: under way, perhaps twice, and not changed
+ * any more. Everything in it lives in its arena; both are used again by others. */
 struct sim_message {
     struct fl_arena *arena;
-    int operation;      /* call */
-    unsigned status;    /* answer; 0: no connection */
-    struct fl_str text; /* call: body; answer: body */
-    struct fl_str task; /* report: the task's ARN */
+    struct sim_message *next_free;
+    uint32_t holders;
     uint32_t from;
-    uint64_t ref;        /* call and answer: who asked for what */
-    uint64_t connection; /* frames */
+    int operation;      /* call, answer */
+    unsigned status;    /* answer; 0: no connection */
+    const void *input;  /* call: decoded; NULL: the text says it */
+    struct fl_str text; /* in a run with codecs: a call's or answer's body, an order; a refusal */
+    struct sim_answer answer;
+    struct fl_brain_order order; /* decoded, in an order */
+    uint64_t ref;                /* acknowledgement: of which payload */
+    uint64_t connection;         /* frames */
     struct fl_acs_header header;
-    struct fl_str *tasks; /* payload: Task objects */
-    size_t task_count, task_cap, task_bytes;
+    struct sim_message **orders; /* payload */
+    size_t order_count, order_bytes;
 };
 
 /* Chances in a thousand, and mean times between; 0: never. Drawn from the seed. */
@@ -111,6 +134,8 @@ struct sim_ledger {
 
 struct sim_turn {
     struct sim_commit commit; /* first: the disk hands it back */
+    size_t write_cap;
+    struct sim_turn *next_free;
     struct fl_turn turn;
 };
 
@@ -132,6 +157,7 @@ struct sim_server {
     struct sim_session *by_instance;   /* uthash */
     struct sim_session *by_connection; /* uthash */
     struct sim_session *first_dirty;
+    struct sim_turn *free_turns;
     size_t turns;
 };
 
@@ -156,12 +182,14 @@ struct sim_container {
 struct sim_live {
     struct sim_live *next;
     uint64_t key;
+    char id[FL_CONTAINER_ID_SIZE];
     bool busy, attached, launching, released;
 };
 
 struct sim_report {
     TAILQ_ENTRY(sim_report) entry;
-    struct fl_str task_arn, body; /* behind the structure */
+    struct sim_message *call;
+    struct fl_str task_arn; /* behind the structure */
     int64_t seq, pause_us, due_us;
     uint64_t ref;
     bool under_way;
@@ -169,6 +197,8 @@ struct sim_report {
 
 struct sim_host_turn {
     struct sim_commit commit; /* first */
+    size_t write_cap;
+    struct sim_host_turn *next_free;
     struct fl_arena *arena;
     struct fl_brain_turn brain;
     uint64_t epoch; /* of the payloads obeyed in it */
@@ -196,6 +226,7 @@ struct sim_host {
     enum sim_stage stage;
     uint64_t connection, silence_number;
     int64_t pause_us, opened_us;
+    int64_t silent_us; /* when the connection counts as dead, if nothing is heard until then */
     unsigned connect_failures;
     uint64_t call; /* of the call that the session waits for; 0: none */
     bool making_cluster;
@@ -218,7 +249,7 @@ struct sim_operation {
     uint32_t tasks[SIM_MAX_COUNT]; /* of the first answer, in the ledger */
     bool has_token, is_done, is_answered;
     int family, revision;
-    struct fl_str body; /* owned */
+    struct sim_message *call; /* sent with each attempt; NULL once it is done */
 };
 
 struct sim_clients {
@@ -244,6 +275,11 @@ struct sim {
     struct sim_knobs knobs;
     bool faults_on, ended;
     int64_t load_until_us, faults_until_us, end_us;
+    bool codecs; /* what is called, answered, ordered, stored goes through JSON */
+    struct fl_core_taker core_taker;
+    struct fl_brain_taker brain_taker;
+    struct sim_message *free_messages;
+    struct sim_host_turn *free_turns;
     struct sim_server server;
     struct sim_host *hosts;
     size_t host_count, wiped_count;
@@ -274,15 +310,35 @@ uint32_t sim_life(const struct sim *sim, uint32_t who);
 /* The first violation ends the run. */
 void sim_violation(struct sim *sim, const char *invariant, const char *fmt, ...) FL_PRINTF(3, 4);
 void sim_seed(struct sim *sim, uint8_t ret_seed[32]);
-struct sim_message *sim_message_new(void);
-void sim_message_free(struct sim_message *message);
 void sim_fault_counted(struct sim *sim, const char *what, uint32_t who);
 int64_t sim_wall_ms(const struct sim *sim);
 
+/* ---- message.c ---- */
+/* Held once. */
+struct sim_message *sim_message_new(struct sim *sim);
+struct sim_message *sim_message_hold(struct sim_message *message);
+/* One holder less; NULL is fine. */
+void sim_message_free(struct sim *sim, struct sim_message *message);
+/* The end of the run: frees what was kept for being used again. */
+void sim_messages_end(struct sim *sim);
+/* Makes it a call; the input, in its arena, is an object of the operation's shape. */
+void sim_message_ask(struct sim *sim, struct sim_message *message, int operation,
+                     const void *input);
+/* The input of a call; NULL after a violation. */
+const void *sim_message_asked(struct sim *sim, struct sim_message *message);
+/* Reads an operation's output into the message's answer. */
+void sim_answer_read(struct sim_message *message, int operation, const void *output);
+/* What an answer of status 200 says. */
+const struct sim_answer *sim_message_answered(struct sim *sim, struct sim_message *message,
+                                              int operation);
+/* Has an order's text decoded, if there is one. */
+void sim_order_read(struct sim *sim, struct sim_message *order);
+
 /* ---- network.c ---- */
-/* A call to the server. The answer (or its absence) comes to whoever asked. Takes the message. */
+/* A call to the server. The answer (or its absence) comes to whoever asked. Both take the message.
+ */
 void sim_call(struct sim *sim, uint32_t from, uint64_t ref, struct sim_message *message);
-void sim_answer(struct sim *sim, uint32_t to, uint64_t ref, unsigned status, struct fl_str body);
+void sim_answer(struct sim *sim, uint32_t to, uint64_t ref, struct sim_message *message);
 /* A frame of a connection. Takes the message. */
 void sim_frame_to_host(struct sim *sim, uint32_t host, const struct sim_action *action,
                        struct sim_message *message);
@@ -292,6 +348,7 @@ void sim_frame_to_server(struct sim *sim, uint32_t host, const struct sim_action
 /* ---- server.c ---- */
 extern const struct sim_action sim_server_call, sim_server_connect, sim_server_ack,
     sim_server_heard, sim_server_closed;
+void sim_server_init(struct sim *sim);
 void sim_server_start(struct sim *sim);
 void sim_server_kill(struct sim *sim);
 void sim_server_free(struct sim *sim);
@@ -305,6 +362,8 @@ bool sim_server_is_connected(const struct sim *sim, uint32_t host);
 
 /* ---- host.c ---- */
 extern const struct sim_action sim_host_start_action;
+void sim_hosts_init(struct sim *sim);
+void sim_hosts_end(struct sim *sim);
 int32_t sim_host_cpu(const struct sim_host *host);
 void sim_host_init(struct sim *sim, struct sim_host *host, uint32_t index);
 void sim_host_start(struct sim *sim, struct sim_host *host);
@@ -337,16 +396,24 @@ extern const struct sim_action sim_host_payload, sim_host_heartbeat, sim_host_op
 void sim_session_start(struct sim *sim, struct sim_host *host);
 void sim_session_answer(struct sim *sim, struct sim_host *host, const struct sim_event *event);
 void sim_session_send_ack(struct sim *sim, struct sim_host *host, struct fl_str message_id);
-void sim_report_send(struct sim *sim, struct sim_host *host, const struct fl_effect *effect);
+/* Takes the call out of the effect. */
+void sim_report_send(struct sim *sim, struct sim_host *host, struct fl_effect *effect);
 /* False: it is none of the reporter's calls. */
 bool sim_report_answer(struct sim *sim, struct sim_host *host, uint64_t ref, unsigned status);
 void sim_report_hurry(struct sim *sim, struct sim_host *host);
-void sim_report_forget(struct sim_host *host);
+void sim_report_forget(struct sim *sim, struct sim_host *host);
 
 /* ---- clients.c ---- */
-void sim_clients_start(struct sim *sim);
+/* A call that is going to be made, its input in the message, which it takes; then an attempt. */
+struct sim_operation *sim_client_call(struct sim *sim, int operation, struct sim_message *call,
+                                      const void *input);
+void sim_client_send(struct sim *sim, struct sim_operation *operation);
 void sim_clients_answer(struct sim *sim, const struct sim_event *event);
 void sim_clients_free(struct sim *sim);
+
+/* ---- workload.c ---- */
+void sim_clients_start(struct sim *sim);
+void sim_client_stop(struct sim *sim, const char *id);
 
 /* ---- faults.c ---- */
 void sim_faults_draw(struct sim *sim);
@@ -361,7 +428,7 @@ struct sim_task *sim_ledger_task(struct sim *sim, struct fl_str id);
 struct sim_instance *sim_ledger_instance(struct sim *sim, struct fl_str id);
 uint64_t sim_hash(struct fl_str text);
 /* Somebody is shown a task: what is shown may not contradict what was shown before. */
-struct sim_task *sim_ledger_see(struct sim *sim, const json_t *task);
+struct sim_task *sim_ledger_see(struct sim *sim, const struct sim_shown *shown);
 void sim_ledger_free(struct sim *sim);
 
 /* ---- audit.c ---- */

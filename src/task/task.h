@@ -66,7 +66,7 @@ struct fl_task {
     struct fl_str arn;
     struct fl_str cluster_arn;
     const struct fl_task_spec *spec; /* NULL: the control plane sent what we could not read */
-    struct fl_str spec_text;         /* the protocol's Task object that says the same: for records */
+    struct fl_str spec_text; /* the protocol's Task object that says the same: for records */
     bool desired_running;
     enum fl_task_status status;
     struct fl_str reason; /* first cause of the task's own end; mostly empty */

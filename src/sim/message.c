@@ -1,0 +1,152 @@
+/* Messages: used again and again, shared by the copies that the network makes, and mostly without
+ * text. In a run with codecs what is called and answered goes through the production's JSON; the
+ * history is the same either way. */
+#include "shapes/rec_shapes.h"
+#include "sim/world.h"
+
+enum { MAX_TEXT = 1 << 24 };
+
+struct sim_message *sim_message_new(struct sim *sim)
+{
+    struct sim_message *message = sim->free_messages;
+    if (message) {
+        sim->free_messages = message->next_free;
+    } else {
+        message = fl_malloc(sizeof(*message));
+        message->arena = fl_arena_new();
+    }
+    *message = (struct sim_message){.arena = message->arena, .holders = 1};
+    return message;
+}
+
+struct sim_message *sim_message_hold(struct sim_message *message)
+{
+    message->holders++;
+    return message;
+}
+
+void sim_message_free(struct sim *sim, struct sim_message *message)
+{
+    if (!message || --message->holders > 0)
+        return;
+    for (size_t i = 0; i < message->order_count; i++)
+        sim_message_free(sim, message->orders[i]);
+    fl_arena_reset(message->arena);
+    message->next_free = sim->free_messages;
+    sim->free_messages = message;
+}
+
+void sim_messages_end(struct sim *sim)
+{
+    struct sim_message *message;
+    while ((message = sim->free_messages) != NULL) {
+        sim->free_messages = message->next_free;
+        fl_arena_free(message->arena);
+        free(message);
+    }
+}
+
+/* ---- calls ---- */
+
+void sim_message_ask(struct sim *sim, struct sim_message *message, int operation, const void *input)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(MAX_TEXT);
+    message->operation = operation;
+    message->input = input;
+    if (!sim->codecs)
+        return;
+    fl_shape_encode(ecs_service.operations[operation].input, input, &buf);
+    message->text = fl_str_dup(message->arena, fl_buf_str(&buf));
+    message->input = NULL;
+}
+
+const void *sim_message_asked(struct sim *sim, struct sim_message *message)
+{
+    if (message->input)
+        return message->input;
+    const struct fl_shape *shape = ecs_service.operations[message->operation].input;
+    struct fl_shape_error error;
+    FL_CLEANUP_JSON json_t *json = fl_json_parse(message->text, NULL);
+    void *input = fl_arena_alloc(message->arena, fl_shape_size(shape));
+    if (json && fl_shape_decode(shape, json, message->arena, input, &error) == 0)
+        return input;
+    sim_violation(sim, "A1", "a body of ours is refused: %.*s", FL_STR_ARG(message->text));
+    return NULL;
+}
+
+/* ---- answers ---- */
+
+static void read_task(const struct ecs_Task *task, struct sim_shown *ret_shown)
+{
+    struct fl_str id = fl_task_id(task->taskArn);
+    *ret_shown = (struct sim_shown){
+        .status = fl_enum_value(&rec_enum_TaskStatus, task->lastStatus),
+        .code = FL_HAS(task, ecs_Task, stopCode) ? (int)task->stopCode + 1 : 0,
+        .is_stopping = fl_str_is(task->desiredStatus, "STOPPED"),
+        .version = task->version,
+        .reason = sim_hash(task->stoppedReason),
+    };
+    memcpy(ret_shown->id, id.p, FL_MIN(id.n, sizeof(ret_shown->id) - 1));
+}
+
+static void read_tasks(struct sim_message *message, const struct ecs_Task *tasks, size_t count)
+{
+    struct sim_answer *answer = &message->answer;
+    answer->tasks = fl_arena_new_array(message->arena, struct sim_shown, count);
+    answer->task_count = count;
+    for (size_t i = 0; i < count; i++)
+        read_task(&tasks[i], &answer->tasks[i]);
+}
+
+void sim_answer_read(struct sim_message *message, int operation, const void *output)
+{
+    const struct ecs_RunTaskResponse *run = output;
+    const struct ecs_StopTaskResponse *stop = output;
+    const struct ecs_DescribeTasksResponse *described = output;
+    const struct ecs_RegisterTaskDefinitionResponse *definition = output;
+    const struct ecs_RegisterContainerInstanceResponse *instance = output;
+    if (operation == ECS_OP_RunTask)
+        read_tasks(message, run->tasks.items, run->tasks.n);
+    else if (operation == ECS_OP_StopTask)
+        read_tasks(message, stop->task, 1);
+    else if (operation == ECS_OP_DescribeTasks)
+        read_tasks(message, described->tasks.items, described->tasks.n);
+    else if (operation == ECS_OP_RegisterTaskDefinition)
+        message->answer.revision = definition->taskDefinition->revision;
+    else if (operation == ECS_OP_RegisterContainerInstance)
+        message->answer.instance_arn =
+            fl_str_dup(message->arena, instance->containerInstance->containerInstanceArn);
+}
+
+const struct sim_answer *sim_message_answered(struct sim *sim, struct sim_message *message,
+                                              int operation)
+{
+    if (message->text.n == 0)
+        return &message->answer;
+    const struct fl_shape *shape = ecs_service.operations[operation].output;
+    struct fl_shape_error error;
+    FL_CLEANUP_JSON json_t *json = fl_json_parse(message->text, NULL);
+    void *output = fl_arena_alloc(message->arena, fl_shape_size(shape));
+    if (json && fl_shape_decode(shape, json, message->arena, output, &error) == 0)
+        sim_answer_read(message, operation, output);
+    else
+        sim_violation(sim, "A1", "an answer cannot be read: %.*s", FL_STR_ARG(message->text));
+    return &message->answer;
+}
+
+/* ---- orders ---- */
+
+void sim_order_read(struct sim *sim, struct sim_message *order)
+{
+    struct fl_err err = {0};
+    if (order->order.spec || order->text.n == 0)
+        return;
+    FL_CLEANUP_JSON json_t *json = fl_json_parse(order->text, &err);
+    struct fl_task_spec *spec = fl_arena_new_object(order->arena, struct fl_task_spec);
+    if (fl_task_spec_decode(json, order->arena, spec, &err) < 0) {
+        sim_violation(sim, "A1", "a task cannot be read: %s", err.text);
+        return;
+    }
+    order->order =
+        (struct fl_brain_order){.arn = spec->arn, .cluster_arn = spec->cluster_arn, .spec = spec};
+}
