@@ -25,6 +25,11 @@ int32_t sim_core_latest_revision(const struct fl_core *core, struct fl_str famil
 const struct fl_shape *sim_core_shape(int kind);
 void sim_core_load(struct fl_core *core, int kind, const void *record);
 
+/* Compares all records of two cores, and what their instances and clusters count. NULL: they are
+ * the same; else what differs, in the arena. */
+const char *sim_core_differs(const struct fl_core *a, const struct fl_core *b,
+                             struct fl_arena *arena);
+
 /* Sums over the instances of "default". */
 struct sim_core_sums {
     int64_t cpu, cpu_used, memory, memory_used;

@@ -225,6 +225,7 @@ static void begin(struct sim *sim)
     uint8_t seed[32] = {0};
     memcpy(seed, &sim->config.seed, sizeof(sim->config.seed));
     fl_rand_seed(&sim->rand, seed);
+    fl_rand_seed(&sim->samples, seed);
     sim->codecs = has_codecs(&sim->config);
     set_times(sim);
     sim_faults_draw(sim);

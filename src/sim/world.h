@@ -269,7 +269,7 @@ struct sim_note {
 struct sim {
     struct fl_sim_config config;
     struct fl_sim_result *result;
-    struct fl_rand rand;
+    struct fl_rand rand, samples;
     int64_t now_us;
     struct sim_queue queue;
     struct sim_knobs knobs;
