@@ -59,7 +59,11 @@ static int open_host_parts(struct fl_agent *agent, struct fl_err *err)
         .registry_host = host_and_port(config->server_url),
     };
     const struct fl_network_config network = {
-        .tag = fl_str_of(tag), .libexec_dir = config->libexec_dir, .data_dir = agent->dir};
+        .tag = fl_str_of(tag),
+        .libexec_dir = config->libexec_dir,
+        .data_dir = agent->dir,
+        .dynamic_low = (uint16_t)config->ecs.dynamic_ports.low,
+        .dynamic_high = (uint16_t)config->ecs.dynamic_ports.high};
     int r = fl_runtime_open(&agent->loop, &runtime, &fl_agent_runtime_callbacks, agent,
                             &agent->runtime, err);
     /* A published port and a container take a descriptor each. The runtime has seen the limits as
@@ -85,8 +89,8 @@ static int load_record(void *context, struct fl_str key, struct fl_str value)
 static int open_state(struct fl_agent *agent, struct fl_err *err)
 {
     const struct fl_brain_config config = {
-        .stop_timeout_ms = agent->config.stop_timeout_ms,
-        .cleanup_delay_ms = agent->config.cleanup_delay_ms,
+        .stop_timeout_ms = agent->config.ecs.stop_timeout_ms,
+        .cleanup_delay_ms = agent->config.ecs.cleanup_delay_ms,
     };
     const char *path = fl_str_printf(agent->arena, "%.*s/state.db", FL_STR_ARG(agent->dir)).p;
     int r = fl_store_open_sqlite(path, &agent->loop, &agent->store, err);
@@ -123,8 +127,12 @@ static int open_session(struct fl_agent *agent, struct fl_err *err)
         .describe = fl_runtime_describe(agent->runtime),
         .cpu_units = agent->config.cpu_units,
         .memory_mib = agent->config.memory_mib,
+        .reserved_ports = agent->config.ecs.reserved_ports,
+        .reserved_ports_udp = agent->config.ecs.reserved_ports_udp,
+        .tags = agent->config.ecs.instance_tags,
     };
-    session.capabilities = fl_agent_capabilities(agent->arena, &session.capability_count);
+    session.capabilities =
+        fl_agent_capabilities(&agent->config, agent->arena, &session.capability_count);
     session.custom =
         fl_agent_custom_attributes(&agent->config, agent->arena, &session.custom_count);
     return fl_session_start(&session, &callbacks, agent, &agent->session, err);
@@ -156,12 +164,30 @@ static void watch_signals(struct fl_agent *agent)
     (void)uv_signal_start(&agent->on_int, on_signal, SIGINT);
 }
 
+static void follow_ecs_config(const struct fl_agent_config *config)
+{
+    for (size_t i = 0; i < config->notes.n; i++)
+        fl_log_warn("ecs.config: %.*s", FL_STR_ARG(config->notes.lines[i]));
+    for (size_t i = 0; i < config->ecs.logging_drivers.n; i++)
+        if (!fl_agent_has_logging_driver(config->ecs.logging_drivers.items[i]))
+            fl_log_warn("ecs.config: ECS_AVAILABLE_LOGGING_DRIVERS: the driver %.*s is not "
+                        "implemented yet",
+                        FL_STR_ARG(config->ecs.logging_drivers.items[i]));
+    if (fl_str_is(config->ecs.log_level, "debug"))
+        fl_log_set_level(FL_LOG_DEBUG);
+    else if (fl_str_is(config->ecs.log_level, "warn"))
+        fl_log_set_level(FL_LOG_WARN);
+    else if (!fl_str_is(config->ecs.log_level, "info"))
+        fl_log_set_level(FL_LOG_ERROR);
+}
+
 static int open_all(struct fl_agent *agent, const struct fl_agent_config *config,
                     struct fl_err *err)
 {
     int r = fl_config_complete(config, agent->arena, &agent->config, err);
     if (r < 0)
         return r;
+    follow_ecs_config(&agent->config);
     agent->hostname = fl_config_hostname(agent->arena);
     agent->dir = fl_str_printf(agent->arena, "%.*s/agent", FL_STR_ARG(config->data_dir));
     r = fl_fs_mkdirs_synced(agent->dir.p, 0700);

@@ -4,7 +4,6 @@
 #include "agent/config_host.h"
 
 static const char *const names[] = {
-    "com.amazonaws.ecs.capability.privileged-container",
     "com.amazonaws.ecs.capability.docker-remote-api.1.17",
     "com.amazonaws.ecs.capability.docker-remote-api.1.18",
     "com.amazonaws.ecs.capability.docker-remote-api.1.19",
@@ -24,14 +23,32 @@ static const char *const names[] = {
     "com.amazonaws.ecs.capability.docker-remote-api.1.33",
     "com.amazonaws.ecs.capability.docker-remote-api.1.34",
     "com.amazonaws.ecs.capability.docker-remote-api.1.35",
-    "com.amazonaws.ecs.capability.logging-driver.awslogs",
-    "com.amazonaws.ecs.capability.logging-driver.json-file",
     "ecs.capability.task-cpu-mem-limit",
     "ecs.capability.full-sync",
     "ecs.capability.execution-role-awslogs",
 };
 
-struct fl_key_value *fl_agent_capabilities(struct fl_arena *arena, size_t *ret_count)
+/* Logging drivers that this agent has; "none" writes nothing and needs no capability. */
+static const char *const drivers[] = {"awslogs", "json-file"};
+
+bool fl_agent_has_logging_driver(struct fl_str driver)
+{
+    for (size_t i = 0; i < FL_ARRAY_SIZE(drivers); i++)
+        if (fl_str_is(driver, drivers[i]))
+            return true;
+    return fl_str_is(driver, "none");
+}
+
+static bool offers_driver(const struct fl_ecs_settings *ecs, const char *driver)
+{
+    for (size_t i = 0; i < ecs->logging_drivers.n; i++)
+        if (fl_str_is(ecs->logging_drivers.items[i], driver))
+            return true;
+    return false;
+}
+
+struct fl_key_value *fl_agent_capabilities(const struct fl_agent_config *config,
+                                           struct fl_arena *arena, size_t *ret_count)
 {
     const struct fl_key_value valued[] = {
         {FL_STR("fairlead.protocol"), FL_STR("1")},
@@ -39,13 +56,20 @@ struct fl_key_value *fl_agent_capabilities(struct fl_arena *arena, size_t *ret_c
         {FL_STR("ecs.os-family"), FL_STR("LINUX")},
         {FL_STR("ecs.cpu-architecture"), fl_config_cpu_architecture(arena)},
     };
-    size_t count = FL_ARRAY_SIZE(names) + FL_ARRAY_SIZE(valued);
-    struct fl_key_value *list = fl_arena_new_array(arena, struct fl_key_value, count);
+    size_t most = FL_ARRAY_SIZE(names) + FL_ARRAY_SIZE(drivers) + 1 + FL_ARRAY_SIZE(valued);
+    struct fl_key_value *list = fl_arena_new_array(arena, struct fl_key_value, most);
+    size_t n = 0;
+    if (!config->ecs.disable_privileged)
+        list[n++].key = FL_STR("com.amazonaws.ecs.capability.privileged-container");
     for (size_t i = 0; i < FL_ARRAY_SIZE(names); i++)
-        list[i] = (struct fl_key_value){.key = fl_str_of(names[i])};
+        list[n++].key = fl_str_of(names[i]);
+    for (size_t i = 0; i < FL_ARRAY_SIZE(drivers); i++)
+        if (offers_driver(&config->ecs, drivers[i]))
+            list[n++].key =
+                fl_str_printf(arena, "com.amazonaws.ecs.capability.logging-driver.%s", drivers[i]);
     for (size_t i = 0; i < FL_ARRAY_SIZE(valued); i++)
-        list[FL_ARRAY_SIZE(names) + i] = valued[i];
-    *ret_count = count;
+        list[n++] = valued[i];
+    *ret_count = n;
     return list;
 }
 
@@ -58,6 +82,14 @@ static struct fl_key_value split(struct fl_str text)
                                  fl_str_from(text, (size_t)sign + 1)};
 }
 
+static bool has_name(const struct fl_key_value *list, size_t count, struct fl_str name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (fl_str_eq(list[i].key, name))
+            return true;
+    return false;
+}
+
 struct fl_key_value *fl_agent_custom_attributes(const struct fl_agent_config *config,
                                                 struct fl_arena *arena, size_t *ret_count)
 {
@@ -66,13 +98,17 @@ struct fl_key_value *fl_agent_custom_attributes(const struct fl_agent_config *co
         {FL_STR("ecs.instance-type"), config->instance_type},
         {FL_STR("fairlead.name"), config->name},
     };
-    size_t count = 0, most = FL_ARRAY_SIZE(named) + config->attribute_count;
+    size_t count = 0, most = FL_ARRAY_SIZE(named) + config->attribute_count +
+                             config->ecs.instance_attributes.n;
     struct fl_key_value *list = fl_arena_new_array(arena, struct fl_key_value, most);
     for (size_t i = 0; i < FL_ARRAY_SIZE(named); i++)
         if (named[i].value.n > 0)
             list[count++] = named[i];
     for (size_t i = 0; i < config->attribute_count; i++)
         list[count++] = split(config->attributes[i]);
+    for (size_t i = 0; i < config->ecs.instance_attributes.n; i++)
+        if (!has_name(list, count, config->ecs.instance_attributes.items[i].key))
+            list[count++] = config->ecs.instance_attributes.items[i];
     *ret_count = count;
     return list;
 }

@@ -12,37 +12,24 @@
 #include "agent/agent_internal.h"
 #include "agent/config_host.h"
 
-static void durations_are_read_as_go_writes_them(FL_UNUSED void **state)
-{
-    assert_int_equal(fl_config_duration_ms(FL_STR("3h")), 3 * 3600 * 1000);
-    assert_int_equal(fl_config_duration_ms(FL_STR("1h30m")), 90 * 60 * 1000);
-    assert_int_equal(fl_config_duration_ms(FL_STR("1m500ms")), 60500);
-    assert_int_equal(fl_config_duration_ms(FL_STR("10")), -1);
-    assert_int_equal(fl_config_duration_ms(FL_STR("s")), -1);
-    assert_int_equal(fl_config_duration_ms(FL_STR("1.5h")), -1);
-    assert_int_equal(fl_config_duration_ms(FL_STR("99999999h")), -1);
-}
-
 static void settings_have_defaults_and_bounds(FL_UNUSED void **state)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_err err;
     struct fl_agent_config full;
-    struct fl_agent_config config = {.data_dir = FL_STR("/d"), .libexec_dir = FL_STR("/l")};
-    assert_int_equal(setenv("ECS_CONTAINER_STOP_TIMEOUT", "7s", 1), 0);
-    assert_int_equal(setenv("ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION", "1ms", 1), 0);
+    struct fl_agent_config config = {
+        .data_dir = FL_STR("/d"), .libexec_dir = FL_STR("/l"), .ecs_config = FL_STR("/dev/null")};
     assert_int_equal(fl_config_complete(&config, arena, &full, &err), 0);
     assert_true(fl_str_is(full.cluster, "default"));
     assert_true(fl_str_is(full.registry_dir, "/d/registry"));
-    assert_int_equal(full.stop_timeout_ms, 7000);
-    assert_int_equal(full.cleanup_delay_ms, 10000);
     assert_true(full.cpu_units >= 1024 && full.memory_mib > 0);
     config.memory_mib = 100;
-    config.reserved_memory_mib = 40;
+    assert_int_equal(setenv("ECS_RESERVED_MEMORY", "40", 1), 0);
     assert_int_equal(fl_config_complete(&config, arena, &full, &err), 0);
     assert_int_equal(full.memory_mib, 60);
-    config.reserved_memory_mib = 100;
+    assert_int_equal(setenv("ECS_RESERVED_MEMORY", "100", 1), 0);
     assert_int_not_equal(fl_config_complete(&config, arena, &full, &err), 0);
+    assert_int_equal(unsetenv("ECS_RESERVED_MEMORY"), 0);
 }
 
 static void custom_attributes_are_name_and_value(FL_UNUSED void **state)
@@ -86,7 +73,6 @@ static void loopback_resolvers_stay_outside(FL_UNUSED void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(durations_are_read_as_go_writes_them),
         cmocka_unit_test(settings_have_defaults_and_bounds),
         cmocka_unit_test(custom_attributes_are_name_and_value),
         cmocka_unit_test(hosts_names_the_container),

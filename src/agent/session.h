@@ -4,6 +4,7 @@
 
 #include <uv.h>
 
+#include "agent/ecs_config.h"
 #include "agent/identity.h"
 #include "net/aws_client.h"
 #include "wire/task_spec.h"
@@ -22,6 +23,9 @@ struct fl_session_config {
     size_t custom_count;
     int64_t cpu_units;
     int64_t memory_mib;
+    struct fl_ecs_texts reserved_ports; /* decimal; tcp */
+    struct fl_ecs_texts reserved_ports_udp;
+    struct fl_ecs_pairs tags; /* of the first registration */
 };
 
 struct fl_session_callbacks {

@@ -4,9 +4,6 @@
 #include "wire/json.h"
 #include "wire/url.h"
 
-/* The ports that the ECS agent reserves: sshd, Docker's API, its own introspection and metadata. */
-static const char *const reserved_ports[] = {"22", "2375", "2376", "51678", "51679"};
-
 static void write_attributes(struct fl_json_writer *jw, const struct fl_key_value *items,
                              size_t count)
 {
@@ -28,18 +25,32 @@ static void write_integer(struct fl_json_writer *jw, const char *name, int64_t v
     fl_jw_object_end(jw);
 }
 
-static void write_set(struct fl_json_writer *jw, const char *name, const char *const *items,
-                      size_t count)
+static void write_set(struct fl_json_writer *jw, const char *name, struct fl_ecs_texts set)
 {
     fl_jw_object_begin(jw);
     fl_jw_member_str(jw, "name", fl_str_of(name));
     fl_jw_member_str(jw, "type", FL_STR("STRINGSET"));
     fl_jw_key(jw, "stringSetValue");
     fl_jw_array_begin(jw);
-    for (size_t i = 0; i < count; i++)
-        fl_jw_str(jw, fl_str_of(items[i]));
+    for (size_t i = 0; i < set.n; i++)
+        fl_jw_str(jw, set.items[i]);
     fl_jw_array_end(jw);
     fl_jw_object_end(jw);
+}
+
+static void write_tags(struct fl_json_writer *jw, struct fl_ecs_pairs tags)
+{
+    if (tags.n == 0)
+        return;
+    fl_jw_key(jw, "tags");
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < tags.n; i++) {
+        fl_jw_object_begin(jw);
+        fl_jw_member_str(jw, "key", tags.items[i].key);
+        fl_jw_member_str(jw, "value", tags.items[i].value);
+        fl_jw_object_end(jw);
+    }
+    fl_jw_array_end(jw);
 }
 
 void fl_session_write_register(const struct fl_session_config *config,
@@ -58,8 +69,8 @@ void fl_session_write_register(const struct fl_session_config *config,
     fl_jw_array_begin(&jw);
     write_integer(&jw, "CPU", config->cpu_units);
     write_integer(&jw, "MEMORY", config->memory_mib);
-    write_set(&jw, "PORTS", reserved_ports, FL_ARRAY_SIZE(reserved_ports));
-    write_set(&jw, "PORTS_UDP", NULL, 0);
+    write_set(&jw, "PORTS", config->reserved_ports);
+    write_set(&jw, "PORTS_UDP", config->reserved_ports_udp);
     fl_jw_array_end(&jw);
     fl_jw_key(&jw, "attributes");
     fl_jw_array_begin(&jw);
@@ -67,6 +78,8 @@ void fl_session_write_register(const struct fl_session_config *config,
     if (!again)
         write_attributes(&jw, config->custom, config->custom_count);
     fl_jw_array_end(&jw);
+    if (!again)
+        write_tags(&jw, config->tags);
     fl_jw_object_end(&jw);
 }
 

@@ -159,6 +159,16 @@ int fl_daemon_start(const char *const *argv, const char *log, struct fl_daemon *
     return 0;
 }
 
+bool fl_daemon_is_this_program(const struct fl_daemon *daemon)
+{
+    char path[64];
+    struct stat ours;
+    struct stat theirs;
+    (void)snprintf(path, sizeof(path), "/proc/%d/exe", (int)daemon->pid);
+    return stat("/proc/self/exe", &ours) == 0 && stat(path, &theirs) == 0 &&
+           ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev;
+}
+
 bool fl_daemon_runs(const struct fl_daemon *daemon)
 {
     struct pollfd poll_fd = {.fd = daemon->fd, .events = POLLIN};

@@ -23,6 +23,9 @@ struct fl_daemon fl_daemon_find(struct fl_str data_dir, const char *role);
  * stdin from /dev/null and the rest appended to the file `log`. */
 int fl_daemon_start(const char *const *argv, const char *log, struct fl_daemon *ret_daemon,
                     struct fl_err *err);
+/* Whether it runs the very file that we run, not an older one from another path, or one that has
+ * been replaced since. */
+bool fl_daemon_is_this_program(const struct fl_daemon *daemon);
 bool fl_daemon_runs(const struct fl_daemon *daemon);
 /* SIGTERM, patience_ms, SIGKILL; returns when it is gone. Closes the pidfd. */
 int fl_daemon_stop(struct fl_daemon *daemon, unsigned patience_ms, struct fl_err *err);

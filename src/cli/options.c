@@ -62,12 +62,16 @@ static const struct row rows[FL_OPTION_COUNT] = {
                         "its availability zone"},
     [FL_OPTION_INSTANCE_TYPE] = {"instance-type", "TYPE", KIND_TEXT, FL_COMMAND_AGENT, true, false,
                                  "", "its instance type"},
+    [FL_OPTION_ECS_CONFIG] = {"ecs-config", "FILE", KIND_TEXT, FL_COMMAND_UP | FL_COMMAND_AGENT,
+                              true, true, "",
+                              "the ECS agent's settings (/etc/ecs/ecs.config, if it is there)"},
     [FL_OPTION_ATTRIBUTE] = {"attribute", "NAME=VALUE", KIND_LIST, FL_COMMAND_AGENT, false, false,
                              "", "an attribute of this host; may be repeated"},
     [FL_OPTION_TASKS] = {"tasks", NULL, KIND_SWITCH, FL_COMMAND_DOWN, false, false, "",
                          "stop the tasks too"},
-    [FL_OPTION_JSON] = {"json", NULL, KIND_SWITCH, FL_COMMAND_STATUS | FL_COMMAND_EXPLAIN, false,
-                        false, "", "answer in JSON"},
+    [FL_OPTION_JSON] = {"json", NULL, KIND_SWITCH,
+                        FL_COMMAND_STATUS | FL_COMMAND_DOCTOR | FL_COMMAND_EXPLAIN, false, false,
+                        "", "answer in JSON"},
     [FL_OPTION_YES] = {"yes", NULL, KIND_SWITCH, FL_COMMAND_UNINSTALL, false, false, "",
                        "do not ask"},
 };
@@ -171,6 +175,18 @@ static void make_data_dir_absolute(struct fl_options *options)
         refuse("--data-dir must name a directory of its own, with a path of at most 200 bytes");
 }
 
+/* A daemon has another directory than who starts it. */
+static void make_ecs_config_absolute(struct fl_options *options)
+{
+    struct fl_str *path = &options->value[FL_OPTION_ECS_CONFIG];
+    char dir[PATH_MAX];
+    if (path->n == 0 || path->p[0] == '/')
+        return;
+    if (!getcwd(dir, sizeof(dir)))
+        refuse("the current directory has no path; give --ecs-config an absolute one");
+    *path = fl_str_printf(options->arena, "%s/%.*s", dir, FL_STR_ARG(*path));
+}
+
 /* An unreadable file says nothing: ordinary users may ask for help without root's directory. */
 static void read_remembered(struct fl_options *options)
 {
@@ -226,6 +242,7 @@ void fl_options_parse(enum fl_command command, const char *summary, int argc, ch
     if (!ret_options->given[FL_OPTION_DATA_DIR])
         ret_options->value[FL_OPTION_DATA_DIR] = fl_str_of(default_data_dir);
     make_data_dir_absolute(ret_options);
+    make_ecs_config_absolute(ret_options);
     read_remembered(ret_options);
     for (int i = 0; i < FL_OPTION_COUNT; i++) {
         if (ret_options->value[i].n == 0)

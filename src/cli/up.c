@@ -1,10 +1,12 @@
 /* `fairlead up`: server and agent on this machine, in the background. Every step finds out first
- * whether it is done already, so that `up` may be called at any time. */
+ * whether it is done already, so that `up` may be called at any time; roles
+ * that another build's program plays are taken over. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <time.h>
 
+#include "agent/ecs_config.h"
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/program.h"
@@ -19,6 +21,7 @@ enum {
     START_PATIENCE_MS = 60 * 1000,
     POLL_MS = 5,
     CALL_TIMEOUT_MS = 5 * 1000,
+    STOP_PATIENCE_MS = 10 * 1000,
 };
 
 static void add_flag(const struct fl_options *options, enum fl_option which, const char **argv,
@@ -89,15 +92,41 @@ static int await_server(const struct fl_options *options, struct fl_operator *ca
     }
 }
 
-/* Number of instances of the default cluster that are ACTIVE with their agent connected. */
-static int count_connected(struct fl_operator *caller, size_t *ret_count, struct fl_err *err)
+/* The cluster that the agent will join; what is wrong in its file is better said now than in a log
+ * file. */
+static int find_cluster(const struct fl_options *options, const char **ret_cluster,
+                        struct fl_err *err)
+{
+    struct fl_ecs_settings settings;
+    struct fl_ecs_notes notes;
+    bool given = options->value[FL_OPTION_ECS_CONFIG].n > 0;
+    const char *path = given ? options->value[FL_OPTION_ECS_CONFIG].p : FL_ECS_CONFIG_FILE;
+    int r = fl_ecs_config_read(path, given, options->arena, &settings, &notes, err);
+    if (r == 0)
+        *ret_cluster = settings.cluster.n ? fl_str_z(options->arena, settings.cluster) : "default";
+    return r;
+}
+
+/* On EC2 somebody has made the cluster that ecs.config names; here nobody could have, before `up`.
+ */
+static int make_cluster(struct fl_operator *caller, const char *cluster, struct fl_err *err)
+{
+    FL_CLEANUP_JSON json_t *answer = NULL;
+    return fl_operator_call(caller, "CreateCluster", json_pack("{s:s}", "clusterName", cluster),
+                            CALL_TIMEOUT_MS, &answer, err);
+}
+
+/* Number of the cluster's instances that are ACTIVE with their agent connected. */
+static int count_connected(struct fl_operator *caller, const char *cluster, size_t *ret_count,
+                           struct fl_err *err)
 {
     FL_CLEANUP_JSON json_t *arns = NULL;
     FL_CLEANUP_JSON json_t *instances = NULL;
-    int r = fl_operator_list(caller, "ListContainerInstances", NULL, "containerInstanceArns", &arns,
-                             err);
+    int r =
+        fl_operator_list(caller, "ListContainerInstances", json_pack("{s:s}", "cluster", cluster),
+                         "containerInstanceArns", &arns, err);
     if (r == 0)
-        r = fl_operator_describe(caller, "DescribeContainerInstances", "default",
+        r = fl_operator_describe(caller, "DescribeContainerInstances", cluster,
                                  "containerInstances", arns, &instances, err);
     if (r < 0)
         return r;
@@ -113,12 +142,12 @@ static int count_connected(struct fl_operator *caller, size_t *ret_count, struct
 }
 
 static int await_agent(const struct fl_options *options, struct fl_operator *caller,
-                       const struct fl_daemon *agent, struct fl_err *err)
+                       const char *cluster, const struct fl_daemon *agent, struct fl_err *err)
 {
     int64_t deadline = fl_clock_mono_ms() + START_PATIENCE_MS;
     for (;;) {
         size_t connected = 0;
-        int r = count_connected(caller, &connected, err);
+        int r = count_connected(caller, cluster, &connected, err);
         if (r == 0 && connected > 0)
             return 0;
         if (!fl_daemon_runs(agent))
@@ -155,9 +184,9 @@ static int bring_up_server(struct fl_options *options, struct fl_daemon *ret_ser
 static int bring_up_agent(struct fl_options *options, struct fl_daemon *ret_agent,
                           struct fl_err *err)
 {
-    static const enum fl_option passed[] = {FL_OPTION_DATA_DIR,  FL_OPTION_SERVER,
-                                            FL_OPTION_REGION,    FL_OPTION_ACCOUNT,
-                                            FL_OPTION_CPU_UNITS, FL_OPTION_MEMORY_MIB};
+    static const enum fl_option passed[] = {
+        FL_OPTION_DATA_DIR,  FL_OPTION_SERVER,     FL_OPTION_REGION,    FL_OPTION_ACCOUNT,
+        FL_OPTION_CPU_UNITS, FL_OPTION_MEMORY_MIB, FL_OPTION_ECS_CONFIG};
     *ret_agent = fl_daemon_find(options->value[FL_OPTION_DATA_DIR], "agent");
     if (ret_agent->pid > 0)
         return 0;
@@ -185,6 +214,16 @@ static int refuse_changes(const struct fl_options *wanted, struct fl_err *err)
     return 0;
 }
 
+/* An older program hands over to this one. Containers are their shims' and do not notice. */
+static int take_over(struct fl_str data_dir, const char *role, struct fl_err *err)
+{
+    FL_CLEANUP_DAEMON struct fl_daemon daemon = fl_daemon_find(data_dir, role);
+    if (daemon.pid == 0 || fl_daemon_is_this_program(&daemon))
+        return 0;
+    (void)printf("another build's %s (process %d) hands over to this one\n", role, (int)daemon.pid);
+    return fl_daemon_stop(&daemon, STOP_PATIENCE_MS, err);
+}
+
 static int up(struct fl_options *options, struct fl_err *err)
 {
     struct fl_str data_dir = options->value[FL_OPTION_DATA_DIR];
@@ -192,12 +231,19 @@ static int up(struct fl_options *options, struct fl_err *err)
     FL_CLEANUP_DAEMON struct fl_daemon server = fl_daemon_find(data_dir, "server");
     FL_CLEANUP_DAEMON struct fl_daemon agent = {.fd = -1};
     struct fl_operator caller;
+    const char *cluster = NULL;
     int r = server.pid > 0 ? refuse_changes(options, err) : 0;
     fl_daemon_forget(&server);
+    if (r == 0)
+        r = find_cluster(options, &cluster, err);
     if (r == 0)
         r = fl_install_prepare(options, err);
     if (r == 0)
         r = fl_install_lock(data_dir, &lock, err);
+    if (r == 0)
+        r = take_over(data_dir, "agent", err);
+    if (r == 0)
+        r = take_over(data_dir, "server", err);
     if (r == 0)
         r = fl_install_make_keys(data_dir, err);
     if (r == 0)
@@ -209,9 +255,11 @@ static int up(struct fl_options *options, struct fl_err *err)
     if (r == 0)
         r = await_server(options, &caller, &server, err);
     if (r == 0)
+        r = make_cluster(&caller, cluster, err);
+    if (r == 0)
         r = bring_up_agent(options, &agent, err);
     if (r == 0)
-        r = await_agent(options, &caller, &agent, err);
+        r = await_agent(options, &caller, cluster, &agent, err);
     return r;
 }
 

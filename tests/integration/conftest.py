@@ -95,6 +95,21 @@ def private(busybox, request):
     _gone(made)
 
 
+@pytest.fixture
+def cluster_with(busybox, request):
+    """cluster_with(*flags): an installation of its own, as `up` is told."""
+    made = []
+
+    def make(*flags):
+        made.append(_made(busybox, "--cpu-units", "65536", "--memory-mib", "65536", *flags))
+        return made[-1]
+    yield make
+    for each in made:
+        if getattr(request.node, "failed_call", False):
+            print(each.diagnose())
+        _gone(each)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield

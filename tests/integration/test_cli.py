@@ -2,9 +2,11 @@
 judged by status, output and what is left on the machine."""
 import contextlib
 import http.server
+import json
 import os
 import pathlib
 import shutil
+import socket
 import stat
 import subprocess
 import threading
@@ -229,3 +231,69 @@ def test_the_user_behind_sudo_gets_the_environment_too(private):
 def test_doctor_finds_nothing_wrong_here(cluster):
     result = cluster.fairlead("doctor")
     assert "wrong" not in result.stdout
+    rows = json.loads(cluster.fairlead("doctor", "--json").stdout)
+    assert {"kernel", "cgroups", "kvm", "runtime", "port", "names", "clock", "disk",
+            "client"} <= {row["check"] for row in rows}
+    assert all(row["verdict"] in ("ok", "note") and row["text"] for row in rows)
+
+
+def test_doctor_says_how_to_mend_what_is_wrong(cluster, tmp_path):
+    """An old AWS CLI, a runtime with holes, a port that is taken."""
+    old = tmp_path / "bin"
+    old.mkdir()
+    for name, says in (("aws", "aws-cli/1.20.0 Python/3"), ("crun", "crun version 1.1"),
+                       ("runc", "runc version 1.0.3")):
+        (old / name).write_text(f"#!/bin/sh\necho '{says}'\n")
+        (old / name).chmod(0o755)
+    env = {**os.environ, "PATH": f"{old}:{os.environ['PATH']}"}
+    done = cluster.fairlead("doctor", "--json", env=env, check=False)
+    found = {row["check"]: row for row in json.loads(done.stdout)}
+    assert done.returncode == 1 and "1 of" in done.stderr
+    assert found["client"]["verdict"] == "note" and "upgrade awscli" in found["client"]["text"]
+    assert found["runtime"]["verdict"] == "wrong"
+    assert "CVE-2022-27650" in found["runtime"]["text"]
+    (old / "crun").write_text("#!/bin/sh\nexit 1\n")
+    done = cluster.fairlead("doctor", "--json", env=env, check=False)
+    found = {row["check"]: row for row in json.loads(done.stdout)}
+    assert "CVE-2024-21626" in found["runtime"]["text"]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = clusters.run(clusters.FAIRLEAD, "doctor", "--json", "--data-dir",
+                            str(tmp_path / "other"), "--listen", f"127.0.0.1:{port}", check=False)
+    found = {row["check"]: row for row in json.loads(done.stdout)}
+    assert found["port"]["verdict"] == "wrong" and "--listen" in found["port"]["text"]
+
+
+def shims_of(cluster):
+    """Process number and start time of everything that holds a container of the installation."""
+    found = set()
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes()
+            if b"fairlead-shim" in words.split(b"\0")[0] and cluster.data_dir.encode() in words:
+                found.add((path.parent.name, (path.parent / "stat").read_text().split()[21]))
+    return found
+
+
+def test_a_new_program_takes_over_from_an_older_one(private, tmp_path):
+    """The same program under another path stands for a new release."""
+    arn = private.start(private.register(clusters.idle(
+        portMappings=[{"containerPort": 80}])))
+    before = private.wait(arn, "RUNNING")
+    roles = {role: private.pid(role) for role in ("server", "agent")}
+    shims = shims_of(private)
+    new = tmp_path / "new"
+    build = pathlib.Path(clusters.FAIRLEAD).parent
+    new.mkdir()
+    shutil.copy2(clusters.FAIRLEAD, new / "fairlead")
+    shutil.copytree(build / "libexec", new / "libexec")
+    done = clusters.run(str(new / "fairlead"), "up", "--data-dir", private.data_dir)
+    assert done.stdout.count("hands over to this one") == 2
+    assert all(private.pid(role) != roles[role] for role in roles)
+    after = private.task(arn)
+    assert (after["lastStatus"], after["containers"]) == ("RUNNING", before["containers"]), after
+    assert shims and shims_of(private) == shims
+    done = clusters.run(str(new / "fairlead"), "up", "--data-dir", private.data_dir)
+    assert "hands over" not in done.stdout
+    private.ecs.stop_task(task=arn)
+    private.wait(arn)

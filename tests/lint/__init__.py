@@ -1,6 +1,6 @@
 """Lints over the source tree: name → function that returns a list of complaints,
 or None where it cannot be run."""
-from . import formatting, layers, limits, prose, purity, words
+from . import ecs_config, formatting, layers, limits, prose, purity, words
 
 LINTS = {
     "include graph of the layers": layers.check,
@@ -10,5 +10,6 @@ LINTS = {
     "banned functions": words.check_banned,
     "left-over notes": words.check_notes,
     "names in the prose": prose.check_names,
+    "ecs.config's table": ecs_config.check,
     "a README per folder": prose.check_readmes,
 }

@@ -1,0 +1,93 @@
+"""Goal: a host's ecs.config works unchanged. Method: installations made with such files, judged by
+what the API says of their instance and by the agent's log."""
+import pathlib
+
+import cluster as clusters
+
+IN_USE = """\
+ECS_CLUSTER=production
+ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=3h
+ECS_IMAGE_PULL_BEHAVIOR=prefer-cached
+ECS_NUM_IMAGES_DELETE_PER_CYCLE=10
+ECS_RESERVED_MEMORY=256
+ECS_ENABLE_CONTAINER_METADATA=true
+ECS_ENABLE_TASK_IAM_ROLE=true
+ECS_AVAILABLE_LOGGING_DRIVERS=["awslogs","fluentd","syslog"]
+"""
+LOGGING = "com.amazonaws.ecs.capability.logging-driver."
+
+
+def instance_of(cluster, name):
+    arns = cluster.ecs.list_container_instances(cluster=name)["containerInstanceArns"]
+    found = cluster.ecs.describe_container_instances(
+        cluster=name, containerInstances=arns, include=["TAGS"])["containerInstances"]
+    assert len(found) == 1
+    return found[0]
+
+
+def resource(instance, name):
+    found = [r for r in instance["registeredResources"] if r["name"] == name]
+    return found[0].get("stringSetValue") or found[0].get("integerValue")
+
+
+def agent_log(cluster):
+    return pathlib.Path(cluster.data_dir, "log", "agent.log").read_text()
+
+
+def test_a_file_in_use_works_unchanged(cluster_with, tmp_path):
+    path = tmp_path / "ecs.config"
+    path.write_text(IN_USE)
+    cluster = cluster_with("--ecs-config", str(path))
+    instance = instance_of(cluster, "production")
+    assert instance["agentConnected"] and instance["status"] == "ACTIVE"
+    assert resource(instance, "MEMORY") == 65536 - 256
+    names = {a["name"] for a in instance["attributes"]}
+    assert LOGGING + "awslogs" in names and LOGGING + "json-file" not in names
+    arn = cluster.ecs.run_task(
+        cluster="production", taskDefinition=cluster.register(clusters.sh("exit 3")))
+    task = cluster.wait(arn["tasks"][0]["taskArn"], cluster="production")
+    assert task["containers"][0]["exitCode"] == 3
+    log = agent_log(cluster)
+    for line in ("ECS_IMAGE_PULL_BEHAVIOR is not implemented yet",
+                 "ECS_NUM_IMAGES_DELETE_PER_CYCLE is not implemented yet",
+                 "the driver fluentd is not implemented yet",
+                 "the driver syslog is not implemented yet"):
+        assert log.count(line) == 1, log
+    cluster.fairlead("up")  # idempotent, in that cluster too
+
+
+def test_what_the_instance_shows(cluster_with, tmp_path):
+    path = tmp_path / "ecs.config"
+    path.write_text('''ECS_RESERVED_PORTS=[22, 8080]
+ECS_RESERVED_PORTS_UDP=[53]
+ECS_INSTANCE_ATTRIBUTES={"rack": "7"}
+ECS_CONTAINER_INSTANCE_TAGS={"team": "a"}
+ECS_DISABLE_PRIVILEGED=true
+ECS_DYNAMIC_HOST_PORT_RANGE=41000-41009
+''')
+    cluster = cluster_with("--ecs-config", str(path))
+    instance = instance_of(cluster, "default")
+    assert resource(instance, "PORTS") == ["22", "8080"]
+    assert resource(instance, "PORTS_UDP") == ["53"]
+    attributes = {a["name"]: a.get("value", "") for a in instance["attributes"]}
+    assert attributes["rack"] == "7"
+    assert instance["tags"] == [{"key": "team", "value": "a"}]
+    definition = cluster.register(clusters.container(privileged=True))
+    answer = cluster.ecs.run_task(taskDefinition=definition)
+    assert not answer["tasks"] and answer["failures"][0]["reason"] == "ATTRIBUTE"
+    arn = cluster.start(cluster.register(clusters.idle(portMappings=[{"containerPort": 80}])))
+    task = cluster.wait(arn, "RUNNING")
+    port = task["containers"][0]["networkBindings"][0]["hostPort"]
+    assert 41000 <= port <= 41009
+
+
+def test_a_broken_file_is_refused_by_name_and_line(cluster_with, tmp_path):
+    path = tmp_path / "ecs.config"
+    path.write_text("ECS_CLUSTER=a\nnonsense\n")
+    cluster = cluster_with()
+    cluster.fairlead("down")
+    done = cluster.fairlead("up", "--ecs-config", str(path), check=False)
+    assert done.returncode == 1
+    assert f'{path}, line 2: "nonsense" is not NAME=VALUE' in done.stderr
+    done = cluster.fairlead("up", "--ecs-config", "/nonexistent/file", check=False)
+    assert done.returncode == 1 and "cannot read /nonexistent/file" in done.stderr
