@@ -238,7 +238,7 @@ static void command(struct bench *b, const char *operation, const char *text, ui
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_err err;
     struct fl_shape_error fault;
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(fl_str_of(text), &err);
+    const struct fl_json *json = fl_json_read(fl_str_of(text), arena, &err);
     int index = fl_service_find(&ecs_service, fl_str_of(operation));
     struct fl_core_event event = {.kind = FL_CORE_EVENT_COMMAND, .operation = index};
     struct fl_turn turn;

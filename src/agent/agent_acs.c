@@ -5,16 +5,16 @@
 #include "wire/json.h"
 
 /* The task as the brain takes it; false when not even its name can be told. */
-static bool read_order(const json_t *json, struct fl_str cluster_arn, struct fl_arena *arena,
-                       struct fl_brain_order *ret_order)
+static bool read_order(const struct fl_json *json, struct fl_str cluster_arn,
+                       struct fl_arena *arena, struct fl_brain_order *ret_order)
 {
     struct fl_err err = {0};
     struct fl_task_spec *spec = fl_arena_new_object(arena, struct fl_task_spec);
-    struct fl_str arn = fl_str_dup(arena, fl_json_str(json_object_get(json, "arn")));
+    struct fl_str arn = fl_str_dup(arena, fl_json_text(fl_json_get(json, "arn")));
     if (arn.n == 0)
         return false;
     int r = fl_task_spec_decode(json, arena, spec, &err);
-    struct fl_str own = fl_json_str(json_object_get(json, "taskClusterArn"));
+    struct fl_str own = fl_json_text(fl_json_get(json, "taskClusterArn"));
     *ret_order = (struct fl_brain_order){
         .arn = arn,
         .cluster_arn = fl_str_dup(arena, own.n ? own : cluster_arn),
@@ -28,8 +28,8 @@ static void on_payload(struct fl_agent *agent, const struct fl_acs_message *mess
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_brain_event event = {.type = FL_EVENT_PAYLOAD};
-    const json_t *tasks = json_object_get(message->body, "tasks");
-    size_t count = json_array_size(tasks), orders = 0;
+    const struct fl_json *tasks = fl_json_get(message->body, "tasks");
+    size_t count = fl_json_items(tasks), orders = 0;
     event.payload.header = fl_acs_read_header(message);
     if (event.payload.header.message_id.n == 0 || event.payload.header.cluster_arn.n == 0 ||
         event.payload.header.instance_arn.n == 0 || count > FL_ACS_MAX_TASKS) {
@@ -38,7 +38,7 @@ static void on_payload(struct fl_agent *agent, const struct fl_acs_message *mess
     }
     struct fl_brain_order *list = fl_arena_new_array(arena, struct fl_brain_order, count);
     for (size_t i = 0; i < count; i++)
-        if (read_order(json_array_get(tasks, i), event.payload.header.cluster_arn, arena,
+        if (read_order(fl_json_item(tasks, i), event.payload.header.cluster_arn, arena,
                        &list[orders]))
             orders++;
     event.payload.orders = list;
@@ -74,16 +74,17 @@ static void on_heartbeat(struct fl_agent *agent, const struct fl_acs_message *me
 
 static void on_error(const struct fl_acs_message *message)
 {
-    struct fl_str text = fl_str_sub(fl_acs_read_text(message), 0, 300);
+    struct fl_str text = fl_str_sub(message->text, 0, 300);
     fl_log_warn("the control plane says %.*s: %.*s", FL_STR_ARG(message->type_name),
                 FL_STR_ARG(text));
 }
 
 void fl_agent_on_frame(struct fl_agent *agent, struct fl_str text)
 {
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_err err;
     struct fl_acs_message message;
-    if (fl_acs_decode(text, &message, &err) < 0) {
+    if (fl_acs_decode(text, arena, &message, &err) < 0) {
         fl_log_warn("a frame of the control plane is dropped: %s", err.text);
         return;
     }
@@ -113,5 +114,4 @@ void fl_agent_on_frame(struct fl_agent *agent, struct fl_str text)
     case FL_ACS_CREDENTIALS_ACK:
         break;
     }
-    fl_acs_message_release(&message);
 }

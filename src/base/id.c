@@ -89,3 +89,15 @@ void fl_random_bytes(void *bytes, size_t n)
         n -= (size_t)got;
     }
 }
+
+void fl_random_take(struct fl_random_stock *stock, void *ret_bytes, size_t n)
+{
+    FL_ASSERT(n <= sizeof(stock->bytes));
+    if (stock->left < n) {
+        fl_random_bytes(stock->bytes, sizeof(stock->bytes));
+        stock->left = sizeof(stock->bytes);
+    }
+    stock->left -= n;
+    memcpy(ret_bytes, stock->bytes + stock->left, n);
+    memset(stock->bytes + stock->left, 0, n);
+}

@@ -27,3 +27,13 @@ bool fl_unhex(struct fl_str s, void *ret_bytes, size_t n);
 
 /* Bytes from the system's generator; stops the process if there is none. Not for core or task. */
 void fl_random_bytes(void *bytes, size_t n);
+
+/* A stock of such bytes, for who needs a few of them all the time: the system is asked for many at
+ * once. Zeroed it is empty. One thread's, and not to be used on both sides of a fork. */
+struct fl_random_stock {
+    uint8_t bytes[2048];
+    size_t left;
+};
+
+/* n bytes that nobody else gets, and that are in the stock no more; n <= sizeof(stock->bytes). */
+void fl_random_take(struct fl_random_stock *stock, void *ret_bytes, size_t n);

@@ -77,14 +77,14 @@ static bool refers_well(const struct fl_core *core, enum fl_record_kind kind, co
 int fl_core_load(struct fl_core *core, struct fl_str key, struct fl_str value, struct fl_err *err)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(value, err);
+    const struct fl_json *json = fl_json_read(value, arena, err);
     struct fl_shape_error shape_error;
     int kind = kind_of_key(key);
     if (kind < 0)
         return fl_err_set(err, -EINVAL, "record %.*s is of an unknown kind", FL_STR_ARG(key));
     if (!json)
         return -EINVAL;
-    if (json_integer_value(json_object_get(json, "v")) != FL_RECORD_VERSION)
+    if (fl_json_int(fl_json_get(json, "v")) != FL_RECORD_VERSION)
         return fl_err_set(err, -EINVAL, "record %.*s has a version that this release cannot read",
                           FL_STR_ARG(key));
     void *rec = fl_arena_alloc(arena, fl_shape_size(fl_record_shape((enum fl_record_kind)kind)));
@@ -115,6 +115,12 @@ void fl_turn_free(struct fl_turn *turn)
     free(turn->records);
     free(turn->effects);
     *turn = (struct fl_turn){0};
+}
+
+void fl_turn_clear(struct fl_turn *turn)
+{
+    fl_arena_reset(turn->arena);
+    turn->record_count = turn->effect_count = 0;
 }
 
 static struct fl_record *add_record(struct fl_turn *turn)

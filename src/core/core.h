@@ -113,6 +113,8 @@ void fl_turn_init(struct fl_turn *turn);
 /* Empties it for other events; its memory is used again. */
 void fl_turn_reset(struct fl_turn *turn);
 void fl_turn_free(struct fl_turn *turn);
+/* Empties it for another turn. */
+void fl_turn_clear(struct fl_turn *turn);
 
 /* Decides and applies one event; records and effects are appended to the turn. */
 void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struct fl_turn *turn);

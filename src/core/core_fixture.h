@@ -134,12 +134,22 @@ static inline void fix_store(struct fix *f, const struct fl_record *record)
 
 static inline json_t *fix_parse(struct fl_str text)
 {
-    struct fl_err err = {0};
-    json_t *json = fl_json_parse(text, &err);
+    json_error_t err;
+    json_t *json = json_loadb(text.p, text.n, 0, &err);
     if (!json)
         print_message("# not JSON (%s): %.*s\n", err.text, FL_STR_ARG(text));
     assert_non_null(json);
     return json;
+}
+
+/* A part of what was parsed, as the production code reads it. */
+static FL_UNUSED const struct fl_json *fix_read(const json_t *json, struct fl_arena *arena)
+{
+    FL_CLEANUP_FREE char *text = json_dumps(json, JSON_ENCODE_ANY);
+    struct fl_err err = {0};
+    const struct fl_json *read = fl_json_read(fl_str_of(text), arena, &err);
+    assert_non_null(read);
+    return read;
 }
 
 static inline void fix_take_effect(struct fix *f, const struct fl_core_effect *effect)
@@ -184,9 +194,11 @@ static inline void fix_step(struct fix *f, struct fl_core_event *event)
 static inline unsigned fix_send(struct fix *f, const char *operation, struct fl_str text)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
-    FL_CLEANUP_JSON json_t *json = fix_parse(text);
+    struct fl_err unread;
+    const struct fl_json *json = fl_json_read(text, arena, &unread);
     struct fl_shape_error err;
     int index = fl_service_find(&ecs_service, fl_str_of(operation));
+    assert_non_null(json);
     assert_true(index >= 0);
     const struct fl_shape *shape = ecs_service.operations[index].input;
     void *input = fl_arena_alloc(arena, fl_shape_size(shape));

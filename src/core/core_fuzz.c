@@ -88,7 +88,8 @@ static void command(struct life *life, const char *operation, struct fl_str text
     struct fl_err err;
     FL_CLEANUP_BUF struct fl_buf request = FL_BUF_INIT(MAX_TEXT);
     substitute(life, text, &request);
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(fl_buf_str(&request), &err);
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    const struct fl_json *json = fl_json_read(fl_buf_str(&request), arena, &err);
     if (!json || request.overflow)
         return;
     if (fix_send(life->f, operation, fl_buf_str(&request)) == 200)

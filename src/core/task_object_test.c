@@ -8,8 +8,8 @@ static struct fl_task_spec sent_spec(const struct fix *f, size_t index, struct f
 {
     struct fl_task_spec spec;
     struct fl_err err = {0};
-    const json_t *task = json_object_get(json_array_get(f->sent, index), "task");
-    int rc = fl_task_spec_decode(task, arena, &spec, &err);
+    json_t *task = json_object_get(json_array_get(f->sent, index), "task");
+    int rc = fl_task_spec_decode(fix_read(task, arena), arena, &spec, &err);
     if (rc < 0)
         print_message("# %s\n", err.text);
     assert_int_equal(rc, 0);

@@ -104,17 +104,18 @@ size_t fl_aws_sign_websocket(struct fl_aws_client *client, const char *service, 
     return sign(client, service, &request, headers, arena);
 }
 
-static struct fl_str member(const json_t *object, const char *a, const char *b)
+static struct fl_str member(const struct fl_json *object, const char *a, const char *b)
 {
-    const json_t *value = json_object_get(object, a);
-    return fl_json_str(value ? value : json_object_get(object, b));
+    const struct fl_json *value = fl_json_get(object, a);
+    return fl_json_text(value ? value : fl_json_get(object, b));
 }
 
 void fl_aws_error(const struct fl_http_response *response, struct fl_arena *arena,
                   struct fl_str *ret_code, struct fl_str *ret_message)
 {
-    FL_CLEANUP_JSON json_t *json = response->status ? fl_json_parse(response->body, NULL) : NULL;
-    if (!json_is_object(json)) {
+    const struct fl_json *json =
+        response->status ? fl_json_read(response->body, arena, NULL) : NULL;
+    if (!fl_json_is(json, FL_JSON_OBJECT)) {
         *ret_code = FL_STR("UnknownError");
         *ret_message = response->status == 0
                            ? fl_str_dup(arena, response->body)

@@ -33,6 +33,7 @@ void *fl_http_on_uri(void *context, const char *uri, struct MHD_Connection *mhd)
     request->connection = fl_http_connection_of(mhd);
     request->body = FL_BUF_INIT(server->config.max_body);
     exchange->arena = fl_arena_new();
+    fl_random_take(&server->random, exchange->id, sizeof(exchange->id));
     struct fl_str whole = fl_str_dup(exchange->arena, fl_str_of(uri));
     ptrdiff_t mark = fl_str_index(whole, '?');
     exchange->path = mark < 0 ? whole : fl_str_sub(whole, 0, (size_t)mark);

@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 #include <uv.h>
 
+#include "base/id.h"
 #include "net/http_server.h"
 
 /* Absolute limits, in milliseconds; a test shortens them. */
@@ -68,6 +69,7 @@ struct fl_http_server {
     uv_async_t wake;  /* MHD is to run soon */
     uv_timer_t sweep; /* runs while there are connections */
     unsigned open_handles;
+    struct fl_random_stock random;
     size_t body_bytes; /* of all requests on their way in */
     bool stopping;
     uint16_t port;

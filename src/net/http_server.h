@@ -27,6 +27,7 @@ struct fl_http_exchange {
     struct fl_str body;
     struct fl_str peer; /* address of the client, text */
     bool peer_is_loopback;
+    uint8_t id[16];         /* random: names the request */
     struct fl_arena *arena; /* dies with the exchange: the handler may use it */
 };
 

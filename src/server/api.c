@@ -18,13 +18,11 @@ struct call {
     struct fl_str service; /* that the signature is for */
 };
 
-/* 32 random hex digits in a UUID's form: what users quote in questions. */
-static struct fl_str request_id(char text[37])
+/* The exchange's id in a UUID's form: what users quote in questions. */
+static struct fl_str request_id(const struct fl_http_exchange *exchange, char text[37])
 {
-    uint8_t bytes[16];
     char hex[33];
-    fl_random_bytes(bytes, sizeof(bytes));
-    fl_hex(bytes, sizeof(bytes), hex);
+    fl_hex(exchange->id, sizeof(exchange->id), hex);
     size_t n = 0;
     for (size_t i = 0; i < 32; i++) {
         if (i == 8 || i == 12 || i == 16 || i == 20)
@@ -40,7 +38,7 @@ static void reply(struct fl_http_exchange *exchange, unsigned status, struct fl_
     char id[37];
     struct fl_header headers[] = {
         {FL_STR("Content-Type"), FL_STR("application/x-amz-json-1.1")},
-        {FL_STR("x-amzn-RequestId"), request_id(id)},
+        {FL_STR("x-amzn-RequestId"), request_id(exchange, id)},
     };
     fl_http_reply(exchange, status, headers, FL_ARRAY_SIZE(headers), body);
 }
@@ -143,8 +141,8 @@ static void *decode_input(struct call *call, const struct fl_operation *operatio
     struct fl_http_exchange *exchange = call->exchange;
     struct fl_err err;
     struct fl_shape_error fault;
-    FL_CLEANUP_JSON json_t *json =
-        fl_json_parse(exchange->body.n ? exchange->body : FL_STR("{}"), &err);
+    const struct fl_json *json =
+        fl_json_read(exchange->body.n ? exchange->body : FL_STR("{}"), exchange->arena, &err);
     if (!json) {
         refuse(exchange, 400, FL_STR("SerializationException"), fl_str_of(err.text));
         return NULL;
@@ -191,9 +189,9 @@ static void call_explain(struct call *call)
         deny(call, "ecs", FL_STR("Explain"));
         return;
     }
-    FL_CLEANUP_JSON json_t *json =
-        fl_json_parse(exchange->body.n ? exchange->body : FL_STR("{}"), &err);
-    if (!json_is_object(json)) {
+    const struct fl_json *json =
+        fl_json_read(exchange->body.n ? exchange->body : FL_STR("{}"), exchange->arena, &err);
+    if (!fl_json_is(json, FL_JSON_OBJECT)) {
         refuse(exchange, 400, FL_STR("SerializationException"),
                json ? FL_STR("The request must be an object.") : fl_str_of(err.text));
         return;
@@ -201,9 +199,9 @@ static void call_explain(struct call *call)
     struct fl_core_event event = {
         .kind = FL_CORE_EVENT_EXPLAIN,
         .request_id = (uint64_t)(uintptr_t)exchange,
-        .cluster = fl_json_str(json_object_get(json, "cluster")),
-        .task = fl_json_str(json_object_get(json, "task")),
-        .definition = fl_json_str(json_object_get(json, "taskDefinition")),
+        .cluster = fl_json_text(fl_json_get(json, "cluster")),
+        .task = fl_json_text(fl_json_get(json, "task")),
+        .definition = fl_json_text(fl_json_get(json, "taskDefinition")),
     };
     fl_engine_step(call->api->engine, &event);
 }

@@ -1,5 +1,6 @@
 /* Turns. One is open at a time; it is committed at the end of the loop's iteration, while those
- * before it may still be on their way to the disk: the store keeps their order. */
+ * before it may still be on their way to the disk: the store keeps their order. A question that has
+ * changed nothing and has seen nothing that is not on the disk is answered on the spot. */
 #include "server/engine.h"
 
 #include "base/clock.h"
@@ -16,8 +17,10 @@ struct fl_engine {
     struct fl_store *store;
     struct fl_engine_callbacks callbacks;
     void *context;
-    struct pending_turn *open; /* NULL: no event since the last commit */
-    size_t on_their_way;       /* turns given to the store and not durable yet */
+    struct pending_turn *open;  /* NULL: no event since the last commit */
+    struct pending_turn *spare; /* one that is through, to be used again; or NULL */
+    struct fl_random_stock random;
+    size_t on_their_way; /* turns given to the store and not durable yet */
     uv_check_t end_of_iteration;
     uv_idle_t do_not_block; /* active while a turn is open, so that the loop comes round */
     uv_timer_t due;
@@ -26,15 +29,45 @@ struct fl_engine {
 
 static void arm_timer(struct fl_engine *engine);
 
+static struct pending_turn *begin_turn(struct fl_engine *engine)
+{
+    struct pending_turn *pending = FL_TAKE_PTR(engine->spare);
+    if (pending)
+        return pending;
+    pending = fl_calloc(1, sizeof(*pending));
+    pending->engine = engine;
+    fl_turn_init(&pending->turn);
+    return pending;
+}
+
+static void free_turn(struct pending_turn *pending)
+{
+    if (!pending)
+        return;
+    fl_turn_free(&pending->turn);
+    free(pending->ops);
+    free(pending);
+}
+
+static void end_turn(struct pending_turn *pending)
+{
+    if (pending->engine->spare) {
+        free_turn(pending);
+        return;
+    }
+    fl_turn_clear(&pending->turn);
+    free(pending->ops);
+    pending->ops = NULL;
+    pending->engine->spare = pending;
+}
+
 static void let_out(struct pending_turn *pending)
 {
     struct fl_engine *engine = pending->engine;
     for (size_t i = 0; i < pending->turn.effect_count; i++)
         engine->callbacks.effect(engine->context, &pending->turn.effects[i]);
     engine->callbacks.turn_done(engine->context);
-    fl_turn_free(&pending->turn);
-    free(pending->ops);
-    free(pending);
+    end_turn(pending);
 }
 
 static void turn_is_durable(void *context)
@@ -56,13 +89,18 @@ static void give_to_store(struct fl_engine *engine, struct pending_turn *pending
 }
 
 /* A turn that changes nothing, and has seen nothing that is not on the disk, need not ask there. */
+static bool may_leave(const struct fl_engine *engine, const struct fl_turn *turn)
+{
+    return turn->record_count == 0 && engine->on_their_way == 0;
+}
+
 static void commit_turn(struct fl_engine *engine)
 {
     struct pending_turn *pending = FL_TAKE_PTR(engine->open);
     if (!pending)
         return;
     (void)uv_idle_stop(&engine->do_not_block);
-    if (pending->turn.record_count == 0 && engine->on_their_way == 0)
+    if (may_leave(engine, &pending->turn))
         let_out(pending);
     else
         give_to_store(engine, pending);
@@ -78,17 +116,28 @@ static void on_idle(FL_UNUSED uv_idle_t *handle)
 {
 }
 
+/* One call was answered, and that is all. */
+static bool is_answer(const struct fl_turn *turn)
+{
+    return turn->effect_count == 1 && turn->effects[0].kind == FL_CORE_EFFECT_REPLY;
+}
+
 void fl_engine_step(struct fl_engine *engine, struct fl_core_event *event)
 {
     event->now_ms = fl_clock_wall_ms();
-    fl_random_bytes(event->seed, sizeof(event->seed));
-    if (!engine->open) {
-        engine->open = fl_calloc(1, sizeof(*engine->open));
-        engine->open->engine = engine;
-        fl_turn_init(&engine->open->turn);
-        (void)uv_idle_start(&engine->do_not_block, on_idle);
+    fl_random_take(&engine->random, event->seed, sizeof(event->seed));
+    if (engine->open) {
+        fl_core_step(engine->core, event, &engine->open->turn);
+        return;
     }
-    fl_core_step(engine->core, event, &engine->open->turn);
+    struct pending_turn *turn = begin_turn(engine);
+    fl_core_step(engine->core, event, &turn->turn);
+    if (is_answer(&turn->turn) && may_leave(engine, &turn->turn)) {
+        let_out(turn);
+        return;
+    }
+    engine->open = turn;
+    (void)uv_idle_start(&engine->do_not_block, on_idle);
 }
 
 static void on_due(uv_timer_t *timer)
@@ -152,7 +201,9 @@ int fl_engine_open(uv_loop_t *loop, struct fl_core *core, struct fl_store *store
 
 static void last_handle_closed(uv_handle_t *handle)
 {
-    free(handle->data);
+    struct fl_engine *engine = handle->data;
+    free_turn(engine->spare);
+    free(engine);
 }
 
 void fl_engine_close(struct fl_engine *engine)

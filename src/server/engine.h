@@ -23,5 +23,6 @@ int fl_engine_open(uv_loop_t *loop, struct fl_core *core, struct fl_store *store
 /* Commits what is open. The loop must run once more for the handles to close. */
 void fl_engine_close(struct fl_engine *engine);
 
-/* Decides an event now, in the turn that is open; time and seed are filled in here. */
+/* Decides an event now, in the turn that is open; time and seed are filled in here. An answer may
+ * be given before it returns. */
 void fl_engine_step(struct fl_engine *engine, struct fl_core_event *event);

@@ -22,15 +22,15 @@ static int read_key(struct fl_keys *keys, struct fl_str data_dir, const char *na
     int rc = fl_fs_read(AT_FDCWD, path.p, MAX_KEY_FILE, &buf);
     if (rc < 0)
         return fl_err_errno(err, rc, "cannot read the key file %s", path.p);
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(fl_buf_str(&buf), err);
+    const struct fl_json *json = fl_json_read(fl_buf_str(&buf), keys->arena, err);
     if (!json)
         return -EINVAL;
-    struct fl_str id = fl_json_str(json_object_get(json, "accessKeyId"));
-    struct fl_str secret = fl_json_str(json_object_get(json, "secretAccessKey"));
+    struct fl_str id = fl_json_text(fl_json_get(json, "accessKeyId"));
+    struct fl_str secret = fl_json_text(fl_json_get(json, "secretAccessKey"));
     if (id.n == 0 || secret.n == 0)
         return fl_err_set(err, -EINVAL, "the key file %s holds no key", path.p);
-    ret_key->access_key_id = fl_str_dup(keys->arena, id);
-    ret_key->secret = fl_str_dup(keys->arena, secret);
+    ret_key->access_key_id = id;
+    ret_key->secret = secret;
     return 0;
 }
 

@@ -114,21 +114,22 @@ struct shipment {
     size_t count;
 };
 
-static bool read_events(struct fl_logs_call *call, const json_t *array, struct shipment *shipment)
+static bool read_events(struct fl_logs_call *call, const struct fl_json *array,
+                        struct shipment *shipment)
 {
     size_t bytes = 0;
-    size_t count = json_array_size(array);
+    size_t count = fl_json_items(array);
     if (count > MAX_EVENTS)
         return check_size(call, count, 0);
     shipment->events = fl_arena_new_array(call->arena, struct fl_logs_event, count);
     for (size_t i = 0; i < count; i++) {
-        const json_t *item = json_array_get(array, i);
-        const json_t *time = json_object_get(item, "timestamp");
+        const struct fl_json *item = fl_json_item(array, i);
+        const struct fl_json *time = fl_json_get(item, "timestamp");
         struct fl_logs_event *event = &shipment->events[i];
-        event->message = fl_json_str(json_object_get(item, "message"));
-        event->time_ms = json_integer_value(time);
+        event->message = fl_json_text(fl_json_get(item, "message"));
+        event->time_ms = fl_json_int(time);
         bytes += event->message.n + FL_LOGS_EVENT_OVERHEAD;
-        if (event->message.n == 0 || !json_is_integer(time) || event->time_ms < 0) {
+        if (event->message.n == 0 || !fl_json_is(time, FL_JSON_INTEGER) || event->time_ms < 0) {
             fl_logs_fail(call, logs_error_InvalidParameterException,
                          "events[%zu] has no timestamp or no message.", i);
             return false;
@@ -138,14 +139,15 @@ static bool read_events(struct fl_logs_call *call, const json_t *array, struct s
     return check_size(call, count, bytes);
 }
 
-static bool read_shipment(struct fl_logs_call *call, const json_t *json, struct shipment *shipment)
+static bool read_shipment(struct fl_logs_call *call, const struct fl_json *json,
+                          struct shipment *shipment)
 {
     *shipment = (struct shipment){
-        .group = fl_json_str(json_object_get(json, "logGroupName")),
-        .stream = fl_json_str(json_object_get(json, "logStreamName")),
-        .create_group = json_is_true(json_object_get(json, "createGroup")),
-        .offset = json_integer_value(json_object_get(json, "offset")),
-        .next_offset = json_integer_value(json_object_get(json, "nextOffset")),
+        .group = fl_json_text(fl_json_get(json, "logGroupName")),
+        .stream = fl_json_text(fl_json_get(json, "logStreamName")),
+        .create_group = fl_json_is_true(fl_json_get(json, "createGroup")),
+        .offset = fl_json_int(fl_json_get(json, "offset")),
+        .next_offset = fl_json_int(fl_json_get(json, "nextOffset")),
     };
     if (!fl_logs_check_group_name(call, shipment->group) ||
         !fl_logs_check_stream_name(call, shipment->stream))
@@ -155,7 +157,7 @@ static bool read_shipment(struct fl_logs_call *call, const json_t *json, struct 
                      "nextOffset must not be less than offset.");
         return false;
     }
-    return read_events(call, json_object_get(json, "events"), shipment);
+    return read_events(call, fl_json_get(json, "events"), shipment);
 }
 
 /* Events are read back by time. A clock that was set back a little must not put a line before the
@@ -203,7 +205,7 @@ void fl_logs_ship_events(struct fl_logs_call *call, struct fl_logs_db *db)
 {
     struct fl_err err;
     struct shipment shipment;
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(call->body_in, &err);
+    const struct fl_json *json = fl_json_read(call->body_in, call->arena, &err);
     if (!json)
         fl_logs_fail(call, logs_error_InvalidParameterException, "%s", err.text);
     else if (read_shipment(call, json, &shipment))

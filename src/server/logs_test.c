@@ -93,9 +93,9 @@ static FL_PRINTF(3, 4) json_t *call(struct fixture *f, const char *operation, co
     int index = fl_service_find(&logs_service, fl_str_of(operation));
     assert_true(index >= 0);
     const struct fl_shape *shape = logs_service.operations[index].input;
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(fl_str_of(text), NULL);
-    assert_non_null(json);
     fl_arena_reset(f->arena);
+    const struct fl_json *json = fl_json_read(fl_str_of(text), f->arena, NULL);
+    assert_non_null(json);
     void *input = fl_arena_alloc(f->arena, fl_shape_size(shape));
     if (fl_shape_decode(shape, json, f->arena, input, &fault) != 0)
         fail_msg("%s", fault.text);

@@ -164,10 +164,11 @@ static void take_ack(struct session *session, struct fl_str id)
 static void on_message(void *context, FL_UNUSED struct fl_ws *ws, struct fl_str text)
 {
     struct session *session = context;
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_acs_message message;
     struct fl_err err;
     session->heard_ms = fl_clock_mono_ms();
-    if (fl_acs_decode(text, &message, &err) < 0) {
+    if (fl_acs_decode(text, arena, &message, &err) < 0) {
         fl_log_warn("agent of instance %.*s: %s", FL_STR_ARG(session->instance), err.text);
         return;
     }
@@ -177,7 +178,6 @@ static void on_message(void *context, FL_UNUSED struct fl_ws *ws, struct fl_str 
     else if (message.type == FL_ACS_NACK)
         fl_log_warn("agent of instance %.*s refuses message %.*s", FL_STR_ARG(session->instance),
                     FL_STR_ARG(header.message_id));
-    fl_acs_message_release(&message);
 }
 
 static void tell_core(struct session *session, enum fl_core_event_kind kind,

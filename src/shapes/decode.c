@@ -13,6 +13,8 @@
 enum { MAX_ITEMS = 10000 };
 /* Of a foreign value that a sentence quotes, in bytes. */
 enum { MAX_QUOTED = 100 };
+/* Of a member of any JSON, written anew; far more than what a text within the bounds can become. */
+enum { MAX_JSON_TEXT = 1 << 30 };
 
 /* The furthest moment that a timestamp can hold, in seconds: the year 9999. */
 static const double MAX_SECONDS = 253402300800.0;
@@ -78,29 +80,29 @@ static int quoted(struct fl_str s)
     return (int)n;
 }
 
-static const char *json_type_name(const json_t *json)
+static const char *json_type_name(const struct fl_json *json)
 {
-    switch (json_typeof(json)) {
-    case JSON_OBJECT:
+    switch (json->kind) {
+    case FL_JSON_OBJECT:
         return "an object";
-    case JSON_ARRAY:
+    case FL_JSON_ARRAY:
         return "a list";
-    case JSON_STRING:
+    case FL_JSON_STRING:
         return "a string";
-    case JSON_INTEGER:
-    case JSON_REAL:
+    case FL_JSON_INTEGER:
+    case FL_JSON_REAL:
         return "a number";
-    case JSON_TRUE:
-    case JSON_FALSE:
+    case FL_JSON_TRUE:
+    case FL_JSON_FALSE:
         return "a boolean";
-    case JSON_NULL:
+    case FL_JSON_NULL:
         break;
     }
     return "null";
 }
 
 static int wrong_type(struct decoder *d, const struct step *step, const char *wanted,
-                      const json_t *json)
+                      const struct fl_json *json)
 {
     int r = fault_at(d, step, FL_SHAPE_TYPE);
     (void)snprintf(d->err->text, sizeof(d->err->text), "%s must be %s, not %s", what_of(d->err),
@@ -186,15 +188,15 @@ static int check_string(struct decoder *d, const struct step *step, const struct
 }
 
 static int decode_string(struct decoder *d, const struct step *step, const struct fl_type *type,
-                         const json_t *json, void *to)
+                         const struct fl_json *json, void *to)
 {
-    if (!json_is_string(json))
+    if (!fl_json_is(json, FL_JSON_STRING))
         return wrong_type(d, step, "a string", json);
-    struct fl_str s = fl_json_str(json);
+    struct fl_str s = fl_json_text(json);
     int r = check_string(d, step, type, s);
     if (r < 0)
         return r;
-    *(struct fl_str *)to = fl_str_dup(d->arena, s);
+    *(struct fl_str *)to = s;
     return 0;
 }
 
@@ -213,13 +215,13 @@ static int check_range(struct decoder *d, const struct step *step, const struct 
 }
 
 /* Integers come as such, or as a real without a fraction ("1.0"). */
-static bool integer_of(const json_t *json, int64_t min, int64_t max, int64_t *ret_value)
+static bool integer_of(const struct fl_json *json, int64_t min, int64_t max, int64_t *ret_value)
 {
     int64_t value;
-    if (json_is_integer(json)) {
-        value = json_integer_value(json);
+    if (fl_json_is(json, FL_JSON_INTEGER)) {
+        value = fl_json_int(json);
     } else {
-        double real = json_is_real(json) ? json_real_value(json) : NAN;
+        double real = fl_json_is(json, FL_JSON_REAL) ? fl_json_number(json) : NAN;
         if (!(real > -9e18 && real < 9e18))
             return false;
         value = (int64_t)real;
@@ -233,7 +235,7 @@ static bool integer_of(const json_t *json, int64_t min, int64_t max, int64_t *re
 }
 
 static int decode_integer(struct decoder *d, const struct step *step, const struct fl_type *type,
-                          const json_t *json, void *to)
+                          const struct fl_json *json, void *to)
 {
     int64_t value;
     if (!integer_of(json, INT32_MIN, INT32_MAX, &value))
@@ -243,7 +245,7 @@ static int decode_integer(struct decoder *d, const struct step *step, const stru
 }
 
 static int decode_long(struct decoder *d, const struct step *step, const struct fl_type *type,
-                       const json_t *json, void *to)
+                       const struct fl_json *json, void *to)
 {
     if (!integer_of(json, INT64_MIN, INT64_MAX, to))
         return wrong_type(d, step, "an integer of 64 bits", json);
@@ -251,29 +253,30 @@ static int decode_long(struct decoder *d, const struct step *step, const struct 
 }
 
 static int decode_double(struct decoder *d, const struct step *step, const struct fl_type *type,
-                         const json_t *json, void *to)
+                         const struct fl_json *json, void *to)
 {
-    if (!json_is_number(json))
+    if (!fl_json_is_number(json))
         return wrong_type(d, step, "a number", json);
-    *(double *)to = json_number_value(json);
+    *(double *)to = fl_json_number(json);
     return check_range(d, step, type, *(const double *)to);
 }
 
-static int decode_timestamp(struct decoder *d, const struct step *step, const json_t *json,
+static int decode_timestamp(struct decoder *d, const struct step *step, const struct fl_json *json,
                             void *to)
 {
-    double seconds = json_is_number(json) ? json_number_value(json) : NAN;
+    double seconds = fl_json_is_number(json) ? fl_json_number(json) : NAN;
     if (!(seconds >= -MAX_SECONDS && seconds <= MAX_SECONDS))
         return wrong_type(d, step, "a timestamp: a number of seconds since 1970", json);
     *(int64_t *)to = (int64_t)(seconds * 1000 + (seconds < 0 ? -0.5 : 0.5));
     return 0;
 }
 
-static int decode_boolean(struct decoder *d, const struct step *step, const json_t *json, void *to)
+static int decode_boolean(struct decoder *d, const struct step *step, const struct fl_json *json,
+                          void *to)
 {
-    if (!json_is_boolean(json))
+    if (!fl_json_is(json, FL_JSON_FALSE) && !fl_json_is_true(json))
         return wrong_type(d, step, "a boolean", json);
-    *(bool *)to = json_is_true(json);
+    *(bool *)to = fl_json_is_true(json);
     return 0;
 }
 
@@ -295,36 +298,35 @@ static int unknown_value(struct decoder *d, const struct step *step, const struc
 }
 
 static int decode_enum(struct decoder *d, const struct step *step, const struct fl_type *type,
-                       const json_t *json, void *to)
+                       const struct fl_json *json, void *to)
 {
-    if (!json_is_string(json))
+    if (!fl_json_is(json, FL_JSON_STRING))
         return wrong_type(d, step, "a string", json);
-    int value = fl_enum_value(type->values, fl_json_str(json));
+    int value = fl_enum_value(type->values, fl_json_text(json));
     if (value < 0)
-        return unknown_value(d, step, type->values, fl_json_str(json));
+        return unknown_value(d, step, type->values, fl_json_text(json));
     unsigned stored = (unsigned)value;
     memcpy(to, &stored, sizeof(stored));
     return 0;
 }
 
 /* Whatever it is, as compact text. */
-static int decode_json(struct decoder *d, const json_t *json, void *to)
+static int decode_json(struct decoder *d, const struct fl_json *json, void *to)
 {
-    const size_t flags = JSON_COMPACT | JSON_ENCODE_ANY;
-    size_t n = json_dumpb(json, NULL, 0, flags);
-    char *text = fl_arena_alloc(d->arena, n + 1);
-    (void)json_dumpb(json, text, n, flags);
-    *(struct fl_str *)to = (struct fl_str){text, n};
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(MAX_JSON_TEXT);
+    fl_jw_json(&(struct fl_json_writer){.buf = &buf}, json);
+    FL_ASSERT(!buf.overflow);
+    *(struct fl_str *)to = fl_str_dup(d->arena, fl_buf_str(&buf));
     return 0;
 }
 
 static int decode_object(struct decoder *d, const struct step *step, const struct fl_shape *shape,
-                         const json_t *json, void *object);
+                         const struct fl_json *json, void *object);
 static int decode_value(struct decoder *d, const struct step *step, const struct fl_type *type,
-                        const json_t *json, void *to, bool is_inline);
+                        const struct fl_json *json, void *to, bool is_inline);
 
 static int decode_struct(struct decoder *d, const struct step *step, const struct fl_shape *shape,
-                         const json_t *json, void *to)
+                         const struct fl_json *json, void *to)
 {
     void *object = fl_arena_alloc(d->arena, shape->size);
     fl_pointer_put(to, object);
@@ -332,18 +334,18 @@ static int decode_struct(struct decoder *d, const struct step *step, const struc
 }
 
 static int decode_list(struct decoder *d, const struct step *step, const struct fl_type *type,
-                       const json_t *json, void *to)
+                       const struct fl_json *json, void *to)
 {
-    if (!json_is_array(json))
+    if (!fl_json_is(json, FL_JSON_ARRAY))
         return wrong_type(d, step, "a list", json);
-    struct fl_seq seq = {.n = json_array_size(json)};
+    struct fl_seq seq = {.n = fl_json_items(json)};
     int r = check_items(d, step, type, seq.n, "items");
     if (r < 0)
         return r;
     seq.items = seq.n ? fl_arena_alloc(d->arena, seq.n * type->stride) : NULL;
     for (size_t i = 0; i < seq.n; i++) {
         const struct step item = {.up = step, .index = i};
-        r = decode_value(d, &item, type->item, json_array_get(json, i), fl_seq_item(type, seq, i),
+        r = decode_value(d, &item, type->item, fl_json_item(json, i), fl_seq_item(type, seq, i),
                          true);
         if (r < 0)
             return r;
@@ -353,32 +355,29 @@ static int decode_list(struct decoder *d, const struct step *step, const struct 
 }
 
 static int decode_entry(struct decoder *d, const struct step *step, const struct fl_type *type,
-                        struct fl_str key, const json_t *json, char *item)
+                        struct fl_str key, const struct fl_json *json, char *item)
 {
     int r = type->key ? check_string(d, step, type->key, key) : 0;
     if (r < 0)
         return r;
-    *(struct fl_str *)(void *)item = fl_str_dup(d->arena, key);
+    *(struct fl_str *)(void *)item = key;
     return decode_value(d, step, type->item, json, item + type->value_offset, true);
 }
 
 static int decode_map(struct decoder *d, const struct step *step, const struct fl_type *type,
-                      const json_t *json, void *to)
+                      const struct fl_json *json, void *to)
 {
-    if (!json_is_object(json))
+    if (!fl_json_is(json, FL_JSON_OBJECT))
         return wrong_type(d, step, "an object", json);
-    struct fl_seq seq = {.n = json_object_size(json)};
+    struct fl_seq seq = {.n = fl_json_members(json)};
     int r = check_items(d, step, type, seq.n, "entries");
     if (r < 0)
         return r;
     seq.items = seq.n ? fl_arena_alloc(d->arena, seq.n * type->stride) : NULL;
-    size_t i = 0;
-    for (void *at = json_object_iter((json_t *)json); at;
-         at = json_object_iter_next((json_t *)json, at), i++) {
-        const char *key = json_object_iter_key(at);
-        const struct step entry = {.up = step, .key = key};
-        r = decode_entry(d, &entry, type, fl_str_of(key), json_object_iter_value(at),
-                         fl_seq_item(type, seq, i));
+    for (size_t i = 0; i < seq.n; i++) {
+        struct fl_str key = fl_json_text(fl_json_member_name(json, i));
+        const struct step entry = {.up = step, .key = key.p};
+        r = decode_entry(d, &entry, type, key, fl_json_member(json, i), fl_seq_item(type, seq, i));
         if (r < 0)
             return r;
     }
@@ -387,7 +386,7 @@ static int decode_map(struct decoder *d, const struct step *step, const struct f
 }
 
 static int decode_value(struct decoder *d, const struct step *step, const struct fl_type *type,
-                        const json_t *json, void *to, bool is_inline)
+                        const struct fl_json *json, void *to, bool is_inline)
 {
     switch (type->kind) {
     case FL_KIND_STRING:
@@ -418,10 +417,13 @@ static int decode_value(struct decoder *d, const struct step *step, const struct
     return -EINVAL;
 }
 
-/* The member's index, or -1: a binary search in the table's order by name. */
-static int find_member(const struct fl_shape *shape, const char *name)
+/* The member's index, or -1: the one behind `after` (what we have written comes in the table's
+ * order), or by binary search in the order by name. */
+static int find_member(const struct fl_shape *shape, const char *name, int after)
 {
-    size_t low = 0, high = shape->n;
+    size_t low = 0, high = shape->n, next = (size_t)(after + 1);
+    if (next < shape->n && strcmp(name, shape->members[next].name) == 0)
+        return (int)next;
     while (low < high) {
         size_t middle = (low + high) / 2;
         int order = strcmp(name, shape->members[shape->by_name[middle]].name);
@@ -447,17 +449,18 @@ static int missing_member(struct decoder *d, const struct step *step, const stru
 
 /* object is zeroed memory of the shape's size. */
 static int decode_object(struct decoder *d, const struct step *step, const struct fl_shape *shape,
-                         const json_t *json, void *object)
+                         const struct fl_json *json, void *object)
 {
-    if (!json_is_object(json))
+    if (!fl_json_is(json, FL_JSON_OBJECT))
         return wrong_type(d, step, "an object", json);
     uint64_t has = 0;
-    for (void *at = json_object_iter((json_t *)json); at;
-         at = json_object_iter_next((json_t *)json, at)) {
-        const json_t *value = json_object_iter_value(at);
-        int i = json_is_null(value) ? -1 : find_member(shape, json_object_iter_key(at));
-        if (i < 0)
+    int i = -1;
+    for (size_t at = 0; at < fl_json_members(json); at++) {
+        const struct fl_json *value = fl_json_member(json, at);
+        int found = find_member(shape, fl_json_member_name(json, at)->text, i);
+        if (found < 0 || fl_json_is(value, FL_JSON_NULL))
             continue;
+        i = found;
         const struct fl_member *member = &shape->members[i];
         const struct step next = {.up = step, .member = member->name};
         int r = decode_value(d, &next, member->type, value, fl_member_at(member, object), false);
@@ -470,8 +473,8 @@ static int decode_object(struct decoder *d, const struct step *step, const struc
     return missing ? missing_member(d, step, shape, missing) : 0;
 }
 
-int fl_shape_decode(const struct fl_shape *shape, const json_t *json, struct fl_arena *arena,
-                    void *ret_object, struct fl_shape_error *err)
+int fl_shape_decode(const struct fl_shape *shape, const struct fl_json *json,
+                    struct fl_arena *arena, void *ret_object, struct fl_shape_error *err)
 {
     struct fl_shape_error unread;
     struct decoder d = {.arena = arena, .err = err ? err : &unread};

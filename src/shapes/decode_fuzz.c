@@ -22,7 +22,7 @@ static void *decode(const struct fl_shape *shape, struct fl_str text, struct fl_
 {
     struct fl_err err;
     struct fl_shape_error fault;
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(text, &err);
+    const struct fl_json *json = fl_json_read(text, arena, &err);
     void *object = fl_arena_alloc(arena, fl_shape_size(shape));
     if (!json)
         return NULL;

@@ -13,7 +13,6 @@
  * ecs_error_<Name> is the name as text. */
 #pragma once
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -62,10 +61,11 @@ struct fl_shape_error {
     char text[512]; /* one sentence naming member, value and what is allowed */
 };
 
-/* Decodes json into *ret_object (the shape's struct, zeroed first), everything in the arena, and
- * validates. Unknown members are ignored, null members are absent. 0 or -EINVAL with *err. */
-int fl_shape_decode(const struct fl_shape *shape, const json_t *json, struct fl_arena *arena,
-                    void *ret_object, struct fl_shape_error *err);
+/* Decodes json into *ret_object (the shape's struct, zeroed first), everything in the arena but the
+ * strings, which stay in json's, and validates. Unknown members are ignored, null members are
+ * absent. 0 or -EINVAL with *err. */
+int fl_shape_decode(const struct fl_shape *shape, const struct fl_json *json,
+                    struct fl_arena *arena, void *ret_object, struct fl_shape_error *err);
 
 /* Appends the object as JSON: present members only, in the table's order. */
 void fl_shape_encode(const struct fl_shape *shape, const void *object, struct fl_buf *buf);

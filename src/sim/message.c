@@ -66,7 +66,7 @@ const void *sim_message_asked(struct sim *sim, struct sim_message *message)
         return message->input;
     const struct fl_shape *shape = ecs_service.operations[message->operation].input;
     struct fl_shape_error error;
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(message->text, NULL);
+    const struct fl_json *json = fl_json_read(message->text, message->arena, NULL);
     void *input = fl_arena_alloc(message->arena, fl_shape_size(shape));
     if (json && fl_shape_decode(shape, json, message->arena, input, &error) == 0)
         return input;
@@ -125,7 +125,7 @@ const struct sim_answer *sim_message_answered(struct sim *sim, struct sim_messag
         return &message->answer;
     const struct fl_shape *shape = ecs_service.operations[operation].output;
     struct fl_shape_error error;
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(message->text, NULL);
+    const struct fl_json *json = fl_json_read(message->text, message->arena, NULL);
     void *output = fl_arena_alloc(message->arena, fl_shape_size(shape));
     if (json && fl_shape_decode(shape, json, message->arena, output, &error) == 0)
         sim_answer_read(message, operation, output);
@@ -141,7 +141,7 @@ void sim_order_read(struct sim *sim, struct sim_message *order)
     struct fl_err err = {0};
     if (order->order.spec || order->text.n == 0)
         return;
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(order->text, &err);
+    const struct fl_json *json = fl_json_read(order->text, order->arena, &err);
     struct fl_task_spec *spec = fl_arena_new_object(order->arena, struct fl_task_spec);
     if (fl_task_spec_decode(json, order->arena, spec, &err) < 0) {
         sim_violation(sim, "A1", "a task cannot be read: %s", err.text);

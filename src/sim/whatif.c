@@ -199,7 +199,9 @@ static int command(struct whatif *w, int operation, const json_t *json, const ch
     struct fl_shape_error fault;
     fl_arena_reset(w->arena);
     void *input = fl_arena_alloc(w->arena, fl_shape_size(shape));
-    if (fl_shape_decode(shape, json, w->arena, input, &fault) < 0)
+    FL_CLEANUP_FREE char *text = json_dumps(json, JSON_ENCODE_ANY);
+    if (fl_shape_decode(shape, fl_json_read(fl_str_of(text), w->arena, NULL), w->arena, input,
+                        &fault) < 0)
         return fl_err_set(w->err, -EINVAL, "%s is refused: %s", what, fault.text);
     struct fl_core_event event = {
         .kind = FL_CORE_EVENT_COMMAND,

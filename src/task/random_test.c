@@ -68,10 +68,11 @@ static int task_number(struct fl_str arn)
 static void check_report(struct world *world, const struct fl_effect *effect)
 {
     int number = task_number(effect->task_arn);
-    FL_CLEANUP_JSON json_t *body = fl_json_parse(effect->text, NULL);
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    const struct fl_json *body = fl_json_read(effect->text, arena, NULL);
     assert_non_null(body);
     enum fl_task_status status;
-    assert_true(fl_task_status_read(fl_json_str(json_object_get(body, "status")), &status));
+    assert_true(fl_task_status_read(fl_json_text(fl_json_get(body, "status")), &status));
     assert_true((int)status >= world->reported[number]);
     world->reported[number] = (int)status;
 }

@@ -113,30 +113,30 @@ struct fl_str fl_task_record_write(const struct fl_task *task, struct fl_arena *
     return fl_str_dup(arena, fl_buf_str(&buf));
 }
 
-static int64_t get_int(const json_t *json, const char *key)
+static int64_t get_int(const struct fl_json *json, const char *key)
 {
-    return json_integer_value(json_object_get(json, key));
+    return fl_json_int(fl_json_get(json, key));
 }
 
-static struct fl_str get_str(const json_t *json, const char *key, struct fl_arena *arena)
+static struct fl_str get_str(const struct fl_json *json, const char *key, struct fl_arena *arena)
 {
-    return fl_str_dup(arena, fl_json_str(json_object_get(json, key)));
+    return fl_str_dup(arena, fl_json_text(fl_json_get(json, key)));
 }
 
-static bool get_flag(const json_t *json, const char *key)
+static bool get_flag(const struct fl_json *json, const char *key)
 {
-    return json_is_true(json_object_get(json, key));
+    return fl_json_is_true(fl_json_get(json, key));
 }
 
-static void read_bindings(const json_t *json, struct fl_task_container *container)
+static void read_bindings(const struct fl_json *json, struct fl_task_container *container)
 {
-    const json_t *list = json_object_get(json, "bindings");
+    const struct fl_json *list = fl_json_get(json, "bindings");
     struct fl_arena *arena = container->task->arena;
-    container->binding_count = json_array_size(list);
+    container->binding_count = fl_json_items(list);
     container->bindings =
         fl_arena_new_array(arena, struct fl_task_binding, container->binding_count);
     for (size_t i = 0; i < container->binding_count; i++) {
-        const json_t *item = json_array_get(list, i);
+        const struct fl_json *item = fl_json_item(list, i);
         container->bindings[i] = (struct fl_task_binding){
             .container_port = (uint16_t)get_int(item, "containerPort"),
             .host_port = (uint16_t)get_int(item, "hostPort"),
@@ -145,53 +145,53 @@ static void read_bindings(const json_t *json, struct fl_task_container *containe
     }
 }
 
-static int read_container(const json_t *json, struct fl_task *task, struct fl_err *err)
+static int read_container(const struct fl_json *json, struct fl_task *task, struct fl_err *err)
 {
-    struct fl_str name = fl_json_str(json_object_get(json, "name"));
-    struct fl_str id = fl_json_str(json_object_get(json, "id"));
+    struct fl_str name = fl_json_text(fl_json_get(json, "name"));
+    struct fl_str id = fl_json_text(fl_json_get(json, "id"));
     struct fl_task_container *container = fl_task_container_named(task, name);
     uint8_t raw[32];
     if (!container || !fl_unhex(id, raw, sizeof(raw)))
         return fl_err_set(err, -EINVAL, "a container's name or id is wrong");
     memcpy(container->id, id.p, id.n);
-    if (!fl_container_state_read(fl_json_str(json_object_get(json, "state")), &container->state))
+    if (!fl_container_state_read(fl_json_text(fl_json_get(json, "state")), &container->state))
         return fl_err_set(err, -EINVAL, "a container's state is unknown");
-    const json_t *exit_code = json_object_get(json, "exitCode");
+    const struct fl_json *exit_code = fl_json_get(json, "exitCode");
     container->launched = get_flag(json, "launched");
     container->stop_wanted = get_flag(json, "stopWanted");
     container->stop_signal = (int)get_int(json, "stopSignal");
     container->kill_due_ms = get_int(json, "killDue");
-    container->has_exit_code = json_is_integer(exit_code);
-    container->exit_code = (int)json_integer_value(exit_code);
+    container->has_exit_code = fl_json_is(exit_code, FL_JSON_INTEGER);
+    container->exit_code = (int)fl_json_int(exit_code);
     container->reason = get_str(json, "reason", task->arena);
     container->image_digest = get_str(json, "imageDigest", task->arena);
     container->log_stream = get_str(json, "logStream", task->arena);
     container->started_ms = get_int(json, "startedAt");
     container->finished_ms = get_int(json, "finishedAt");
-    (void)fl_unhex(fl_json_str(json_object_get(json, "address")), container->address, 4);
+    (void)fl_unhex(fl_json_text(fl_json_get(json, "address")), container->address, 4);
     read_bindings(json, container);
     return 0;
 }
 
-static int read_spec(const json_t *json, struct fl_task *task, struct fl_err *err)
+static int read_spec(const struct fl_json *json, struct fl_task *task, struct fl_err *err)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
-    const json_t *text = json_object_get(json, "spec");
+    const struct fl_json *text = fl_json_get(json, "spec");
     struct fl_task_spec spec;
     if (!text)
         return 0;
     int r = fl_task_spec_decode(text, arena, &spec, err);
     if (r == 0)
         r = fl_task_set_spec(task, &spec, FL_TASK_RECORD_MAX, err);
-    const json_t *containers = json_object_get(json, "containers");
-    if (r == 0 && json_array_size(containers) != task->container_count)
+    const struct fl_json *containers = fl_json_get(json, "containers");
+    if (r == 0 && fl_json_items(containers) != task->container_count)
         r = fl_err_set(err, -EINVAL, "containers do not fit the specification");
     for (size_t i = 0; r == 0 && i < task->container_count; i++)
-        r = read_container(json_array_get(containers, i), task, err);
+        r = read_container(fl_json_item(containers, i), task, err);
     return r;
 }
 
-static int check_version(const json_t *json, struct fl_err *err)
+static int check_version(const struct fl_json *json, struct fl_err *err)
 {
     int64_t version = get_int(json, "version");
     if (version == FL_TASK_RECORD_VERSION)
@@ -201,9 +201,9 @@ static int check_version(const json_t *json, struct fl_err *err)
                       (long long)version, FL_TASK_RECORD_VERSION);
 }
 
-static int read_task(const json_t *json, struct fl_task *task, struct fl_err *err)
+static int read_task(const struct fl_json *json, struct fl_task *task, struct fl_err *err)
 {
-    if (!fl_task_status_read(fl_json_str(json_object_get(json, "status")), &task->status))
+    if (!fl_task_status_read(fl_json_text(fl_json_get(json, "status")), &task->status))
         return fl_err_set(err, -EINVAL, "a task's status is unknown");
     task->desired_running = get_flag(json, "desiredRunning");
     task->reason = get_str(json, "reason", task->arena);
@@ -218,16 +218,17 @@ static int read_task(const json_t *json, struct fl_task *task, struct fl_err *er
 
 int fl_task_record_read(struct fl_str value, struct fl_task **ret_task, struct fl_err *err)
 {
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(value, err);
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    const struct fl_json *json = fl_json_read(value, arena, err);
     if (!json)
         return -EINVAL;
     int r = check_version(json, err);
     if (r < 0)
         return r;
-    struct fl_str arn = fl_json_str(json_object_get(json, "arn"));
+    struct fl_str arn = fl_json_text(fl_json_get(json, "arn"));
     if (arn.n == 0)
         return fl_err_set(err, -EINVAL, "a task's record has no arn");
-    struct fl_task *task = fl_task_new(arn, fl_json_str(json_object_get(json, "cluster")));
+    struct fl_task *task = fl_task_new(arn, fl_json_text(fl_json_get(json, "cluster")));
     r = read_task(json, task, err);
     if (r < 0)
         fl_task_free(task);
@@ -251,7 +252,7 @@ struct fl_str fl_host_record_write(const struct fl_host_record *host, struct fl_
 int fl_host_record_read(struct fl_str value, struct fl_arena *arena,
                         struct fl_host_record *ret_host, struct fl_err *err)
 {
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(value, err);
+    const struct fl_json *json = fl_json_read(value, arena, err);
     int r = json ? check_version(json, err) : -EINVAL;
     if (r < 0)
         return r;

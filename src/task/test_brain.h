@@ -85,10 +85,9 @@ static inline void rig_describe(struct rig *rig, const struct fl_effect *effect)
     struct fl_str name = rig_name(rig, effect);
     const char *verb = verbs[effect->type];
     if (effect->type == FL_EFFECT_REPORT) {
-        json_t *body = fl_json_parse(effect->text, NULL);
-        (void)snprintf(at, room, "%sreport %s", comma,
-                       json_string_value(json_object_get(body, "status")));
-        json_decref(body);
+        FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+        const struct fl_json *body = fl_json_read(effect->text, arena, NULL);
+        (void)snprintf(at, room, "%sreport %s", comma, fl_json_z(fl_json_get(body, "status")));
     } else if (effect->type == FL_EFFECT_SIGNAL) {
         (void)snprintf(at, room, "%ssignal %.*s %d", comma, FL_STR_ARG(name), (int)effect->number);
     } else if (effect->container_id.n > 0) {

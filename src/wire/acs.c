@@ -3,8 +3,6 @@
 
 #include <errno.h>
 
-#include "wire/json.h"
-
 static const struct {
     const char *name;
     enum fl_acs_type type;
@@ -161,75 +159,67 @@ static enum fl_acs_type type_of(struct fl_str name)
     return FL_ACS_OTHER;
 }
 
-/* {"XException": "text"}, exactly one member: turned into the long form. */
-static json_t *expand_short_form(const json_t *root)
+/* {"XException": "text"}, exactly one member, is {"type": "XException", "message": {"message":
+ * "text"}}: the object itself is taken for the inner one. */
+static bool read_short_form(const struct fl_json *root, struct fl_acs_message *ret_message)
 {
-    if (json_object_size(root) != 1)
-        return NULL;
-    void *only = json_object_iter((json_t *)root);
-    json_t *text = json_object_iter_value(only);
-    if (!json_is_string(text))
-        return NULL;
-    return json_pack("{s:s,s:{s:O}}", "type", json_object_iter_key(only), "message", "message",
-                     text);
+    if (fl_json_members(root) != 1 || !fl_json_is(fl_json_member(root, 0), FL_JSON_STRING))
+        return false;
+    ret_message->type_name = fl_json_text(fl_json_member_name(root, 0));
+    ret_message->text = fl_json_text(fl_json_member(root, 0));
+    ret_message->body = root;
+    return true;
 }
 
-int fl_acs_decode(struct fl_str text, struct fl_acs_message *ret_message, struct fl_err *err)
+int fl_acs_decode(struct fl_str text, struct fl_arena *arena, struct fl_acs_message *ret_message,
+                  struct fl_err *err)
 {
-    FL_CLEANUP_JSON json_t *root = fl_json_parse(text, err);
+    const struct fl_json *root = fl_json_read(text, arena, err);
     if (!root)
         return -EINVAL;
-    if (!json_is_object(json_object_get(root, "message"))) {
-        json_t *expanded = expand_short_form(root);
-        json_decref(root);
-        root = expanded;
-    }
-    struct fl_str name = fl_json_str(json_object_get(root, "type"));
-    if (name.n == 0)
-        return fl_err_set(err, -EINVAL, "the frame is no {\"type\", \"message\"} envelope");
-    *ret_message = (struct fl_acs_message){
-        .type = type_of(name),
-        .type_name = name,
-        .body = json_object_get(root, "message"),
+    struct fl_acs_message message = {
+        .type_name = fl_json_text(fl_json_get(root, "type")),
+        .body = fl_json_get(root, "message"),
     };
-    ret_message->root = FL_TAKE_PTR(root);
+    if (fl_json_is(message.body, FL_JSON_OBJECT))
+        message.text = fl_json_text(fl_json_get(message.body, "message"));
+    else if (!read_short_form(root, &message))
+        message.type_name = FL_STR("");
+    if (message.type_name.n == 0)
+        return fl_err_set(err, -EINVAL, "the frame is no {\"type\", \"message\"} envelope");
+    message.type = type_of(message.type_name);
+    *ret_message = message;
     return 0;
 }
 
-void fl_acs_message_release(struct fl_acs_message *message)
-{
-    json_decref(message->root);
-    *message = (struct fl_acs_message){.type = FL_ACS_OTHER};
-}
-
 /* The server names cluster and instance with ARNs, the agent's acknowledgement without "Arn". */
-static struct fl_str either(const json_t *body, const char *name, const char *other)
+static struct fl_str either(const struct fl_json *body, const char *name, const char *other)
 {
-    struct fl_str value = fl_json_str(json_object_get(body, name));
-    return value.n ? value : fl_json_str(json_object_get(body, other));
+    struct fl_str value = fl_json_text(fl_json_get(body, name));
+    return value.n ? value : fl_json_text(fl_json_get(body, other));
 }
 
 struct fl_acs_header fl_acs_read_header(const struct fl_acs_message *message)
 {
-    const json_t *body = message->body;
-    const json_t *seq = json_object_get(body, "seqNum");
+    const struct fl_json *body = message->body;
+    const struct fl_json *seq = fl_json_get(body, "seqNum");
     if (!seq)
-        seq = json_object_get(body, "timeline");
+        seq = fl_json_get(body, "timeline");
     return (struct fl_acs_header){
         .cluster_arn = either(body, "clusterArn", "cluster"),
         .instance_arn = either(body, "containerInstanceArn", "containerInstance"),
-        .message_id = fl_json_str(json_object_get(body, "messageId")),
-        .seq = json_integer_value(seq),
-        .generated_ms = json_integer_value(json_object_get(body, "generatedAt")),
+        .message_id = fl_json_text(fl_json_get(body, "messageId")),
+        .seq = fl_json_int(seq),
+        .generated_ms = fl_json_int(fl_json_get(body, "generatedAt")),
     };
 }
 
-static const json_t *task_list(const struct fl_acs_message *message)
+static const struct fl_json *task_list(const struct fl_acs_message *message)
 {
     static const char *const names[] = {"tasks", "stopCandidates", "stopTasks"};
     for (size_t i = 0; i < FL_ARRAY_SIZE(names); i++) {
-        const json_t *list = json_object_get(message->body, names[i]);
-        if (json_is_array(list))
+        const struct fl_json *list = fl_json_get(message->body, names[i]);
+        if (fl_json_is(list, FL_JSON_ARRAY))
             return list;
     }
     return NULL;
@@ -238,29 +228,24 @@ static const json_t *task_list(const struct fl_acs_message *message)
 int fl_acs_read_tasks(const struct fl_acs_message *message, struct fl_arena *arena,
                       struct fl_acs_task **ret_tasks, size_t *ret_count, struct fl_err *err)
 {
-    const json_t *list = task_list(message);
-    size_t count = json_array_size(list);
+    const struct fl_json *list = task_list(message);
+    size_t count = fl_json_items(list);
     if (count > FL_ACS_MAX_MANIFEST)
         return fl_err_set(err, -EINVAL, "%zu tasks in one message", count);
     struct fl_acs_task *tasks = fl_arena_new_array(arena, struct fl_acs_task, count);
     for (size_t i = 0; i < count; i++) {
-        const json_t *item = json_array_get(list, i);
-        struct fl_str arn = fl_json_str(json_object_get(item, "taskArn"));
+        const struct fl_json *item = fl_json_item(list, i);
+        struct fl_str arn = fl_json_text(fl_json_get(item, "taskArn"));
         if (arn.n == 0)
             return fl_err_set(err, -EINVAL, "task %zu has no taskArn", i);
         tasks[i] = (struct fl_acs_task){
             .arn = fl_str_dup(arena, arn),
-            .cluster_arn = fl_str_dup(arena, fl_json_str(json_object_get(item, "taskClusterArn"))),
+            .cluster_arn = fl_str_dup(arena, fl_json_text(fl_json_get(item, "taskClusterArn"))),
             .desired_running =
-                fl_str_is(fl_json_str(json_object_get(item, "desiredStatus")), "RUNNING"),
+                fl_str_is(fl_json_text(fl_json_get(item, "desiredStatus")), "RUNNING"),
         };
     }
     *ret_tasks = tasks;
     *ret_count = count;
     return 0;
-}
-
-struct fl_str fl_acs_read_text(const struct fl_acs_message *message)
-{
-    return fl_json_str(json_object_get(message->body, "message"));
 }

@@ -6,12 +6,12 @@
  * 2^53, so an epoch stays below 2^21. */
 #pragma once
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
 #include "base/str.h"
+#include "wire/json.h"
 
 /* Messages, tasks or ARNs beyond these are refused by the decoder's callers and never made. */
 enum { FL_ACS_MAX_TASKS = 1000, FL_ACS_MAX_MANIFEST = 10000 };
@@ -90,22 +90,20 @@ void fl_acs_stop_verification(struct fl_buf *buf, struct fl_str message_id,
 /* Reading. */
 struct fl_acs_message {
     enum fl_acs_type type;
-    struct fl_str type_name; /* valid as long as root */
-    json_t *root;            /* owned: release with fl_acs_message_release */
-    const json_t *body;      /* the "message" object inside root; never NULL after success */
+    struct fl_str type_name;
+    struct fl_str text;         /* the sentence of an error or close message */
+    const struct fl_json *body; /* the "message" object; never NULL after success */
 };
 
-/* Decodes one frame of either end. The short error form {"XException": "text"} is read as
- * {"type": "XException", "message": {"message": "text"}}. -EINVAL with err for what is no
- * envelope. */
-int fl_acs_decode(struct fl_str text, struct fl_acs_message *ret_message, struct fl_err *err);
-void fl_acs_message_release(struct fl_acs_message *message);
+/* Decodes one frame of either end into the arena. The short error form {"XException": "text"} is
+ * read as a message of that type with that text. -EINVAL with err for what is no envelope. */
+int fl_acs_decode(struct fl_str text, struct fl_arena *arena, struct fl_acs_message *ret_message,
+                  struct fl_err *err);
 
-/* Header members of a message's body; absent ones are empty or 0. Valid as long as root. */
+/* Header members of a message's body; absent ones are empty or 0. Valid as long as the
+ * arena. */
 struct fl_acs_header fl_acs_read_header(const struct fl_acs_message *message);
 /* The list of named tasks (manifest, stop verification, its ack) in the arena: -EINVAL when it is
  * longer than FL_ACS_MAX_MANIFEST or holds something without a taskArn. */
 int fl_acs_read_tasks(const struct fl_acs_message *message, struct fl_arena *arena,
                       struct fl_acs_task **ret_tasks, size_t *ret_count, struct fl_err *err);
-/* The sentence of an error or close message. */
-struct fl_str fl_acs_read_text(const struct fl_acs_message *message);

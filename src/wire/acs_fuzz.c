@@ -11,11 +11,11 @@ enum { SPEC_MAX = 64 << 20 };
 static bool decode(struct fl_str text, struct fl_arena *arena, struct fl_task_spec *ret_spec)
 {
     struct fl_err err;
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(text, &err);
+    const struct fl_json *json = fl_json_read(text, arena, &err);
     return json && fl_task_spec_decode(json, arena, ret_spec, &err) == 0;
 }
 
-static void round_trip(const json_t *json, struct fl_arena *arena)
+static void round_trip(const struct fl_json *json, struct fl_arena *arena)
 {
     struct fl_err err;
     struct fl_task_spec first, second;
@@ -37,14 +37,14 @@ static void read_message(const struct fl_acs_message *message, struct fl_arena *
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(SPEC_MAX);
     struct fl_acs_header header = fl_acs_read_header(message);
     fl_acs_ack(&buf, &header);
-    fl_acs_close(&buf, fl_acs_read_text(message));
+    fl_acs_close(&buf, message->text);
     if (fl_acs_read_tasks(message, arena, &tasks, &count, &err) == 0) {
         fl_acs_manifest(&buf, &header, tasks, count);
         fl_acs_stop_verification(&buf, header.message_id, tasks, count);
     }
-    const json_t *specs = json_object_get(message->body, "tasks");
-    for (size_t i = 0; i < json_array_size(specs); i++)
-        round_trip(json_array_get(specs, i), arena);
+    const struct fl_json *specs = fl_json_get(message->body, "tasks");
+    for (size_t i = 0; i < fl_json_items(specs); i++)
+        round_trip(fl_json_item(specs, i), arena);
     round_trip(message->body, arena);
 }
 
@@ -53,10 +53,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     struct fl_err err;
     struct fl_acs_message message;
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
-    if (fl_acs_decode((struct fl_str){(const char *)bytes, n}, &message, &err) < 0)
+    if (fl_acs_decode((struct fl_str){(const char *)bytes, n}, arena, &message, &err) < 0)
         return 0;
     FL_ASSERT(message.body);
     read_message(&message, arena);
-    fl_acs_message_release(&message);
     return 0;
 }

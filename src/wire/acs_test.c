@@ -10,12 +10,12 @@
 #include "wire/acs.h"
 #include "wire/json.h"
 
-static struct fl_acs_message read_frame(const struct fl_buf *buf)
+static struct fl_acs_message read_frame(const struct fl_buf *buf, struct fl_arena *arena)
 {
     struct fl_acs_message message;
     struct fl_err err;
     assert_false(buf->overflow);
-    assert_int_equal(fl_acs_decode(fl_buf_str(buf), &message, &err), 0);
+    assert_int_equal(fl_acs_decode(fl_buf_str(buf), arena, &message, &err), 0);
     return message;
 }
 
@@ -29,46 +29,45 @@ static const struct fl_acs_header header = {
 
 static void a_payload_carries_tasks_and_sequence(FL_UNUSED void **state)
 {
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(4096);
     struct fl_str tasks[] = {FL_STR("{\"arn\":\"t1\"}"), FL_STR("{\"arn\":\"t2\"}")};
     fl_acs_payload(&buf, &header, tasks, 2);
-    struct fl_acs_message message = read_frame(&buf);
+    struct fl_acs_message message = read_frame(&buf, arena);
     struct fl_acs_header read = fl_acs_read_header(&message);
     assert_int_equal(message.type, FL_ACS_PAYLOAD);
     assert_int_equal(read.seq, header.seq);
     assert_int_equal(fl_acs_seq_epoch(read.seq), 3);
     assert_true(fl_str_eq(read.cluster_arn, header.cluster_arn));
     assert_true(fl_str_eq(read.message_id, header.message_id));
-    assert_int_equal(json_array_size(json_object_get(message.body, "tasks")), 2);
-    fl_acs_message_release(&message);
+    assert_int_equal(fl_json_items(fl_json_get(message.body, "tasks")), 2);
 }
 
 static void an_acknowledgement_names_its_message(FL_UNUSED void **state)
 {
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(4096);
     fl_acs_ack(&buf, &header);
-    struct fl_acs_message message = read_frame(&buf);
+    struct fl_acs_message message = read_frame(&buf, arena);
     struct fl_acs_header read = fl_acs_read_header(&message);
     assert_int_equal(message.type, FL_ACS_ACK);
     assert_true(fl_str_eq(read.cluster_arn, header.cluster_arn));
     assert_true(fl_str_eq(read.instance_arn, header.instance_arn));
     assert_true(fl_str_eq(read.message_id, header.message_id));
-    fl_acs_message_release(&message);
 }
 
 static void heartbeats_go_both_ways(FL_UNUSED void **state)
 {
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(4096);
     fl_acs_heartbeat(&buf, FL_STR("h1"));
-    struct fl_acs_message message = read_frame(&buf);
+    struct fl_acs_message message = read_frame(&buf, arena);
     assert_int_equal(message.type, FL_ACS_HEARTBEAT);
     fl_buf_clear(&buf);
     fl_acs_heartbeat_ack(&buf, fl_acs_read_header(&message).message_id);
-    fl_acs_message_release(&message);
-    message = read_frame(&buf);
+    message = read_frame(&buf, arena);
     assert_int_equal(message.type, FL_ACS_HEARTBEAT_ACK);
     assert_true(fl_str_is(fl_acs_read_header(&message).message_id, "h1"));
-    fl_acs_message_release(&message);
 }
 
 static void check_list(const struct fl_buf *buf, enum fl_acs_type type)
@@ -77,10 +76,9 @@ static void check_list(const struct fl_buf *buf, enum fl_acs_type type)
     struct fl_acs_task *tasks;
     size_t count;
     struct fl_err err;
-    struct fl_acs_message message = read_frame(buf);
+    struct fl_acs_message message = read_frame(buf, arena);
     assert_int_equal(message.type, type);
     assert_int_equal(fl_acs_read_tasks(&message, arena, &tasks, &count, &err), 0);
-    fl_acs_message_release(&message);
     assert_int_equal(count, 2);
     assert_true(fl_str_is(tasks[0].arn, "t1") && tasks[0].desired_running);
     assert_true(fl_str_is(tasks[1].cluster_arn, "c") && !tasks[1].desired_running);
@@ -105,23 +103,23 @@ static void lists_of_tasks_are_read_from_all_three_messages(FL_UNUSED void **sta
 
 static void errors_are_read_in_both_forms(FL_UNUSED void **state)
 {
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(4096);
     fl_acs_error(&buf, "InactiveInstanceException", FL_STR("gone"));
-    struct fl_acs_message message = read_frame(&buf);
+    struct fl_acs_message message = read_frame(&buf, arena);
     assert_int_equal(message.type, FL_ACS_INACTIVE_INSTANCE);
-    assert_true(fl_str_is(fl_acs_read_text(&message), "gone"));
-    fl_acs_message_release(&message);
+    assert_true(fl_str_is(message.text, "gone"));
     fl_buf_clear(&buf);
     fl_buf_add_z(&buf, "{\"InvalidClusterException\":\"which\"}");
-    message = read_frame(&buf);
+    message = read_frame(&buf, arena);
     assert_int_equal(message.type, FL_ACS_ERROR);
     assert_true(fl_str_is(message.type_name, "InvalidClusterException"));
-    assert_true(fl_str_is(fl_acs_read_text(&message), "which"));
-    fl_acs_message_release(&message);
+    assert_true(fl_str_is(message.text, "which"));
 }
 
 static void what_is_no_envelope_is_refused(FL_UNUSED void **state)
 {
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     static const char *const texts[] = {"",
                                         "[]",
                                         "{}",
@@ -133,17 +131,17 @@ static void what_is_no_envelope_is_refused(FL_UNUSED void **state)
     for (size_t i = 0; i < FL_ARRAY_SIZE(texts); i++) {
         struct fl_acs_message message;
         struct fl_err err;
-        assert_int_not_equal(fl_acs_decode(fl_str_of(texts[i]), &message, &err), 0);
+        assert_int_not_equal(fl_acs_decode(fl_str_of(texts[i]), arena, &message, &err), 0);
     }
 }
 
 static void an_unknown_type_is_other(FL_UNUSED void **state)
 {
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(4096);
     fl_buf_add_z(&buf, "{\"type\":\"NeverHeardOf\",\"message\":{}}");
-    struct fl_acs_message message = read_frame(&buf);
+    struct fl_acs_message message = read_frame(&buf, arena);
     assert_int_equal(message.type, FL_ACS_OTHER);
-    fl_acs_message_release(&message);
 }
 
 int main(void)

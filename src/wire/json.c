@@ -104,31 +104,6 @@ void fl_jw_array_end(struct fl_json_writer *jw)
     end(jw, ']');
 }
 
-static bool is_continuation(unsigned char c)
-{
-    return (c & 0xc0) == 0x80;
-}
-
-/* Bytes of the character that s begins with, or 0 when it is not UTF-8: overlong forms, surrogates
- * and what lies beyond U+10FFFF are none. */
-static size_t utf8_length(struct fl_str s)
-{
-    const unsigned char *p = (const unsigned char *)s.p;
-    if (p[0] < 0x80)
-        return 1;
-    size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    if (p[0] < 0xc2 || p[0] > 0xf4 || s.n < n)
-        return 0;
-    for (size_t i = 1; i < n; i++) {
-        if (!is_continuation(p[i]))
-            return 0;
-    }
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-        return 0;
-    return n;
-}
-
 /* The character after the backslash in JSON's short escapes, or 0. */
 static char short_escape(unsigned char c)
 {
@@ -165,7 +140,7 @@ static size_t add_special(struct fl_buf *buf, struct fl_str s)
 {
     unsigned char c = (unsigned char)s.p[0];
     if (c >= 0x80) {
-        size_t n = utf8_length(s);
+        size_t n = fl_json_char_length(s);
         fl_buf_add(buf, n ? s.p : "\xef\xbf\xbd", n ? n : 3);
         return n ? n : 1;
     }
@@ -287,6 +262,52 @@ void fl_jw_raw(struct fl_json_writer *jw, struct fl_str json)
 {
     before_value(jw);
     fl_buf_add_str(jw->buf, json.n ? json : FL_STR("null"));
+}
+
+static void write_object(struct fl_json_writer *jw, const struct fl_json *json)
+{
+    fl_jw_object_begin(jw);
+    for (size_t i = 0; i < fl_json_members(json); i++) {
+        fl_jw_key_str(jw, fl_json_text(fl_json_member_name(json, i)));
+        fl_jw_json(jw, fl_json_member(json, i));
+    }
+    fl_jw_object_end(jw);
+}
+
+static void write_array(struct fl_json_writer *jw, const struct fl_json *json)
+{
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < fl_json_items(json); i++)
+        fl_jw_json(jw, fl_json_item(json, i));
+    fl_jw_array_end(jw);
+}
+
+void fl_jw_json(struct fl_json_writer *jw, const struct fl_json *json)
+{
+    switch (json->kind) {
+    case FL_JSON_NULL:
+        fl_jw_raw(jw, FL_STR("null"));
+        break;
+    case FL_JSON_FALSE:
+    case FL_JSON_TRUE:
+        fl_jw_bool(jw, json->kind == FL_JSON_TRUE);
+        break;
+    case FL_JSON_INTEGER:
+        fl_jw_int(jw, json->integer);
+        break;
+    case FL_JSON_REAL:
+        fl_jw_double(jw, json->real);
+        break;
+    case FL_JSON_STRING:
+        fl_jw_str(jw, fl_json_text(json));
+        break;
+    case FL_JSON_ARRAY:
+        write_array(jw, json);
+        break;
+    case FL_JSON_OBJECT:
+        write_object(jw, json);
+        break;
+    }
 }
 
 void fl_jw_member_str(struct fl_json_writer *jw, const char *key, struct fl_str value)

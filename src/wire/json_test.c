@@ -1,5 +1,6 @@
 /* JSON from outside and to outside: every refusal says why; whatever is written parses again.
- * Method: literal texts in, literal texts out. */
+ * Method: literal texts in, literal texts out; and random texts, nearly right or quite right, about
+ * which jansson has to agree. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,13 +8,13 @@
 
 #include <cmocka.h>
 
-#include "wire/json.h"
+#include "wire/json_oracle.h"
 
 static void refused(struct fl_str text, const char *reason)
 {
     struct fl_err err = {0};
-    json_t *json = fl_json_parse(text, &err);
-    assert_null(json);
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    assert_null(fl_json_read(text, arena, &err));
     assert_int_not_equal(err.status, 0);
     if (!strstr(err.text, reason))
         fail_msg("\"%s\" does not say \"%s\"", err.text, reason);
@@ -22,8 +23,8 @@ static void refused(struct fl_str text, const char *reason)
 static void accepted(const char *text)
 {
     struct fl_err err = {0};
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(fl_str_of(text), &err);
-    if (!json)
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    if (!fl_json_read(fl_str_of(text), arena, &err))
         fail_msg("%s: %s", text, err.text);
 }
 
@@ -101,10 +102,62 @@ static void nul_and_bad_utf8_are_refused(FL_UNUSED void **state)
 
 static void the_last_of_two_equal_members_wins(FL_UNUSED void **state)
 {
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(FL_STR("{\"a\":\"1\",\"a\":\"2\"}"), NULL);
-    assert_true(fl_str_is(fl_json_str(json_object_get(json, "a")), "2"));
-    assert_int_equal(fl_json_str(json_object_get(json, "b")).n, 0);
-    assert_int_equal(fl_json_str(json).n, 0);
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    const struct fl_json *json =
+        fl_json_read(FL_STR("{\"a\":\"1\",\"c\":3,\"a\":\"2\"}"), arena, NULL);
+    assert_string_equal(fl_json_z(fl_json_get(json, "a")), "2");
+    assert_int_equal(fl_json_members(json), 2);
+    assert_int_equal(fl_json_int(fl_json_get(json, "c")), 3);
+    assert_null(fl_json_get(json, "b"));
+    assert_int_equal(fl_json_text(fl_json_get(json, "b")).n, 0);
+    assert_int_equal(fl_json_text(json).n, 0);
+}
+
+/* Beyond the number that is looked through one by one, too; first and last are far apart. */
+static void equal_members_are_found_among_many(FL_UNUSED void **state)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(1 << 20);
+    for (int members = 2; members < 3000; members *= 3) {
+        fl_buf_clear(&buf);
+        fl_buf_add_char(&buf, '{');
+        for (int i = 0; i < 2 * members; i++)
+            fl_buf_printf(&buf, "%s\"name%d\":%d", i ? "," : "", i % members, i);
+        fl_buf_add_char(&buf, '}');
+        const struct fl_json *json = fl_json_read(fl_buf_str(&buf), arena, NULL);
+        assert_int_equal(fl_json_members(json), members);
+        for (int i = 0; i < members; i++)
+            assert_int_equal(fl_json_int(fl_json_member(json, (size_t)i)), members + i);
+    }
+}
+
+static void what_a_text_says_is_read(FL_UNUSED void **state)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    const struct fl_json *json = fl_json_read(
+        FL_STR(" {\"s\":\"a\\u20ac\\ud83d\\udc0e\\n\",\"l\":[true,false,null,-1.5e3],\"n\":"
+               "-9223372036854775808,\"o\":{}} "),
+        arena, NULL);
+    const struct fl_json *list = fl_json_get(json, "l");
+    assert_string_equal(fl_json_z(fl_json_get(json, "s")), "a\xe2\x82\xac\xf0\x9f\x90\x8e\n");
+    assert_true(fl_json_int(fl_json_get(json, "n")) == INT64_MIN);
+    assert_int_equal(fl_json_items(list), 4);
+    assert_true(fl_json_is_true(fl_json_item(list, 0)));
+    assert_true(fl_json_is(fl_json_item(list, 1), FL_JSON_FALSE));
+    assert_true(fl_json_is(fl_json_item(list, 2), FL_JSON_NULL));
+    assert_true(fl_json_number(fl_json_item(list, 3)) == -1500.0);
+    assert_null(fl_json_item(list, 4));
+    assert_true(fl_json_is(fl_json_get(json, "o"), FL_JSON_OBJECT));
+    assert_int_equal(fl_json_items(fl_json_get(json, "o")), 0);
+}
+
+static void what_is_asked_of_nothing_is_nothing(FL_UNUSED void **state)
+{
+    assert_null(fl_json_get(NULL, "a"));
+    assert_null(fl_json_item(NULL, 0));
+    assert_null(fl_json_z(NULL));
+    assert_int_equal(fl_json_items(NULL) + fl_json_members(NULL) + fl_json_text(NULL).n, 0);
+    assert_true(fl_json_int(NULL) == 0 && fl_json_number(NULL) == 0 && !fl_json_is_true(NULL));
 }
 
 static void commas_come_by_themselves(FL_UNUSED void **state)
@@ -193,6 +246,130 @@ static void doubles_read_back_the_same(FL_UNUSED void **state)
     double_written(1e308 * 10, "null");
 }
 
+/* ---- random texts ---- */
+
+static uint32_t draw(uint64_t *seed, uint32_t below)
+{
+    *seed = *seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (uint32_t)(*seed >> 33) % below;
+}
+
+static void add_random_string(struct fl_buf *buf, uint64_t *seed)
+{
+    static const char *const parts[] = {"a",
+                                        "b",
+                                        "key",
+                                        "plain text of some length",
+                                        "\\n",
+                                        "\\u0041",
+                                        "\\ud83d\\udc0e",
+                                        "\xc3\xa9",
+                                        "\\/",
+                                        "\xf0\x9f\x90\x8e",
+                                        "\\\\\\\"",
+                                        "\xed\x9f\xbf",
+                                        "\\ud83d",
+                                        "\\u0000",
+                                        "\xff",
+                                        "\\x",
+                                        "\t",
+                                        "\xed\xa0\x80"};
+    const uint32_t good = 12;
+    fl_buf_add_char(buf, '"');
+    for (uint32_t n = draw(seed, 4); n > 0; n--)
+        fl_buf_add_z(buf, parts[draw(seed, draw(seed, 40) ? good : FL_ARRAY_SIZE(parts))]);
+    fl_buf_add_char(buf, '"');
+}
+
+static void add_random_number(struct fl_buf *buf, uint64_t *seed)
+{
+    static const char *const odd[] = {"9223372036854775807",
+                                      "-9223372036854775808",
+                                      "9223372036854775808",
+                                      "-0",
+                                      "-0.0",
+                                      "1e308",
+                                      "1e309",
+                                      "4.9e-324",
+                                      "1E+2",
+                                      "123456789012345678901234567890.5",
+                                      "0.1234567890123456789",
+                                      "1763640000.123",
+                                      "01",
+                                      "1.",
+                                      "-"};
+    uint32_t kind = draw(seed, 4);
+    if (kind == 0)
+        fl_buf_add_z(buf, odd[draw(seed, draw(seed, 40) ? 2 : FL_ARRAY_SIZE(odd))]);
+    else if (kind == 1)
+        fl_buf_printf(buf, "%d", (int)draw(seed, UINT32_MAX));
+    else
+        fl_buf_printf(buf, "%s%u.%u", kind == 2 ? "-" : "", draw(seed, 1u << draw(seed, 31)),
+                      draw(seed, UINT32_MAX));
+    if (kind == 3 && draw(seed, 2))
+        fl_buf_printf(buf, "e%d", (int)draw(seed, 600) - 300);
+}
+
+static void add_random(struct fl_buf *buf, uint64_t *seed, int depth)
+{
+    static const char *const words[] = {"true", "false", "null", "{}", "[]", " ", "nul"};
+    uint32_t kind = draw(seed, depth < 6 ? 8 : 4);
+    if (kind < 2) {
+        add_random_string(buf, seed);
+    } else if (kind == 2) {
+        add_random_number(buf, seed);
+    } else if (kind == 3) {
+        fl_buf_add_z(buf, words[draw(seed, draw(seed, 40) ? 5 : FL_ARRAY_SIZE(words))]);
+    } else {
+        bool is_object = kind < 6;
+        uint32_t n = draw(seed, 200) ? draw(seed, 6) : 100;
+        fl_buf_add_char(buf, is_object ? '{' : '[');
+        for (uint32_t i = 0; i < n; i++) {
+            fl_buf_add_z(buf, i == 0 ? "" : draw(seed, 5) ? "," : " ,\n");
+            if (is_object) {
+                add_random_string(buf, seed);
+                fl_buf_add_z(buf, draw(seed, 5) ? ":" : "\t: ");
+            }
+            add_random(buf, seed, n > 6 ? 6 : depth + 1);
+        }
+        fl_buf_add_char(buf, is_object ? '}' : ']');
+    }
+}
+
+static void break_somewhere(struct fl_buf *buf, uint64_t *seed)
+{
+    static const char bytes[] = "{}[],:\"\\0e.-+ \x80\xc3t";
+    for (uint32_t n = draw(seed, 3); n > 0 && buf->n > 0; n--)
+        buf->p[draw(seed, (uint32_t)buf->n)] = bytes[draw(seed, sizeof(bytes))];
+    if (draw(seed, 8) == 0)
+        buf->n = draw(seed, (uint32_t)buf->n + 1);
+}
+
+static void jansson_agrees_about_random_texts(FL_UNUSED void **state)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(8 << 20), again = FL_BUF_INIT(8 << 20);
+    size_t accepted_count = 0, rounds = 60000;
+    for (uint64_t round = 1; round <= rounds; round++) {
+        uint64_t seed = round;
+        const struct fl_json *json, *second;
+        fl_arena_reset(arena);
+        fl_buf_clear(&buf);
+        add_random(&buf, &seed, 0);
+        if (draw(&seed, 2))
+            break_somewhere(&buf, &seed);
+        if (!oracle_check(fl_buf_str(&buf), arena, &json))
+            fail_msg("round %llu: %.*s", (unsigned long long)round, (int)buf.n, buf.p);
+        if (!json)
+            continue;
+        accepted_count++;
+        fl_buf_clear(&again);
+        fl_jw_json(&(struct fl_json_writer){.buf = &again}, json);
+        assert_true(oracle_check(fl_buf_str(&again), arena, &second) && second);
+    }
+    assert_in_range(accepted_count, rounds / 4, rounds * 3 / 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +379,10 @@ int main(void)
         cmocka_unit_test(what_is_not_json_is_refused),
         cmocka_unit_test(nul_and_bad_utf8_are_refused),
         cmocka_unit_test(the_last_of_two_equal_members_wins),
+        cmocka_unit_test(equal_members_are_found_among_many),
+        cmocka_unit_test(what_a_text_says_is_read),
+        cmocka_unit_test(what_is_asked_of_nothing_is_nothing),
+        cmocka_unit_test(jansson_agrees_about_random_texts),
         cmocka_unit_test(commas_come_by_themselves),
         cmocka_unit_test(strings_are_escaped_and_repaired),
         cmocka_unit_test(bad_bytes_become_replacement_characters),

@@ -6,12 +6,12 @@
  * further than this module. */
 #pragma once
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
 #include "base/str.h"
+#include "wire/json.h"
 
 enum fl_network_mode { FL_NET_BRIDGE, FL_NET_HOST, FL_NET_NONE, FL_NET_AWSVPC };
 
@@ -105,5 +105,5 @@ void fl_task_spec_copy(const struct fl_task_spec *spec, struct fl_arena *arena,
 /* Reads a protocol Task object, ours or AWS's, into the arena (nothing refers to json afterwards).
  * Unknown members are ignored; a wrong type, too many of anything, or a missing arn, name or image
  * is -EINVAL with err naming the member. */
-int fl_task_spec_decode(const json_t *json, struct fl_arena *arena, struct fl_task_spec *ret_spec,
-                        struct fl_err *err);
+int fl_task_spec_decode(const struct fl_json *json, struct fl_arena *arena,
+                        struct fl_task_spec *ret_spec, struct fl_err *err);

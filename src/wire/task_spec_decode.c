@@ -12,6 +12,7 @@
 
 struct decoder {
     struct fl_arena *arena;
+    struct fl_arena *scratch; /* JSON within JSON */
     struct fl_err *err;
     int status;
     char scope[160]; /* "containers[2] " while inside one */
@@ -23,23 +24,24 @@ static void fail(struct decoder *d, const char *name, const char *what)
         d->status = fl_err_set(d->err, -EINVAL, "task: %s%s %s", d->scope, name, what);
 }
 
-static const json_t *member(const json_t *object, const char *name)
+static const struct fl_json *member(const struct fl_json *object, const char *name)
 {
-    const json_t *value = json_object_get(object, name);
-    return json_is_null(value) ? NULL : value;
+    const struct fl_json *value = fl_json_get(object, name);
+    return fl_json_is(value, FL_JSON_NULL) ? NULL : value;
 }
 
-static struct fl_str read_str(struct decoder *d, const json_t *object, const char *name)
+static struct fl_str read_str(struct decoder *d, const struct fl_json *object, const char *name)
 {
-    const json_t *value = member(object, name);
+    const struct fl_json *value = member(object, name);
     if (!value)
         return (struct fl_str){0};
-    if (!json_is_string(value))
+    if (!fl_json_is(value, FL_JSON_STRING))
         fail(d, name, "is not a string");
-    return fl_str_dup(d->arena, fl_json_str(value));
+    return fl_str_dup(d->arena, fl_json_text(value));
 }
 
-static struct fl_str read_required_str(struct decoder *d, const json_t *object, const char *name)
+static struct fl_str read_required_str(struct decoder *d, const struct fl_json *object,
+                                       const char *name)
 {
     struct fl_str value = read_str(d, object, name);
     if (value.n == 0)
@@ -47,17 +49,17 @@ static struct fl_str read_required_str(struct decoder *d, const json_t *object, 
     return value;
 }
 
-static int64_t read_int(struct decoder *d, const json_t *object, const char *name, int64_t low,
-                        int64_t high, int64_t absent)
+static int64_t read_int(struct decoder *d, const struct fl_json *object, const char *name,
+                        int64_t low, int64_t high, int64_t absent)
 {
-    const json_t *value = member(object, name);
+    const struct fl_json *value = member(object, name);
     if (!value)
         return absent;
-    if (!json_is_integer(value)) {
+    if (!fl_json_is(value, FL_JSON_INTEGER)) {
         fail(d, name, "is not an integer");
         return absent;
     }
-    int64_t number = json_integer_value(value);
+    int64_t number = fl_json_int(value);
     if (number < low || number > high) {
         fail(d, name, "is out of range");
         return absent;
@@ -65,111 +67,113 @@ static int64_t read_int(struct decoder *d, const json_t *object, const char *nam
     return number;
 }
 
-static bool read_bool(struct decoder *d, const json_t *object, const char *name, bool absent)
+static bool read_bool(struct decoder *d, const struct fl_json *object, const char *name,
+                      bool absent)
 {
-    const json_t *value = member(object, name);
-    if (value && !json_is_boolean(value))
+    const struct fl_json *value = member(object, name);
+    if (value && !fl_json_is_true(value) && !fl_json_is(value, FL_JSON_FALSE))
         fail(d, name, "is not a boolean");
-    return value ? json_is_true(value) : absent;
+    return value ? fl_json_is_true(value) : absent;
 }
 
-static const json_t *read_object(struct decoder *d, const json_t *object, const char *name)
+static const struct fl_json *read_object(struct decoder *d, const struct fl_json *object,
+                                         const char *name)
 {
-    const json_t *value = member(object, name);
-    if (value && !json_is_object(value))
+    const struct fl_json *value = member(object, name);
+    if (value && !fl_json_is(value, FL_JSON_OBJECT))
         fail(d, name, "is not an object");
-    return json_is_object(value) ? value : NULL;
+    return fl_json_is(value, FL_JSON_OBJECT) ? value : NULL;
 }
 
 /* The list and its length, at most max. */
-static const json_t *read_list(struct decoder *d, const json_t *object, const char *name,
-                               size_t max, size_t *ret_count)
+static const struct fl_json *read_list(struct decoder *d, const struct fl_json *object,
+                                       const char *name, size_t max, size_t *ret_count)
 {
-    const json_t *value = member(object, name);
+    const struct fl_json *value = member(object, name);
     *ret_count = 0;
     if (!value)
         return NULL;
-    if (!json_is_array(value)) {
+    if (!fl_json_is(value, FL_JSON_ARRAY)) {
         fail(d, name, "is not a list");
         return NULL;
     }
-    if (json_array_size(value) > max) {
+    if (fl_json_items(value) > max) {
         fail(d, name, "has too many items");
         return NULL;
     }
-    *ret_count = json_array_size(value);
+    *ret_count = fl_json_items(value);
     return value;
 }
 
-static struct fl_str *read_strings(struct decoder *d, const json_t *object, const char *name,
-                                   size_t *ret_count)
+static struct fl_str *read_strings(struct decoder *d, const struct fl_json *object,
+                                   const char *name, size_t *ret_count)
 {
-    const json_t *list = read_list(d, object, name, FL_TASK_SPEC_MAX_ITEMS, ret_count);
+    const struct fl_json *list = read_list(d, object, name, FL_TASK_SPEC_MAX_ITEMS, ret_count);
     if (*ret_count == 0)
         return NULL;
     struct fl_str *items = fl_arena_new_array(d->arena, struct fl_str, *ret_count);
     for (size_t i = 0; i < *ret_count; i++) {
-        const json_t *item = json_array_get(list, i);
-        if (!json_is_string(item))
+        const struct fl_json *item = fl_json_item(list, i);
+        if (!fl_json_is(item, FL_JSON_STRING))
             fail(d, name, "holds something that is not a string");
-        items[i] = fl_str_dup(d->arena, fl_json_str(item));
+        items[i] = fl_str_dup(d->arena, fl_json_text(item));
     }
     return items;
 }
 
-static struct fl_key_value *read_map(struct decoder *d, const json_t *object, const char *name,
-                                     size_t *ret_count)
+static struct fl_key_value *read_map(struct decoder *d, const struct fl_json *object,
+                                     const char *name, size_t *ret_count)
 {
-    const json_t *map = read_object(d, object, name);
+    const struct fl_json *map = read_object(d, object, name);
     *ret_count = 0;
-    if (json_object_size(map) > FL_TASK_SPEC_MAX_ITEMS) {
+    if (fl_json_members(map) > FL_TASK_SPEC_MAX_ITEMS) {
         fail(d, name, "has too many items");
         return NULL;
     }
     struct fl_key_value *items =
-        fl_arena_new_array(d->arena, struct fl_key_value, json_object_size(map));
-    const char *key;
-    json_t *value;
-    json_object_foreach ((json_t *)map, key, value) {
-        if (!json_is_string(value))
+        fl_arena_new_array(d->arena, struct fl_key_value, fl_json_members(map));
+    for (size_t i = 0; i < fl_json_members(map); i++) {
+        const struct fl_json *value = fl_json_member(map, i);
+        if (!fl_json_is(value, FL_JSON_STRING))
             fail(d, name, "holds a value that is not a string");
         items[(*ret_count)++] = (struct fl_key_value){
-            .key = fl_str_dup(d->arena, fl_str_of(key)),
-            .value = fl_str_dup(d->arena, fl_json_str(value)),
+            .key = fl_str_dup(d->arena, fl_json_text(fl_json_member_name(map, i))),
+            .value = fl_str_dup(d->arena, fl_json_text(value)),
         };
     }
     return items;
 }
 
 /* JSON inside a string (Docker's way), or, as the protocol allows for some, the object itself. */
-static json_t *read_embedded(struct decoder *d, const json_t *object, const char *name)
+static const struct fl_json *read_embedded(struct decoder *d, const struct fl_json *object,
+                                           const char *name)
 {
-    const json_t *value = member(object, name);
-    if (json_is_object(value))
-        return json_incref((json_t *)value);
-    struct fl_str text = fl_json_str(value);
-    if (value && !json_is_string(value))
+    const struct fl_json *value = member(object, name);
+    if (fl_json_is(value, FL_JSON_OBJECT))
+        return value;
+    struct fl_str text = fl_json_text(value);
+    if (value && !fl_json_is(value, FL_JSON_STRING))
         fail(d, name, "is neither a string nor an object");
     if (text.n == 0)
         return NULL;
     struct fl_err why = {0};
-    json_t *parsed = fl_json_parse(text, &why);
-    if (!json_is_object(parsed)) {
+    const struct fl_json *parsed = fl_json_read(text, d->scratch, &why);
+    if (!fl_json_is(parsed, FL_JSON_OBJECT)) {
         fail(d, name, parsed ? "holds no object" : why.text);
-        json_decref(parsed);
         return NULL;
     }
     return parsed;
 }
 
-static void read_ports(struct decoder *d, const json_t *json, struct fl_container_spec *container)
+static void read_ports(struct decoder *d, const struct fl_json *json,
+                       struct fl_container_spec *container)
 {
     size_t count;
-    const json_t *list = read_list(d, json, "portMappings", FL_TASK_SPEC_MAX_ITEMS, &count);
+    const struct fl_json *list = read_list(d, json, "portMappings", FL_TASK_SPEC_MAX_ITEMS, &count);
     container->ports = fl_arena_new_array(d->arena, struct fl_port_mapping, count);
     container->port_count = count;
     for (size_t i = 0; i < count; i++) {
-        const json_t *item = json_array_get(list, i);
+        const struct fl_json *item = fl_json_item(list, i);
         struct fl_str protocol = read_str(d, item, "protocol");
         if (member(item, "containerPortRange"))
             fail(d, "containerPortRange", "is not supported");
@@ -185,14 +189,15 @@ static void read_ports(struct decoder *d, const json_t *json, struct fl_containe
     }
 }
 
-static void read_mounts(struct decoder *d, const json_t *json, struct fl_container_spec *container)
+static void read_mounts(struct decoder *d, const struct fl_json *json,
+                        struct fl_container_spec *container)
 {
     size_t count;
-    const json_t *list = read_list(d, json, "mountPoints", FL_TASK_SPEC_MAX_ITEMS, &count);
+    const struct fl_json *list = read_list(d, json, "mountPoints", FL_TASK_SPEC_MAX_ITEMS, &count);
     container->mounts = fl_arena_new_array(d->arena, struct fl_mount_point, count);
     container->mount_count = count;
     for (size_t i = 0; i < count; i++) {
-        const json_t *item = json_array_get(list, i);
+        const struct fl_json *item = fl_json_item(list, i);
         container->mounts[i] = (struct fl_mount_point){
             .source_volume = read_required_str(d, item, "sourceVolume"),
             .container_path = read_required_str(d, item, "containerPath"),
@@ -201,24 +206,25 @@ static void read_mounts(struct decoder *d, const json_t *json, struct fl_contain
     }
 }
 
-static void read_docker_config(struct decoder *d, const json_t *docker,
+static void read_docker_config(struct decoder *d, const struct fl_json *docker,
                                struct fl_container_spec *container)
 {
-    FL_CLEANUP_JSON json_t *config = read_embedded(d, docker, "config");
+    const struct fl_json *config = read_embedded(d, docker, "config");
     container->user = read_str(d, config, "User");
     container->working_dir = read_str(d, config, "WorkingDir");
     container->hostname = read_str(d, config, "Hostname");
     container->labels = read_map(d, config, "Labels", &container->label_count);
 }
 
-static void read_ulimits(struct decoder *d, const json_t *host, struct fl_container_spec *container)
+static void read_ulimits(struct decoder *d, const struct fl_json *host,
+                         struct fl_container_spec *container)
 {
     size_t count;
-    const json_t *list = read_list(d, host, "Ulimits", FL_TASK_SPEC_MAX_ITEMS, &count);
+    const struct fl_json *list = read_list(d, host, "Ulimits", FL_TASK_SPEC_MAX_ITEMS, &count);
     container->ulimits = fl_arena_new_array(d->arena, struct fl_ulimit, count);
     container->ulimit_count = count;
     for (size_t i = 0; i < count; i++) {
-        const json_t *item = json_array_get(list, i);
+        const struct fl_json *item = fl_json_item(list, i);
         container->ulimits[i] = (struct fl_ulimit){
             .name = read_required_str(d, item, "Name"),
             .soft = read_int(d, item, "Soft", -1, INT64_MAX, -1),
@@ -228,11 +234,11 @@ static void read_ulimits(struct decoder *d, const json_t *host, struct fl_contai
 }
 
 /* Returns the network mode that Docker's HostConfig names; empty when it names none. */
-static struct fl_str read_host_config(struct decoder *d, const json_t *docker,
+static struct fl_str read_host_config(struct decoder *d, const struct fl_json *docker,
                                       struct fl_container_spec *container)
 {
-    FL_CLEANUP_JSON json_t *host = read_embedded(d, docker, "hostConfig");
-    const json_t *log = read_object(d, host, "LogConfig");
+    const struct fl_json *host = read_embedded(d, docker, "hostConfig");
+    const struct fl_json *log = read_object(d, host, "LogConfig");
     container->log_driver = read_str(d, log, "Type");
     container->log_options = read_map(d, log, "Config", &container->log_option_count);
     read_ulimits(d, host, container);
@@ -243,16 +249,16 @@ static struct fl_str read_host_config(struct decoder *d, const json_t *docker,
 }
 
 /* overrides: a JSON string or object whose one known key is the command. */
-static void read_overrides(struct decoder *d, const json_t *json,
+static void read_overrides(struct decoder *d, const struct fl_json *json,
                            struct fl_container_spec *container)
 {
-    FL_CLEANUP_JSON json_t *overrides = read_embedded(d, json, "overrides");
+    const struct fl_json *overrides = read_embedded(d, json, "overrides");
     if (!member(overrides, "command"))
         return;
     container->command = read_strings(d, overrides, "command", &container->command_count);
 }
 
-static struct fl_str read_container(struct decoder *d, const json_t *json,
+static struct fl_str read_container(struct decoder *d, const struct fl_json *json,
                                     struct fl_container_spec *container)
 {
     const int64_t most = INT32_MAX;
@@ -272,7 +278,7 @@ static struct fl_str read_container(struct decoder *d, const json_t *json,
     read_ports(d, json, container);
     read_mounts(d, json, container);
     read_overrides(d, json, container);
-    const json_t *docker = read_object(d, json, "dockerConfig");
+    const struct fl_json *docker = read_object(d, json, "dockerConfig");
     read_docker_config(d, docker, container);
     return read_host_config(d, docker, container);
 }
@@ -290,16 +296,17 @@ static enum fl_network_mode network_mode(struct decoder *d, struct fl_str name)
     return FL_NET_AWSVPC;
 }
 
-static void read_containers(struct decoder *d, const json_t *json, struct fl_task_spec *spec)
+static void read_containers(struct decoder *d, const struct fl_json *json,
+                            struct fl_task_spec *spec)
 {
     struct fl_str docker_mode = {0};
-    const json_t *list =
+    const struct fl_json *list =
         read_list(d, json, "containers", FL_TASK_SPEC_MAX_CONTAINERS, &spec->container_count);
     spec->containers =
         fl_arena_new_array(d->arena, struct fl_container_spec, spec->container_count);
     for (size_t i = 0; i < spec->container_count; i++) {
         (void)snprintf(d->scope, sizeof(d->scope), "containers[%zu] ", i);
-        struct fl_str mode = read_container(d, json_array_get(list, i), &spec->containers[i]);
+        struct fl_str mode = read_container(d, fl_json_item(list, i), &spec->containers[i]);
         docker_mode = docker_mode.n ? docker_mode : mode;
         for (size_t other = 0; other < i; other++)
             if (fl_str_eq(spec->containers[other].name, spec->containers[i].name))
@@ -312,12 +319,13 @@ static void read_containers(struct decoder *d, const json_t *json, struct fl_tas
         fail(d, "containers", "is empty");
 }
 
-static void read_volumes(struct decoder *d, const json_t *json, struct fl_task_spec *spec)
+static void read_volumes(struct decoder *d, const struct fl_json *json, struct fl_task_spec *spec)
 {
-    const json_t *list = read_list(d, json, "volumes", FL_TASK_SPEC_MAX_ITEMS, &spec->volume_count);
+    const struct fl_json *list =
+        read_list(d, json, "volumes", FL_TASK_SPEC_MAX_ITEMS, &spec->volume_count);
     spec->volumes = fl_arena_new_array(d->arena, struct fl_volume_spec, spec->volume_count);
     for (size_t i = 0; i < spec->volume_count; i++) {
-        const json_t *item = json_array_get(list, i);
+        const struct fl_json *item = fl_json_item(list, i);
         (void)snprintf(d->scope, sizeof(d->scope), "volumes[%zu] ", i);
         struct fl_str type = read_str(d, item, "type");
         if (type.n > 0 && !fl_str_is(type, "host"))
@@ -331,19 +339,19 @@ static void read_volumes(struct decoder *d, const json_t *json, struct fl_task_s
 }
 
 /* cpu travels as a number of vCPUs, with a fraction. */
-static int64_t read_vcpus(struct decoder *d, const json_t *json)
+static int64_t read_vcpus(struct decoder *d, const struct fl_json *json)
 {
-    const json_t *value = member(json, "cpu");
+    const struct fl_json *value = member(json, "cpu");
     if (!value)
         return 0;
-    double vcpus = json_is_number(value) ? json_number_value(value) : -1;
+    double vcpus = fl_json_is_number(value) ? fl_json_number(value) : -1;
     if (vcpus >= 0 && vcpus <= 65536)
         return (int64_t)(vcpus * 1024.0 + 0.5);
     fail(d, "cpu", "is not a number of vCPUs");
     return 0;
 }
 
-static bool read_desired(struct decoder *d, const json_t *json)
+static bool read_desired(struct decoder *d, const struct fl_json *json)
 {
     struct fl_str desired = read_required_str(d, json, "desiredStatus");
     if (desired.n > 0 && !fl_str_is(desired, "RUNNING") && !fl_str_is(desired, "STOPPED"))
@@ -351,11 +359,12 @@ static bool read_desired(struct decoder *d, const json_t *json)
     return fl_str_is(desired, "RUNNING");
 }
 
-int fl_task_spec_decode(const json_t *json, struct fl_arena *arena, struct fl_task_spec *ret_spec,
-                        struct fl_err *err)
+int fl_task_spec_decode(const struct fl_json *json, struct fl_arena *arena,
+                        struct fl_task_spec *ret_spec, struct fl_err *err)
 {
-    struct decoder d = {.arena = arena, .err = err};
-    if (!json_is_object(json))
+    FL_CLEANUP_ARENA struct fl_arena *scratch = fl_arena_new();
+    struct decoder d = {.arena = arena, .scratch = scratch, .err = err};
+    if (!fl_json_is(json, FL_JSON_OBJECT))
         return fl_err_set(err, -EINVAL, "task: not an object");
     struct fl_task_spec spec = {
         .arn = read_required_str(&d, json, "arn"),

@@ -13,7 +13,7 @@
 static int decode_text(const char *text, struct fl_arena *arena, struct fl_task_spec *ret_spec,
                        struct fl_err *err)
 {
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(fl_str_of(text), err);
+    const struct fl_json *json = fl_json_read(fl_str_of(text), arena, err);
     assert_non_null(json);
     return fl_task_spec_decode(json, arena, ret_spec, err);
 }
