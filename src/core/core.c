@@ -24,6 +24,8 @@ struct fl_core *fl_core_new(const struct fl_core_config *config)
     RB_INIT(&core->definitions);
     RB_INIT(&core->stopped);
     RB_INIT(&core->tokens);
+    RB_INIT(&core->retired);
+    RB_INIT(&core->machines);
     return core;
 }
 
@@ -193,6 +195,21 @@ void fl_drop_task(struct fl_decision *d, struct fl_task *task)
     fl_state_forget_task(d->core, task);
 }
 
+void fl_drop_instance(struct fl_decision *d, struct fl_instance *instance)
+{
+    struct fl_record *record = add_record(d->turn);
+    record->key = fl_record_key(d->arena, FL_RECORD_INSTANCE, instance->rec);
+    record->value = (struct fl_str){0};
+    fl_state_forget_instance(d->core, instance);
+}
+
+void fl_close_agent(struct fl_decision *d, const struct fl_instance *instance)
+{
+    struct fl_core_effect *effect = add_effect(d->turn, FL_CORE_EFFECT_AGENT_CLOSE);
+    effect->cluster = fl_str_dup(d->arena, instance->cluster->rec->name);
+    effect->instance = fl_str_dup(d->arena, instance->rec->id);
+}
+
 void fl_send_task(struct fl_decision *d, const struct fl_task *task)
 {
     if (!task->instance || !task->instance->connected)
@@ -306,6 +323,8 @@ static fl_handler handler_of(int operation)
         {ECS_OP_RegisterContainerInstance, fl_register_instance},
         {ECS_OP_DescribeContainerInstances, fl_describe_instances},
         {ECS_OP_ListContainerInstances, fl_list_instances},
+        {ECS_OP_DeregisterContainerInstance, fl_deregister_instance},
+        {ECS_OP_UpdateContainerInstancesState, fl_update_instances_state},
         {ECS_OP_DiscoverPollEndpoint, fl_discover_poll_endpoint},
         {ECS_OP_SubmitTaskStateChange, fl_submit_task_state},
         {ECS_OP_SubmitContainerStateChange, fl_submit_container_state},
@@ -378,11 +397,31 @@ static void command(struct fl_decision *d, const struct fl_core_event *event)
         reply->object = taker->answer(taker->context, event->operation, output);
 }
 
-static void expire_stopped(struct fl_decision *d)
+static int64_t stopped_due(const struct fl_core *core)
+{
+    struct fl_task *first = RB_MIN(fl_stopped_tree, (struct fl_stopped_tree *)&core->stopped);
+    return first ? first->rec->stoppedAt +
+                       FL_BUG(13, FL_CORE_STOPPED_TASK_MS / 60, FL_CORE_STOPPED_TASK_MS)
+                 : INT64_MAX;
+}
+
+static int64_t retired_due(const struct fl_core *core)
+{
+    struct fl_instance *first = RB_MIN(fl_retired_tree, (struct fl_retired_tree *)&core->retired);
+    return first ? first->rec->deregisteredAt + FL_CORE_INACTIVE_INSTANCE_MS : INT64_MAX;
+}
+
+static void expire(struct fl_decision *d)
 {
     enum { AT_ONCE = 1000 };
-    for (int i = 0; i < AT_ONCE && fl_core_next_due(d->core) <= d->now_ms; i++)
-        fl_drop_task(d, RB_MIN(fl_stopped_tree, &d->core->stopped));
+    for (int i = 0; i < AT_ONCE; i++) {
+        if (stopped_due(d->core) <= d->now_ms)
+            fl_drop_task(d, RB_MIN(fl_stopped_tree, &d->core->stopped));
+        else if (retired_due(d->core) <= d->now_ms)
+            fl_drop_instance(d, RB_MIN(fl_retired_tree, &d->core->retired));
+        else
+            return;
+    }
 }
 
 void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struct fl_turn *turn)
@@ -406,7 +445,7 @@ void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struc
         fl_agent_disconnected(&d, event);
         return;
     case FL_CORE_EVENT_TIMER:
-        expire_stopped(&d);
+        expire(&d);
         return;
     case FL_CORE_EVENT_EXPLAIN:
         explain(&d, event);
@@ -417,10 +456,7 @@ void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struc
 
 int64_t fl_core_next_due(const struct fl_core *core)
 {
-    struct fl_task *first = RB_MIN(fl_stopped_tree, (struct fl_stopped_tree *)&core->stopped);
-    return first ? first->rec->stoppedAt +
-                       FL_BUG(13, FL_CORE_STOPPED_TASK_MS / 60, FL_CORE_STOPPED_TASK_MS)
-                 : INT64_MAX;
+    return FL_MIN(stopped_due(core), retired_due(core));
 }
 
 bool fl_core_instance_active(const struct fl_core *core, struct fl_str cluster,

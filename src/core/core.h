@@ -26,6 +26,9 @@ struct fl_core_config {
 /* Stopped tasks stay describable this long (ECS: at least an hour). */
 enum { FL_CORE_STOPPED_TASK_MS = 60 * 60 * 1000 };
 
+/* Deregistered instances too, and until no stopped task names them. */
+enum { FL_CORE_INACTIVE_INSTANCE_MS = 60 * 60 * 1000 };
+
 /* The config's strings are copied. */
 struct fl_core *fl_core_new(const struct fl_core_config *config);
 void fl_core_free(struct fl_core *core);
@@ -58,6 +61,7 @@ struct fl_core_event {
     struct fl_str cluster;  /* name */
     struct fl_str instance; /* id */
     uint64_t session;       /* tells a newer session of the same instance from an older */
+    bool was_silent;        /* AGENT_DISCONNECTED: the agent had not been heard for long */
     struct fl_str agent_version;
     struct fl_str agent_hash;
     struct fl_str docker_version;
@@ -71,8 +75,9 @@ struct fl_record {
 };
 
 enum fl_core_effect_kind {
-    FL_CORE_EFFECT_REPLY,      /* answer request_id with status and body (JSON) */
-    FL_CORE_EFFECT_AGENT_TASK, /* send task (a protocol Task object) to the instance's agent */
+    FL_CORE_EFFECT_REPLY,       /* answer request_id with status and body (JSON) */
+    FL_CORE_EFFECT_AGENT_TASK,  /* send task (a protocol Task object) to the instance's agent */
+    FL_CORE_EFFECT_AGENT_CLOSE, /* the instance is INACTIVE: tell its agent and end the session */
 };
 
 struct fl_core_effect {

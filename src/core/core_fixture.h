@@ -43,7 +43,7 @@ struct fix {
     json_t *reply;
     char *reply_text;
     size_t records_put;
-    json_t *sent; /* [{"cluster":…,"instance":…,"task":{…}}] */
+    json_t *sent; /* [{"cluster":…,"instance":…,"task":{…} or "closed":true}] */
 };
 
 static const char fix_account[] = "000000000000";
@@ -166,6 +166,11 @@ static inline void fix_take_effect(struct fix *f, const struct fl_core_effect *e
                               json_pack("{s:s%, s:s%, s:o}", "cluster", effect->cluster.p,
                                         effect->cluster.n, "instance", effect->instance.p,
                                         effect->instance.n, "task", fix_parse(effect->task)));
+        return;
+    case FL_CORE_EFFECT_AGENT_CLOSE:
+        json_array_append_new(f->sent, json_pack("{s:s%, s:s%, s:b}", "cluster", effect->cluster.p,
+                                                 effect->cluster.n, "instance", effect->instance.p,
+                                                 effect->instance.n, "closed", true));
         return;
     }
 }
@@ -439,6 +444,22 @@ static inline void fix_ask_definitions(struct fix *f, struct fl_buf *out, const 
     }
 }
 
+/* Instances that no listing shows any more. */
+static inline void fix_ask_inactive(struct fix *f, struct fl_buf *out)
+{
+    for (size_t i = 0; i < f->record_count; i++) {
+        char request[600];
+        struct fl_str rest = fl_str_of(f->records[i].key), kind, cluster = FL_STR("");
+        if (!fl_str_split(&rest, '/', &kind) || !fl_str_is(kind, "i") ||
+            !strstr(f->records[i].value, "\"INACTIVE\"") || !fl_str_split(&rest, '/', &cluster))
+            continue;
+        (void)snprintf(request, sizeof(request),
+                       "{\"cluster\":\"%.*s\",\"containerInstances\":[\"%.*s\"]}",
+                       FL_STR_ARG(cluster), FL_STR_ARG(rest));
+        fix_ask(f, out, "DescribeContainerInstances", request);
+    }
+}
+
 /* Everything that a user can see, as one text. */
 static inline void fix_see(struct fix *f, struct fl_buf *out)
 {
@@ -449,6 +470,7 @@ static inline void fix_see(struct fix *f, struct fl_buf *out)
     fix_ask_definitions(f, out, "ACTIVE");
     fix_ask_definitions(f, out, "INACTIVE");
     fix_ask_all(f, out, "ListClusters", "clusterArns", "", "DescribeClusters", "clusters", "", 7);
+    fix_ask_inactive(f, out);
     fix_ask(f, out, "ListClusters", "{}");
     clusters = json_incref(fix_at(f->reply, "clusterArns"));
     for (size_t i = 0; i < json_array_size(clusters); i++) {

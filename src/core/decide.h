@@ -27,6 +27,10 @@ int fl_refuse(struct fl_decision *d, const char *code, const char *fmt, ...) FL_
 void fl_put(struct fl_decision *d, enum fl_record_kind kind, const void *rec);
 /* Deletes a stopped task's record. */
 void fl_drop_task(struct fl_decision *d, struct fl_task *task);
+/* Deletes the record of an INACTIVE instance that no task's record names. */
+void fl_drop_instance(struct fl_decision *d, struct fl_instance *instance);
+/* Ends the instance's session: it is registered no more. */
+void fl_close_agent(struct fl_decision *d, const struct fl_instance *instance);
 /* Tells the task's agent what is wanted of the task, if it is connected. */
 void fl_send_task(struct fl_decision *d, const struct fl_task *task);
 
@@ -71,6 +75,9 @@ int fl_register_instance(struct fl_decision *d, const void *input, void *output)
 int fl_describe_instances(struct fl_decision *d, const void *input, void *output);
 int fl_list_instances(struct fl_decision *d, const void *input, void *output);
 int fl_discover_poll_endpoint(struct fl_decision *d, const void *input, void *output);
+/* instance_state.c */
+int fl_deregister_instance(struct fl_decision *d, const void *input, void *output);
+int fl_update_instances_state(struct fl_decision *d, const void *input, void *output);
 void fl_agent_connected(struct fl_decision *d, const struct fl_core_event *event);
 void fl_agent_disconnected(struct fl_decision *d, const struct fl_core_event *event);
 /* reports.c */
@@ -81,6 +88,16 @@ int fl_submit_attachment_states(struct fl_decision *d, const void *input, void *
 /* The revision that "family", "family:revision" or an ARN names; a family alone is its latest
  * ACTIVE one. NULL when there is none (nothing is refused). */
 struct fl_definition *fl_find_definition(struct fl_decision *d, struct fl_str name);
+/* An instance as the API shows it. What is shown is valid until its record is replaced. */
+void fl_show_instance(struct fl_decision *d, const struct fl_instance *instance,
+                      const struct ecs_ContainerInstanceField_list *include,
+                      struct ecs_ContainerInstance *out);
+/* A failure for an instance named by id or ARN; the reason is of static life. */
+void fl_fail_instance(struct fl_decision *d, const struct fl_cluster *cluster, struct fl_str given,
+                      const char *reason, struct ecs_Failure *ret_failure);
+/* Makes an instance INACTIVE; its tasks are STOPPED for this reason, wherever they are. */
+void fl_retire_instance(struct fl_decision *d, struct fl_instance *instance,
+                        enum ecs_TaskStopCode code, struct fl_str reason);
 /* A task as the API shows it. */
 void fl_show_task(struct fl_decision *d, const struct fl_task *task, bool with_tags,
                   struct ecs_Task *ret_task);

@@ -29,8 +29,11 @@ void fl_index_free(struct fl_cluster *cluster)
     cluster->index = NULL;
 }
 
+/* A gap compares as equal: it is closed before the order is looked at. */
 static int seat_order(const struct fl_instance *a, const struct fl_instance *b)
 {
+    if (!a || !b)
+        return 0;
     if (a->rec->registeredAt != b->rec->registeredAt)
         return a->rec->registeredAt < b->rec->registeredAt ? -1 : 1;
     return fl_str_cmp(a->rec->id, b->rec->id);
@@ -42,12 +45,22 @@ void fl_index_add(struct fl_index *index, struct fl_instance *instance)
         index->cap = FL_MAX(index->cap * 2, (uint32_t)16);
         index->seats = fl_realloc(index->seats, index->cap * sizeof(*index->seats));
     }
-    if (index->count && seat_order(index->seats[index->count - 1], instance) > 0)
+    if (index->count && (!index->seats[index->count - 1] ||
+                         seat_order(index->seats[index->count - 1], instance) > 0))
         index->is_unsorted = true;
     instance->seat = index->count;
     index->seats[index->count++] = instance;
     instance->changed = instance->altered = ++index->clock;
     TAILQ_INSERT_TAIL(&index->changes, instance, by_change);
+}
+
+void fl_index_remove(struct fl_index *index, struct fl_instance *instance)
+{
+    index->clock++;
+    index->seats[instance->seat] = NULL;
+    index->has_gaps = true;
+    instance->seat = FL_NO_SEAT;
+    TAILQ_REMOVE(&index->changes, instance, by_change);
 }
 
 void fl_index_touch(struct fl_index *index, struct fl_instance *instance)
@@ -75,15 +88,26 @@ static int compare_seats(const void *a, const void *b)
     return seat_order(*(struct fl_instance *const *)a, *(struct fl_instance *const *)b);
 }
 
+static void close_gaps(struct fl_index *index)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < index->count; i++)
+        if (index->seats[i])
+            index->seats[count++] = index->seats[i];
+    index->count = count;
+}
+
 void fl_index_settle(struct fl_cluster *cluster)
 {
     struct fl_index *index = cluster->index;
-    if (!index->is_unsorted)
+    if (!index->is_unsorted && !index->has_gaps)
         return;
-    qsort(index->seats, index->count, sizeof(struct fl_instance *), compare_seats);
+    close_gaps(index);
+    if (index->is_unsorted)
+        qsort(index->seats, index->count, sizeof(struct fl_instance *), compare_seats);
     for (uint32_t i = 0; i < index->count; i++)
         index->seats[i]->seat = i;
     fl_index_drop_views(cluster);
     fl_filters_forget_all(index);
-    index->is_unsorted = false;
+    index->is_unsorted = index->has_gaps = false;
 }

@@ -15,10 +15,14 @@ TAILQ_HEAD(fl_change_list, fl_instance);
 TAILQ_HEAD(fl_filter_list, fl_filter);
 TAILQ_HEAD(fl_view_list, fl_view);
 
+/* The seat of an INACTIVE instance: it has none. */
+#define FL_NO_SEAT UINT32_MAX
+
 struct fl_index {
-    struct fl_instance **seats;
+    struct fl_instance **seats; /* NULL: whoever sat there is gone */
     uint32_t count, cap;
     bool is_unsorted;              /* seats must be put in order before the next look */
+    bool has_gaps;                 /* and closed up */
     uint64_t clock;                /* grows with every change */
     struct fl_change_list changes; /* the latest last */
     struct fl_filter_list filters; /* most recently used first, as the views */
@@ -33,6 +37,8 @@ struct fl_index *fl_index_new(void);
 void fl_index_free(struct fl_cluster *cluster);
 
 void fl_index_add(struct fl_index *index, struct fl_instance *instance);
+/* It is INACTIVE now, for ever. */
+void fl_index_remove(struct fl_index *index, struct fl_instance *instance);
 /* Its tasks changed. */
 void fl_index_touch(struct fl_index *index, struct fl_instance *instance);
 /* Its record or session changed. */

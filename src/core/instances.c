@@ -1,10 +1,17 @@
 /* Container instances: registration, description, listing, and their agents' sessions. */
 #include "core/decide.h"
+#include "core/expression.h"
 #include "core/filter.h"
+#include "core/instance_document.h"
 #include "core/page.h"
 #include "wire/arn.h"
 
 enum { MAX_DESCRIBED = 100, MAX_ATTRIBUTES = 500, MAX_TEXT = 512, MAX_PORTS = 100 };
+
+static bool is_inactive(const struct fl_instance *instance)
+{
+    return fl_str_is(instance->rec->status, "INACTIVE");
+}
 
 static const struct ecs_Resource *resource(const struct ecs_RegisterContainerInstanceRequest *in,
                                            const char *name)
@@ -50,10 +57,40 @@ static int add_attribute(struct fl_decision *d, struct ecs_Attribute_list *list,
     return 0;
 }
 
+/* Does the agent alone say whether it is there? It says so at every registration. */
+static bool is_capability(struct fl_str name)
+{
+    return fl_str_starts(name, FL_STR("ecs.capability.")) ||
+           fl_str_starts(name, FL_STR("com.amazonaws.ecs.capability."));
+}
+
+/* What the control plane knows of every instance; what is not known is left out. */
+static int add_known(struct fl_decision *d, const struct fl_instance_document *document,
+                     struct ecs_Attribute_list *list)
+{
+    struct fl_str zone = fl_str_printf(d->arena, "%.*sa", FL_STR_ARG(d->core->region));
+    const struct {
+        struct fl_str name, value;
+    } known[] = {
+        {FL_STR("ecs.availability-zone"), document->zone.n ? document->zone : zone},
+        {FL_STR("ecs.ami-id"), document->image},
+        {FL_STR("ecs.instance-type"), document->type},
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(known); i++) {
+        struct ecs_Attribute attribute = {0};
+        FL_SET(&attribute, ecs_Attribute, name, known[i].name);
+        FL_SET(&attribute, ecs_Attribute, value, known[i].value);
+        if (known[i].value.n && add_attribute(d, list, &attribute) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* What the agent sent, then (on re-registration, when it sends no custom ones) what was there, then
- * the zone that every instance has. */
+ * what we know. */
 static int merge_attributes(struct fl_decision *d,
                             const struct ecs_RegisterContainerInstanceRequest *in,
+                            const struct fl_instance_document *document,
                             const struct fl_instance *earlier, struct ecs_Attribute_list *ret_list)
 {
     struct ecs_Attribute_list list = {0};
@@ -62,104 +99,13 @@ static int merge_attributes(struct fl_decision *d,
         if (add_attribute(d, &list, &in->attributes.items[i]) < 0)
             return -1;
     for (size_t i = 0; earlier && i < earlier->rec->attributes.n; i++)
-        if (add_attribute(d, &list, &earlier->rec->attributes.items[i]) < 0)
+        if (!is_capability(earlier->rec->attributes.items[i].name) &&
+            add_attribute(d, &list, &earlier->rec->attributes.items[i]) < 0)
             return -1;
-    struct ecs_Attribute zone = {0};
-    FL_SET(&zone, ecs_Attribute, name, FL_STR("ecs.availability-zone"));
-    FL_SET(&zone, ecs_Attribute, value,
-           fl_str_printf(d->arena, "%.*sa", FL_STR_ARG(d->core->region)));
-    if (add_attribute(d, &list, &zone) < 0)
+    if (add_known(d, document, &list) < 0)
         return -1;
     *ret_list = list;
     return 0;
-}
-
-static struct ecs_Resource *add_resource(struct ecs_Resource_list *list, const char *name,
-                                         const char *type)
-{
-    struct ecs_Resource *r = &list->items[list->n++];
-    FL_SET(r, ecs_Resource, name, fl_str_of(name));
-    FL_SET(r, ecs_Resource, type, fl_str_of(type));
-    FL_SET(r, ecs_Resource, doubleValue, 0);
-    FL_SET(r, ecs_Resource, longValue, 0);
-    FL_SET(r, ecs_Resource, integerValue, 0);
-    return r;
-}
-
-static void append_port(struct fl_decision *d, int32_t port, int udp, struct fl_str_list *list)
-{
-    if ((port & 1) == udp)
-        list->items[list->n++] = fl_str_printf(d->arena, "%d", port / 2);
-}
-
-static struct fl_str_list port_set(struct fl_decision *d, const struct fl_instance *instance,
-                                   int udp, bool with_tasks)
-{
-    const struct fl_int_list *own = &instance->rec->ports;
-    struct fl_task *task;
-    size_t count = own->n;
-    RB_FOREACH (task, fl_held_tree, (struct fl_held_tree *)&instance->tasks)
-        count += task->rec->ports.n;
-    struct fl_str_list list = {.items = fl_arena_new_array(d->arena, struct fl_str, count)};
-    for (size_t i = 0; i < own->n; i++)
-        append_port(d, own->items[i], udp, &list);
-    if (!with_tasks)
-        return list;
-    RB_FOREACH (task, fl_held_tree, (struct fl_held_tree *)&instance->tasks)
-        for (size_t i = 0; i < task->rec->ports.n; i++)
-            append_port(d, task->rec->ports.items[i], udp, &list);
-    return list;
-}
-
-static struct ecs_Resource_list resources(struct fl_decision *d, const struct fl_instance *instance,
-                                          bool remaining)
-{
-    const struct rec_Instance *rec = instance->rec;
-    struct ecs_Resource_list list = {.items = fl_arena_new_array(d->arena, struct ecs_Resource, 4)};
-    int64_t cpu = rec->cpu - (remaining ? instance->cpu_used : 0);
-    int64_t memory = rec->memory - (remaining ? instance->memory_used : 0);
-    add_resource(&list, "CPU", "INTEGER")->integerValue = (int32_t)cpu;
-    add_resource(&list, "MEMORY", "INTEGER")->integerValue = (int32_t)memory;
-    struct ecs_Resource *tcp = add_resource(&list, "PORTS", "STRINGSET");
-    struct ecs_Resource *udp = add_resource(&list, "PORTS_UDP", "STRINGSET");
-    FL_SET(tcp, ecs_Resource, stringSetValue, port_set(d, instance, 0, remaining));
-    FL_SET(udp, ecs_Resource, stringSetValue, port_set(d, instance, 1, remaining));
-    return list;
-}
-
-static struct ecs_VersionInfo *version_info(struct fl_decision *d, const struct rec_Instance *rec)
-{
-    struct ecs_VersionInfo *info = fl_arena_new_object(d->arena, struct ecs_VersionInfo);
-    if (rec->agentVersion.n)
-        FL_SET(info, ecs_VersionInfo, agentVersion, rec->agentVersion);
-    if (rec->agentHash.n)
-        FL_SET(info, ecs_VersionInfo, agentHash, rec->agentHash);
-    if (rec->dockerVersion.n)
-        FL_SET(info, ecs_VersionInfo, dockerVersion, rec->dockerVersion);
-    return info;
-}
-
-static void show(struct fl_decision *d, const struct fl_instance *instance, bool with_tags,
-                 struct ecs_ContainerInstance *out)
-{
-    const struct rec_Instance *rec = instance->rec;
-    FL_SET(out, ecs_ContainerInstance, containerInstanceArn, fl_instance_arn(d, rec));
-    if (FL_HAS(rec, rec_Instance, ec2InstanceId))
-        FL_SET(out, ecs_ContainerInstance, ec2InstanceId, rec->ec2InstanceId);
-    FL_SET(out, ecs_ContainerInstance, version, rec->version);
-    FL_SET(out, ecs_ContainerInstance, versionInfo, version_info(d, rec));
-    FL_SET(out, ecs_ContainerInstance, remainingResources, resources(d, instance, true));
-    FL_SET(out, ecs_ContainerInstance, registeredResources, resources(d, instance, false));
-    FL_SET(out, ecs_ContainerInstance, status, rec->status);
-    FL_SET(out, ecs_ContainerInstance, agentConnected, instance->connected);
-    FL_SET(out, ecs_ContainerInstance, runningTasksCount, (int32_t)instance->running_count);
-    FL_SET(out, ecs_ContainerInstance, pendingTasksCount, (int32_t)instance->pending_count);
-    FL_SET(out, ecs_ContainerInstance, attributes, rec->attributes);
-    FL_SET(out, ecs_ContainerInstance, registeredAt, rec->registeredAt);
-    FL_SET(out, ecs_ContainerInstance, attachments, out->attachments);
-    FL_SET(out, ecs_ContainerInstance, tags, out->tags);
-    if (with_tags)
-        out->tags = rec->tags;
 }
 
 /* An agent's client token is a UUID of its data directory: the instance made with it has the same
@@ -197,12 +143,15 @@ static int find_earlier(struct fl_decision *d, const struct fl_cluster *cluster,
     struct fl_instance *instance = NULL;
     if (in->containerInstanceArn.n) {
         instance = fl_state_instance(cluster, fl_id_of(in->containerInstanceArn));
-        if (!instance || fl_str_is(instance->rec->status, "INACTIVE"))
+        if (!instance)
             return fl_refuse(d, "ClientException",
                              "The container instance to register again was not found.");
+        if (is_inactive(instance))
+            return fl_refuse(d, "ClientException", "Container instance %.*s is inactive.",
+                             FL_STR_ARG(instance->id));
     } else if (in->clientToken.n) {
         instance = fl_state_instance(cluster, id_of_token(d, in->clientToken));
-        if (instance && fl_str_is(instance->rec->status, "INACTIVE"))
+        if (instance && is_inactive(instance))
             instance = NULL;
     }
     *ret_instance = instance;
@@ -244,6 +193,48 @@ static bool set_versions(struct rec_Instance *rec, struct fl_str agent, struct f
     return changed;
 }
 
+/* ECS does not let a machine change its type: its attributes would lie. */
+static int check_type(struct fl_decision *d, const struct fl_instance *earlier,
+                      const struct fl_instance_document *document)
+{
+    struct fl_str type = FL_STR("");
+    if (!earlier || !document->type.n ||
+        !fl_instance_attribute(earlier, FL_STR("ecs.instance-type"), &type) ||
+        fl_str_eq(type, document->type))
+        return 0;
+    return fl_refuse(d, "ClientException", "Container instance type changes are not supported.");
+}
+
+/* A machine that registers anew has lost what it knew of its former registrations: their tasks
+ * would wait for it for ever. */
+static void retire(struct fl_decision *d, struct fl_instance *former)
+{
+    struct fl_str reason = fl_str_printf(
+        d->arena, "Host (instance %.*s) registered anew: what its former registration ran is lost.",
+        FL_STR_ARG(former->rec->ec2InstanceId));
+    fl_retire_instance(d, former, ECS_TaskStopCode_TerminationNotice, reason);
+}
+
+/* One whose agent is connected is no former one, unless its session turns out to be dead. */
+static void retire_former(struct fl_decision *d, struct fl_str machine)
+{
+    struct fl_instance *at = machine.n ? fl_state_machine(d->core, machine) : NULL, *next;
+    for (; at && fl_str_eq(at->rec->ec2InstanceId, machine); at = next) {
+        next = RB_NEXT(fl_machine_tree, &d->core->machines, at);
+        if (!at->connected)
+            retire(d, at);
+    }
+}
+
+static bool has_successor(const struct fl_instance *instance)
+{
+    const struct fl_instance *next =
+        instance->has_machine ? RB_NEXT(fl_machine_tree, NULL, (struct fl_instance *)instance)
+                              : NULL;
+    return next && next->connected &&
+           fl_str_eq(next->rec->ec2InstanceId, instance->rec->ec2InstanceId);
+}
+
 int fl_register_instance(struct fl_decision *d, const void *input, void *output)
 {
     const struct ecs_RegisterContainerInstanceRequest *in = input;
@@ -251,9 +242,14 @@ int fl_register_instance(struct fl_decision *d, const void *input, void *output)
     struct fl_cluster *cluster = fl_find_cluster(d, in->cluster);
     struct fl_instance *instance = NULL;
     struct ecs_Attribute_list attributes;
+    struct fl_instance_document document;
+    fl_instance_document_read(d, in->instanceIdentityDocument, &document);
     if (!cluster || check_resources(d, in) < 0 || find_earlier(d, cluster, in, &instance) < 0 ||
-        merge_attributes(d, in, instance, &attributes) < 0)
+        check_type(d, instance, &document) < 0 ||
+        merge_attributes(d, in, &document, instance, &attributes) < 0)
         return -1;
+    enum ecs_ContainerInstanceField tags = ECS_ContainerInstanceField_TAGS;
+    const struct ecs_ContainerInstanceField_list with_tags = {1, &tags};
     struct rec_Instance rec = {0};
     if (instance) /* a copy: the record dies when the new one is put */
         rec = *(struct rec_Instance *)fl_shape_copy(&rec_shape_Instance, instance->rec, d->arena);
@@ -264,7 +260,10 @@ int fl_register_instance(struct fl_decision *d, const void *input, void *output)
         FL_SET(&rec, rec_Instance, status, FL_STR("ACTIVE"));
         FL_SET(&rec, rec_Instance, registeredAt, d->now_ms);
         FL_SET(&rec, rec_Instance, tags, in->tags);
+        retire_former(d, document.instance_id);
     }
+    if (document.instance_id.n)
+        FL_SET(&rec, rec_Instance, ec2InstanceId, document.instance_id);
     FL_SET(&rec, rec_Instance, cpu, resource(in, "CPU")->integerValue + FL_BUG(7, 1, 0));
     FL_SET(&rec, rec_Instance, memory, resource(in, "MEMORY")->integerValue);
     FL_SET(&rec, rec_Instance, attributes, attributes);
@@ -278,8 +277,16 @@ int fl_register_instance(struct fl_decision *d, const void *input, void *output)
     instance = fl_state_instance(cluster, rec.id);
     FL_SET(out, ecs_RegisterContainerInstanceResponse, containerInstance,
            fl_arena_new_object(d->arena, struct ecs_ContainerInstance));
-    show(d, instance, true, out->containerInstance);
+    fl_show_instance(d, instance, &with_tags, out->containerInstance);
     return 0;
+}
+
+void fl_fail_instance(struct fl_decision *d, const struct fl_cluster *cluster, struct fl_str given,
+                      const char *reason, struct ecs_Failure *ret_failure)
+{
+    struct rec_Instance named = {.cluster = cluster->rec->name, .id = fl_id_of(given)};
+    FL_SET(ret_failure, ecs_Failure, arn, fl_instance_arn(d, &named));
+    FL_SET(ret_failure, ecs_Failure, reason, fl_str_of(reason));
 }
 
 int fl_describe_instances(struct fl_decision *d, const void *input, void *output)
@@ -288,15 +295,12 @@ int fl_describe_instances(struct fl_decision *d, const void *input, void *output
     struct ecs_DescribeContainerInstancesResponse *out = output;
     struct fl_cluster *cluster = fl_find_cluster(d, in->cluster);
     size_t count = in->containerInstances.n;
-    bool with_tags = false;
     if (!cluster)
         return -1;
     if (count == 0 || count > MAX_DESCRIBED)
         return fl_refuse(d, "InvalidParameterException",
                          count ? "At most 100 container instances can be described at a time."
                                : "Container Instances cannot be empty.");
-    for (size_t i = 0; i < in->include.n; i++)
-        with_tags |= in->include.items[i] == ECS_ContainerInstanceField_TAGS;
     out->containerInstances.items =
         fl_arena_new_array(d->arena, struct ecs_ContainerInstance, count);
     out->failures.items = fl_arena_new_array(d->arena, struct ecs_Failure, count);
@@ -304,14 +308,11 @@ int fl_describe_instances(struct fl_decision *d, const void *input, void *output
         struct fl_str given = in->containerInstances.items[i];
         struct fl_instance *instance = fl_state_instance(cluster, fl_id_of(given));
         if (instance) {
-            show(d, instance, with_tags,
-                 &out->containerInstances.items[out->containerInstances.n++]);
+            fl_show_instance(d, instance, &in->include,
+                             &out->containerInstances.items[out->containerInstances.n++]);
             continue;
         }
-        struct rec_Instance missing = {.cluster = cluster->rec->name, .id = fl_id_of(given)};
-        struct ecs_Failure *failure = &out->failures.items[out->failures.n++];
-        FL_SET(failure, ecs_Failure, arn, fl_instance_arn(d, &missing));
-        FL_SET(failure, ecs_Failure, reason, FL_STR("MISSING"));
+        fl_fail_instance(d, cluster, given, "MISSING", &out->failures.items[out->failures.n++]);
     }
     FL_SET(out, ecs_DescribeContainerInstancesResponse, containerInstances,
            out->containerInstances);
@@ -391,7 +392,7 @@ static struct fl_instance *find_instance(struct fl_decision *d, const struct fl_
 void fl_agent_connected(struct fl_decision *d, const struct fl_core_event *event)
 {
     struct fl_instance *instance = find_instance(d, event);
-    if (!instance)
+    if (!instance || is_inactive(instance))
         return;
     fl_state_connect(instance, true, event->session);
     struct rec_Instance rec = *instance->rec;
@@ -407,6 +408,10 @@ void fl_agent_connected(struct fl_decision *d, const struct fl_core_event *event
 void fl_agent_disconnected(struct fl_decision *d, const struct fl_core_event *event)
 {
     struct fl_instance *instance = find_instance(d, event);
-    if (instance && FL_BUG(14, true, instance->session == event->session))
-        fl_state_connect(instance, false, 0);
+    if (!instance || is_inactive(instance) ||
+        FL_BUG(14, false, instance->session != event->session))
+        return;
+    fl_state_connect(instance, false, 0);
+    if (event->was_silent && has_successor(instance))
+        retire(d, instance);
 }

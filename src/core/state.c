@@ -39,6 +39,24 @@ int fl_instance_order(const struct fl_instance *a, const struct fl_instance *b)
     return fl_str_cmp(a->rec->id, b->rec->id);
 }
 
+int fl_retired_order(const struct fl_instance *a, const struct fl_instance *b)
+{
+    if (a->rec->deregisteredAt != b->rec->deregisteredAt)
+        return a->rec->deregisteredAt < b->rec->deregisteredAt ? -1 : 1;
+    int order = fl_str_cmp(a->rec->cluster, b->rec->cluster);
+    return order ? order : fl_str_cmp(a->rec->id, b->rec->id);
+}
+
+int fl_machine_order(const struct fl_instance *a, const struct fl_instance *b)
+{
+    int order = fl_str_cmp(a->rec->ec2InstanceId, b->rec->ec2InstanceId);
+    if (order == 0 && a->rec->registeredAt != b->rec->registeredAt)
+        return a->rec->registeredAt < b->rec->registeredAt ? -1 : 1;
+    if (order == 0)
+        order = fl_str_cmp(a->rec->cluster, b->rec->cluster);
+    return order ? order : fl_str_cmp(a->rec->id, b->rec->id);
+}
+
 int fl_held_order(const struct fl_task *a, const struct fl_task *b)
 {
     if (a->rec->createdAt != b->rec->createdAt)
@@ -68,6 +86,8 @@ RB_GENERATE(fl_cluster_tree, fl_cluster, by_name, fl_cluster_order)
 RB_GENERATE(fl_definition_tree, fl_definition, by_name, fl_definition_order)
 RB_GENERATE(fl_task_tree, fl_task, by_id, fl_task_order)
 RB_GENERATE(fl_instance_tree, fl_instance, by_id, fl_instance_order)
+RB_GENERATE(fl_retired_tree, fl_instance, by_retirement, fl_retired_order)
+RB_GENERATE(fl_machine_tree, fl_instance, by_machine, fl_machine_order)
 
 const struct fl_shape *fl_record_shape(enum fl_record_kind kind)
 {
@@ -136,6 +156,13 @@ struct fl_instance *fl_state_instance(const struct fl_cluster *cluster, struct f
     return RB_FIND(fl_instance_tree, (struct fl_instance_tree *)&cluster->instances, &probe);
 }
 
+struct fl_instance *fl_state_machine(const struct fl_core *core, struct fl_str machine)
+{
+    struct rec_Instance rec = {.ec2InstanceId = machine, .registeredAt = INT64_MIN};
+    struct fl_instance probe = {.rec = &rec};
+    return RB_NFIND(fl_machine_tree, (struct fl_machine_tree *)&core->machines, &probe);
+}
+
 struct fl_definition *fl_state_definition(const struct fl_core *core, struct fl_str family,
                                           int32_t revision)
 {
@@ -202,6 +229,51 @@ static void open_or_close(struct fl_instance *instance)
     instance->is_open = instance->connected && fl_str_is(instance->rec->status, "ACTIVE");
 }
 
+/* The tree of retired instances holds exactly those that may be forgotten one day. */
+static void set_retired(struct fl_core *core, struct fl_instance *instance)
+{
+    bool is_retired = !is_registered(instance->rec) && instance->task_count == 0;
+    if (is_retired == instance->is_retired)
+        return;
+    instance->is_retired = is_retired;
+    if (is_retired)
+        (void)RB_INSERT(fl_retired_tree, &core->retired, instance);
+    else
+        (void)RB_REMOVE(fl_retired_tree, &core->retired, instance);
+}
+
+/* What is INACTIVE has no seat, and no session. */
+static void give_seat(struct fl_cluster *cluster, struct fl_instance *instance, bool is_new)
+{
+    if (is_registered(instance->rec)) {
+        if (is_new)
+            fl_index_add(cluster->index, instance);
+        else
+            fl_index_alter(cluster->index, instance);
+        return;
+    }
+    if (is_new)
+        instance->seat = FL_NO_SEAT;
+    else
+        fl_index_remove(cluster->index, instance);
+    instance->connected = false;
+    instance->session = 0;
+}
+
+static void leave_machine(struct fl_core *core, struct fl_instance *instance)
+{
+    if (instance->has_machine)
+        (void)RB_REMOVE(fl_machine_tree, &core->machines, instance);
+    instance->has_machine = false;
+}
+
+static void join_machine(struct fl_core *core, struct fl_instance *instance)
+{
+    instance->has_machine = is_registered(instance->rec) && instance->rec->ec2InstanceId.n > 0;
+    if (instance->has_machine)
+        (void)RB_INSERT(fl_machine_tree, &core->machines, instance);
+}
+
 static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)
 {
     struct fl_cluster *cluster = fl_state_cluster(core, rec->cluster);
@@ -211,6 +283,7 @@ static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)
     struct rec_Instance *clone = fl_instance_record_keep(cluster, rec, &attributes);
     bool is_new = !instance;
     if (!is_new) {
+        leave_machine(core, instance);
         cluster->active_instances -= is_registered(instance->rec);
         fl_load_remove_ports(instance, &instance->rec->ports);
         fl_instance_record_drop(cluster, FL_TAKE_PTR(instance->rec), instance->attributes);
@@ -228,11 +301,10 @@ static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)
     instance->cpu = clone->cpu;
     instance->memory = clone->memory;
     fl_load_add_ports(instance, &clone->ports);
+    give_seat(cluster, instance, is_new);
     open_or_close(instance);
-    if (is_new)
-        fl_index_add(cluster->index, instance);
-    else
-        fl_index_alter(cluster->index, instance);
+    set_retired(core, instance);
+    join_machine(core, instance);
     cluster->active_instances += is_registered(instance->rec);
 }
 
@@ -310,6 +382,21 @@ static struct fl_task *new_task(struct fl_core *core, struct fl_cluster *cluster
     return task;
 }
 
+/* A record names another instance than the one that it replaces. */
+static void move_task(struct fl_core *core, struct fl_instance *from, struct fl_instance *to)
+{
+    if (from == to)
+        return;
+    if (to) {
+        to->task_count++;
+        set_retired(core, to);
+    }
+    if (from) {
+        from->task_count--;
+        set_retired(core, from);
+    }
+}
+
 /* The new record takes its shares before the old one gives its own back: they may be the same. */
 static void apply_task(struct fl_core *core, const struct rec_Task *rec)
 {
@@ -323,6 +410,7 @@ static void apply_task(struct fl_core *core, const struct rec_Task *rec)
     struct fl_group *group = holds ? fl_group_use(cluster, rec->group) : NULL;
     struct fl_task_context context = {cluster, instance, definition, group};
     struct rec_Task *kept = fl_task_record_keep(&context, rec);
+    move_task(core, task ? task->instance : NULL, instance);
     if (task) {
         FL_ASSERT(task->rec->status <= kept->status && !task->is_stopped);
         release_task(task);
@@ -373,8 +461,26 @@ void fl_state_forget_task(struct fl_core *core, struct fl_task *task)
         (void)RB_REMOVE(fl_token_tree, &core->tokens, task);
     (void)RB_REMOVE(fl_task_tree, &task->cluster->tasks, task);
     core->counts.tasks--;
+    move_task(core, task->instance, NULL);
     fl_task_record_drop(task->cluster, task->rec);
     free(task);
+}
+
+static void free_instance(struct fl_instance *instance)
+{
+    fl_instance_record_drop(instance->cluster, instance->rec, instance->attributes);
+    free((char *)instance->id.p);
+    fl_load_free(instance);
+    free(instance);
+}
+
+void fl_state_forget_instance(struct fl_core *core, struct fl_instance *instance)
+{
+    FL_ASSERT(instance->is_retired);
+    (void)RB_REMOVE(fl_retired_tree, &core->retired, instance);
+    (void)RB_REMOVE(fl_instance_tree, &instance->cluster->instances, instance);
+    core->counts.instances--;
+    free_instance(instance);
 }
 
 void fl_state_connect(struct fl_instance *instance, bool connected, uint64_t session)
@@ -394,11 +500,11 @@ static void free_cluster(struct fl_core *core, struct fl_cluster *cluster)
         fl_state_forget_task(core, task);
     fl_index_free(cluster);
     RB_FOREACH_SAFE (instance, fl_instance_tree, &cluster->instances, next_instance) {
+        if (instance->is_retired)
+            (void)RB_REMOVE(fl_retired_tree, &core->retired, instance);
+        leave_machine(core, instance);
         (void)RB_REMOVE(fl_instance_tree, &cluster->instances, instance);
-        fl_instance_record_drop(cluster, instance->rec, instance->attributes);
-        free((char *)instance->id.p);
-        fl_load_free(instance);
-        free(instance);
+        free_instance(instance);
     }
     (void)RB_REMOVE(fl_cluster_tree, &core->clusters, cluster);
     free(cluster->rec);

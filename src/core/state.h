@@ -61,7 +61,12 @@ struct fl_instance {
     struct fl_held_tree tasks; /* the ones that hold resources */
     size_t running_count;
     size_t pending_count;
+    size_t task_count; /* tasks whose records name it, stopped ones too */
     uint64_t session;
+    RB_ENTRY(fl_instance) by_retirement; /* while is_retired */
+    RB_ENTRY(fl_instance) by_machine;    /* while has_machine */
+    bool is_retired;                     /* INACTIVE, and no task's record names it */
+    bool has_machine;                    /* not INACTIVE, and said on which machine it is */
 };
 
 RB_HEAD(fl_task_tree, fl_task);
@@ -93,6 +98,8 @@ struct fl_definition {
 RB_HEAD(fl_cluster_tree, fl_cluster);
 RB_HEAD(fl_definition_tree, fl_definition);
 RB_HEAD(fl_stopped_tree, fl_task);
+RB_HEAD(fl_retired_tree, fl_instance);
+RB_HEAD(fl_machine_tree, fl_instance);
 RB_HEAD(fl_token_tree, fl_task);
 
 struct fl_core {
@@ -104,6 +111,8 @@ struct fl_core {
     struct fl_definition_tree definitions;
     struct fl_stopped_tree stopped;
     struct fl_token_tree tokens;
+    struct fl_retired_tree retired;  /* in order of deregistration */
+    struct fl_machine_tree machines; /* of all clusters, by ec2InstanceId */
     struct fl_core_counts counts;
 };
 
@@ -116,6 +125,8 @@ int fl_held_order(const struct fl_task *a, const struct fl_task *b);
 int fl_stop_order(const struct fl_task *a, const struct fl_task *b);
 int fl_token_order(const struct fl_task *a, const struct fl_task *b);
 int fl_instance_order(const struct fl_instance *a, const struct fl_instance *b);
+int fl_retired_order(const struct fl_instance *a, const struct fl_instance *b);
+int fl_machine_order(const struct fl_instance *a, const struct fl_instance *b);
 RB_PROTOTYPE(fl_cluster_tree, fl_cluster, by_name, fl_cluster_order)
 RB_PROTOTYPE(fl_definition_tree, fl_definition, by_name, fl_definition_order)
 RB_PROTOTYPE(fl_task_tree, fl_task, by_id, fl_task_order)
@@ -123,6 +134,8 @@ RB_PROTOTYPE(fl_held_tree, fl_task, on_instance, fl_held_order)
 RB_PROTOTYPE(fl_stopped_tree, fl_task, by_stop, fl_stop_order)
 RB_PROTOTYPE(fl_token_tree, fl_task, by_token, fl_token_order)
 RB_PROTOTYPE(fl_instance_tree, fl_instance, by_id, fl_instance_order)
+RB_PROTOTYPE(fl_retired_tree, fl_instance, by_retirement, fl_retired_order)
+RB_PROTOTYPE(fl_machine_tree, fl_instance, by_machine, fl_machine_order)
 
 /* Kinds of records. */
 enum fl_record_kind {
@@ -143,6 +156,8 @@ struct fl_str fl_record_key(struct fl_arena *arena, enum fl_record_kind kind, co
 void fl_state_apply(struct fl_core *core, enum fl_record_kind kind, const void *rec);
 /* Takes a stopped task's record out. */
 void fl_state_forget_task(struct fl_core *core, struct fl_task *task);
+/* Takes a retired instance's record out. */
+void fl_state_forget_instance(struct fl_core *core, struct fl_instance *instance);
 /* Sessions are no records: a restarted server has none. */
 void fl_state_connect(struct fl_instance *instance, bool connected, uint64_t session);
 void fl_state_free(struct fl_core *core);
@@ -154,6 +169,8 @@ struct fl_task *fl_state_task(const struct fl_cluster *cluster, struct fl_str id
 struct fl_task *fl_state_token(const struct fl_core *core, struct fl_str cluster,
                                struct fl_str token);
 struct fl_instance *fl_state_instance(const struct fl_cluster *cluster, struct fl_str id);
+/* The first registration of a machine, by its ec2InstanceId; others follow in the tree. */
+struct fl_instance *fl_state_machine(const struct fl_core *core, struct fl_str machine);
 struct fl_definition *fl_state_definition(const struct fl_core *core, struct fl_str family,
                                           int32_t revision);
 /* The highest revision of a family, any status; NULL when the family is unknown. */

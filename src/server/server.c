@@ -31,6 +31,9 @@ static void on_effect(void *context, const struct fl_core_effect *effect)
     case FL_CORE_EFFECT_AGENT_TASK:
         fl_sessions_task(server->api.sessions, effect);
         return;
+    case FL_CORE_EFFECT_AGENT_CLOSE:
+        fl_sessions_end(server->api.sessions, effect);
+        return;
     }
 }
 

@@ -14,6 +14,8 @@
 /* Bounds of one payload message; what is more goes into the next. */
 enum { PAYLOAD_TASKS = 100, PAYLOAD_BYTES = 1 << 20, MAX_UNACKED = 256, ID_SIZE = 33 };
 
+#define INACTIVE "The container instance is not registered or is inactive."
+
 struct unacked {
     char id[ID_SIZE];
     int64_t sent_ms;
@@ -149,6 +151,22 @@ void fl_sessions_flush(struct fl_sessions *sessions)
         send_payload(LIST_FIRST(&sessions->to_send));
 }
 
+static void send_inactive(struct session *session)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(4096);
+    fl_acs_error(&buf, "InactiveInstanceException", FL_STR(INACTIVE));
+    fl_ws_send(session->ws, fl_buf_str(&buf));
+}
+
+void fl_sessions_end(struct fl_sessions *sessions, const struct fl_core_effect *effect)
+{
+    struct session *session = find(sessions, effect->cluster, effect->instance);
+    if (!session || session->is_closing)
+        return;
+    send_inactive(session);
+    close_session(session, "the instance was deregistered");
+}
+
 static void take_ack(struct session *session, struct fl_str id)
 {
     for (size_t i = 0; i < session->unacked_count; i++) {
@@ -258,8 +276,7 @@ void fl_sessions_accept(struct fl_sessions *sessions, struct fl_http_exchange *e
     struct session *session = session_new(sessions, cluster_arn, instance_arn);
     if (!fl_core_instance_active(sessions->core, session->cluster, session->instance)) {
         session_drop(session);
-        refuse(exchange, "InactiveInstanceException",
-               "The container instance is not registered or is inactive.");
+        refuse(exchange, "InactiveInstanceException", INACTIVE);
         return;
     }
     if (sessions->count >= FL_SESSION_MAX) {

@@ -28,5 +28,7 @@ void fl_sessions_free(struct fl_sessions *sessions);
 void fl_sessions_accept(struct fl_sessions *sessions, struct fl_http_exchange *exchange);
 /* FL_CORE_EFFECT_AGENT_TASK: gathers the task for its instance's next payload. */
 void fl_sessions_task(struct fl_sessions *sessions, const struct fl_core_effect *effect);
+/* FL_CORE_EFFECT_AGENT_CLOSE: tells the agent that its instance is INACTIVE and ends its session. */
+void fl_sessions_end(struct fl_sessions *sessions, const struct fl_core_effect *effect);
 /* Sends what was gathered. */
 void fl_sessions_flush(struct fl_sessions *sessions);

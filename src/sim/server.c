@@ -414,6 +414,14 @@ static struct sim_message *answer_of(struct sim *sim, struct fl_core_effect *eff
     return answer;
 }
 
+/* Its instance is INACTIVE. */
+static void end_instance(struct sim *sim, const struct fl_core_effect *effect)
+{
+    struct sim_session *session = find_session(sim, effect->instance);
+    if (session)
+        close_session(sim, session);
+}
+
 static void take_effect(struct sim *sim, struct fl_core_effect *effect)
 {
     switch (effect->kind) {
@@ -423,6 +431,9 @@ static void take_effect(struct sim *sim, struct fl_core_effect *effect)
         return;
     case FL_CORE_EFFECT_AGENT_TASK:
         gather_task(sim, effect);
+        return;
+    case FL_CORE_EFFECT_AGENT_CLOSE:
+        end_instance(sim, effect);
         return;
     }
 }
