@@ -192,7 +192,12 @@ int fl_cli_sim(int argc, char **argv)
     struct argp argp = {.options = options,
                         .parser = parse,
                         .doc = "Plays a control plane and its hosts with faults drawn from a seed, "
-                               "and checks that nothing promised is broken."};
+                               "and checks that nothing promised is broken."
+                               "\vAn event is a call, an answer or a frame that arrives, a timer "
+                               "that is due, something that completes, a sync, a commit, a "
+                               "client's decision or a fault. What comes for a process that has "
+                               "died, or a timer whose reason is gone, is not counted. The rate "
+                               "is by CPU time, checks included."};
     argp_parse(&argp, argc, argv, 0, NULL, &wanted);
     if (wanted.svg && !wanted.from) {
         (void)fputs("fairlead: --svg needs a scenario, --from FILE\n", stderr);

@@ -62,6 +62,8 @@ static void fire_again(struct sim *sim, struct sim_event *event)
     struct sim_operation *operation = find(sim, event->number);
     if (operation)
         sim_client_send(sim, operation);
+    else
+        sim_void(sim);
 }
 
 static void again_or_never(struct sim *sim, struct sim_operation *operation)
@@ -77,10 +79,12 @@ static void again_or_never(struct sim *sim, struct sim_operation *operation)
 static void fire_timeout(struct sim *sim, struct sim_event *event)
 {
     struct sim_operation *operation = find(sim, event->number);
-    if (operation && operation->timed_attempt != operation->attempt) {
-        operation->timed_attempt = operation->attempt;
-        again_or_never(sim, operation);
+    if (!operation || operation->timed_attempt == operation->attempt) {
+        sim_void(sim);
+        return;
     }
+    operation->timed_attempt = operation->attempt;
+    again_or_never(sim, operation);
 }
 
 /* ---- answers ---- */

@@ -174,8 +174,10 @@ static void fire_due(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
     struct fl_brain_event timer = {.type = FL_EVENT_TIMER};
-    if (event->number != host->due_number)
+    if (event->number != host->due_number) {
+        sim_void(sim);
         return;
+    }
     host->due_ms = INT64_MAX;
     (void)sim_host_post(sim, host, &timer);
 }

@@ -69,7 +69,8 @@ bool sim_report_answer(struct sim *sim, struct sim_host *host, uint64_t ref, uns
 
 static void fire_timeout(struct sim *sim, struct sim_event *event)
 {
-    (void)sim_report_answer(sim, &sim->hosts[event->who], event->number, 0);
+    if (!sim_report_answer(sim, &sim->hosts[event->who], event->number, 0))
+        sim_void(sim);
 }
 
 static void call(struct sim *sim, struct sim_host *host, struct sim_report *report)

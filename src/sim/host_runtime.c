@@ -80,8 +80,10 @@ static void fire_image(struct sim *sim, struct sim_event *event)
     struct sim_host *host = &sim->hosts[event->who];
     struct sim_live *live = find_live(host, event->number);
     struct fl_brain_event ready = {.type = FL_EVENT_IMAGE_READY};
-    if (!live)
+    if (!live) {
+        sim_void(sim);
         return;
+    }
     const struct fl_task_container *container = find_known(host, live->id);
     live->busy = false;
     if (live->released || !container || container->state == FL_CONTAINER_STOPPED) {
@@ -120,8 +122,10 @@ static void fire_prepared(struct sim *sim, struct sim_event *event)
     struct sim_host *host = &sim->hosts[event->who];
     struct sim_live *live = find_live(host, event->number);
     struct fl_brain_event prepared = {.type = FL_EVENT_PREPARED};
-    if (!live)
+    if (!live) {
+        sim_void(sim);
         return;
+    }
     const struct fl_task_container *container = find_known(host, live->id);
     live->busy = false;
     if (live->released || !container || container->state != FL_CONTAINER_PULLED) {
@@ -164,8 +168,10 @@ static void fire_told_started(struct sim *sim, struct sim_event *event)
     struct sim_container *c = find_container(host, event->number);
     struct sim_live *live = find_live(host, event->number);
     struct fl_brain_event started = {.type = FL_EVENT_STARTED};
-    if (!c)
+    if (!c) {
+        sim_void(sim);
         return;
+    }
     started.process.container_id = fl_str_of(c->id);
     started.process.at_ms = sim_host_wall_ms(sim, host);
     (void)sim_host_post(sim, host, &started);
@@ -179,8 +185,10 @@ static void fire_told_exited(struct sim *sim, struct sim_event *event)
     struct sim_host *host = &sim->hosts[event->who];
     struct sim_container *c = find_container(host, event->number);
     struct fl_brain_event exited = {.type = FL_EVENT_EXITED};
-    if (!c)
+    if (!c) {
+        sim_void(sim);
         return;
+    }
     exited.process.container_id = fl_str_of(c->id);
     exited.process.at_ms = sim_host_wall_ms(sim, host);
     exited.process.exit_code = c->exit_code;
@@ -242,8 +250,10 @@ static void fire_exits(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
     struct sim_container *c = find_container(host, event->number);
-    if (!c || c->state != SIM_RUNNING)
+    if (!c || c->state != SIM_RUNNING) {
+        sim_void(sim);
         return;
+    }
     end_container(sim, c, (int)sim_below(sim, 2));
     tell(sim, host, c, &told_exited);
 }
@@ -253,8 +263,10 @@ static void fire_runs(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
     struct sim_container *c = find_container(host, event->number);
-    if (!c || c->state != SIM_STARTING)
+    if (!c || c->state != SIM_STARTING) {
+        sim_void(sim);
         return;
+    }
     if (sim_fault(sim, sim->knobs.launch_fails)) {
         sim_fault_counted(sim, "a launch fails", host->index);
         c->state = SIM_FAILED;
@@ -360,8 +372,10 @@ void sim_runtime_release(struct sim *sim, struct sim_host *host, struct fl_str i
     if (c && (c->state == SIM_RUNNING || c->state == SIM_STARTING))
         sim_violation(sim, "H3", "host %u takes the network of container %.12s, which runs",
                       host->index, id.p);
-    if (!live)
+    if (!live) {
+        sim_void(sim);
         return;
+    }
     live->released = true;
     if (!live->busy)
         free_live(host, key);

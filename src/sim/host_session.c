@@ -39,8 +39,10 @@ static void try_again(struct sim *sim, struct sim_host *host, enum sim_stage sta
 static void fire_call_timeout(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
-    if (host->call != event->number)
+    if (host->call != event->number) {
+        sim_void(sim);
         return;
+    }
     host->call = host->connection = 0;
     try_again(sim, host, SIM_REGISTER);
 }
@@ -214,9 +216,12 @@ static const struct sim_action silence = {"an agent hears nothing", fire_silence
 static void fire_silence(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
-    if (host->stage != SIM_OPEN || host->silence_number != event->number)
+    if (host->stage != SIM_OPEN || host->silence_number != event->number) {
+        sim_void(sim);
         return;
+    }
     if (host->silent_us > sim->now_us) { /* it has heard something meanwhile */
+        sim_void(sim);
         sim_at(sim, host->silent_us - sim->now_us, &silence, host->index, event->number, NULL);
         return;
     }

@@ -314,6 +314,8 @@ static void fire_session_closed(struct sim *sim, struct sim_event *event)
     struct sim_session *session = find_connection(sim, event->number);
     if (session && sim->server.up)
         end_session(sim, session);
+    else
+        sim_void(sim);
 }
 /* The host's end has broken, and we hear of it. */
 const struct sim_action sim_server_closed = {"a connection has broken", fire_session_closed};

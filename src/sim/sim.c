@@ -22,6 +22,11 @@ bool sim_fault(struct sim *sim, unsigned in_a_thousand)
     return sim->faults_on && sim_chance(sim, in_a_thousand);
 }
 
+void sim_void(struct sim *sim)
+{
+    sim->count--;
+}
+
 int64_t sim_about(struct sim *sim, int64_t us)
 {
     return us / 2 + (int64_t)sim_below(sim, (uint64_t)us + 1);
@@ -164,6 +169,7 @@ static void fire(struct sim *sim, struct sim_event *event)
     sim->now_us = event->at_us;
     sim->step++;
     if (!is_stale) {
+        sim->count++;
         sim_note(sim, event->action->name, event->who, event->number);
         event->action->fire(sim, event);
     }
@@ -267,7 +273,7 @@ void fl_sim_run(const struct fl_sim_config *config, struct fl_sim_result *ret_re
     sim->result = ret_result;
     begin(sim);
     play(sim);
-    ret_result->events = sim->step;
+    ret_result->events = sim->count;
     ret_result->simulated_ms = sim->now_us / SIM_MS;
     finish(sim);
     free(sim);

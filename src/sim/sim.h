@@ -39,6 +39,9 @@ struct fl_sim_fault {
 enum { FL_SIM_FAULT_KINDS = 32 };
 
 struct fl_sim_result {
+    /* Calls, answers and frames that arrived, timers that were due, completions, syncs, commits,
+     * clients' decisions, faults. Not what came for a process that had died, nor timers whose
+     * reason was gone. */
     uint64_t events;
     uint64_t faults;
     uint64_t violations; /* 0 or 1: the first one ends the run */

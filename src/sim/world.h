@@ -286,7 +286,8 @@ struct sim {
     struct sim_clients clients;
     struct sim_ledger ledger;
     uint64_t next_ref, next_connection, next_message;
-    uint64_t step;
+    uint64_t step;  /* events that came up */
+    uint64_t count; /* and did something */
     int64_t next_full_check_us;
     struct sim_note notes[SIM_NOTES];
     size_t note_count;
@@ -297,6 +298,9 @@ uint64_t sim_below(struct sim *sim, uint64_t bound);
 bool sim_chance(struct sim *sim, unsigned in_a_thousand);
 /* Somewhere between half of it and one and a half. */
 int64_t sim_about(struct sim *sim, int64_t us);
+/* The event under way was for nobody (any more), and is not counted: a timer that would have been
+ * stopped, news of what is gone. */
+void sim_void(struct sim *sim);
 /* A chance that is there only while faults are. */
 bool sim_fault(struct sim *sim, unsigned in_a_thousand);
 void sim_note(struct sim *sim, const char *what, uint32_t who, uint64_t number);
