@@ -43,6 +43,38 @@ static struct fl_str host_and_port(struct fl_str url)
     return slash < 0 ? rest : fl_str_sub(rest, 0, (size_t)slash);
 }
 
+/* What a copied data directory says of tasks and containers is true on another machine alone: kept,
+ * it would be reported as the end of that one's tasks. Images and volumes are as good here. */
+static int drop_foreign(struct fl_agent *agent, struct fl_err *err)
+{
+    static const char *const names[] = {"containers", "state.db", "state.db-wal", "state.db-shm"};
+    char tag[FL_INSTALL_TAG_SIZE];
+    fl_install_tag(agent->config.data_dir, tag);
+    const struct fl_runtime_config runtime = {
+        .data_dir = agent->dir, .libexec_dir = agent->config.libexec_dir, .tag = fl_str_of(tag)};
+    fl_log_warn("%.*s was copied from another machine: joining as a new host",
+                FL_STR_ARG(agent->dir));
+    int r = fl_runtime_destroy(&runtime, err);
+    for (size_t i = 0; i < FL_ARRAY_SIZE(names) && r == 0; i++) {
+        const char *path =
+            fl_str_printf(agent->arena, "%.*s/%s", FL_STR_ARG(agent->dir), names[i]).p;
+        r = fl_fs_remove_tree(AT_FDCWD, path);
+        if (r == -ENOENT)
+            r = 0;
+        if (r < 0)
+            (void)fl_err_errno(err, r, "%s cannot be removed", path);
+    }
+    return r < 0 ? r : fl_identity_save(agent->dir, &agent->identity, err);
+}
+
+static int open_identity(struct fl_agent *agent, struct fl_err *err)
+{
+    struct fl_machine machine;
+    fl_machine_read(FL_STR(""), &machine);
+    int r = fl_identity_open(agent->dir, &machine, agent->arena, &agent->identity, err);
+    return r == 0 && agent->identity.is_foreign ? drop_foreign(agent, err) : r;
+}
+
 static int open_host_parts(struct fl_agent *agent, struct fl_err *err)
 {
     const struct fl_agent_config *config = &agent->config;
@@ -115,7 +147,7 @@ static int open_server_parts(struct fl_agent *agent, struct fl_err *err)
     return 0;
 }
 
-static int open_session(struct fl_agent *agent, struct fl_err *err)
+static void open_session(struct fl_agent *agent)
 {
     static const struct fl_session_callbacks callbacks = {.opened = on_session_opened,
                                                           .message = on_session_message};
@@ -123,6 +155,9 @@ static int open_session(struct fl_agent *agent, struct fl_err *err)
         .loop = &agent->loop,
         .aws = agent->aws,
         .state_dir = agent->dir,
+        .identity = agent->identity,
+        .ec2_instance_id =
+            fl_machine_instance_id(&agent->identity.machine, agent->dir, agent->arena),
         .cluster = agent->config.cluster,
         .describe = fl_runtime_describe(agent->runtime),
         .cpu_units = agent->config.cpu_units,
@@ -135,7 +170,7 @@ static int open_session(struct fl_agent *agent, struct fl_err *err)
         fl_agent_capabilities(&agent->config, agent->arena, &session.capability_count);
     session.custom =
         fl_agent_custom_attributes(&agent->config, agent->arena, &session.custom_count);
-    return fl_session_start(&session, &callbacks, agent, &agent->session, err);
+    agent->session = fl_session_start(&session, &callbacks, agent);
 }
 
 /* The order matters: adoption needs the network restored, effects leave only in the loop. */
@@ -193,7 +228,9 @@ static int open_all(struct fl_agent *agent, const struct fl_agent_config *config
     r = fl_fs_mkdirs_synced(agent->dir.p, 0700);
     if (r < 0)
         return fl_err_errno(err, r, "%s cannot be made", agent->dir.p);
-    r = open_host_parts(agent, err);
+    r = open_identity(agent, err);
+    if (r == 0)
+        r = open_host_parts(agent, err);
     if (r == 0)
         r = open_state(agent, err);
     if (r == 0)
@@ -204,7 +241,8 @@ static int open_all(struct fl_agent *agent, const struct fl_agent_config *config
     watch_signals(agent);
     boot(agent);
     fl_log_info("agent %s: %.*s", FL_VERSION, FL_STR_ARG(fl_runtime_describe(agent->runtime)));
-    return open_session(agent, err);
+    open_session(agent);
+    return 0;
 }
 
 static void close_loop_parts(struct fl_agent *agent)

@@ -66,6 +66,7 @@ struct fl_agent {
     struct fl_aws_client *aws;
     struct fl_log_shipper *shipper;
     struct fl_reporter *reporter;
+    struct fl_identity identity;
     struct fl_session *session;
     struct turn *turn; /* collecting; NULL: nothing has happened since the last commit */
     struct fl_live *live;

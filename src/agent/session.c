@@ -40,6 +40,7 @@ struct fl_session {
     int64_t opened_ms;
     unsigned connect_failures;
     bool cluster_made;
+    bool was_registered;
     bool was_open; /* credentials are asked for on the first connection only */
     bool closing;
     char last_failure[256]; /* logged once, not at each attempt */
@@ -114,10 +115,41 @@ static bool make_cluster(struct fl_session *session, const struct fl_http_respon
     return true;
 }
 
+static void wait_inactive(struct fl_session *session, enum stage stage)
+{
+    try_again(session, stage);
+    (void)uv_timer_start(session->timer, on_pause_over,
+                         (uint64_t)jitter(session, INACTIVE_PAUSE_MS), 0);
+}
+
+/* Deregistration is final, and an agent that is told of it stays away; one that is started again
+ * joins as a new container instance. What still runs of the former one is then found to be unknown
+ * to the control plane, and stopped. */
+static bool join_anew(struct fl_session *session, const struct fl_http_response *response)
+{
+    if (response->status != 400 || session->identity.instance_arn.n == 0 ||
+        !fl_str_contains(response->body, FL_STR("is inactive.")))
+        return false;
+    if (session->was_registered) {
+        note_error_answer(session, "this host takes no more tasks until its agent is started again",
+                          response);
+        wait_inactive(session, STAGE_REGISTER);
+        return true;
+    }
+    fl_log_info("the container instance %.*s was deregistered: joining as a new one",
+                FL_STR_ARG(session->identity.instance_arn));
+    fl_identity_renew(&session->identity, session->arena);
+    struct fl_err err;
+    if (fl_identity_save(session->config.state_dir, &session->identity, &err) < 0)
+        fl_log_error("%s", err.text);
+    attempt(session);
+    return true;
+}
+
 static void on_registered(void *context, const struct fl_http_response *response)
 {
     struct fl_session *session = context;
-    if (make_cluster(session, response))
+    if (make_cluster(session, response) || join_anew(session, response))
         return;
     struct fl_str arn = {0};
     if (response->status == 200)
@@ -134,6 +166,7 @@ static void on_registered(void *context, const struct fl_http_response *response
         if (fl_identity_save(session->config.state_dir, &session->identity, &err) < 0)
             fl_log_error("%s", err.text);
     }
+    session->was_registered = true;
     session->stage = STAGE_DISCOVER;
     attempt(session);
 }
@@ -231,11 +264,15 @@ static void session_free(struct fl_session *session)
 static void on_refused(struct fl_session *session, unsigned http_status, struct fl_str text)
 {
     note_failure(session, "the control plane cannot be reached", text);
+    if (fl_str_contains(text, FL_STR("InvalidInstanceException"))) {
+        try_again(session, STAGE_CONNECT); /* another agent is there: it may go */
+        return;
+    }
     if (http_status != 0) {
-        try_again(session, STAGE_REGISTER);
         if (fl_str_contains(text, FL_STR("InactiveInstanceException")))
-            (void)uv_timer_start(session->timer, on_pause_over,
-                                 (uint64_t)jitter(session, INACTIVE_PAUSE_MS), 0);
+            wait_inactive(session, STAGE_REGISTER);
+        else
+            try_again(session, STAGE_REGISTER);
         return;
     }
     bool again = ++session->connect_failures < FAILURES_BEFORE_DISCOVERY;
@@ -297,9 +334,8 @@ static void seed(struct fl_session *session)
     fl_rand_seed(&session->rand, bytes);
 }
 
-int fl_session_start(const struct fl_session_config *config,
-                     const struct fl_session_callbacks *callbacks, void *context,
-                     struct fl_session **ret_session, struct fl_err *err)
+struct fl_session *fl_session_start(const struct fl_session_config *config,
+                                    const struct fl_session_callbacks *callbacks, void *context)
 {
     struct fl_session *session = fl_calloc(1, sizeof(*session));
     session->config = *config;
@@ -308,17 +344,12 @@ int fl_session_start(const struct fl_session_config *config,
     session->arena = fl_arena_new();
     session->endpoint_buf = FL_BUF_INIT(4096);
     seed(session);
-    int r = fl_identity_open(config->state_dir, session->arena, &session->identity, err);
-    if (r < 0) {
-        session_free(session);
-        return r;
-    }
+    session->identity = config->identity;
     session->timer = fl_calloc(1, sizeof(*session->timer));
     session->timer->data = session;
     (void)uv_timer_init(config->loop, session->timer);
     attempt(session);
-    *ret_session = session;
-    return 0;
+    return session;
 }
 
 static void on_timer_closed(uv_handle_t *handle)

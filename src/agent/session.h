@@ -14,7 +14,9 @@ struct fl_session;
 struct fl_session_config {
     uv_loop_t *loop;
     struct fl_aws_client *aws;
-    struct fl_str state_dir; /* the agent's data, for the identity */
+    struct fl_str state_dir;       /* the agent's data, where the identity is saved */
+    struct fl_identity identity;   /* as opened there */
+    struct fl_str ec2_instance_id; /* the machine; empty: not known */
     struct fl_str cluster;
     struct fl_str describe;                  /* the container runtime in a few words */
     const struct fl_key_value *capabilities; /* attributes sent always; empty value: name only */
@@ -34,9 +36,8 @@ struct fl_session_callbacks {
 };
 
 /* Texts of the configuration must outlive the session. Begins at once. */
-int fl_session_start(const struct fl_session_config *config,
-                     const struct fl_session_callbacks *callbacks, void *context,
-                     struct fl_session **ret_session, struct fl_err *err);
+struct fl_session *fl_session_start(const struct fl_session_config *config,
+                                    const struct fl_session_callbacks *callbacks, void *context);
 /* Ends it without further callbacks. API calls under way must have been ended before
  * (fl_http_client_free); the loop must run until the handles are closed. */
 void fl_session_close(struct fl_session *session);

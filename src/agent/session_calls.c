@@ -1,6 +1,7 @@
 /* Registration and websocket URL, as the protocol wants them. */
 #include "agent/session_calls.h"
 
+#include "wire/acs.h"
 #include "wire/json.h"
 #include "wire/url.h"
 
@@ -53,6 +54,19 @@ static void write_tags(struct fl_json_writer *jw, struct fl_ecs_pairs tags)
     fl_jw_array_end(jw);
 }
 
+/* A document of our own, where there is none of EC2's: which machine this is. */
+static void write_document(struct fl_json_writer *jw, struct fl_str instance_id)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(1024);
+    struct fl_json_writer document = {.buf = &buf};
+    if (instance_id.n) {
+        fl_jw_object_begin(&document);
+        fl_jw_member_str(&document, "instanceId", instance_id);
+        fl_jw_object_end(&document);
+    }
+    fl_jw_member_str(jw, "instanceIdentityDocument", fl_buf_str(&buf));
+}
+
 void fl_session_write_register(const struct fl_session_config *config,
                                const struct fl_identity *identity, struct fl_buf *buf)
 {
@@ -63,7 +77,7 @@ void fl_session_write_register(const struct fl_session_config *config,
     fl_jw_member_str(&jw, "clientToken", identity->client_token);
     if (again)
         fl_jw_member_str(&jw, "containerInstanceArn", identity->instance_arn);
-    fl_jw_member_str(&jw, "instanceIdentityDocument", FL_STR(""));
+    write_document(&jw, config->ec2_instance_id);
     fl_jw_member_str(&jw, "instanceIdentityDocumentSignature", FL_STR(""));
     fl_jw_key(&jw, "totalResources");
     fl_jw_array_begin(&jw);
@@ -106,6 +120,7 @@ struct fl_str fl_session_url(struct fl_str endpoint, const struct fl_session_con
     add_parameter(&query, "clusterArn", config->cluster);
     add_parameter(&query, "containerInstanceArn", identity->instance_arn);
     add_parameter(&query, "dockerVersion", config->describe);
+    add_parameter(&query, FL_ACS_NONCE, fl_str_of(identity->nonce));
     add_parameter(&query, "protocolVersion", FL_STR("2"));
     add_parameter(&query, "sendCredentials", send_credentials ? FL_STR("true") : FL_STR("false"));
     add_parameter(&query, "seqNum", FL_STR("1"));

@@ -26,6 +26,7 @@ struct plane {
     struct fl_http_client *http;
     struct fl_aws_client *aws;
     struct fl_session *session;
+    struct fl_arena *arena;
     struct fl_ws *ws; /* the server's end */
     bool has_cluster;
     unsigned failures; /* calls to be answered with 500 first */
@@ -143,6 +144,7 @@ static struct plane *plane_new(void)
     struct plane *plane = fl_calloc(1, sizeof(*plane));
     struct fl_err err;
     char endpoint[64];
+    plane->arena = fl_arena_new();
     fl_log_set_level(FL_LOG_ERROR);
     test_start(&plane->t, handle, plane);
     (void)snprintf(plane->dir, sizeof(plane->dir), "/tmp/fl-session-XXXXXX");
@@ -163,8 +165,13 @@ static void session_start(struct plane *plane)
                                                           .message = on_message};
     static const struct fl_key_value capabilities[] = {{{"fairlead.protocol", 17}, {"1", 1}}};
     static const struct fl_key_value custom[] = {{{"rack", 4}, {"7", 1}}};
+    static const struct fl_machine machine;
+    struct fl_identity identity;
     struct fl_err err;
+    assert_int_equal(
+        fl_identity_open(fl_str_of(plane->dir), &machine, plane->arena, &identity, &err), 0);
     const struct fl_session_config config = {.loop = &plane->t.loop,
+                                             .identity = identity,
                                              .aws = plane->aws,
                                              .state_dir = fl_str_of(plane->dir),
                                              .cluster = FL_STR("default"),
@@ -175,7 +182,7 @@ static void session_start(struct plane *plane)
                                              .custom_count = 1,
                                              .cpu_units = 2048,
                                              .memory_mib = 1000};
-    assert_int_equal(fl_session_start(&config, &callbacks, plane, &plane->session, &err), 0);
+    plane->session = fl_session_start(&config, &callbacks, plane);
 }
 
 static void plane_free(struct plane *plane)
@@ -185,6 +192,7 @@ static void plane_free(struct plane *plane)
     TEST_AWAIT(&plane->t, plane->ws == NULL);
     test_stop(&plane->t);
     fl_aws_client_free(plane->aws);
+    fl_arena_free(plane->arena);
     assert_int_equal(fl_fs_remove_tree(AT_FDCWD, plane->dir), 0);
     free(plane);
 }
@@ -260,23 +268,6 @@ static void the_identity_outlives_the_agent(FL_UNUSED void **state)
     plane_free(plane);
 }
 
-static void a_broken_identity_is_refused_not_replaced(FL_UNUSED void **state)
-{
-    char dir[] = "/tmp/fl-identity-XXXXXX", path[64];
-    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
-    struct fl_identity identity, again;
-    struct fl_err err;
-    assert_non_null(mkdtemp(dir));
-    assert_int_equal(fl_identity_open(fl_str_of(dir), arena, &identity, &err), 0);
-    assert_int_equal(identity.client_token.n, 36);
-    assert_int_equal(fl_identity_open(fl_str_of(dir), arena, &again, &err), 0);
-    assert_true(fl_str_eq(identity.client_token, again.client_token));
-    (void)snprintf(path, sizeof(path), "%s/identity", dir);
-    assert_int_equal(fl_fs_write_fast(AT_FDCWD, path, FL_STR("{\"version\":9}"), 0600), 0);
-    assert_int_not_equal(fl_identity_open(fl_str_of(dir), arena, &again, &err), 0);
-    assert_int_equal(fl_fs_remove_tree(AT_FDCWD, dir), 0);
-}
-
 static void on_acked(void *context, FL_UNUSED struct fl_str task_arn, int64_t seq)
 {
     struct plane *plane = context;
@@ -311,7 +302,6 @@ int main(void)
         cmocka_unit_test(a_lost_connection_is_opened_again),
         cmocka_unit_test(errors_are_outlived_and_a_refused_handshake_registers_again),
         cmocka_unit_test(the_identity_outlives_the_agent),
-        cmocka_unit_test(a_broken_identity_is_refused_not_replaced),
         cmocka_unit_test(reports_are_repeated_until_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

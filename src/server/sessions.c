@@ -16,6 +16,10 @@ enum { PAYLOAD_TASKS = 100, PAYLOAD_BYTES = 1 << 20, MAX_UNACKED = 256, ID_SIZE 
 
 #define INACTIVE "The container instance is not registered or is inactive."
 
+#define IN_USE                                                                                     \
+    "Another agent is connected as this container instance. Two hosts with one identity? One has " \
+    "a copy of the other's data directory."
+
 struct unacked {
     char id[ID_SIZE];
     int64_t sent_ms;
@@ -32,7 +36,12 @@ struct session {
     struct fl_str instance;
     struct fl_str cluster_arn;
     struct fl_str instance_arn;
-    int64_t heard_ms; /* monotonic */
+    struct fl_str nonce; /* empty: the agent has none */
+    struct fl_str peer;
+    int64_t heard_ms;  /* monotonic */
+    int64_t probed_ms; /* while is_doubted */
+    bool is_doubted;   /* another agent wants its place, and it has not spoken since */
+    bool has_rival;    /* said so once */
     struct fl_str tasks[PAYLOAD_TASKS];
     size_t task_count;
     size_t task_bytes;
@@ -41,6 +50,7 @@ struct session {
     size_t unacked_count;
     bool is_closing;
     bool is_replaced;
+    bool was_silent;
 };
 
 RB_HEAD(session_tree, session);
@@ -151,6 +161,15 @@ void fl_sessions_flush(struct fl_sessions *sessions)
         send_payload(LIST_FIRST(&sessions->to_send));
 }
 
+static void send_heartbeat(struct session *session)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(4096);
+    char id[ID_SIZE];
+    new_message_id(id);
+    fl_acs_heartbeat(&buf, fl_str_of(id));
+    fl_ws_send(session->ws, fl_buf_str(&buf));
+}
+
 static void send_inactive(struct session *session)
 {
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(4096);
@@ -186,6 +205,7 @@ static void on_message(void *context, FL_UNUSED struct fl_ws *ws, struct fl_str 
     struct fl_acs_message message;
     struct fl_err err;
     session->heard_ms = fl_clock_mono_ms();
+    session->is_doubted = false;
     if (fl_acs_decode(text, arena, &message, &err) < 0) {
         fl_log_warn("agent of instance %.*s: %s", FL_STR_ARG(session->instance), err.text);
         return;
@@ -217,7 +237,7 @@ static void on_closed(void *context, FL_UNUSED struct fl_ws *ws, FL_UNUSED uint1
         (void)RB_REMOVE(session_tree, &sessions->tree, session);
     sessions->count--;
     if (sessions->engine) {
-        struct fl_core_event event = {0};
+        struct fl_core_event event = {.was_silent = session->was_silent};
         tell_core(session, FL_CORE_EVENT_AGENT_DISCONNECTED, &event);
     }
     session_drop(session);
@@ -229,6 +249,32 @@ static void refuse(struct fl_http_exchange *exchange, const char *type, const ch
     struct fl_header header = {FL_STR("Content-Type"), FL_STR("application/json")};
     fl_acs_error(&buf, type, fl_str_of(text));
     fl_http_reply(exchange, 400, &header, 1, fl_buf_str(&buf));
+}
+
+static bool is_rival(const struct session *session, const struct session *newer)
+{
+    return session->nonce.n && newer->nonce.n && !fl_str_eq(session->nonce, newer->nonce);
+}
+
+/* May the newer one have the place? Not while another agent holds it. Whether that one lives is
+ * asked now, and seen when the newer one tries again. */
+static bool gives_way(struct session *session, const struct session *newer)
+{
+    int64_t now_ms = fl_clock_mono_ms();
+    if (session->is_closing || !is_rival(session, newer))
+        return true;
+    if (session->is_doubted)
+        return now_ms - session->probed_ms > FL_SESSION_PROBE_MS;
+    session->is_doubted = true;
+    session->probed_ms = now_ms;
+    send_heartbeat(session);
+    if (!session->has_rival)
+        fl_log_warn("instance %.*s: an agent at %.*s has the identity of the one connected from "
+                    "%.*s, and is refused: one of them has a copy of the other's data directory",
+                    FL_STR_ARG(session->instance), FL_STR_ARG(newer->peer),
+                    FL_STR_ARG(session->peer));
+    session->has_rival = true;
+    return false;
 }
 
 static struct session *session_new(struct fl_sessions *sessions, struct fl_str cluster_arn,
@@ -279,6 +325,15 @@ void fl_sessions_accept(struct fl_sessions *sessions, struct fl_http_exchange *e
         refuse(exchange, "InactiveInstanceException", INACTIVE);
         return;
     }
+    session->nonce =
+        fl_str_dup(session->arena, fl_url_parameter(arena, exchange->query, FL_ACS_NONCE));
+    session->peer = fl_str_dup(session->arena, exchange->peer);
+    struct session *older = find(sessions, session->cluster, session->instance);
+    if (older && !gives_way(older, session)) {
+        session_drop(session);
+        refuse(exchange, "InvalidInstanceException", IN_USE);
+        return;
+    }
     if (sessions->count >= FL_SESSION_MAX) {
         session_drop(session);
         refuse(exchange, "ServerException", "Too many agent sessions.");
@@ -303,9 +358,8 @@ static void on_heartbeat(uv_timer_t *timer)
     int64_t now_ms = fl_clock_mono_ms();
     struct session *session;
     RB_FOREACH (session, session_tree, &sessions->tree) {
-        FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(4096);
-        char id[ID_SIZE];
         if (now_ms - session->heard_ms > FL_SESSION_SILENCE_MS) {
+            session->was_silent = true;
             close_session(session, "no answer to heartbeats");
             continue;
         }
@@ -313,9 +367,7 @@ static void on_heartbeat(uv_timer_t *timer)
             close_session(session, "a payload was not acknowledged");
             continue;
         }
-        new_message_id(id);
-        fl_acs_heartbeat(&buf, fl_str_of(id));
-        fl_ws_send(session->ws, fl_buf_str(&buf));
+        send_heartbeat(session);
     }
 }
 

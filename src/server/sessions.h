@@ -1,5 +1,9 @@
 /* Agents' ACS sessions: one websocket per container instance.
  *
+ * A newer session fences an older one of the same agent: its connection was lost, and we have not
+ * heard of it yet. Our agents name their process by a nonce, so that two of them with one identity
+ * (a copied data directory) are told apart: the second is refused as long as the first one lives.
+ *
  * What is sent follows from the core's effects; what an agent has not acknowledged is sent again
  * after it reconnects, because the core works it out anew then. */
 #pragma once
@@ -14,6 +18,7 @@ enum {
     FL_SESSION_HEARTBEAT_MS = 30 * 1000,
     FL_SESSION_SILENCE_MS = 60 * 1000, /* an agent that says nothing this long is gone */
     FL_SESSION_ACK_MS = 20 * 1000,     /* a payload not acknowledged by then: reconnect */
+    FL_SESSION_PROBE_MS = 5 * 1000,    /* a session that is doubted has to speak by then */
     FL_SESSION_MAX = 20000,
 };
 
@@ -28,7 +33,8 @@ void fl_sessions_free(struct fl_sessions *sessions);
 void fl_sessions_accept(struct fl_sessions *sessions, struct fl_http_exchange *exchange);
 /* FL_CORE_EFFECT_AGENT_TASK: gathers the task for its instance's next payload. */
 void fl_sessions_task(struct fl_sessions *sessions, const struct fl_core_effect *effect);
-/* FL_CORE_EFFECT_AGENT_CLOSE: tells the agent that its instance is INACTIVE and ends its session. */
+/* FL_CORE_EFFECT_AGENT_CLOSE: tells the agent that its instance is INACTIVE and ends its session.
+ */
 void fl_sessions_end(struct fl_sessions *sessions, const struct fl_core_effect *effect);
 /* Sends what was gathered. */
 void fl_sessions_flush(struct fl_sessions *sessions);

@@ -30,6 +30,10 @@ static inline uint64_t fl_acs_seq_epoch(int64_t seq)
 }
 
 /* Types that one of the two ends handles; the rest is FL_ACS_OTHER and dropped. */
+/* Our extension to the session's URL: a word that another process of the same identity does not
+ * have. The official agent sends none. */
+#define FL_ACS_NONCE "fairleadNonce"
+
 enum fl_acs_type {
     FL_ACS_OTHER,
     FL_ACS_PAYLOAD,               /* server: tasks to start or stop */
