@@ -60,9 +60,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'c':
         wanted->config.calm = true;
         break;
-    case 'd':
-        wanted->config.clones = true;
-        break;
     case 'v':
         wanted->verbose = true;
         break;
@@ -97,7 +94,6 @@ static const struct argp_option options[] = {
      .arg = "WHEN",
      .doc = "always or never: through the production's JSON (one seed in sixteen)"},
     {.name = "calm", .key = 'c', .doc = "no faults, for measuring"},
-    {.name = "clones", .key = 'd', .doc = "also clone machines, data directory and all"},
     {.name = "verbose", .key = 'v', .doc = "a line for each seed"},
     {.name = "from", .key = 'f', .arg = "FILE", .doc = "what if: plays the scenario of this file"},
     {.name = "svg", .key = 'g', .arg = "FILE", .doc = "with --from: the plot goes here"},

@@ -7,6 +7,7 @@
 
 #include "core/decide.h"
 #include "core/explain.h"
+#include "core/former.h"
 #include "wire/arn.h"
 
 /* What is accepted keeps every record far below its bound; an answer, made of up to a hundred
@@ -26,6 +27,7 @@ struct fl_core *fl_core_new(const struct fl_core_config *config)
     RB_INIT(&core->tokens);
     RB_INIT(&core->retired);
     RB_INIT(&core->machines);
+    TAILQ_INIT(&core->doubted);
     return core;
 }
 
@@ -414,6 +416,7 @@ static int64_t retired_due(const struct fl_core *core)
 static void expire(struct fl_decision *d)
 {
     enum { AT_ONCE = 1000 };
+    fl_former_judge(d);
     for (int i = 0; i < AT_ONCE; i++) {
         if (stopped_due(d->core) <= d->now_ms)
             fl_drop_task(d, RB_MIN(fl_stopped_tree, &d->core->stopped));
@@ -456,7 +459,9 @@ void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struc
 
 int64_t fl_core_next_due(const struct fl_core *core)
 {
-    return FL_MIN(stopped_due(core), retired_due(core));
+    int64_t due_ms = FL_MIN(stopped_due(core), retired_due(core));
+    int64_t former_ms = fl_former_due(core);
+    return FL_MIN(due_ms, former_ms);
 }
 
 bool fl_core_instance_active(const struct fl_core *core, struct fl_str cluster,

@@ -61,7 +61,6 @@ struct fl_core_event {
     struct fl_str cluster;  /* name */
     struct fl_str instance; /* id */
     uint64_t session;       /* tells a newer session of the same instance from an older */
-    bool was_silent;        /* AGENT_DISCONNECTED: the agent had not been heard for long */
     struct fl_str agent_version;
     struct fl_str agent_hash;
     struct fl_str docker_version;

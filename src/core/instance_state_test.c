@@ -312,8 +312,15 @@ static void a_machine_registers_anew(FL_UNUSED void **state)
     fix_free(f);
 }
 
-/* Its former session was still believed in when it registered: it ends in silence. */
-static void a_silent_session_gives_way_to_its_successor(FL_UNUSED void **state)
+static void let_two_minutes_pass(struct fix *f)
+{
+    struct fl_core_event timer = {.kind = FL_CORE_EVENT_TIMER};
+    f->now_ms += 2 * 60 * 1000;
+    fix_step(f, &timer);
+}
+
+/* Its former session was still believed in when it registered: it ends, and nobody comes back. */
+static void a_dead_session_gives_way_to_its_successor(FL_UNUSED void **state)
 {
     struct fix *f = fix_with_definition();
     char ids[2][64], arn[200];
@@ -327,9 +334,10 @@ static void a_silent_session_gives_way_to_its_successor(FL_UNUSED void **state)
             .cluster = FL_STR("default"),
             .instance = fl_str_of(ids[0]),
             .session = f->sessions[0].session,
-            .was_silent = true,
         };
         fix_step(f, &event);
+        assert_string_equal(status_of(f, ids[0]), "ACTIVE");
+        let_two_minutes_pass(f);
         assert_string_equal(status_of(f, ids[0]), i == 0 ? "ACTIVE" : "INACTIVE");
         (void)fix_connect(f, "default", ids[0]);
         (void)fix_connect(f, "default", ids[1]);
@@ -358,8 +366,8 @@ static void a_document_tells_attributes(FL_UNUSED void **state)
                 "{'containerInstanceArn':'%s','totalResources':[{'name':'CPU'},{'name':'MEMORY'}],"
                 "'instanceIdentityDocument':'{\\'instanceType\\':\\'m5.small\\'}'}",
                 id);
-    static const char *const useless[] = {
-        "", "{", "[]", "{\\'instanceId\\':7}", "{\\'instanceId\\':\\'a b\\'}"};
+    static const char *const useless[] = {"", "{", "[]", "{\\'instanceId\\':7}",
+                                          "{\\'instanceId\\':\\'a b\\'}"};
     for (size_t i = 0; i < FL_ARRAY_SIZE(useless); i++) {
         fix_ok(f, "RegisterContainerInstance",
                "{'totalResources':[{'name':'CPU'},{'name':'MEMORY'}],"
@@ -405,7 +413,7 @@ int main(void)
         cmocka_unit_test(its_record_goes_after_its_tasks),
         cmocka_unit_test(churn),
         cmocka_unit_test(a_machine_registers_anew),
-        cmocka_unit_test(a_silent_session_gives_way_to_its_successor),
+        cmocka_unit_test(a_dead_session_gives_way_to_its_successor),
         cmocka_unit_test(a_document_tells_attributes),
         cmocka_unit_test(capabilities_follow_the_agent),
     };

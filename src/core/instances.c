@@ -2,6 +2,7 @@
 #include "core/decide.h"
 #include "core/expression.h"
 #include "core/filter.h"
+#include "core/former.h"
 #include "core/instance_document.h"
 #include "core/page.h"
 #include "wire/arn.h"
@@ -205,36 +206,6 @@ static int check_type(struct fl_decision *d, const struct fl_instance *earlier,
     return fl_refuse(d, "ClientException", "Container instance type changes are not supported.");
 }
 
-/* A machine that registers anew has lost what it knew of its former registrations: their tasks
- * would wait for it for ever. */
-static void retire(struct fl_decision *d, struct fl_instance *former)
-{
-    struct fl_str reason = fl_str_printf(
-        d->arena, "Host (instance %.*s) registered anew: what its former registration ran is lost.",
-        FL_STR_ARG(former->rec->ec2InstanceId));
-    fl_retire_instance(d, former, ECS_TaskStopCode_TerminationNotice, reason);
-}
-
-/* One whose agent is connected is no former one, unless its session turns out to be dead. */
-static void retire_former(struct fl_decision *d, struct fl_str machine)
-{
-    struct fl_instance *at = machine.n ? fl_state_machine(d->core, machine) : NULL, *next;
-    for (; at && fl_str_eq(at->rec->ec2InstanceId, machine); at = next) {
-        next = RB_NEXT(fl_machine_tree, &d->core->machines, at);
-        if (!at->connected)
-            retire(d, at);
-    }
-}
-
-static bool has_successor(const struct fl_instance *instance)
-{
-    const struct fl_instance *next =
-        instance->has_machine ? RB_NEXT(fl_machine_tree, NULL, (struct fl_instance *)instance)
-                              : NULL;
-    return next && next->connected &&
-           fl_str_eq(next->rec->ec2InstanceId, instance->rec->ec2InstanceId);
-}
-
 int fl_register_instance(struct fl_decision *d, const void *input, void *output)
 {
     const struct ecs_RegisterContainerInstanceRequest *in = input;
@@ -260,7 +231,7 @@ int fl_register_instance(struct fl_decision *d, const void *input, void *output)
         FL_SET(&rec, rec_Instance, status, FL_STR("ACTIVE"));
         FL_SET(&rec, rec_Instance, registeredAt, d->now_ms);
         FL_SET(&rec, rec_Instance, tags, in->tags);
-        retire_former(d, document.instance_id);
+        fl_former_retire(d, document.instance_id);
     }
     if (document.instance_id.n)
         FL_SET(&rec, rec_Instance, ec2InstanceId, document.instance_id);
@@ -395,6 +366,7 @@ void fl_agent_connected(struct fl_decision *d, const struct fl_core_event *event
     if (!instance || is_inactive(instance))
         return;
     fl_state_connect(instance, true, event->session);
+    fl_former_connected(d, instance);
     struct rec_Instance rec = *instance->rec;
     if (set_versions(&rec, fl_cut(event->agent_version, MAX_TEXT),
                      fl_cut(event->agent_hash, MAX_TEXT),
@@ -412,6 +384,5 @@ void fl_agent_disconnected(struct fl_decision *d, const struct fl_core_event *ev
         FL_BUG(14, false, instance->session != event->session))
         return;
     fl_state_connect(instance, false, 0);
-    if (event->was_silent && has_successor(instance))
-        retire(d, instance);
+    fl_former_disconnected(d, instance);
 }

@@ -226,7 +226,8 @@ static bool is_registered(const struct rec_Instance *rec)
 
 static void open_or_close(struct fl_instance *instance)
 {
-    instance->is_open = instance->connected && fl_str_is(instance->rec->status, "ACTIVE");
+    instance->is_open = instance->connected && FL_BUG(41, is_registered(instance->rec),
+                                                      fl_str_is(instance->rec->status, "ACTIVE"));
 }
 
 /* The tree of retired instances holds exactly those that may be forgotten one day. */
@@ -260,6 +261,13 @@ static void give_seat(struct fl_cluster *cluster, struct fl_instance *instance, 
     instance->session = 0;
 }
 
+void fl_state_trust(struct fl_core *core, struct fl_instance *instance)
+{
+    if (instance->is_doubted)
+        TAILQ_REMOVE(&core->doubted, instance, by_doubt);
+    instance->is_doubted = false;
+}
+
 static void leave_machine(struct fl_core *core, struct fl_instance *instance)
 {
     if (instance->has_machine)
@@ -272,6 +280,8 @@ static void join_machine(struct fl_core *core, struct fl_instance *instance)
     instance->has_machine = is_registered(instance->rec) && instance->rec->ec2InstanceId.n > 0;
     if (instance->has_machine)
         (void)RB_INSERT(fl_machine_tree, &core->machines, instance);
+    else
+        fl_state_trust(core, instance);
 }
 
 static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)

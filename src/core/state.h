@@ -65,8 +65,11 @@ struct fl_instance {
     uint64_t session;
     RB_ENTRY(fl_instance) by_retirement; /* while is_retired */
     RB_ENTRY(fl_instance) by_machine;    /* while has_machine */
-    bool is_retired;                     /* INACTIVE, and no task's record names it */
-    bool has_machine;                    /* not INACTIVE, and said on which machine it is */
+    TAILQ_ENTRY(fl_instance) by_doubt;   /* while is_doubted: former.h */
+    int64_t doubted_until_ms;
+    bool is_doubted;
+    bool is_retired;  /* INACTIVE, and no task's record names it */
+    bool has_machine; /* not INACTIVE, and said on which machine it is */
 };
 
 RB_HEAD(fl_task_tree, fl_task);
@@ -113,6 +116,7 @@ struct fl_core {
     struct fl_token_tree tokens;
     struct fl_retired_tree retired;  /* in order of deregistration */
     struct fl_machine_tree machines; /* of all clusters, by ec2InstanceId */
+    TAILQ_HEAD(, fl_instance) doubted;
     struct fl_core_counts counts;
 };
 
@@ -158,6 +162,8 @@ void fl_state_apply(struct fl_core *core, enum fl_record_kind kind, const void *
 void fl_state_forget_task(struct fl_core *core, struct fl_task *task);
 /* Takes a retired instance's record out. */
 void fl_state_forget_instance(struct fl_core *core, struct fl_instance *instance);
+/* The instance is not taken for a former one, or not any more. */
+void fl_state_trust(struct fl_core *core, struct fl_instance *instance);
 /* Sessions are no records: a restarted server has none. */
 void fl_state_connect(struct fl_instance *instance, bool connected, uint64_t session);
 void fl_state_free(struct fl_core *core);

@@ -50,7 +50,6 @@ struct session {
     size_t unacked_count;
     bool is_closing;
     bool is_replaced;
-    bool was_silent;
 };
 
 RB_HEAD(session_tree, session);
@@ -237,7 +236,7 @@ static void on_closed(void *context, FL_UNUSED struct fl_ws *ws, FL_UNUSED uint1
         (void)RB_REMOVE(session_tree, &sessions->tree, session);
     sessions->count--;
     if (sessions->engine) {
-        struct fl_core_event event = {.was_silent = session->was_silent};
+        struct fl_core_event event = {0};
         tell_core(session, FL_CORE_EVENT_AGENT_DISCONNECTED, &event);
     }
     session_drop(session);
@@ -359,7 +358,6 @@ static void on_heartbeat(uv_timer_t *timer)
     struct session *session;
     RB_FOREACH (session, session_tree, &sessions->tree) {
         if (now_ms - session->heard_ms > FL_SESSION_SILENCE_MS) {
-            session->was_silent = true;
             close_session(session, "no answer to heartbeats");
             continue;
         }

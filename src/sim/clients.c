@@ -100,7 +100,7 @@ static void check_repeated(struct sim *sim, const struct sim_operation *operatio
 }
 
 /* True while one of the call's tasks has not been forgotten: its token is known as long. */
-static bool token_lives(const struct sim *sim, const struct sim_operation *operation)
+bool sim_token_lives(const struct sim *sim, const struct sim_operation *operation)
 {
     for (size_t i = 0; i < operation->placed; i++)
         if (!sim->ledger.tasks[operation->tasks[i]].drop_put)
@@ -108,10 +108,19 @@ static bool token_lives(const struct sim *sim, const struct sim_operation *opera
     return false;
 }
 
+/* One token is one set of tasks: another body with it is refused for as long as it is known. */
+static void check_conflict(struct sim *sim, const struct sim_operation *operation)
+{
+    const struct sim_operation *first = &sim->clients.operations[operation->token_of - 1];
+    if (sim_token_lives(sim, first))
+        sim_violation(sim, "S5", "the token of call %u is taken for another call",
+                      operation->token_of - 1);
+}
+
 static void take_tasks(struct sim *sim, struct sim_operation *operation,
                        const struct sim_answer *answer)
 {
-    bool is_repeated = operation->is_answered && token_lives(sim, operation);
+    bool is_repeated = operation->is_answered && sim_token_lives(sim, operation);
     if (answer->task_count > operation->count)
         sim_violation(sim, "S5", "%zu tasks for a call of %u", answer->task_count,
                       operation->count);
@@ -144,8 +153,16 @@ static void take_run(struct sim *sim, struct sim_operation *operation,
                      const struct sim_answer *answer)
 {
     bool was_answered = operation->is_answered;
+    if (operation->token_of)
+        check_conflict(sim, operation);
     take_tasks(sim, operation, answer);
     think_again(sim, operation);
+    if (operation->has_token && !was_answered && operation->placed && !operation->token_of &&
+        sim_chance(sim, 100)) {
+        uint32_t index = (uint32_t)(operation - sim->clients.operations);
+        sim_client_conflict(sim, operation);
+        operation = &sim->clients.operations[index]; /* the table has grown */
+    }
     if (operation->has_token && !was_answered && sim_chance(sim, 150) &&
         operation->attempts_left) { /* a client that forgot that it had an answer */
         again_or_never(sim, operation);
@@ -166,6 +183,35 @@ static void take_revision(struct sim *sim, int family, int revision)
     ledger->revision_seen[family] = FL_MAX(ledger->revision_seen[family], revision);
 }
 
+static void fire_rejoin(struct sim *sim, struct sim_event *event)
+{
+    sim_host_kill(sim, &sim->hosts[event->number]);
+}
+
+/* Somebody starts the agent of a host that was deregistered again, but not always. */
+static void rejoin(struct sim *sim, const struct sim_instance *instance)
+{
+    static const struct sim_action again = {"an operator restarts an agent", fire_rejoin};
+    if (instance->host != SIM_NOWHERE && sim_chance(sim, 800))
+        sim_at_any(sim, (int64_t)sim_below(sim, 3 * SIM_MINUTE), &again, SIM_CLIENTS,
+                   instance->host, NULL);
+}
+
+static void take_instance(struct sim *sim, const struct sim_operation *operation,
+                          const struct sim_shown_instance *shown)
+{
+    const struct sim_instance *instance = sim_ledger_see_instance(sim, shown);
+    if (operation->operation == ECS_OP_UpdateContainerInstancesState &&
+        shown->status != operation->status)
+        sim_violation(sim, "S1", "instance %s: a change of its state is acknowledged and not made",
+                      shown->id);
+    if (operation->operation != ECS_OP_DeregisterContainerInstance)
+        return;
+    if (shown->status != SIM_INSTANCE_INACTIVE)
+        sim_violation(sim, "S1", "instance %s: deregistered, and not INACTIVE", shown->id);
+    rejoin(sim, instance);
+}
+
 static void take_answer(struct sim *sim, struct sim_operation *operation,
                         const struct sim_answer *answer)
 {
@@ -181,12 +227,15 @@ static void take_answer(struct sim *sim, struct sim_operation *operation,
     }
     if (operation->operation == ECS_OP_RegisterTaskDefinition)
         take_revision(sim, operation->family, answer->revision);
+    for (size_t i = 0; i < answer->instance_count && !sim->ended; i++)
+        take_instance(sim, operation, &answer->instances[i]);
     done(sim, operation);
 }
 
 static void take_refusal(struct sim *sim, struct sim_operation *operation, struct fl_str text)
 {
-    if (operation->has_token && fl_str_contains(text, FL_STR("ConflictException")))
+    bool is_conflict = fl_str_contains(text, FL_STR("ConflictException"));
+    if (operation->has_token && !operation->token_of && is_conflict)
         sim_violation(sim, "S5", "a call that is repeated as it was is refused");
     if (operation->operation == ECS_OP_RegisterTaskDefinition)
         sim_violation(sim, "A1", "a definition is refused: %.*s", FL_STR_ARG(text));

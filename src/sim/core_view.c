@@ -21,6 +21,7 @@ static void show(const struct fl_instance *instance, struct sim_core_instance *r
         .rec = instance->rec,
         .cpu_used = instance->cpu_used,
         .memory_used = instance->memory_used,
+        .task_count = instance->running_count + instance->pending_count,
         .connected = instance->connected,
     };
 }
@@ -93,6 +94,21 @@ static const char *tell(struct fl_arena *arena, const char *what, struct fl_str 
     return fl_str_printf(arena, "%s %.*s", what, FL_STR_ARG(id)).p;
 }
 
+/* What is to be forgotten next. */
+static const char *ends_differ(const struct fl_core *a, const struct fl_core *b,
+                               struct fl_arena *arena)
+{
+    const struct fl_task *task = RB_MIN(fl_stopped_tree, (struct fl_stopped_tree *)&a->stopped);
+    const struct fl_task *other = RB_MIN(fl_stopped_tree, (struct fl_stopped_tree *)&b->stopped);
+    const struct fl_instance *at = RB_MIN(fl_retired_tree, (struct fl_retired_tree *)&a->retired);
+    const struct fl_instance *twin = RB_MIN(fl_retired_tree, (struct fl_retired_tree *)&b->retired);
+    if (!task != !other || (task && !fl_str_eq(task->rec->id, other->rec->id)))
+        return tell(arena, "what is forgotten next:", FL_STR("a task"));
+    if (!at != !twin || (at && !fl_str_eq(at->id, twin->id)))
+        return tell(arena, "what is forgotten next:", FL_STR("an instance"));
+    return NULL;
+}
+
 static const char *definitions_differ(const struct fl_core *a, const struct fl_core *b,
                                       struct fl_arena *arena)
 {
@@ -163,5 +179,6 @@ const char *sim_core_differs(const struct fl_core *a, const struct fl_core *b,
         if (found)
             return found;
     }
-    return definitions_differ(a, b, arena);
+    const char *found = ends_differ(a, b, arena);
+    return found ? found : definitions_differ(a, b, arena);
 }

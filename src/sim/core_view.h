@@ -8,6 +8,7 @@
 struct sim_core_instance {
     const struct rec_Instance *rec;
     int64_t cpu_used, memory_used;
+    size_t task_count; /* that are not STOPPED */
     bool connected;
 };
 

@@ -243,15 +243,48 @@ bool sim_host_post(struct sim *sim, struct sim_host *host, struct fl_brain_event
 
 /* ---- life and death ---- */
 
-/* A new data directory has a new identity. */
-static void make_identity(struct sim *sim, struct sim_host *host)
+uint64_t sim_host_nonce(const struct sim_host *host)
+{
+    return (uint64_t)host->index << 32 | host->life;
+}
+
+static void make_token(struct sim *sim, struct sim_host *host)
 {
     uint64_t high = fl_rand_u64(&sim->rand), low = fl_rand_u64(&sim->rand);
-    host->instance_arn[0] = '\0';
     (void)snprintf(host->client_token, sizeof(host->client_token), "%08x-%04x-4%03x-8%03x-%012llx",
                    (unsigned)(high >> 32), (unsigned)(high >> 16 & 0xffff),
                    (unsigned)(high & 0xfff), (unsigned)(low >> 48 & 0xfff),
                    (unsigned long long)(low & UINT64_C(0xffffffffffff)));
+}
+
+void sim_host_renew_identity(struct sim *sim, struct sim_host *host)
+{
+    if (host->instance_arn[0]) {
+        struct fl_str arn = fl_str_of(host->instance_arn);
+        struct sim_instance *instance = sim_ledger_instance(sim, fl_task_id(arn));
+        if (instance->host == host->index)
+            instance->host = SIM_NOWHERE;
+    }
+    host->instance_arn[0] = '\0';
+    make_token(sim, host);
+    sim->identity_count++;
+}
+
+/* A new data directory has a new identity. */
+static void make_identity(struct sim *sim, struct sim_host *host)
+{
+    sim_host_renew_identity(sim, host);
+    host->machine = host->index;
+}
+
+/* What a copied data directory says is true on another machine alone: kept, it would be reported as
+ * the end of that one's tasks. */
+static void drop_foreign(struct sim *sim, struct sim_host *host)
+{
+    sim_note(sim, "the data directory is another machine's", host->index, host->machine);
+    sim_disk_wipe(&host->disk);
+    host->instance_arn[0] = '\0'; /* it is still the other's */
+    make_identity(sim, host);
 }
 
 static void fire_start(struct sim *sim, struct sim_event *event)
@@ -287,8 +320,11 @@ void sim_host_start(struct sim *sim, struct sim_host *host)
                    NULL);
         return;
     }
+    if (FL_BUG(35, false, host->machine != host->index)) /* 35: a copy passes for the original */
+        drop_foreign(sim, host);
     host->life++;
     host->up = true;
+    host->was_registered = false;
     host->due_ms = INT64_MAX;
     host->brain = fl_brain_new(&brain_config);
     for (const struct sim_record *at = NULL; (at = sim_disk_next(&host->disk, at));)
@@ -361,13 +397,7 @@ void sim_host_wipe(struct sim *sim, struct sim_host *host)
 {
     sim_host_reboot(sim, host);
     sim_disk_wipe(&host->disk);
-    if (host->instance_arn[0]) {
-        struct fl_str arn = fl_str_of(host->instance_arn);
-        struct fl_str id = fl_str_from(arn, (size_t)fl_str_rindex(arn, '/') + 1);
-        sim_ledger_instance(sim, id)->host = SIM_NOWHERE;
-    }
     make_identity(sim, host);
-    sim->wiped_count++;
     host->epoch = 0;
     host->last_seq = 0;
     sim_message_free(sim, FL_TAKE_PTR(host->old_frame));
@@ -380,6 +410,7 @@ void sim_host_clone(struct sim *sim, struct sim_host *host, const struct sim_hos
         sim_disk_write(&host->disk, at->key, at->value);
     memcpy(host->instance_arn, from->instance_arn, sizeof(host->instance_arn));
     memcpy(host->client_token, from->client_token, sizeof(host->client_token));
+    host->machine = from->machine;
 }
 
 void sim_host_free(struct sim *sim, struct sim_host *host)

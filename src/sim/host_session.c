@@ -104,6 +104,8 @@ static void call_register(struct sim *sim, struct sim_host *host)
                fl_str_dup(message->arena, fl_str_of(host->instance_arn)));
     FL_SET(input, ecs_RegisterContainerInstanceRequest, clientToken,
            fl_str_dup(message->arena, fl_str_of(host->client_token)));
+    FL_SET(input, ecs_RegisterContainerInstanceRequest, instanceIdentityDocument,
+           fl_str_printf(message->arena, "{\"instanceId\":\"mi-%017u\"}", host->index));
     sim_message_ask(sim, message, ECS_OP_RegisterContainerInstance, input);
     call(sim, host, message);
 }
@@ -115,6 +117,7 @@ static void open_connection(struct sim *sim, struct sim_host *host)
     struct sim_message *message = sim_message_new(sim);
     message->connection = ++sim->next_connection;
     message->text = fl_str_dup(message->arena, fl_str_of(host->instance_arn));
+    message->ref = sim_host_nonce(host);
     host->connection = message->connection;
     host->call = ++sim->next_ref;
     sim_at(sim, CALL_TIMEOUT_MS * SIM_MS, &timeout, host->index, host->call, NULL);
@@ -165,6 +168,33 @@ static void take_identity(struct sim *sim, struct sim_host *host, struct fl_str 
     sim_ledger_instance(sim, id)->host = host->index;
 }
 
+static bool is_deregistered(struct sim *sim, const struct sim_host *host,
+                            const struct sim_message *answer)
+{
+    if (answer->status != 400 || host->instance_arn[0] == '\0' ||
+        (!fl_str_contains(answer->text, FL_STR("is inactive.")) &&
+         !fl_str_contains(answer->text, FL_STR("to register again was not found."))))
+        return false;
+    const struct sim_instance *instance =
+        sim_ledger_instance(sim, fl_task_id(fl_str_of(host->instance_arn)));
+    if (!instance->drop_put && instance->status != SIM_INSTANCE_INACTIVE)
+        sim_violation(sim, "S1", "host %u is said to be deregistered", host->index);
+    return true;
+}
+
+/* Deregistration is final: an agent that is told of it stays away, one that is started again joins
+ * as a new container instance. */
+static void take_inactive(struct sim *sim, struct sim_host *host)
+{
+    if (host->was_registered) {
+        host->stage = SIM_REGISTER;
+        wait(sim, host, INACTIVE_PAUSE_MS * SIM_MS);
+        return;
+    }
+    sim_host_renew_identity(sim, host);
+    attempt(sim, host);
+}
+
 void sim_session_answer(struct sim *sim, struct sim_host *host, const struct sim_event *event)
 {
     struct sim_message *message = event->message;
@@ -183,6 +213,10 @@ void sim_session_answer(struct sim *sim, struct sim_host *host, const struct sim
         make_cluster(sim, host);
         return;
     }
+    if (is_deregistered(sim, host, message)) {
+        take_inactive(sim, host);
+        return;
+    }
     struct fl_str arn = {0};
     if (message->status == 200)
         arn = sim_message_answered(sim, message, ECS_OP_RegisterContainerInstance)->instance_arn;
@@ -195,6 +229,7 @@ void sim_session_answer(struct sim *sim, struct sim_host *host, const struct sim
     }
     if (!host->instance_arn[0])
         take_identity(sim, host, arn);
+    host->was_registered = true;
     host->stage = SIM_CONNECT;
     attempt(sim, host);
 }
@@ -264,9 +299,16 @@ static void fire_refused(struct sim *sim, struct sim_event *event)
     if (!is_of_ours(host, event))
         return;
     host->connection = host->call = 0;
+    if (event->message->status && fl_str_is(event->message->text, "in use")) {
+        try_again(sim, host, SIM_CONNECT); /* another agent is there: it may go */
+        return;
+    }
     if (event->message->status) {
-        sim_violation(sim, "S1", "host %u is not known any more", host->index);
-        try_again(sim, host, SIM_REGISTER);
+        struct fl_str id = fl_task_id(fl_str_of(host->instance_arn));
+        if (sim_ledger_instance(sim, id)->status != SIM_INSTANCE_INACTIVE)
+            sim_violation(sim, "S1", "host %u is not known any more", host->index);
+        host->stage = SIM_REGISTER;
+        wait(sim, host, INACTIVE_PAUSE_MS * SIM_MS);
         return;
     }
     bool again = ++host->connect_failures < FAILURES_BEFORE_DISCOVERY;

@@ -147,6 +147,40 @@ struct sim_task *sim_ledger_see(struct sim *sim, const struct sim_shown *shown)
     return task;
 }
 
+int sim_instance_status(struct fl_str text)
+{
+    static const char *const names[] = {[SIM_INSTANCE_ACTIVE] = "ACTIVE",
+                                        [SIM_INSTANCE_DRAINING] = "DRAINING",
+                                        [SIM_INSTANCE_INACTIVE] = "INACTIVE"};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(names); i++)
+        if (fl_str_is(text, names[i]))
+            return (int)i;
+    return -1;
+}
+
+struct sim_instance *sim_ledger_see_instance(struct sim *sim,
+                                             const struct sim_shown_instance *shown)
+{
+    struct sim_instance *instance = sim_ledger_instance(sim, fl_str_of(shown->id));
+    if (shown->status < 0)
+        sim_violation(sim, "A1", "instance %s is shown in a state that there is not", shown->id);
+    if (sim->server.up && !instance->drop_put &&
+        (!instance->exists || instance->version < shown->version))
+        sim_violation(sim, "S1", "instance %s: version %lld was shown and is lost", shown->id,
+                      (long long)shown->version);
+    if (shown->version == instance->seen_version && shown->status != (int)instance->seen_status)
+        sim_violation(sim, "S10", "instance %s: two states of version %lld", shown->id,
+                      (long long)shown->version);
+    if (shown->version > instance->seen_version) {
+        if (instance->seen_version && instance->seen_status == SIM_INSTANCE_INACTIVE &&
+            shown->status != SIM_INSTANCE_INACTIVE)
+            sim_violation(sim, "S4", "instance %s: it was INACTIVE and is not", shown->id);
+        instance->seen_version = shown->version;
+        instance->seen_status = (enum sim_instance_status)shown->status;
+    }
+    return instance;
+}
+
 void sim_ledger_free(struct sim *sim)
 {
     free(sim->ledger.tasks);

@@ -98,13 +98,27 @@ static void read_tasks(struct sim_message *message, const struct ecs_Task *tasks
         read_task(&tasks[i], &answer->tasks[i]);
 }
 
-void sim_answer_read(struct sim_message *message, int operation, const void *output)
+static void read_instances(struct sim_message *message,
+                           const struct ecs_ContainerInstance *instances, size_t count)
+{
+    struct sim_answer *answer = &message->answer;
+    answer->instances = fl_arena_new_array(message->arena, struct sim_shown_instance, count);
+    answer->instance_count = count;
+    for (size_t i = 0; i < count; i++) {
+        struct sim_shown_instance *shown = &answer->instances[i];
+        struct fl_str id = fl_task_id(instances[i].containerInstanceArn);
+        shown->status = sim_instance_status(instances[i].status);
+        shown->version = instances[i].version;
+        memcpy(shown->id, id.p, FL_MIN(id.n, sizeof(shown->id) - 1));
+    }
+}
+
+static void read_about_tasks(struct sim_message *message, int operation, const void *output)
 {
     const struct ecs_RunTaskResponse *run = output;
     const struct ecs_StopTaskResponse *stop = output;
     const struct ecs_DescribeTasksResponse *described = output;
     const struct ecs_RegisterTaskDefinitionResponse *definition = output;
-    const struct ecs_RegisterContainerInstanceResponse *instance = output;
     if (operation == ECS_OP_RunTask)
         read_tasks(message, run->tasks.items, run->tasks.n);
     else if (operation == ECS_OP_StopTask)
@@ -113,9 +127,26 @@ void sim_answer_read(struct sim_message *message, int operation, const void *out
         read_tasks(message, described->tasks.items, described->tasks.n);
     else if (operation == ECS_OP_RegisterTaskDefinition)
         message->answer.revision = definition->taskDefinition->revision;
-    else if (operation == ECS_OP_RegisterContainerInstance)
+}
+
+void sim_answer_read(struct sim_message *message, int operation, const void *output)
+{
+    const struct ecs_RegisterContainerInstanceResponse *registered = output;
+    const struct ecs_DeregisterContainerInstanceResponse *gone = output;
+    const struct ecs_UpdateContainerInstancesStateResponse *updated = output;
+    const struct ecs_DescribeContainerInstancesResponse *described = output;
+    if (operation == ECS_OP_RegisterContainerInstance)
         message->answer.instance_arn =
-            fl_str_dup(message->arena, instance->containerInstance->containerInstanceArn);
+            fl_str_dup(message->arena, registered->containerInstance->containerInstanceArn);
+    else if (operation == ECS_OP_DeregisterContainerInstance)
+        read_instances(message, gone->containerInstance, 1);
+    else if (operation == ECS_OP_UpdateContainerInstancesState)
+        read_instances(message, updated->containerInstances.items, updated->containerInstances.n);
+    else if (operation == ECS_OP_DescribeContainerInstances)
+        read_instances(message, described->containerInstances.items,
+                       described->containerInstances.n);
+    else
+        read_about_tasks(message, operation, output);
 }
 
 const struct sim_answer *sim_message_answered(struct sim *sim, struct sim_message *message,

@@ -7,6 +7,7 @@ enum {
     HEARTBEAT_MS = 30 * 1000,
     SILENCE_MS = 60 * 1000,
     ACK_MS = 20 * 1000,
+    PROBE_MS = 5 * 1000,
     PAYLOAD_BYTES = 1 << 20,
     MAX_UNACKED = 256,
     GROUP = 64, /* turns in one sync */
@@ -23,11 +24,12 @@ struct sim_session {
     char instance[SIM_ID];
     char instance_arn[160];
     uint32_t host;
-    uint64_t connection, number;
-    int64_t heard_us;
+    uint64_t connection, number, nonce;
+    int64_t heard_us, probed_us;
     struct sim_message *payload; /* being gathered */
     struct sim_session *next_dirty;
     bool is_dirty, is_closing, is_replaced;
+    bool is_doubted; /* another agent wants its place, and it has not spoken since */
     struct unacked unacked[MAX_UNACKED];
     size_t unacked_count;
 };
@@ -450,15 +452,17 @@ static struct sim_session *session_new(struct sim *sim, const struct sim_message
     memcpy(session->instance_arn, message->text.p, message->text.n);
     session->host = message->from;
     session->connection = message->connection;
+    session->nonce = message->ref;
     session->number = ++sim->server.last_number;
     session->heard_us = sim->now_us;
     return session;
 }
 
 static void answer_connect(struct sim *sim, const struct sim_message *message,
-                           const struct sim_action *action, unsigned status)
+                           const struct sim_action *action, unsigned status, const char *text)
 {
     struct sim_message *answer = sim_message_new(sim);
+    answer->text = fl_str_of(text);
     answer->connection = message->connection;
     answer->status = status;
     sim_frame_to_host(sim, message->from, action, answer);
@@ -478,22 +482,60 @@ static void register_session(struct sim *sim, struct sim_session *session)
              session);
 }
 
+static void send_heartbeat(struct sim *sim, struct sim_session *session)
+{
+    struct sim_message *message = sim_message_new(sim);
+    message->connection = session->connection;
+    sim_frame_to_host(sim, session->host, &sim_host_heartbeat, message);
+}
+
+static void beat(struct sim *sim, struct sim_session *session)
+{
+    bool is_silent = sim->now_us - session->heard_us > SILENCE_MS * SIM_MS;
+    bool is_unacked =
+        session->unacked_count && sim->now_us - session->unacked[0].sent_us > ACK_MS * SIM_MS;
+    if (is_silent || is_unacked)
+        close_session(sim, session);
+    else
+        send_heartbeat(sim, session);
+}
+
+/* May the newer one have the place? Not while another agent holds it. Whether that one lives is
+ * asked now, and seen when the newer one tries again. */
+static bool gives_way(struct sim *sim, struct sim_session *session, const struct sim_session *newer)
+{
+    if (session->is_closing || session->nonce == newer->nonce)
+        return true;
+    if (session->is_doubted)
+        return sim->now_us - session->probed_us > PROBE_MS * SIM_MS;
+    session->is_doubted = true;
+    session->probed_us = sim->now_us;
+    send_heartbeat(sim, session);
+    return false;
+}
+
 static void fire_connect(struct sim *sim, struct sim_event *event)
 {
     struct sim_message *message = event->message;
     if (!sim->server.up) {
-        answer_connect(sim, message, &sim_host_refused, 0);
+        answer_connect(sim, message, &sim_host_refused, 0, "");
         return;
     }
     struct sim_session *session = session_new(sim, message);
     if (!fl_core_instance_active(sim->server.core, FL_STR("default"),
                                  fl_str_of(session->instance))) {
         session_free(sim, session);
-        answer_connect(sim, message, &sim_host_refused, 400);
+        answer_connect(sim, message, &sim_host_refused, 400, "inactive");
+        return;
+    }
+    struct sim_session *older = find_session(sim, fl_str_of(session->instance));
+    if (older && !gives_way(sim, older, session)) {
+        session_free(sim, session);
+        answer_connect(sim, message, &sim_host_refused, 400, "in use");
         return;
     }
     register_session(sim, session);
-    answer_connect(sim, message, &sim_host_opened, 101);
+    answer_connect(sim, message, &sim_host_opened, 101, "");
     tell_core(sim, session, FL_CORE_EVENT_AGENT_CONNECTED);
 }
 const struct sim_action sim_server_connect = {"an agent connects", fire_connect};
@@ -504,6 +546,7 @@ static struct sim_session *heard(struct sim *sim, struct sim_event *event)
     struct sim_session *session = sim->server.up ? find_connection(sim, event->number) : NULL;
     if (session) {
         session->heard_us = sim->now_us;
+        session->is_doubted = false;
         return session;
     }
     struct sim_message *answer = sim_message_new(sim);
@@ -532,20 +575,6 @@ static void fire_heard(struct sim *sim, struct sim_event *event)
     (void)heard(sim, event);
 }
 const struct sim_action sim_server_heard = {"a heartbeat is answered", fire_heard};
-
-static void beat(struct sim *sim, struct sim_session *session)
-{
-    bool is_silent = sim->now_us - session->heard_us > SILENCE_MS * SIM_MS;
-    bool is_unacked =
-        session->unacked_count && sim->now_us - session->unacked[0].sent_us > ACK_MS * SIM_MS;
-    if (is_silent || is_unacked) {
-        close_session(sim, session);
-        return;
-    }
-    struct sim_message *message = sim_message_new(sim);
-    message->connection = session->connection;
-    sim_frame_to_host(sim, session->host, &sim_host_heartbeat, message);
-}
 
 static void fire_heartbeat(struct sim *sim, struct sim_event *event)
 {

@@ -26,8 +26,7 @@ struct fl_sim_config {
     unsigned tasks; /* about how many are asked for; 0: ten per host */
     enum fl_sim_mode mode;
     enum fl_sim_codecs codecs;
-    bool calm;   /* no faults at all: for measuring */
-    bool clones; /* a data directory may find itself on two machines, which breaks promises yet */
+    bool calm; /* no faults at all: for measuring */
 };
 
 /* How often something was broken. */

@@ -1,7 +1,8 @@
-/* What clients ask for: storms of RunTask, StopTask, DescribeTasks, definitions that change. */
+/* What clients ask for: storms of RunTask, StopTask, DescribeTasks, definitions that change, drains
+ * and deregistration of instances. */
 #include "sim/world.h"
 
-enum { ATTEMPTS = 6, TASKS_A_CALL = 5, DESCRIBED = 10 };
+enum { ATTEMPTS = 6, TASKS_A_CALL = 5, DESCRIBED = 10, UPDATED = 3 };
 
 #define NEW(message, type) fl_arena_new_object((message)->arena, struct ecs_##type)
 
@@ -137,6 +138,24 @@ static void run_tasks(struct sim *sim)
     sim_client_send(sim, operation);
 }
 
+void sim_client_conflict(struct sim *sim, struct sim_operation *operation)
+{
+    uint32_t index = (uint32_t)(operation - sim->clients.operations);
+    struct sim_message *call = sim_message_new(sim);
+    struct ecs_RunTaskRequest *input = NEW(call, RunTaskRequest);
+    FL_SET(input, ecs_RunTaskRequest, cluster, FL_STR("default"));
+    FL_SET(input, ecs_RunTaskRequest, count, (int32_t)(operation->count % SIM_MAX_COUNT) + 1);
+    FL_SET(input, ecs_RunTaskRequest, startedBy, FL_STR("another"));
+    FL_SET(input, ecs_RunTaskRequest, taskDefinition, FL_STR("f0"));
+    FL_SET(input, ecs_RunTaskRequest, clientToken, fl_str_printf(call->arena, "t%u", index));
+    struct sim_operation *other = sim_client_call(sim, ECS_OP_RunTask, call, input);
+    other->token_of = index + 1;
+    other->count = (uint32_t)input->count;
+    other->has_token = true;
+    other->attempts_left = 3;
+    sim_client_send(sim, other);
+}
+
 static const char *some_task(struct sim *sim)
 {
     size_t count = sim->ledger.task_count;
@@ -177,6 +196,83 @@ static void describe_tasks(struct sim *sim)
     sim_client_send(sim, sim_client_call(sim, ECS_OP_DescribeTasks, call, input));
 }
 
+/* ---- instances ---- */
+
+static struct fl_str some_instance(struct sim *sim, struct sim_message *call)
+{
+    const struct sim_ledger *ledger = &sim->ledger;
+    return fl_str_dup(call->arena,
+                      fl_str_of(ledger->instances[sim_below(sim, ledger->instance_count)].id));
+}
+
+static struct fl_str_list some_instances(struct sim *sim, struct sim_message *call)
+{
+    struct fl_str_list list = {.n = 1 + sim_below(sim, UPDATED)};
+    list.items = fl_arena_new_array(call->arena, struct fl_str, list.n);
+    for (size_t i = 0; i < list.n; i++)
+        list.items[i] = some_instance(sim, call);
+    return list;
+}
+
+/* Drained ones are taken back more often than others are drained, or nothing would run. */
+static void update_instances(struct sim *sim)
+{
+    struct sim_message *call = sim_message_new(sim);
+    struct ecs_UpdateContainerInstancesStateRequest *input =
+        NEW(call, UpdateContainerInstancesStateRequest);
+    bool is_drain = sim_chance(sim, 400);
+    FL_SET(input, ecs_UpdateContainerInstancesStateRequest, cluster, FL_STR("default"));
+    FL_SET(input, ecs_UpdateContainerInstancesStateRequest, containerInstances,
+           some_instances(sim, call));
+    FL_SET(input, ecs_UpdateContainerInstancesStateRequest, status,
+           is_drain ? ECS_ContainerInstanceStatus_DRAINING : ECS_ContainerInstanceStatus_ACTIVE);
+    struct sim_operation *operation =
+        sim_client_call(sim, ECS_OP_UpdateContainerInstancesState, call, input);
+    operation->status = is_drain ? SIM_INSTANCE_DRAINING : SIM_INSTANCE_ACTIVE;
+    operation->attempts_left = 3;
+    sim_client_send(sim, operation);
+}
+
+static void deregister_instance(struct sim *sim)
+{
+    struct sim_message *call = sim_message_new(sim);
+    struct ecs_DeregisterContainerInstanceRequest *input =
+        NEW(call, DeregisterContainerInstanceRequest);
+    FL_SET(input, ecs_DeregisterContainerInstanceRequest, cluster, FL_STR("default"));
+    FL_SET(input, ecs_DeregisterContainerInstanceRequest, containerInstance,
+           some_instance(sim, call));
+    if (sim_chance(sim, 500))
+        FL_SET(input, ecs_DeregisterContainerInstanceRequest, force, true);
+    struct sim_operation *operation =
+        sim_client_call(sim, ECS_OP_DeregisterContainerInstance, call, input);
+    operation->attempts_left = 3;
+    sim_client_send(sim, operation);
+}
+
+static void describe_instances(struct sim *sim)
+{
+    struct sim_message *call = sim_message_new(sim);
+    struct ecs_DescribeContainerInstancesRequest *input =
+        NEW(call, DescribeContainerInstancesRequest);
+    FL_SET(input, ecs_DescribeContainerInstancesRequest, cluster, FL_STR("default"));
+    FL_SET(input, ecs_DescribeContainerInstancesRequest, containerInstances,
+           some_instances(sim, call));
+    sim_client_send(sim, sim_client_call(sim, ECS_OP_DescribeContainerInstances, call, input));
+}
+
+static void do_with_instances(struct sim *sim)
+{
+    uint64_t what = sim_below(sim, 100);
+    if (sim->ledger.instance_count == 0)
+        return;
+    if (what < 50)
+        update_instances(sim);
+    else if (what < 60)
+        deregister_instance(sim);
+    else
+        describe_instances(sim);
+}
+
 /* ---- the load ---- */
 
 static void do_something(struct sim *sim)
@@ -186,8 +282,10 @@ static void do_something(struct sim *sim)
         run_tasks(sim);
     else if (what < 65)
         stop_task(sim);
-    else if (what < 94)
+    else if (what < 86)
         describe_tasks(sim);
+    else if (what < 94)
+        do_with_instances(sim);
     else if (what < 98)
         register_definition(sim, (int)sim_below(sim, SIM_FAMILIES));
     else

@@ -36,10 +36,19 @@ struct sim_shown {
     uint64_t reason; /* a hash */
 };
 
+/* A container instance as an answer shows it. */
+struct sim_shown_instance {
+    char id[SIM_ID];
+    int status;
+    int64_t version;
+};
+
 /* What an answer says to those who read it. */
 struct sim_answer {
     struct sim_shown *tasks;
     size_t task_count;
+    struct sim_shown_instance *instances;
+    size_t instance_count;
     struct fl_str instance_arn;
     int revision;
 };
@@ -57,7 +66,7 @@ struct sim_message {
     struct fl_str text; /* in a run with codecs: a call's or answer's body, an order; a refusal */
     struct sim_answer answer;
     struct fl_brain_order order; /* decoded, in an order */
-    uint64_t ref;                /* acknowledgement: of which payload */
+    uint64_t ref;                /* acknowledgement: of which payload; handshake: the nonce */
     uint64_t connection;         /* frames */
     struct fl_acs_header header;
     struct sim_message **orders; /* payload */
@@ -77,13 +86,20 @@ struct sim_knobs {
 
 /* ---- the ledger: what is true, and who knows it ---- */
 
+enum sim_instance_status { SIM_INSTANCE_ACTIVE, SIM_INSTANCE_DRAINING, SIM_INSTANCE_INACTIVE };
+
 /* A container instance as the core's records have it. */
 struct sim_instance {
     uint64_t key;
     char id[SIM_ID];
     uint32_t host; /* whose it is, SIM_NOWHERE once that host has forgotten it */
     int64_t cpu, memory, cpu_used, memory_used;
-    bool exists;
+    bool exists, drop_put;
+    enum sim_instance_status status;
+    int64_t version, inactive_ms;
+    /* As somebody has been told; 0: nobody has. */
+    enum sim_instance_status seen_status;
+    int64_t seen_version;
 };
 
 struct sim_task {
@@ -211,8 +227,10 @@ struct sim_host {
     int64_t frozen_us;   /* until when the agent does nothing */
     struct fl_brain *brain;
     struct sim_disk disk;
-    char instance_arn[160]; /* the identity file, */
-    char client_token[37];  /* made with it */
+    char instance_arn[160]; /* the identity file: */
+    char client_token[37];
+    uint32_t machine;    /* whose it is */
+    bool was_registered; /* by this agent */
     struct sim_host_turn *open;
     int64_t booted_us, clock_ms, drift_ppm;
     int64_t due_ms; /* monotonic; what the timer is armed for */
@@ -248,7 +266,9 @@ struct sim_operation {
     uint32_t count, placed, live;
     uint32_t tasks[SIM_MAX_COUNT]; /* of the first answer, in the ledger */
     bool has_token, is_done, is_answered;
+    uint32_t token_of; /* it has the token of another call, and another body: that one, +1 */
     int family, revision;
+    int status;               /* wanted of instances */
     struct sim_message *call; /* sent with each attempt; NULL once it is done */
 };
 
@@ -282,7 +302,8 @@ struct sim {
     struct sim_host_turn *free_turns;
     struct sim_server server;
     struct sim_host *hosts;
-    size_t host_count, wiped_count;
+    size_t host_count;
+    size_t identity_count; /* that there have ever been */
     struct sim_clients clients;
     struct sim_ledger ledger;
     uint64_t next_ref, next_connection, next_message;
@@ -376,6 +397,10 @@ void sim_host_reboot(struct sim *sim, struct sim_host *host);
 void sim_host_wipe(struct sim *sim, struct sim_host *host);
 /* Installed anew with a copy of another host's data directory. */
 void sim_host_clone(struct sim *sim, struct sim_host *host, const struct sim_host *from);
+/* Forgets the container instance: the next registration makes a new one. */
+void sim_host_renew_identity(struct sim *sim, struct sim_host *host);
+/* Tells one agent's process from another. */
+uint64_t sim_host_nonce(const struct sim_host *host);
 void sim_host_free(struct sim *sim, struct sim_host *host);
 bool sim_host_post(struct sim *sim, struct sim_host *host, struct fl_brain_event *event);
 int64_t sim_host_mono_ms(const struct sim *sim, const struct sim_host *host);
@@ -412,12 +437,16 @@ void sim_report_forget(struct sim *sim, struct sim_host *host);
 struct sim_operation *sim_client_call(struct sim *sim, int operation, struct sim_message *call,
                                       const void *input);
 void sim_client_send(struct sim *sim, struct sim_operation *operation);
+/* True while one of the call's tasks has not been forgotten: its token is known as long. */
+bool sim_token_lives(const struct sim *sim, const struct sim_operation *operation);
 void sim_clients_answer(struct sim *sim, const struct sim_event *event);
 void sim_clients_free(struct sim *sim);
 
 /* ---- workload.c ---- */
 void sim_clients_start(struct sim *sim);
 void sim_client_stop(struct sim *sim, const char *id);
+/* The same token again, with another body. */
+void sim_client_conflict(struct sim *sim, struct sim_operation *operation);
 
 /* ---- faults.c ---- */
 void sim_faults_draw(struct sim *sim);
@@ -433,6 +462,11 @@ struct sim_instance *sim_ledger_instance(struct sim *sim, struct fl_str id);
 uint64_t sim_hash(struct fl_str text);
 /* Somebody is shown a task: what is shown may not contradict what was shown before. */
 struct sim_task *sim_ledger_see(struct sim *sim, const struct sim_shown *shown);
+/* The same for an instance. */
+struct sim_instance *sim_ledger_see_instance(struct sim *sim,
+                                             const struct sim_shown_instance *shown);
+/* -1: none that a record can have. */
+int sim_instance_status(struct fl_str text);
 void sim_ledger_free(struct sim *sim);
 
 /* ---- audit.c ---- */
