@@ -4,7 +4,7 @@
 BUILD := build
 AS_USER := tools/as-user.sh
 
-.PHONY: all setup check nightly nightly-store nightly-sim nightly-placement nightly-guest demo bench fuzz sim seeded-bugs format
+.PHONY: all setup check nightly nightly-store nightly-sim nightly-placement nightly-guest nightly-upgrade demo bench fuzz sim seeded-bugs format
 .PHONY: clean
 
 all:
@@ -21,7 +21,7 @@ check:
 	@python3 tests/run.py
 
 # The long batteries; SEED= chooses another one.
-nightly: nightly-store nightly-sim nightly-placement nightly-guest
+nightly: nightly-store nightly-sim nightly-placement nightly-guest nightly-upgrade
 
 # Crash states and failing calls of the store.
 nightly-store:
@@ -47,6 +47,13 @@ nightly-guest:
 	@tools/setup.sh nightly
 	@$(AS_USER) tools/build.sh $(BUILD)
 	@$(AS_USER) python3 tests/guest/run.py $(BUILD)
+
+# This build over the last release, and beside it; real containers, so root.
+nightly-upgrade:
+	@tools/setup.sh all
+	@$(AS_USER) tools/build.sh $(BUILD)
+	@$(AS_USER) tools/venv.sh
+	@python3 tests/upgrade/run.py $(BUILD)
 
 demo:
 	@tools/setup.sh demo

@@ -1,13 +1,13 @@
 """`make bench`: how long a task takes from the RunTask call to RUNNING in DescribeTasks, beside
-`docker run -d` (where there is a dockerd) and bare `crun run -d`, interleaved in one run; how fast
-200 tasks start and stop; what server and agent weigh. A table on stdout, figures in bench/out/.
+`docker run -d`, a service of Swarm's (where there is a dockerd) and bare `crun run -d`, interleaved in
+one run; how fast 200 tasks start and stop; what server, agent and shims weigh, and what they cost
+while nothing happens, with no task and with 1,000. A table on stdout, figures in bench/out/.
 
-ROUNDS (30) chooses the number of rounds. Everything runs the same program, bench/idle.c, from a
+ROUNDS (30) chooses the number of rounds, IDLE (1000) the number of idle tasks. Everything runs the same program, bench/idle.c, from a
 local image. Docker is a private daemon with a directory and a network namespace of its own;
 `docker run` and `crun run` are timed as the commands that a user would type. crun runs without a
 seccomp profile."""
 import contextlib
-import ctypes
 import json
 import os
 import pathlib
@@ -23,10 +23,13 @@ sys.path[:0] = [str(ROOT / "tests" / "integration"), str(ROOT / "bench")]
 
 import client as clients  # noqa: E402
 import cluster as clusters  # noqa: E402
+import peers  # noqa: E402
 
 ROUNDS = int(os.environ.get("ROUNDS", "30"))
 PAUSE_S = 0.1
 MANY = 200
+IDLE = int(os.environ.get("IDLE", "1000"))
+WATCH_S = 20
 OUT = ROOT / "bench" / "out"
 
 
@@ -74,103 +77,6 @@ class Fairlead:
         self._await("STOPPED")
 
 
-class Crun:
-    def __init__(self, scratch, root, name, own_network):
-        self.bundle = scratch / name
-        self.bundle.mkdir()
-        self.name = f"bench-{os.getpid()}-{name}"
-        clusters.run("crun", "spec", cwd=self.bundle)
-        path = self.bundle / "config.json"
-        config = json.loads(path.read_text())
-        config["process"].update(terminal=False, args=["/idle"])
-        config["root"] = {"path": str(root), "readonly": True}
-        if not own_network:
-            spaces = config["linux"]["namespaces"]
-            config["linux"]["namespaces"] = [s for s in spaces if s["type"] != "network"]
-        path.write_text(json.dumps(config))
-
-    def launch(self):
-        subprocess.run(["crun", "run", "-d", "--bundle", str(self.bundle), self.name], check=True,
-                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL)
-
-    def clear(self):
-        clusters.run("crun", "delete", "-f", self.name)
-
-
-class Docker:
-    def __init__(self, dockerd, *flags):
-        self.command = [*dockerd.command, "run", "-d", *flags, "bench:1", "/idle"]
-        self.remove = [*dockerd.command, "rm", "-f"]
-        self.id = None
-
-    def launch(self):
-        self.id = subprocess.run(self.command, check=True, stdin=subprocess.DEVNULL,
-                                 stdout=subprocess.PIPE).stdout.decode().strip()
-
-    def clear(self):
-        clusters.run(*self.remove, self.id)
-
-
-class Dockerd:
-    """A daemon of our own in a network namespace of its own, so that none of the machine's rules
-    and links are touched; ended by its process id."""
-
-    def __init__(self, scratch, root):
-        self.scratch = scratch
-        self.run_dir = pathlib.Path(tempfile.mkdtemp(prefix="fldocker-", dir="/tmp"))
-        socket = f"unix://{self.run_dir}/docker.sock"
-        self.command = ["docker", "-H", socket]
-        self.log = open(scratch / "dockerd.log", "wb")
-        self.process = subprocess.Popen(
-            ["unshare", "-n", "sh", "-c", 'ip link set lo up; exec dockerd "$@"', "sh", "-H",
-             socket, "--data-root", str(scratch / "docker"), "--exec-root",
-             str(self.run_dir / "exec"), "--pidfile", str(self.run_dir / "pid")],
-            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-        try:
-            self._prepare(scratch, root)
-        except BaseException:
-            self.stop()
-            raise
-
-    def _prepare(self, scratch, root):
-        def answers():
-            if self.process.poll() is not None:
-                raise RuntimeError((scratch / "dockerd.log").read_text()[-2000:])
-            return subprocess.run([*self.command, "version"], capture_output=True,
-                                  check=False).returncode == 0
-        clusters.until(answers, 60, "dockerd", pause=0.2)
-        archive = scratch / "root.tar"
-        clusters.run("tar", "-C", str(root), "-cf", str(archive), ".")
-        clusters.run(*self.command, "import", str(archive), "bench:1")
-        found = clusters.run(*self.command, "version", "--format", "{{.Server.Version}}")
-        self.version = found.stdout.strip()
-
-    def stop(self):
-        self.process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(30)
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        self.log.close()
-        # What was mounted before hide_cgroup2() stays mounted for this process.
-        for line in reversed(pathlib.Path("/proc/mounts").read_text().splitlines()):
-            if str(self.run_dir) in line or str(self.scratch) in line:
-                subprocess.run(["umount", "-l", line.split()[1]], check=False, capture_output=True)
-        shutil.rmtree(self.run_dir, ignore_errors=True)
-
-
-def hide_cgroup2():
-    """crun on a hybrid host wants to see version 1 alone: for this process and its children."""
-    if not pathlib.Path("/sys/fs/cgroup/unified").is_dir():
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(0x00020000) == 0:
-        subprocess.run(["mount", "--make-rprivate", "/"], check=True)
-        subprocess.run(["umount", "-l", "/sys/fs/cgroup/unified"], check=False)
-
-
 def quantile(values, q):
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
@@ -192,33 +98,39 @@ def rounds(contenders, pause_s):
     return times
 
 
-def many(client):
-    """200 tasks by 20 calls of 10; then 200 StopTask calls."""
-    begun = now_ms()
+def run_many(client, count):
+    """count tasks by calls of 10; their ARNs."""
     arns = []
-    for _ in range(MANY // 10):
+    for _ in range(count // 10):
         answer = client.call("RunTask", taskDefinition="bench-host", count=10)
         if answer["failures"]:
             raise RuntimeError(answer["failures"])
         arns += [task["taskArn"] for task in answer["tasks"]]
+    return arns
 
-    def await_all(status):
-        waiting = set(arns)
-        deadline = time.monotonic() + 120
-        while waiting:
-            portion = sorted(waiting)[:100]
-            tasks = client.call("DescribeTasks", tasks=portion)["tasks"]
-            waiting -= {t["taskArn"] for t in tasks if t["lastStatus"] == status}
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{len(waiting)} tasks are not {status}")
-            time.sleep(0.002)
-    await_all("RUNNING")
+
+def await_all(client, arns, status):
+    waiting = set(arns)
+    deadline = time.monotonic() + 120
+    while waiting:
+        tasks = client.call("DescribeTasks", tasks=sorted(waiting)[:100])["tasks"]
+        waiting -= {t["taskArn"] for t in tasks if t["lastStatus"] == status}
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{len(waiting)} tasks are not {status}")
+        time.sleep(0.002)
+
+
+def many(client):
+    """200 tasks by 20 calls of 10; then 200 StopTask calls. Milliseconds of both."""
+    begun = now_ms()
+    arns = run_many(client, MANY)
+    await_all(client, arns, "RUNNING")
     started = now_ms() - begun
     begun = now_ms()
     for arn in arns:
         client.call("StopTask", task=arn)
-    await_all("STOPPED")
-    return started, now_ms() - begun
+    await_all(client, arns, "STOPPED")
+    return {"tasks": MANY, "started_ms": started, "stopped_ms": now_ms() - begun}
 
 
 def pss_kib(pid):
@@ -226,63 +138,114 @@ def pss_kib(pid):
     return int([line.split()[1] for line in text.splitlines() if line.startswith("Pss:")][0])
 
 
-def table(title, times, reference):
-    print(f"\n{title}\n| launch | p50 ms | p90 ms | docker / this, p50 |\n| --- | ---: | ---: | ---: |")
-    for name, values in times.items():
-        p50, p90 = quantile(values, 0.5), quantile(values, 0.9)
-        peer = times.get(reference(name))
-        ratio = f"{quantile(peer, 0.5) / p50:.1f}" if peer else "–"
-        print(f"| {name} | {p50:.1f} | {p90:.1f} | {ratio} |")
+def cpu_s(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def docker_of(name):
-    return ("docker run -d -p" if "bridge" in name or "own network" in name or "-p" in name
-            else "docker run -d --net host")
+def cost_of_waiting(made):
+    """Per cent of a processor that each role takes while nothing happens."""
+    pids = {role: made.pid(role) for role in ("server", "agent")}
+    before = {role: cpu_s(pid) for role, pid in pids.items()}
+    time.sleep(WATCH_S)
+    return {role: 100 * (cpu_s(pid) - before[role]) / WATCH_S for role, pid in pids.items()}
 
 
-def main():
-    scratch = pathlib.Path(tempfile.mkdtemp(prefix="fairlead-bench-"))
-    made = clusters.Cluster("--cpu-units", "262144", "--memory-mib", "65536")
+def shim_pss_kib(made):
+    """Mean over the shims of the installation."""
+    sizes = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes()
+            if b"fairlead-shim" in words.split(b"\0")[0] and made.data_dir.encode() in words:
+                sizes.append(pss_kib(path.parent.name))
+    return sum(sizes) / len(sizes) if sizes else 0
+
+
+def idle(made, client):
+    """What many tasks that do nothing cost."""
+    arns = run_many(client, IDLE)
+    await_all(client, arns, "RUNNING")
+    kept = pathlib.Path(made.data_dir, "agent", "containers")
+    clusters.until(lambda: len(list(kept.iterdir())) == IDLE, 60, "the removal of earlier tasks",
+                   0.2)
+    found = {"tasks": IDLE, "cpu_percent": cost_of_waiting(made),
+             "shim_pss_kib": shim_pss_kib(made), "agent_pss_kib": pss_kib(made.pid("agent"))}
+    for arn in arns:
+        client.call("StopTask", task=arn)
+    await_all(client, arns, "STOPPED")
+    return found
+
+
+def table(title, times):
+    rows = list(times)
+    ratios = [name for name in rows if not name.startswith(("RunTask", "crun"))]
+    print(f"\n{title}\n| launch | p50 ms | p90 ms | {' | '.join(f'{n} / this' for n in ratios)} |")
+    print("| --- | ---: | ---: |" + " ---: |" * len(ratios))
+    for name in rows:
+        p50, p90 = quantile(times[name], 0.5), quantile(times[name], 0.9)
+        columns = [f"{quantile(times[peer], 0.5) / p50:.1f}" if alike(name, peer) else ""
+                   for peer in ratios]
+        print(f"| {name} | {p50:.1f} | {p90:.1f} | {' | '.join(columns)} |")
+
+
+def alike(name, peer):
+    """Both with the host's network, or both with one of their own; a peer is not its own."""
+    own = ("bridge", "own network", "-p")
+    return name != peer and any(w in name for w in own) == any(w in peer for w in own)
+
+
+def find_contenders(scratch, root, client, figures):
+    """Everything that is timed, and the daemon to be stopped afterwards."""
+    contenders = {
+        "RunTask, host": Fairlead(client, "host", []),
+        "RunTask, bridge with a port": Fairlead(client, "bridge", [{"containerPort": 80}]),
+    }
     dockerd = None
-    figures = {"rounds": ROUNDS, "kernel": os.uname().release, "cpus": os.cpu_count()}
+    if shutil.which("dockerd") and shutil.which("docker"):
+        try:
+            dockerd = peers.Dockerd(scratch, root)
+            figures["docker"] = dockerd.version
+            contenders["docker run -d --net host"] = peers.Docker(dockerd, "--net", "host")
+            contenders["docker run -d -p"] = peers.Docker(dockerd, "-p", "80")
+            dockerd.start_swarm()
+            contenders["Swarm service, host"] = peers.Swarm(dockerd, "host", False)
+            contenders["Swarm service -p"] = peers.Swarm(dockerd, "port", True)
+        except (AssertionError, RuntimeError) as failure:
+            print(f"not everything of Docker's is here: {failure}", file=sys.stderr)
+    peers.hide_cgroup2()
+    contenders["crun run -d, host"] = peers.Crun(scratch, root, "host", False)
+    contenders["crun run -d, own network"] = peers.Crun(scratch, root, "own", True)
+    return contenders, dockerd
+
+
+def measure(scratch, made, figures):
+    root = make_root(scratch)
+    clusters.run(sys.executable, str(ROOT / "tools" / "mkimage.py"), "--tag", "bench:1",
+                 "--output", str(scratch / "bench.tar"), str(root))
+    made.up()
+    made.load_image(scratch / "bench.tar", "bench:1")
+    figures["pss_after_start_kib"] = {r: pss_kib(made.pid(r)) for r in ("server", "agent")}
+    figures["waiting_cpu_percent"] = cost_of_waiting(made)
+    client = clients.Client(made.port, made.env["AWS_ACCESS_KEY_ID"],
+                            made.env["AWS_SECRET_ACCESS_KEY"])
+    contenders, dockerd = find_contenders(scratch, root, client, figures)
     try:
-        root = make_root(scratch)
-        clusters.run(sys.executable, str(ROOT / "tools" / "mkimage.py"), "--tag", "bench:1",
-                     "--output", str(scratch / "bench.tar"), str(root))
-        made.up()
-        made.load_image(scratch / "bench.tar", "bench:1")
-        figures["pss_after_start_kib"] = {r: pss_kib(made.pid(r)) for r in ("server", "agent")}
-        client = clients.Client(made.port, made.env["AWS_ACCESS_KEY_ID"],
-                                made.env["AWS_SECRET_ACCESS_KEY"])
-        contenders = {
-            "RunTask, host": Fairlead(client, "host", []),
-            "RunTask, bridge with a port": Fairlead(client, "bridge", [{"containerPort": 80}]),
-        }
-        if shutil.which("dockerd") and shutil.which("docker"):
-            try:
-                dockerd = Dockerd(scratch, root)
-                figures["docker"] = dockerd.version
-                contenders["docker run -d --net host"] = Docker(dockerd, "--net", "host")
-                contenders["docker run -d -p"] = Docker(dockerd, "-p", "80")
-            except (AssertionError, RuntimeError) as failure:
-                print(f"no Docker here: {failure}", file=sys.stderr)
-        hide_cgroup2()
-        contenders["crun run -d, host"] = Crun(scratch, root, "host", False)
-        contenders["crun run -d, own network"] = Crun(scratch, root, "own", True)
         figures["back_to_back_ms"] = rounds(contenders, 0)
         figures["paced_ms"] = rounds(contenders, PAUSE_S)
-        started, stopped = many(client)
-        figures["many"] = {"tasks": MANY, "started_ms": started, "stopped_ms": stopped}
-        figures["pss_after_many_kib"] = {r: pss_kib(made.pid(r)) for r in ("server", "agent")}
     finally:
         if dockerd:
             dockerd.stop()
-        made.uninstall()
-        shutil.rmtree(scratch, ignore_errors=True)
+    figures["many"] = many(client)
+    figures["pss_after_many_kib"] = {r: pss_kib(made.pid(r)) for r in ("server", "agent")}
+    figures["idle"] = idle(made, client)
+
+
+def show(figures):
     print(f"\n{ROUNDS} rounds, kernel {figures['kernel']}, {figures['cpus']} CPUs, "
           f"Docker {figures.get('docker', 'not here')}")
-    table("Back to back", figures["back_to_back_ms"], docker_of)
-    table("100 ms apart", figures["paced_ms"], docker_of)
+    table("Back to back", figures["back_to_back_ms"])
+    table("100 ms apart", figures["paced_ms"])
     rate = MANY / figures["many"]["started_ms"] * 1000
     print(f"\n{MANY} tasks: {rate:.0f} started a second ({figures['many']['started_ms']:.0f} ms), "
           f"stopped in {figures['many']['stopped_ms']:.0f} ms")
@@ -290,6 +253,15 @@ def main():
         sizes = figures[key]
         print(f"PSS {title}: server {sizes['server'] / 1024:.1f} MiB, "
               f"agent {sizes['agent'] / 1024:.1f} MiB")
+    still, waiting = figures["waiting_cpu_percent"], figures["idle"]
+    print(f"CPU while nothing happens: server {still['server']:.2f} %, agent {still['agent']:.2f} % "
+          f"of a processor")
+    print(f"{waiting['tasks']} idle tasks: server {waiting['cpu_percent']['server']:.2f} %, agent "
+          f"{waiting['cpu_percent']['agent']:.2f} %; {waiting['shim_pss_kib']:.0f} KiB PSS of a "
+          f"shim each, agent {waiting['agent_pss_kib'] / 1024:.1f} MiB")
+
+
+def keep(figures):
     OUT.mkdir(parents=True, exist_ok=True)
     path = OUT / time.strftime("%Y%m%d-%H%M%S.json", time.gmtime())
     path.write_text(json.dumps(figures, indent=1) + "\n")
@@ -297,6 +269,19 @@ def main():
     for made_here in (OUT, path):
         os.chown(made_here, owner.st_uid, owner.st_gid)
     print(f"figures in {path.relative_to(ROOT)}")
+
+
+def main():
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix="fairlead-bench-"))
+    made = clusters.Cluster("--cpu-units", "1048576", "--memory-mib", "65536")
+    figures = {"rounds": ROUNDS, "kernel": os.uname().release, "cpus": os.cpu_count()}
+    try:
+        measure(scratch, made, figures)
+    finally:
+        made.uninstall()
+        shutil.rmtree(scratch, ignore_errors=True)
+    show(figures)
+    keep(figures)
 
 
 if __name__ == "__main__":

@@ -372,19 +372,14 @@ static int read_line(struct reading *reading, struct fl_str line, struct fl_err 
     return 0;
 }
 
-static int read_file(struct reading *reading, const char *path, bool required, struct fl_err *err)
+static int read_lines(struct reading *reading, struct fl_str text, const char *name,
+                      struct fl_err *err)
 {
-    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(FL_ECS_CONFIG_MAX);
-    int r = fl_fs_read(AT_FDCWD, path, text.max, &text);
-    if (r == -ENOENT && !required)
-        return 0;
-    if (r < 0)
-        return fl_err_errno(err, r, "cannot read %s", path);
-    struct fl_str rest = fl_buf_str(&text), line;
-    for (int number = 1; fl_str_split(&rest, '\n', &line); number++) {
+    struct fl_str line;
+    for (int number = 1; fl_str_split(&text, '\n', &line); number++) {
         struct fl_err why = {0};
         if (read_line(reading, line, &why) < 0)
-            return fl_err_set(err, -EINVAL, "%s, line %d: %s", path, number, why.text);
+            return fl_err_set(err, -EINVAL, "%s, line %d: %s", name, number, why.text);
     }
     return 0;
 }
@@ -398,19 +393,30 @@ static void read_environment(struct reading *reading)
     }
 }
 
-int fl_ecs_config_read(const char *path, bool required, struct fl_arena *arena,
-                       struct fl_ecs_settings *ret_settings, struct fl_ecs_notes *ret_notes,
-                       struct fl_err *err)
+int fl_ecs_config_parse(struct fl_str text, const char *name, struct fl_arena *arena,
+                        struct fl_ecs_settings *ret_settings, struct fl_ecs_notes *ret_notes,
+                        struct fl_err *err)
 {
-    struct reading *reading = fl_arena_new_array(arena, struct reading, 1);
+    struct reading *reading = fl_arena_new_object(arena, struct reading);
     reading->arena = arena;
     for (size_t i = 0; i < FL_ARRAY_SIZE(rows); i++)
         (void)take(&rows[i], fl_str_of(rows[i].text), arena, &reading->settings);
-    int r = read_file(reading, path, required, err);
+    int r = read_lines(reading, text, name, err);
     if (r < 0)
         return r;
     read_environment(reading);
     *ret_settings = reading->settings;
     *ret_notes = (struct fl_ecs_notes){reading->lines, reading->line_count};
     return 0;
+}
+
+int fl_ecs_config_read(const char *path, bool required, struct fl_arena *arena,
+                       struct fl_ecs_settings *ret_settings, struct fl_ecs_notes *ret_notes,
+                       struct fl_err *err)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(FL_ECS_CONFIG_MAX);
+    int r = fl_fs_read(AT_FDCWD, path, text.max, &text);
+    if (r < 0 && (r != -ENOENT || required))
+        return fl_err_errno(err, r, "cannot read %s", path);
+    return fl_ecs_config_parse(fl_buf_str(&text), path, arena, ret_settings, ret_notes, err);
 }

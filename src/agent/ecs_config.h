@@ -69,5 +69,10 @@ int fl_ecs_config_read(const char *path, bool required, struct fl_arena *arena,
                        struct fl_ecs_settings *ret_settings, struct fl_ecs_notes *ret_notes,
                        struct fl_err *err);
 
+/* The same of a text; `name` is what an error calls it. Notes say each thing once. */
+int fl_ecs_config_parse(struct fl_str text, const char *name, struct fl_arena *arena,
+                        struct fl_ecs_settings *ret_settings, struct fl_ecs_notes *ret_notes,
+                        struct fl_err *err);
+
 /* "3h", "90s", "1h30m", "1500ms" (Go's way, whole numbers) in milliseconds; -1 for what is none. */
 int64_t fl_ecs_config_duration_ms(struct fl_str text);

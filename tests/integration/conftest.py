@@ -2,7 +2,6 @@
 private ones for those that do not. Every cluster ends with `uninstall` and a search for leaks."""
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 
@@ -12,8 +11,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 sys.dont_write_bytecode = True
 
 import cluster as clusters  # noqa: E402
+import images  # noqa: E402
 
-ROOT = clusters.ROOT
 
 
 def pytest_collection_modifyitems(items):
@@ -22,30 +21,10 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="needs root"))
 
 
-def _busybox_root(root):
-    """Debian's busybox with every applet as a link, and the little a root needs besides."""
-    for name in ("bin", "dev", "etc", "home", "mnt", "proc", "root", "sys", "tmp", "var"):
-        (root / name).mkdir(parents=True)
-    (root / "tmp").chmod(0o1777)
-    shutil.copy("/bin/busybox", root / "bin" / "busybox")
-    for applet in clusters.run("/bin/busybox", "--list").stdout.split():
-        if applet != "busybox":
-            (root / "bin" / applet).symlink_to("busybox")
-    (root / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n"
-                                         "daemon:x:1:1:daemon:/:/bin/sh\n"
-                                         "web:x:1000:1001:web:/home:/bin/sh\n")
-    (root / "etc" / "group").write_text("root:x:0:\ndaemon:x:1:\nweb:x:1001:\n")
-
-
 @pytest.fixture(scope="session")
 def busybox(tmp_path_factory):
     """A docker-archive of busybox."""
-    folder = tmp_path_factory.mktemp("images")
-    _busybox_root(folder / "root")
-    path = folder / "busybox.tar"
-    clusters.run(sys.executable, str(ROOT / "tools" / "mkimage.py"), "--tag", "busybox:1", "--cmd",
-                 "/bin/sh", "--output", str(path), str(folder / "root"))
-    return path
+    return images.busybox_archive(tmp_path_factory.mktemp("images"))
 
 
 def _made(busybox, *flags):

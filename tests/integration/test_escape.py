@@ -6,7 +6,7 @@ import pathlib
 import sys
 
 import cluster as clusters
-import conftest
+import images
 import pytest
 
 DEPTH = 1200  # more than an agent may have descriptors
@@ -25,7 +25,7 @@ def canary(tmp_path_factory):
 def links(shared, canary, tmp_path_factory):
     """An image whose links point at the host's files, as far as links can."""
     root = tmp_path_factory.mktemp("links") / "root"
-    conftest._busybox_root(root)
+    images.busybox_root(root)
     out = "/.." * 30
     (root / "etc" / "hosts").symlink_to(f"{out}{canary}")
     (root / "etc" / "resolv.conf").symlink_to(f"{out}{canary.parent}/new")
