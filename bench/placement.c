@@ -112,8 +112,9 @@ static void prepare(struct bench *b, int kind)
 
 static struct bench *set_up(uint32_t hosts, size_t *ret_host_bytes)
 {
-    struct fl_core_config config = {FL_STR("eu-central-1"), FL_STR("000000000000"),
-                                    FL_STR("http://127.0.0.1"), false};
+    struct fl_core_config config = {.region = FL_STR("eu-central-1"),
+                                    .account = FL_STR("000000000000"),
+                                    .endpoint = FL_STR("http://127.0.0.1")};
     struct rec_Cluster rec = {0};
     struct bench *b = fl_calloc(1, sizeof(*b));
     b->core = fl_core_new(&config);

@@ -39,6 +39,19 @@ static void write_set(struct fl_json_writer *jw, const char *name, struct fl_ecs
     fl_jw_object_end(jw);
 }
 
+/* A document of our own, where there is none of EC2's: which machine this is. */
+static void write_document(struct fl_json_writer *jw, struct fl_str instance_id)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(1024);
+    struct fl_json_writer document = {.buf = &buf};
+    if (instance_id.n) {
+        fl_jw_object_begin(&document);
+        fl_jw_member_str(&document, "instanceId", instance_id);
+        fl_jw_object_end(&document);
+    }
+    fl_jw_member_str(jw, "instanceIdentityDocument", fl_buf_str(&buf));
+}
+
 static void write_tags(struct fl_json_writer *jw, struct fl_ecs_pairs tags)
 {
     if (tags.n == 0)
@@ -52,19 +65,6 @@ static void write_tags(struct fl_json_writer *jw, struct fl_ecs_pairs tags)
         fl_jw_object_end(jw);
     }
     fl_jw_array_end(jw);
-}
-
-/* A document of our own, where there is none of EC2's: which machine this is. */
-static void write_document(struct fl_json_writer *jw, struct fl_str instance_id)
-{
-    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(1024);
-    struct fl_json_writer document = {.buf = &buf};
-    if (instance_id.n) {
-        fl_jw_object_begin(&document);
-        fl_jw_member_str(&document, "instanceId", instance_id);
-        fl_jw_object_end(&document);
-    }
-    fl_jw_member_str(jw, "instanceIdentityDocument", fl_buf_str(&buf));
 }
 
 void fl_session_write_register(const struct fl_session_config *config,

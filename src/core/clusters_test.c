@@ -79,7 +79,7 @@ static void what_is_missing_is_told(FL_UNUSED void **state)
     fix_refused(f, "ClusterNotFoundException", "Cluster not found.", "DiscoverPollEndpoint",
                 "{'cluster':'nope'}");
     fix_ok(f, "DiscoverPollEndpoint", "{'cluster':'c','containerInstance':'x'}");
-    assert_string_equal(fix_text(f, "endpoint"), "http://127.0.0.1:4566");
+    assert_string_equal(fix_text(f, "endpoint"), "http://127.0.0.1:4566/acs");
     FL_CLEANUP_BUF struct fl_buf many = FL_BUF_INIT(1 << 16);
     fl_buf_add_z(&many, "{\"clusters\":[\"a\"");
     for (int i = 0; i < 100; i++)

@@ -20,6 +20,7 @@ struct fl_core *fl_core_new(const struct fl_core_config *config)
     core->region = fl_str_of(fl_strndup(config->region.p, config->region.n));
     core->account = fl_str_of(fl_strndup(config->account.p, config->account.n));
     core->endpoint = fl_str_of(fl_strndup(config->endpoint.p, config->endpoint.n));
+    core->telemetry = fl_str_of(fl_strndup(config->telemetry.p, config->telemetry.n));
     core->strict = config->strict;
     RB_INIT(&core->clusters);
     RB_INIT(&core->definitions);
@@ -39,6 +40,7 @@ void fl_core_free(struct fl_core *core)
     free((char *)core->region.p);
     free((char *)core->account.p);
     free((char *)core->endpoint.p);
+    free((char *)core->telemetry.p);
     free(core);
 }
 
@@ -327,6 +329,10 @@ static fl_handler handler_of(int operation)
         {ECS_OP_ListContainerInstances, fl_list_instances},
         {ECS_OP_DeregisterContainerInstance, fl_deregister_instance},
         {ECS_OP_UpdateContainerInstancesState, fl_update_instances_state},
+        {ECS_OP_UpdateContainerAgent, fl_update_agent},
+        {ECS_OP_PutAttributes, fl_put_attributes},
+        {ECS_OP_DeleteAttributes, fl_delete_attributes},
+        {ECS_OP_ListAttributes, fl_list_attributes},
         {ECS_OP_DiscoverPollEndpoint, fl_discover_poll_endpoint},
         {ECS_OP_SubmitTaskStateChange, fl_submit_task_state},
         {ECS_OP_SubmitContainerStateChange, fl_submit_container_state},

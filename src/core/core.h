@@ -19,7 +19,8 @@ struct fl_core;
 struct fl_core_config {
     struct fl_str region;
     struct fl_str account;
-    struct fl_str endpoint; /* URL that agents are told by DiscoverPollEndpoint */
+    struct fl_str endpoint;  /* URLs that agents are told by DiscoverPollEndpoint: for their */
+    struct fl_str telemetry; /* sessions, and for what they measure (empty: nowhere) */
     bool strict;
 };
 

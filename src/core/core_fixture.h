@@ -54,7 +54,8 @@ static inline struct fl_core *fix_new_core(void)
     struct fl_core_config config = {
         .region = fl_str_of(fix_region),
         .account = fl_str_of(fix_account),
-        .endpoint = FL_STR("http://127.0.0.1:4566"),
+        .endpoint = FL_STR("http://127.0.0.1:4566/acs"),
+        .telemetry = FL_STR("http://127.0.0.1:4566/tcs"),
     };
     return fl_core_new(&config);
 }

@@ -78,6 +78,11 @@ int fl_discover_poll_endpoint(struct fl_decision *d, const void *input, void *ou
 /* instance_state.c */
 int fl_deregister_instance(struct fl_decision *d, const void *input, void *output);
 int fl_update_instances_state(struct fl_decision *d, const void *input, void *output);
+int fl_update_agent(struct fl_decision *d, const void *input, void *output);
+/* attributes.c */
+int fl_put_attributes(struct fl_decision *d, const void *input, void *output);
+int fl_delete_attributes(struct fl_decision *d, const void *input, void *output);
+int fl_list_attributes(struct fl_decision *d, const void *input, void *output);
 void fl_agent_connected(struct fl_decision *d, const struct fl_core_event *event);
 void fl_agent_disconnected(struct fl_decision *d, const struct fl_core_event *event);
 /* reports.c */

@@ -42,7 +42,7 @@ static struct ecs_Resource_list resources(struct fl_decision *d, const struct fl
                                           bool remaining)
 {
     const struct rec_Instance *rec = instance->rec;
-    struct ecs_Resource_list list = {.items = fl_arena_new_array(d->arena, struct ecs_Resource, 4)};
+    struct ecs_Resource_list list = {.items = fl_arena_new_array(d->arena, struct ecs_Resource, 5)};
     int64_t cpu = rec->cpu - (remaining ? instance->cpu_used : 0);
     int64_t memory = rec->memory - (remaining ? instance->memory_used : 0);
     add_resource(&list, "CPU", "INTEGER")->integerValue = (int32_t)cpu;
@@ -51,6 +51,10 @@ static struct ecs_Resource_list resources(struct fl_decision *d, const struct fl
     struct ecs_Resource *udp = add_resource(&list, "PORTS_UDP", "STRINGSET");
     FL_SET(tcp, ecs_Resource, stringSetValue, port_set(d, instance, 0, remaining));
     FL_SET(udp, ecs_Resource, stringSetValue, port_set(d, instance, 1, remaining));
+    if (rec->gpus.n) {
+        struct ecs_Resource *gpu = add_resource(&list, "GPU", "STRINGSET");
+        FL_SET(gpu, ecs_Resource, stringSetValue, rec->gpus);
+    }
     return list;
 }
 

@@ -136,3 +136,23 @@ int fl_update_instances_state(struct fl_decision *d, const void *input, void *ou
     FL_SET(out, ecs_UpdateContainerInstancesStateResponse, failures, out->failures);
     return 0;
 }
+
+/* We have no update to give: our agent is a part of the installed package, and of the official one
+ * we know no newer version. */
+int fl_update_agent(struct fl_decision *d, const void *input, void *output)
+{
+    const struct ecs_UpdateContainerAgentRequest *in = input;
+    struct fl_cluster *cluster = fl_find_cluster(d, in->cluster);
+    struct fl_instance *instance = cluster ? find_active(d, cluster, in->containerInstance) : NULL;
+    (void)output;
+    if (!instance)
+        return -1;
+    if (!instance->rec->agentVersion.n)
+        return fl_refuse(d, "MissingVersionException",
+                         "The version of the container agent is not known: it has not connected.");
+    return fl_refuse(
+        d, "NoUpdateAvailableException",
+        "There is no update available for the container agent %.*s: agents are updated "
+        "with the package that they were installed from.",
+        FL_STR_ARG(instance->rec->agentVersion));
+}

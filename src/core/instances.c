@@ -7,7 +7,7 @@
 #include "core/page.h"
 #include "wire/arn.h"
 
-enum { MAX_DESCRIBED = 100, MAX_ATTRIBUTES = 500, MAX_TEXT = 512, MAX_PORTS = 100 };
+enum { MAX_DESCRIBED = 100, MAX_ATTRIBUTES = 500, MAX_TEXT = 512, MAX_PORTS = 100, MAX_GPUS = 64 };
 
 static bool is_inactive(const struct fl_instance *instance)
 {
@@ -168,6 +168,17 @@ static void fill_ports(struct fl_decision *d, const struct ecs_RegisterContainer
     FL_SET(rec, rec_Instance, ports, ports);
 }
 
+static void fill_gpus(struct fl_decision *d, const struct ecs_RegisterContainerInstanceRequest *in,
+                      struct rec_Instance *rec)
+{
+    struct fl_str_list gpus = {
+        .items = fl_arena_new_array(d->arena, struct fl_str, in->platformDevices.n)};
+    for (size_t i = 0; i < in->platformDevices.n && gpus.n < MAX_GPUS; i++)
+        if (in->platformDevices.items[i].type == ECS_PlatformDeviceType_GPU)
+            gpus.items[gpus.n++] = fl_cut(in->platformDevices.items[i].id, MAX_TEXT);
+    FL_SET(rec, rec_Instance, gpus, gpus);
+}
+
 static int check_resources(struct fl_decision *d,
                            const struct ecs_RegisterContainerInstanceRequest *in)
 {
@@ -244,6 +255,8 @@ int fl_register_instance(struct fl_decision *d, const void *input, void *output)
                            fl_cut(in->versionInfo->agentHash, MAX_TEXT),
                            fl_cut(in->versionInfo->dockerVersion, MAX_TEXT));
     fill_ports(d, in, &rec);
+    if (in->platformDevices.n || rec.gpus.n)
+        fill_gpus(d, in, &rec);
     fl_put(d, FL_RECORD_INSTANCE, &rec);
     instance = fl_state_instance(cluster, rec.id);
     FL_SET(out, ecs_RegisterContainerInstanceResponse, containerInstance,
@@ -341,6 +354,8 @@ int fl_discover_poll_endpoint(struct fl_decision *d, const void *input, void *ou
     if (in->cluster.n && !fl_find_cluster(d, in->cluster))
         return -1;
     FL_SET(out, ecs_DiscoverPollEndpointResponse, endpoint, d->core->endpoint);
+    if (d->core->telemetry.n)
+        FL_SET(out, ecs_DiscoverPollEndpointResponse, telemetryEndpoint, d->core->telemetry);
     return 0;
 }
 

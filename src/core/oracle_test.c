@@ -306,7 +306,8 @@ static void place_one(struct world *w)
 
 static struct world *new_world(uint32_t seed)
 {
-    struct fl_core_config config = {FL_STR("r"), FL_STR("1"), FL_STR("http://x"), false};
+    struct fl_core_config config = {
+        .region = FL_STR("r"), .account = FL_STR("1"), .endpoint = FL_STR("http://x")};
     struct world *w = fl_calloc(1, sizeof(*w));
     struct rec_Cluster cluster = {0};
     uint8_t bytes[32] = {(uint8_t)seed, (uint8_t)(seed >> 8), (uint8_t)(seed >> 16)};

@@ -109,6 +109,7 @@ struct fl_core {
     struct fl_str region;
     struct fl_str account;
     struct fl_str endpoint;
+    struct fl_str telemetry;
     bool strict;
     struct fl_cluster_tree clusters;
     struct fl_definition_tree definitions;

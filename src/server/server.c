@@ -78,6 +78,7 @@ static int open_core(struct server *server, const struct fl_server_config *confi
         .region = config->region,
         .account = config->account,
         .endpoint = fl_str_printf(server->arena, "%.*s/acs", FL_STR_ARG(advertise)),
+        .telemetry = fl_str_printf(server->arena, "%.*s/tcs", FL_STR_ARG(advertise)),
         .strict = config->strict,
     };
     int rc = fl_store_open_sqlite(path_of(server, config, "server.db"), &server->loop,

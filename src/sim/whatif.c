@@ -313,8 +313,9 @@ static int add_definition(struct whatif *w, uint32_t index)
 
 static int set_up(struct whatif *w)
 {
-    struct fl_core_config config = {FL_STR("eu-central-1"), FL_STR("000000000000"),
-                                    FL_STR("http://127.0.0.1"), false};
+    struct fl_core_config config = {.region = FL_STR("eu-central-1"),
+                                    .account = FL_STR("000000000000"),
+                                    .endpoint = FL_STR("http://127.0.0.1")};
     w->core = fl_core_new(&config);
     FL_CLEANUP_JSON json_t *cluster = json_pack("{s:s}", "clusterName", "default");
     FL_CLEANUP_JSON json_t *made = ask(w, ECS_OP_CreateCluster, cluster, "the cluster");

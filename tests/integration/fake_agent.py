@@ -4,6 +4,7 @@ judged by our own agent."""
 import base64
 import json
 import os
+import re
 import socket
 import struct
 import threading
@@ -15,16 +16,28 @@ import botocore.credentials
 import cluster as clusters
 
 
+class Refused(Exception):
+    """A handshake that was not answered with 101."""
+
+    def __init__(self, head, body):
+        super().__init__(head, body)
+        self.status = int(head.split()[1])
+        self.envelope = json.loads(body)
+
+
 class FakeAgent:
-    """name is only for messages; attributes a dict; the rest the host's resources."""
+    """name is only for messages; attributes a dict; the rest the host's resources. arn: registered
+    already; nonce: what our own agents call themselves by; mute: reads, and says nothing."""
 
     def __init__(self, cluster, name, *, cpu=1024, memory=1024, ports=(), attributes=None,
-                 ecs_cluster="default", connect=True):
+                 ecs_cluster="default", connect=True, arn=None, nonce=None):
         self.cluster, self.name, self.ecs_cluster = cluster, name, ecs_cluster
         self.key = cluster.key("agent")
         self.payloads = []
+        self.nonce = nonce
+        self.mute = False
         self._lock = threading.Lock()
-        self.arn = self._register(cpu, memory, ports, attributes or {})
+        self.arn = arn or self._register(cpu, memory, ports, attributes or {})
         self.socket = None
         if connect:
             self.connect()
@@ -61,7 +74,8 @@ class FakeAgent:
         query = urllib.parse.urlencode(sorted({
             "agentHash": "00000000", "agentVersion": "1.105.1", "clusterArn": self.ecs_cluster,
             "containerInstanceArn": self.arn, "dockerVersion": "containerd",
-            "protocolVersion": "2", "seqNum": "1", "sendCredentials": "true"}.items()))
+            "protocolVersion": "2", "seqNum": "1", "sendCredentials": "true",
+            **({"fairleadNonce": self.nonce} if self.nonce else {})}.items()))
         url = f"{endpoint.rstrip('/')}/ws?{query}"
         parts = urllib.parse.urlsplit(url)
         request = botocore.awsrequest.AWSRequest("GET", url, data=b"",
@@ -73,15 +87,20 @@ class FakeAgent:
                    "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
                    "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode()}
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        self.socket = socket.create_connection((parts.hostname, parts.port), timeout=20)
-        self.socket.sendall(f"GET {parts.path}?{parts.query} HTTP/1.1\r\n{lines}\r\n".encode())
+        handshake = socket.create_connection((parts.hostname, parts.port), timeout=20)
+        handshake.sendall(f"GET {parts.path}?{parts.query} HTTP/1.1\r\n{lines}\r\n".encode())
         head = b""
         while b"\r\n\r\n" not in head:
-            got = self.socket.recv(1)
+            got = handshake.recv(1)
             assert got, f"the server closed the handshake: {head!r}"
             head += got
-        assert head.startswith(b"HTTP/1.1 101"), head
-        self.socket.settimeout(None)
+        if not head.startswith(b"HTTP/1.1 101"):
+            size = re.search(rb"(?i)content-length: *(\d+)", head)
+            body = self._exactly(handshake, int(size[1]))
+            handshake.close()
+            raise Refused(head.decode(), body)
+        handshake.settimeout(None)
+        self.socket = handshake
         threading.Thread(target=self._read, args=(self.socket,), daemon=True).start()
         clusters.until(self._is_connected, what=f"{self.name} connected")
 
@@ -148,6 +167,8 @@ class FakeAgent:
         self._send(1, json.dumps({"type": kind, "message": members}).encode())
 
     def _handle(self, kind, message):
+        if self.mute:
+            return
         if kind == "HeartbeatMessage":
             self._reply("HeartbeatAckRequest", messageId=message["messageId"])
         elif kind == "PayloadMessage":
