@@ -135,7 +135,7 @@ static bool is_deregistered(const struct fl_http_response *response)
  * to the control plane, and stopped. */
 static bool join_anew(struct fl_session *session, const struct fl_http_response *response)
 {
-    if (session->identity.instance_arn.n == 0 || !is_deregistered(response))
+    if (!is_deregistered(response))
         return false;
     if (session->was_registered) {
         note_error_answer(session, "this host takes no more tasks until its agent is started again",
@@ -143,8 +143,7 @@ static bool join_anew(struct fl_session *session, const struct fl_http_response 
         wait_inactive(session, STAGE_REGISTER);
         return true;
     }
-    fl_log_info("the container instance %.*s was deregistered: joining as a new one",
-                FL_STR_ARG(session->identity.instance_arn));
+    fl_log_info("the container instance of this host was deregistered: joining as a new one");
     fl_identity_renew(&session->identity, session->arena);
     struct fl_err err;
     if (fl_identity_save(session->config.state_dir, &session->identity, &err) < 0)

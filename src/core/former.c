@@ -2,9 +2,10 @@
  * has registered as another instance since. Nobody will ever report the end of what the former one
  * ran.
  *
- * One whose agent is connected is no former one: two machines may say that they are one. Whether
- * its session is only a dead machine's shows with time, so what is away while another one is there
- * is doubted, and after a while taken to be lost. Doubts are no records: a restarted server has
+ * A registration by itself proves nothing: its call may have been under way since before another
+ * one. Nor is an instance a former one while its agent is connected: two machines may say that they
+ * are one. So what is away while another one's agent is there is doubted, and taken to be lost when
+ * that lasts. Doubts are no records: a restarted server has
  * them as soon as agents connect again. */
 #include "core/former.h"
 
@@ -37,16 +38,6 @@ static void retire(struct fl_decision *d, struct fl_instance *former)
         d->arena, "Host (instance %.*s) registered anew: what its former registration ran is lost.",
         FL_STR_ARG(former->rec->ec2InstanceId));
     fl_retire_instance(d, former, ECS_TaskStopCode_TerminationNotice, reason);
-}
-
-void fl_former_retire(struct fl_decision *d, struct fl_str machine)
-{
-    struct fl_instance *at = machine.n ? next_of(d->core, machine, NULL) : NULL, *next;
-    for (; at; at = next) { /* a retired one leaves its machine */
-        next = next_of(d->core, machine, at);
-        if (!at->connected)
-            retire(d, at);
-    }
 }
 
 static void doubt(struct fl_decision *d, struct fl_instance *instance)

@@ -3,9 +3,6 @@
 
 #include "core/decide.h"
 
-/* Before the machine registers as a new instance: those without a session become INACTIVE, and
- * their tasks STOPPED. Empty: nobody knows which machine it is. */
-void fl_former_retire(struct fl_decision *d, struct fl_str machine);
 /* The instance's agent has come or gone. */
 void fl_former_connected(struct fl_decision *d, struct fl_instance *instance);
 void fl_former_disconnected(struct fl_decision *d, struct fl_instance *instance);

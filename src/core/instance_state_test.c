@@ -279,6 +279,13 @@ static void add_machine(struct fix *f, const char *machine, bool connect, char r
         (void)fix_connect(f, "default", ret_id);
 }
 
+static void let_two_minutes_pass(struct fix *f)
+{
+    struct fl_core_event timer = {.kind = FL_CORE_EVENT_TIMER};
+    f->now_ms += 2 * 60 * 1000;
+    fix_step(f, &timer);
+}
+
 /* A host whose data were lost registers anew: what its former registration ran is over. */
 static void a_machine_registers_anew(FL_UNUSED void **state)
 {
@@ -299,6 +306,8 @@ static void a_machine_registers_anew(FL_UNUSED void **state)
     assert_int_equal(f->records_put, 0);
     f->now_ms += 1000;
     add_machine(f, "i-1", true, ids[2]);
+    assert_string_equal(status_of(f, ids[0]), "ACTIVE");
+    let_two_minutes_pass(f);
     assert_string_equal(status_of(f, ids[0]), "INACTIVE");
     assert_string_equal(status_of(f, ids[1]), "ACTIVE");
     assert_string_equal(status_of(f, other), "ACTIVE");
@@ -310,13 +319,6 @@ static void a_machine_registers_anew(FL_UNUSED void **state)
         "Host (instance i-1) registered anew: what its former registration ran is lost.");
     fix_recover(f, true);
     fix_free(f);
-}
-
-static void let_two_minutes_pass(struct fix *f)
-{
-    struct fl_core_event timer = {.kind = FL_CORE_EVENT_TIMER};
-    f->now_ms += 2 * 60 * 1000;
-    fix_step(f, &timer);
 }
 
 /* Its former session was still believed in when it registered: it ends, and nobody comes back. */

@@ -147,14 +147,12 @@ static int find_earlier(struct fl_decision *d, const struct fl_cluster *cluster,
         if (!instance)
             return fl_refuse(d, "ClientException",
                              "The container instance to register again was not found.");
-        if (is_inactive(instance))
-            return fl_refuse(d, "ClientException", "Container instance %.*s is inactive.",
-                             FL_STR_ARG(instance->id));
     } else if (in->clientToken.n) {
         instance = fl_state_instance(cluster, id_of_token(d, in->clientToken));
-        if (instance && is_inactive(instance))
-            instance = NULL;
     }
+    if (instance && is_inactive(instance))
+        return fl_refuse(d, "ClientException", "Container instance %.*s is inactive.",
+                         FL_STR_ARG(instance->id));
     *ret_instance = instance;
     return 0;
 }
@@ -242,7 +240,6 @@ int fl_register_instance(struct fl_decision *d, const void *input, void *output)
         FL_SET(&rec, rec_Instance, status, FL_STR("ACTIVE"));
         FL_SET(&rec, rec_Instance, registeredAt, d->now_ms);
         FL_SET(&rec, rec_Instance, tags, in->tags);
-        fl_former_retire(d, document.instance_id);
     }
     if (document.instance_id.n)
         FL_SET(&rec, rec_Instance, ec2InstanceId, document.instance_id);

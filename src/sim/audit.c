@@ -70,6 +70,10 @@ static void check_step(struct sim *sim, const struct sim_task *task, const struc
         sim_violation(sim, "S4", "task %s: its stop code or reason is set twice", task->id);
     if (rec->status == REC_TaskStatus_STOPPED && code_of(rec) == 0)
         sim_violation(sim, "S4", "task %s: stopped without a stop code", task->id);
+    if (FL_HAS(rec, rec_Task, stopCode) && rec->stopCode == ECS_TaskStopCode_TerminationNotice &&
+        sim->ledger.instances[task->instance].host != SIM_NOWHERE)
+        sim_violation(sim, "L5", "task %s: its host is said to have lost it, and has not",
+                      task->id);
 }
 
 /* A task is given to an instance that takes tasks, and whose agent is there. */

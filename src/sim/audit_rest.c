@@ -33,8 +33,9 @@ static void check_task(struct sim *sim, const struct sim_task *task)
 static bool is_away(struct sim *sim, const struct sim_host *host)
 {
     struct fl_str arn = fl_str_of(host->instance_arn);
-    return arn.n && host->was_registered &&
-           sim_ledger_instance(sim, fl_task_id(arn))->status == SIM_INSTANCE_INACTIVE;
+    const struct sim_instance *instance = arn.n ? sim_ledger_instance(sim, fl_task_id(arn)) : NULL;
+    return instance && host->was_registered && instance->leave_asked &&
+           instance->status == SIM_INSTANCE_INACTIVE;
 }
 
 static void check_host(struct sim *sim, const struct sim_host *host)

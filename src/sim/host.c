@@ -248,6 +248,19 @@ uint64_t sim_host_nonce(const struct sim_host *host)
     return (uint64_t)host->index << 32 | host->life;
 }
 
+void sim_host_instance_id(const struct sim_host *host, char ret_id[SIM_ID])
+{
+    const char *from = host->client_token;
+    struct fl_str id = fl_task_id(fl_str_of(host->instance_arn));
+    size_t n = 0;
+    if (id.n)
+        n = FL_MIN(id.n, (size_t)SIM_ID - 1), memcpy(ret_id, id.p, n);
+    for (; id.n == 0 && *from; from++)
+        if (*from != '-')
+            ret_id[n++] = *from;
+    ret_id[n] = '\0';
+}
+
 static void make_token(struct sim *sim, struct sim_host *host)
 {
     uint64_t high = fl_rand_u64(&sim->rand), low = fl_rand_u64(&sim->rand);

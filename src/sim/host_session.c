@@ -171,13 +171,15 @@ static void take_identity(struct sim *sim, struct sim_host *host, struct fl_str 
 static bool is_deregistered(struct sim *sim, const struct sim_host *host,
                             const struct sim_message *answer)
 {
-    if (answer->status != 400 || host->instance_arn[0] == '\0' ||
+    if (answer->status != 400 ||
         (!fl_str_contains(answer->text, FL_STR("is inactive.")) &&
          !fl_str_contains(answer->text, FL_STR("to register again was not found."))))
         return false;
-    const struct sim_instance *instance =
-        sim_ledger_instance(sim, fl_task_id(fl_str_of(host->instance_arn)));
-    if (!instance->drop_put && instance->status != SIM_INSTANCE_INACTIVE)
+    char id[SIM_ID];
+    sim_host_instance_id(host, id);
+    const struct sim_instance *instance = sim_ledger_instance(sim, fl_str_of(id));
+    if (!instance->leave_asked ||
+        (!instance->drop_put && instance->status != SIM_INSTANCE_INACTIVE))
         sim_violation(sim, "S1", "host %u is said to be deregistered", host->index);
     return true;
 }

@@ -241,6 +241,7 @@ static void deregister_instance(struct sim *sim)
     FL_SET(input, ecs_DeregisterContainerInstanceRequest, cluster, FL_STR("default"));
     FL_SET(input, ecs_DeregisterContainerInstanceRequest, containerInstance,
            some_instance(sim, call));
+    sim_ledger_instance(sim, input->containerInstance)->leave_asked = true;
     if (sim_chance(sim, 500))
         FL_SET(input, ecs_DeregisterContainerInstanceRequest, force, true);
     struct sim_operation *operation =

@@ -95,6 +95,7 @@ struct sim_instance {
     uint32_t host; /* whose it is, SIM_NOWHERE once that host has forgotten it */
     int64_t cpu, memory, cpu_used, memory_used;
     bool exists, drop_put;
+    bool leave_asked; /* somebody has wanted it deregistered */
     enum sim_instance_status status;
     int64_t version, inactive_ms;
     /* As somebody has been told; 0: nobody has. */
@@ -399,6 +400,8 @@ void sim_host_wipe(struct sim *sim, struct sim_host *host);
 void sim_host_clone(struct sim *sim, struct sim_host *host, const struct sim_host *from);
 /* Forgets the container instance: the next registration makes a new one. */
 void sim_host_renew_identity(struct sim *sim, struct sim_host *host);
+/* The id of the container instance that the host is, or is going to be. */
+void sim_host_instance_id(const struct sim_host *host, char ret_id[SIM_ID]);
 /* Tells one agent's process from another. */
 uint64_t sim_host_nonce(const struct sim_host *host);
 void sim_host_free(struct sim *sim, struct sim_host *host);
