@@ -413,7 +413,7 @@ static void compare_recovered(struct sim *sim)
 static void load(struct fl_brain *brain, struct sim_disk *disk)
 {
     for (const struct sim_record *at = NULL; (at = sim_disk_next(disk, at));)
-        (void)fl_brain_load(brain, at->key, at->value->text, NULL);
+        (void)sim_host_load(brain, at, NULL);
 }
 
 static struct fl_brain *rebuild_brain(const struct sim_host *host)

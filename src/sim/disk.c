@@ -17,10 +17,11 @@ struct sim_value *sim_value_text(struct fl_str text)
     return value;
 }
 
-struct sim_value *sim_value_object(int kind, void *object)
+struct sim_value *sim_value_object(int kind, void *object, void (*free_object)(void *object))
 {
     struct sim_value *value = fl_malloc(sizeof(*value));
-    *value = (struct sim_value){.holders = 1, .kind = kind, .object = object};
+    *value = (struct sim_value){
+        .holders = 1, .kind = kind, .object = object, .free_object = free_object};
     return value;
 }
 
@@ -34,7 +35,8 @@ void sim_value_release(struct sim_value *value)
 {
     if (!value || --value->holders > 0)
         return;
-    free(value->object);
+    if (value->object)
+        value->free_object(value->object);
     free(value);
 }
 

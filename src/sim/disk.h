@@ -15,15 +15,16 @@
 
 struct sim_value {
     uint32_t holders;
-    int kind;           /* of the object */
-    void *object;       /* owned, one block; NULL: it is text */
+    int kind;     /* of the object */
+    void *object; /* owned; NULL: it is text */
+    void (*free_object)(void *object);
     struct fl_str text; /* behind the structure */
 };
 
 /* Held once. */
 struct sim_value *sim_value_text(struct fl_str text);
 /* Takes the object. */
-struct sim_value *sim_value_object(int kind, void *object);
+struct sim_value *sim_value_object(int kind, void *object, void (*free_object)(void *object));
 struct sim_value *sim_value_hold(struct sim_value *value);
 void sim_value_release(struct sim_value *value);
 

@@ -72,9 +72,28 @@ static void *take_report(void *context, const struct ecs_SubmitTaskStateChangeRe
     return call;
 }
 
+static void free_task(void *task)
+{
+    fl_task_free(task);
+}
+
+static void *take_task(FL_UNUSED void *context, const struct fl_task *task)
+{
+    return sim_value_object(0, fl_task_copy(task), free_task);
+}
+
+/* From a disk's record, text or not. */
+int sim_host_load(struct fl_brain *brain, const struct sim_record *record, struct fl_err *err)
+{
+    if (!record->value->object)
+        return fl_brain_load(brain, record->key, record->value->text, err);
+    fl_brain_load_task(brain, record->value->object);
+    return 0;
+}
+
 void sim_hosts_init(struct sim *sim)
 {
-    sim->brain_taker = (struct fl_brain_taker){take_report, sim};
+    sim->brain_taker = (struct fl_brain_taker){take_report, take_task, sim};
 }
 
 static struct sim_host_turn *turn_new(struct sim *sim)
@@ -87,7 +106,8 @@ static struct sim_host_turn *turn_new(struct sim *sim)
         turn->arena = fl_arena_new();
     }
     turn->epoch = 0;
-    turn->brain = (struct fl_brain_turn){.arena = turn->arena, .taker = &sim->brain_taker};
+    turn->brain = (struct fl_brain_turn){.arena = turn->arena,
+                                         .taker = sim->codecs ? NULL : &sim->brain_taker};
     return turn;
 }
 
@@ -95,6 +115,8 @@ static void turn_free(struct sim *sim, struct sim_host_turn *turn)
 {
     for (size_t i = 0; i < turn->commit.count; i++)
         sim_value_release(turn->commit.writes[i].value);
+    for (size_t i = 0; i < turn->brain.record_count; i++)
+        sim_value_release(turn->brain.records[i].object);
     for (struct fl_effect *effect = turn->brain.first; effect; effect = effect->next)
         sim_message_free(sim, effect->object);
     turn->commit.count = 0;
@@ -123,9 +145,11 @@ static void make_commit(struct sim_host_turn *turn)
             fl_realloc(turn->commit.writes, turn->write_cap * sizeof(*turn->commit.writes));
     }
     for (size_t i = 0; i < count; i++) {
-        const struct fl_brain_record *record = &turn->brain.records[i];
-        turn->commit.writes[i] =
-            (struct sim_write){record->key, record->value.n ? sim_value_text(record->value) : NULL};
+        struct fl_brain_record *record = &turn->brain.records[i];
+        struct sim_value *value = FL_TAKE_PTR(record->object);
+        if (!value && record->value.n)
+            value = sim_value_text(record->value);
+        turn->commit.writes[i] = (struct sim_write){record->key, value};
     }
     turn->commit.count = count;
 }
@@ -341,7 +365,7 @@ void sim_host_start(struct sim *sim, struct sim_host *host)
     host->due_ms = INT64_MAX;
     host->brain = fl_brain_new(&brain_config);
     for (const struct sim_record *at = NULL; (at = sim_disk_next(&host->disk, at));)
-        if (fl_brain_load(host->brain, at->key, at->value->text, &err) < 0)
+        if (sim_host_load(host->brain, at, &err) < 0)
             sim_violation(sim, "S11", "host %u: a record of ours is refused: %s", host->index,
                           err.text);
     (void)snprintf(boot_id, sizeof(boot_id), "boot-%u-%u", host->index, host->boot);
@@ -424,7 +448,8 @@ void sim_host_clone(struct sim *sim, struct sim_host *host, const struct sim_hos
     memcpy(host->instance_arn, from->instance_arn, sizeof(host->instance_arn));
     memcpy(host->client_token, from->client_token, sizeof(host->client_token));
     host->machine = from->machine;
-    if (host->machine == host->index && host->instance_arn[0]) /* it has its own again, an old copy */
+    if (host->machine == host->index &&
+        host->instance_arn[0]) /* it has its own again, an old copy */
         sim_ledger_instance(sim, fl_task_id(fl_str_of(host->instance_arn)))->host = host->index;
 }
 

@@ -110,13 +110,24 @@ static void pump(struct sim *sim, struct sim_host *host)
         set_timer(sim, host, next_us);
 }
 
+static struct sim_message *call_of(struct sim *sim, struct fl_effect *effect)
+{
+    struct sim_message *call = FL_TAKE_PTR(effect->object);
+    if (call)
+        return call;
+    call = sim_message_new(sim);
+    call->operation = ECS_OP_SubmitTaskStateChange;
+    call->text = fl_str_dup(call->arena, effect->text);
+    return call;
+}
+
 void sim_report_send(struct sim *sim, struct sim_host *host, struct fl_effect *effect)
 {
     struct sim_report *report = fl_malloc(sizeof(*report) + effect->task_arn.n);
     char *bytes = (char *)(report + 1);
     memcpy(bytes, effect->task_arn.p, effect->task_arn.n);
-    *report = (struct sim_report){.task_arn = {bytes, effect->task_arn.n},
-                                  .call = FL_TAKE_PTR(effect->object)};
+    *report =
+        (struct sim_report){.task_arn = {bytes, effect->task_arn.n}, .call = call_of(sim, effect)};
     report->seq = effect->number;
     TAILQ_INSERT_TAIL(&host->reports, report, entry);
     pump(sim, host);

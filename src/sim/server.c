@@ -44,7 +44,7 @@ int64_t sim_server_wall_ms(const struct sim *sim)
 static void *take_record(FL_UNUSED void *context, int kind, const void *record)
 {
     const struct fl_shape *shape = sim_core_shape(kind);
-    return sim_value_object(kind, fl_shape_clone(shape, record));
+    return sim_value_object(kind, fl_shape_clone(shape, record), free);
 }
 
 static void *take_answer(void *context, int operation, const void *output)

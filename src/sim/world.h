@@ -404,6 +404,7 @@ void sim_host_renew_identity(struct sim *sim, struct sim_host *host);
 void sim_host_instance_id(const struct sim_host *host, char ret_id[SIM_ID]);
 /* Tells one agent's process from another. */
 uint64_t sim_host_nonce(const struct sim_host *host);
+int sim_host_load(struct fl_brain *brain, const struct sim_record *record, struct fl_err *err);
 void sim_host_free(struct sim *sim, struct sim_host *host);
 bool sim_host_post(struct sim *sim, struct sim_host *host, struct fl_brain_event *event);
 int64_t sim_host_mono_ms(const struct sim *sim, const struct sim_host *host);

@@ -95,31 +95,91 @@ struct fl_task *fl_task_new(struct fl_str arn, struct fl_str cluster_arn)
     return task;
 }
 
-int fl_task_set_spec(struct fl_task *task, const struct fl_task_spec *spec, size_t max,
-                     struct fl_err *err)
+struct fl_spec_holder {
+    unsigned holders;
+    struct fl_arena *arena;
+    struct fl_task_spec spec;
+};
+
+static void make_containers(struct fl_task *task)
 {
-    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(max);
-    struct fl_task_spec *copy = fl_arena_new_object(task->arena, struct fl_task_spec);
-    fl_task_spec_encode(spec, &buf);
-    if (buf.overflow)
-        return fl_err_set(err, -EINVAL, "it is larger than %zu bytes", max);
-    fl_task_spec_copy(spec, task->arena, copy);
-    task->spec = copy;
-    task->spec_text = fl_str_dup(task->arena, fl_buf_str(&buf));
-    task->container_count = copy->container_count;
+    task->container_count = task->spec->container_count;
     task->containers =
         fl_arena_new_array(task->arena, struct fl_task_container, task->container_count);
     for (size_t i = 0; i < task->container_count; i++) {
         task->containers[i].task = task;
-        task->containers[i].spec = &copy->containers[i];
+        task->containers[i].spec = &task->spec->containers[i];
     }
+}
+
+int fl_task_set_spec(struct fl_task *task, const struct fl_task_spec *spec, size_t max,
+                     struct fl_err *err)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(max);
+    fl_task_spec_encode(spec, &buf);
+    if (buf.overflow)
+        return fl_err_set(err, -EINVAL, "it is larger than %zu bytes", max);
+    struct fl_spec_holder *holder = fl_calloc(1, sizeof(*holder));
+    holder->holders = 1;
+    holder->arena = fl_arena_new();
+    fl_task_spec_copy(spec, holder->arena, &holder->spec);
+    task->holder = holder;
+    task->spec = &holder->spec;
+    task->spec_text = fl_str_dup(holder->arena, fl_buf_str(&buf));
+    make_containers(task);
     return 0;
+}
+
+static void copy_container(const struct fl_task_container *from, struct fl_task_container *to)
+{
+    struct fl_arena *arena = to->task->arena;
+    struct fl_task_container copy = *from;
+    copy.hh = to->hh;
+    copy.task = to->task;
+    copy.reason = fl_str_dup(arena, from->reason);
+    copy.image_digest = fl_str_dup(arena, from->image_digest);
+    copy.log_stream = fl_str_dup(arena, from->log_stream);
+    copy.bindings = fl_arena_new_array(arena, struct fl_task_binding, from->binding_count);
+    for (size_t i = 0; i < from->binding_count; i++)
+        copy.bindings[i] = from->bindings[i];
+    *to = copy;
+}
+
+struct fl_task *fl_task_copy(const struct fl_task *task)
+{
+    struct fl_task *made = fl_task_new(task->arn, task->cluster_arn);
+    struct fl_task copy = *task;
+    copy.hh = made->hh;
+    copy.arena = made->arena;
+    copy.arn = made->arn;
+    copy.cluster_arn = made->cluster_arn;
+    copy.reason = fl_str_dup(made->arena, task->reason);
+    copy.sent_seq = 0;
+    copy.dirty = false;
+    copy.next_dirty = NULL;
+    *made = copy;
+    if (!task->holder)
+        return made;
+    made->holder->holders++;
+    make_containers(made);
+    for (size_t i = 0; i < made->container_count; i++)
+        copy_container(&task->containers[i], &made->containers[i]);
+    return made;
+}
+
+static void release_spec(struct fl_spec_holder *holder)
+{
+    if (!holder || --holder->holders > 0)
+        return;
+    fl_arena_free(holder->arena);
+    free(holder);
 }
 
 void fl_task_free(struct fl_task *task)
 {
     if (!task)
         return;
+    release_spec(task->holder);
     fl_arena_free(task->arena);
     free(task);
 }
