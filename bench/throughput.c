@@ -654,12 +654,12 @@ static void measure_recovery(struct bench *bench)
     int64_t begun = now_ns();
     start_server(bench);
     struct fl_str answer = call(bench, &bench->operator_key, "DescribeTasks", fl_str_of(body));
-    double seconds = (double)(now_ns() - begun) / 1e9;
+    double seconds = (double)(now_ns() - begun) / 1e9, cpu = cpu_seconds(bench->server);
     if (!fl_str_contains(answer, FL_STR("\"lastStatus\":\"RUNNING\"")))
         stop(bench, "the last task reported is not RUNNING after a kill", answer);
-    (void)printf("Recovery after kill -9 with %zu tasks: %.2f s from start to the first answer "
-                 "(goal 1.00).\nPSS with them: %.1f MiB before, %.1f MiB after.\n",
-                 bench->accepted, seconds, before_mib, pss_mib(bench->server));
+    (void)printf("Recovery after kill -9 with %zu tasks: %.2f s from start to the first answer, "
+                 "%.2f s of CPU (goal 1.00).\nPSS with them: %.1f MiB before, %.1f MiB after.\n",
+                 bench->accepted, seconds, cpu, before_mib, pss_mib(bench->server));
 }
 
 static int remove_entry(const char *path, FL_UNUSED const struct stat *info, FL_UNUSED int kind,
@@ -676,7 +676,7 @@ static size_t argument(int argc, char **argv, int which, size_t otherwise)
     return (size_t)value;
 }
 
-static void measure(struct bench *bench, double seconds)
+static void measure_load(struct bench *bench, double seconds)
 {
     (void)printf("| load | tasks/s accepted | tasks/s RUNNING | call p50 ms | p99 ms | "
                  "server cores | generator cores |\n| --- | --: | --: | --: | --: | --: | --: |\n");
@@ -687,6 +687,15 @@ static void measure(struct bench *bench, double seconds)
     print_tasks("half", &half);
     struct measured goal = load(bench, ROLE_CLIENT, seconds, 0, 5000.0 / TASKS_A_CALL);
     print_tasks("5000 tasks/s", &goal);
+    (void)printf("\nTasks RUNNING per second of the server's CPU: %.0f.\n",
+                 (double)full.running / full.server_cpu);
+    (void)fflush(stdout);
+}
+
+static void measure_reads(struct bench *bench, double seconds)
+{
+    if (bench->arn_count == 0)
+        (void)load(bench, ROLE_CLIENT, 1, 0, 0);
     struct measured reads = load(bench, ROLE_READER, seconds, 0, 0);
     (void)printf("\nSigned DescribeTasks: %.0f a second, %.0f per second of the server's CPU "
                  "(server %.2f cores, generator %.2f).\n",
@@ -694,6 +703,18 @@ static void measure(struct bench *bench, double seconds)
                  (double)reads.described / reads.server_cpu, reads.server_cpu / reads.seconds,
                  reads.own_cpu / reads.seconds);
     (void)fflush(stdout);
+}
+
+/* Everything, or the one part that is named. */
+static void measure(struct bench *bench, double seconds, const char *part)
+{
+    bool all = strcmp(part, "all") == 0;
+    if (all || strcmp(part, "load") == 0)
+        measure_load(bench, seconds);
+    if (all || strcmp(part, "reads") == 0)
+        measure_reads(bench, seconds);
+    if (!all && strcmp(part, "recovery") != 0)
+        return;
     (void)load(bench, ROLE_CLIENT, 10.0 * WAIT_S, RECOVERED_TASKS, 0);
     measure_recovery(bench);
 }
@@ -704,7 +725,7 @@ int main(int argc, char **argv)
     double load_average = 0;
     if (argc < 2) {
         (void)fprintf(stderr, "usage: bench-throughput FAIRLEAD [SECONDS [AGENTS [CLIENTS "
-                              "[REPORTERS [READERS]]]]]\n");
+                              "[REPORTERS [READERS [load|reads|recovery]]]]]]\n");
         return 2;
     }
     bench.program = argv[1];
@@ -723,7 +744,7 @@ int main(int argc, char **argv)
                  sysconf(_SC_NPROCESSORS_ONLN), bench.scratch_dir);
     prepare(&bench, argument(argc, argv, 3, 20), argument(argc, argv, 4, 16),
             argument(argc, argv, 5, 256), argument(argc, argv, 6, 32));
-    measure(&bench, (double)argument(argc, argv, 2, 5));
+    measure(&bench, (double)argument(argc, argv, 2, 5), argc > 7 ? argv[7] : "all");
     (void)kill(bench.server, SIGTERM);
     (void)waitpid(bench.server, NULL, 0);
     (void)nftw(bench.scratch_dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);

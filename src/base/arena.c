@@ -64,7 +64,8 @@ void fl_arena_reset(struct fl_arena *arena)
     }
 }
 
-void *fl_arena_alloc(struct fl_arena *arena, size_t size)
+/* Not zeroed. */
+static void *take(struct fl_arena *arena, size_t size)
 {
     size_t need = (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
     struct chunk *chunk = arena->current;
@@ -76,14 +77,19 @@ void *fl_arena_alloc(struct fl_arena *arena, size_t size)
     }
     void *ptr = chunk->bytes + chunk->used;
     chunk->used += need;
-    memset(ptr, 0, size);
     return ptr;
+}
+
+void *fl_arena_alloc(struct fl_arena *arena, size_t size)
+{
+    return memset(take(arena, size), 0, size);
 }
 
 char *fl_arena_memdup(struct fl_arena *arena, const void *bytes, size_t n)
 {
-    char *copy = fl_arena_alloc(arena, n + 1);
+    char *copy = take(arena, n + 1);
     if (n)
         memcpy(copy, bytes, n);
+    copy[n] = '\0';
     return copy;
 }

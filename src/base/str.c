@@ -144,7 +144,7 @@ char *fl_buf_reserve(struct fl_buf *buf, size_t n)
     }
     if (buf->n + n + 1 > buf->cap) {
         size_t cap = FL_MAX(buf->cap * 2, buf->n + n + 1);
-        cap = FL_MIN(FL_MAX(cap, 64), buf->max + 1);
+        cap = FL_MIN(FL_MAX(cap, 256), buf->max + 1);
         buf->p = fl_realloc(buf->p, cap);
         buf->cap = cap;
     }

@@ -34,6 +34,13 @@ void *fl_realloc(void *ptr, size_t size)
     return must(realloc(ptr, size ? size : 1));
 }
 
+void *fl_alloc_lines(size_t size)
+{
+    enum { LINE = 64 };
+    size_t whole = (size / LINE + 1) * LINE;
+    return memset(must(aligned_alloc(LINE, whole)), 0, whole);
+}
+
 char *fl_strndup(const char *s, size_t n)
 {
     char *copy = fl_malloc(n + 1);

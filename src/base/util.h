@@ -58,4 +58,6 @@ static inline void fl_cleanup_fd(int *fd)
 void *fl_malloc(size_t size);
 void *fl_calloc(size_t count, size_t size);
 void *fl_realloc(void *ptr, size_t size);
+/* Zeroed memory that begins with a cache line, to be freed. */
+void *fl_alloc_lines(size_t size);
 char *fl_strndup(const char *s, size_t n);

@@ -1,15 +1,21 @@
-/* `fairlead explain`: why a task, or one of a definition, finds no place on a cluster. */
+/* `fairlead explain`: why a task, one of a definition, or those of a call find no place. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 
+#include "base/fs.h"
 #include "cli/cli.h"
 #include "cli/install.h"
 #include "cli/operator.h"
 
-enum { TIMEOUT_MS = 30 * 1000 };
+enum { TIMEOUT_MS = 30 * 1000, MAX_CALL = 1 << 20 };
 
 static int wrong_usage(void)
 {
-    (void)fputs("usage: fairlead explain task|definition NAME [--cluster NAME] [--json]\n", stderr);
+    (void)fputs(
+        "usage: fairlead explain task|definition NAME [--cluster NAME] [--json]\n"
+        "       fairlead explain run-task --cli-input-json FILE [--cluster NAME] [--json]\n",
+        stderr);
     return 2;
 }
 
@@ -45,17 +51,55 @@ static int take_operands(int *argc, char **argv, const char *operands[2])
     return count;
 }
 
-static int ask(const struct fl_options *options, const char *member, const char *name,
-               json_t **ret_answer, struct fl_err *err)
+/* The call: JSON as it stands, or a file ("file://…" as the AWS CLI has it, or its path). NULL and
+ * err when it is neither. */
+static json_t *read_call(struct fl_str given, struct fl_err *err)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(MAX_CALL);
+    struct fl_str scheme = FL_STR("file://");
+    const char *path = given.p + (fl_str_starts(given, scheme) ? scheme.n : 0);
+    if (given.n && given.p[0] == '{') {
+        fl_buf_add_str(&text, given);
+    } else {
+        int r = fl_fs_read(AT_FDCWD, path, MAX_CALL, &text);
+        if (r < 0) {
+            (void)fl_err_set(err, r, "%s: %s", path, strerror(-r));
+            return NULL;
+        }
+    }
+    json_t *call = fl_json_parse(fl_buf_str(&text), err);
+    if (call && !json_is_object(call)) {
+        json_decref(call);
+        call = NULL;
+        (void)fl_err_set(err, -EINVAL, "the call must be a JSON object");
+    }
+    return call;
+}
+
+/* The question; NULL and err when there is none to be made. */
+static json_t *question(const struct fl_options *options, const char *member, const char *name,
+                        struct fl_err *err)
+{
+    if (member)
+        return json_pack("{s:s, s:s}", "cluster", options->value[FL_OPTION_CLUSTER].p, member,
+                         name);
+    json_t *call = read_call(options->value[FL_OPTION_CLI_INPUT_JSON], err);
+    if (!call)
+        return NULL;
+    return json_pack("{s:s, s:o}", "cluster", options->value[FL_OPTION_CLUSTER].p, "runTask", call);
+}
+
+static int ask(const struct fl_options *options, json_t *body, json_t **ret_answer,
+               struct fl_err *err)
 {
     struct fl_operator caller;
     int r = fl_install_check(options->value[FL_OPTION_DATA_DIR], err);
     if (r == 0)
         r = fl_operator_open(options, &caller, err);
-    if (r < 0)
+    if (r < 0) {
+        json_decref(body);
         return r;
-    json_t *body =
-        json_pack("{s:s, s:s}", "cluster", options->value[FL_OPTION_CLUSTER].p, member, name);
+    }
     return fl_operator_call(&caller, "Fairlead_20261120.Explain", body, TIMEOUT_MS, ret_answer,
                             err);
 }
@@ -69,12 +113,15 @@ int fl_cli_explain(int argc, char **argv)
     const char *operands[2] = {NULL, NULL};
     int count = take_operands(&argc, argv, operands);
     fl_options_parse(FL_COMMAND_EXPLAIN,
-                     "task|definition NAME: why it finds no place on a cluster, rule by rule.",
+                     "task|definition NAME, or run-task with --cli-input-json: why it finds no "
+                     "place on a cluster, rule by rule.",
                      argc, argv, arena, &options);
     const char *member = count == 2 ? member_of(operands[0]) : NULL;
-    if (!member)
+    bool is_call = count == 1 && strcmp(operands[0], "run-task") == 0;
+    if (is_call != options.given[FL_OPTION_CLI_INPUT_JSON] || (!member && !is_call))
         return wrong_usage();
-    if (ask(&options, member, operands[1], &answer, &err) < 0) {
+    json_t *body = question(&options, member, operands[1], &err);
+    if (!body || ask(&options, body, &answer, &err) < 0) {
         (void)fprintf(stderr, "fairlead: %s\n", err.text);
         return 1;
     }

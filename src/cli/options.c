@@ -72,6 +72,8 @@ static const struct row rows[FL_OPTION_COUNT] = {
     [FL_OPTION_JSON] = {"json", NULL, KIND_SWITCH,
                         FL_COMMAND_STATUS | FL_COMMAND_DOCTOR | FL_COMMAND_EXPLAIN, false, false,
                         "", "answer in JSON"},
+    [FL_OPTION_CLI_INPUT_JSON] = {"cli-input-json", "FILE", KIND_TEXT, FL_COMMAND_EXPLAIN, false,
+                                  false, "", "the call to explain, as `aws ecs run-task` takes it"},
     [FL_OPTION_YES] = {"yes", NULL, KIND_SWITCH, FL_COMMAND_UNINSTALL, false, false, "",
                        "do not ask"},
 };

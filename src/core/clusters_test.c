@@ -164,6 +164,16 @@ static void broken_records_are_refused_when_loaded(FL_UNUSED void **state)
          "\"registeredAt\":1,\"version\":1}",
          "does not exist"},
         {"t/a/1",
+         "{\"v\":2,\"id\":\"1\",\"cluster\":\"a\",\"family\":\"f\",\"revision\":1,"
+         "\"status\":\"PENDING\",\"desired\":\"RUNNING\",\"group\":\"g\",\"cpu\":1,\"memory\":1,"
+         "\"createdAt\":1,\"version\":1}",
+         "does not lie where"},
+        {"t/000000000001000/a/1",
+         "{\"v\":2,\"id\":\"1\",\"cluster\":\"a\",\"family\":\"f\",\"revision\":1,"
+         "\"status\":\"PENDING\",\"desired\":\"RUNNING\",\"group\":\"g\",\"cpu\":1,\"memory\":1,"
+         "\"createdAt\":1,\"version\":1}",
+         "does not exist"},
+        {"t/a/1",
          "{\"v\":1,\"id\":\"1\",\"cluster\":\"a\",\"family\":\"f\",\"revision\":1,"
          "\"status\":\"PENDING\",\"desired\":\"RUNNING\",\"group\":\"g\",\"cpu\":1,\"memory\":1,"
          "\"createdAt\":1,\"version\":1}",

@@ -12,7 +12,7 @@
 
 /* What is accepted keeps every record far below its bound; an answer, made of up to a hundred
  * objects that the caller names, may well ask for more than its own. */
-enum { MAX_RECORD = 8 << 20, MAX_REPLY = 64 << 20 };
+enum { MAX_RECORD = 8 << 20, MAX_REPLY = 64 << 20, KEPT_SCRATCH = 1 << 20 };
 
 struct fl_core *fl_core_new(const struct fl_core_config *config)
 {
@@ -80,6 +80,11 @@ static bool refers_well(const struct fl_core *core, enum fl_record_kind kind, co
     return false;
 }
 
+static int64_t newest_version(enum fl_record_kind kind)
+{
+    return kind == FL_RECORD_TASK ? FL_RECORD_TASK_VERSION : FL_RECORD_VERSION;
+}
+
 int fl_core_load(struct fl_core *core, struct fl_str key, struct fl_str value, struct fl_err *err)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
@@ -90,13 +95,17 @@ int fl_core_load(struct fl_core *core, struct fl_str key, struct fl_str value, s
         return fl_err_set(err, -EINVAL, "record %.*s is of an unknown kind", FL_STR_ARG(key));
     if (!json)
         return -EINVAL;
-    if (fl_json_int(fl_json_get(json, "v")) != FL_RECORD_VERSION)
+    int64_t version = fl_json_int(fl_json_get(json, "v"));
+    if (version < 1 || version > newest_version((enum fl_record_kind)kind))
         return fl_err_set(err, -EINVAL, "record %.*s has a version that this release cannot read",
                           FL_STR_ARG(key));
     void *rec = fl_arena_alloc(arena, fl_shape_size(fl_record_shape((enum fl_record_kind)kind)));
     if (fl_shape_decode(fl_record_shape((enum fl_record_kind)kind), json, arena, rec,
                         &shape_error) < 0)
         return fl_err_set(err, -EINVAL, "record %.*s: %s", FL_STR_ARG(key), shape_error.text);
+    if (!fl_str_eq(key, fl_record_key(arena, (enum fl_record_kind)kind, rec)))
+        return fl_err_set(err, -EINVAL, "record %.*s does not lie where this release keeps it",
+                          FL_STR_ARG(key));
     if (!refers_well(core, (enum fl_record_kind)kind, rec))
         return fl_err_set(err, -EINVAL, "record %.*s refers to one that does not exist",
                           FL_STR_ARG(key));
@@ -120,6 +129,7 @@ void fl_turn_free(struct fl_turn *turn)
     fl_arena_free(turn->arena);
     free(turn->records);
     free(turn->effects);
+    fl_buf_free(&turn->scratch);
     *turn = (struct fl_turn){0};
 }
 
@@ -127,6 +137,8 @@ void fl_turn_clear(struct fl_turn *turn)
 {
     fl_arena_reset(turn->arena);
     turn->record_count = turn->effect_count = 0;
+    if (turn->scratch.cap > KEPT_SCRATCH)
+        fl_buf_free(&turn->scratch);
 }
 
 static struct fl_record *add_record(struct fl_turn *turn)
@@ -169,11 +181,13 @@ int fl_refuse(struct fl_decision *d, const char *code, const char *fmt, ...)
 static bool encode(struct fl_decision *d, const struct fl_shape *shape, const void *object,
                    size_t max, struct fl_str *ret_text)
 {
-    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(max);
-    fl_shape_encode(shape, object, &buf);
-    if (buf.overflow)
+    struct fl_buf *buf = &d->turn->scratch;
+    fl_buf_clear(buf);
+    buf->max = max;
+    fl_shape_encode(shape, object, buf);
+    if (buf->overflow)
         return false;
-    *ret_text = fl_str_dup(d->arena, fl_buf_str(&buf));
+    *ret_text = fl_str_dup(d->arena, fl_buf_str(buf));
     return true;
 }
 

@@ -58,6 +58,8 @@ struct fl_core_event {
     /* FL_CORE_EVENT_EXPLAIN: besides request_id and cluster one of these, names or ARNs */
     struct fl_str task;
     struct fl_str definition;
+    const void
+        *call; /* or the decoded input of a RunTask, whose cluster counts when there is none */
     /* FL_CORE_EVENT_AGENT_… */
     struct fl_str cluster;  /* name */
     struct fl_str instance; /* id */
@@ -112,6 +114,7 @@ struct fl_turn {
     struct fl_core_effect *effects;
     size_t effect_count, effect_cap;
     const struct fl_core_taker *taker; /* NULL: everything is text */
+    struct fl_buf scratch; /* where texts grow before they move to the arena */
 };
 
 void fl_turn_init(struct fl_turn *turn);

@@ -319,8 +319,9 @@ static inline uint64_t fix_connect(struct fix *f, const char *cluster, const cha
         at++;
     assert_true(at < FIX_MAX_SESSIONS);
     struct fix_session *s = &f->sessions[at];
-    (void)snprintf(s->cluster, sizeof(s->cluster), "%s", cluster);
-    (void)snprintf(s->instance, sizeof(s->instance), "%s", instance);
+    assert_true(snprintf(s->cluster, sizeof(s->cluster), "%s", cluster) < (int)sizeof(s->cluster));
+    assert_true(snprintf(s->instance, sizeof(s->instance), "%s", instance) <
+                (int)sizeof(s->instance));
     s->session = f->next_session++;
     f->session_count = FL_MAX(f->session_count, at + 1);
     fix_agent_event(f, FL_CORE_EVENT_AGENT_CONNECTED, cluster, instance, s->session);

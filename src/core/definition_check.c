@@ -1,5 +1,6 @@
 /* What RegisterTaskDefinition refuses, in ECS's words (spec: error codes and messages). */
 #include "core/decide.h"
+#include "core/gpu.h"
 #include "core/placement.h"
 
 enum {
@@ -171,7 +172,8 @@ static int check_container(struct fl_decision *d,
                          "between 0 and %d.",
                          FL_STR_ARG(c->name), MAX_STOP_TIMEOUT_S);
     if (check_memory(d, in, c) < 0 || check_ports(d, in, c) < 0 || check_log(d, c) < 0 ||
-        check_lists(d, c) < 0)
+        check_lists(d, c) < 0 ||
+        fl_gpu_check(d, "ClientException", c->name, &c->resourceRequirements) < 0)
         return -1;
     return check_mounts(d, in, c);
 }

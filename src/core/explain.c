@@ -3,6 +3,7 @@
  * Reads the state, changes nothing. */
 #include "core/explain.h"
 
+#include "core/gpu.h"
 #include "core/launch.h"
 
 enum { MAX_GROUPS = 64, MAX_SHOWN = 12, MAX_EXAMPLES = 3, MAX_TEXT = 64 << 10 };
@@ -20,7 +21,8 @@ struct explanation {
     struct fl_decision *d;
     const struct fl_cluster *cluster;
     const struct fl_definition *definition;
-    const struct fl_task *task; /* NULL: of a definition */
+    const struct fl_task *task;            /* NULL: of a definition or call */
+    const struct ecs_RunTaskRequest *call; /* NULL: of a task or definition */
     struct fl_placement placement;
     struct excluded groups[MAX_GROUPS];
     size_t group_count;
@@ -48,9 +50,8 @@ static struct excluded *find_group(struct explanation *e, const struct fl_hindra
 static bool is_too_small(const struct fl_placement *p, const struct fl_instance *instance,
                          enum fl_obstacle obstacle)
 {
-    return obstacle == FL_OBSTACLE_CPU      ? instance->rec->cpu < p->requirement.cpu
-           : obstacle == FL_OBSTACLE_MEMORY ? instance->rec->memory < p->requirement.memory
-                                            : false;
+    struct fl_supply s = fl_placement_supply(p, instance, obstacle);
+    return s.all < s.wanted;
 }
 
 static void look_at(struct explanation *e, const struct fl_instance *instance)
@@ -110,6 +111,8 @@ static void add_examples(struct fl_buf *text, const struct fl_instance *const *e
 static void add_needs(struct fl_buf *text, const struct fl_requirement *r)
 {
     fl_buf_printf(text, "%lld CPU units and %lld MiB", (long long)r->cpu, (long long)r->memory);
+    if (r->gpus)
+        fl_buf_printf(text, ", %u GPU%s", r->gpus, r->gpus == 1 ? "" : "s");
     for (size_t i = 0; i < r->ports.n; i++)
         fl_buf_printf(text, "%s%d/%s",
                       i                ? ", "
@@ -121,19 +124,16 @@ static void add_needs(struct fl_buf *text, const struct fl_requirement *r)
 static void add_lack(struct fl_buf *text, const struct explanation *e, const struct excluded *x)
 {
     const struct rec_Instance *rec = x->closest->rec;
-    bool is_cpu = x->rule.obstacle == FL_OBSTACLE_CPU;
-    const char *unit = is_cpu ? "CPU units" : "MiB";
-    int64_t all = is_cpu ? rec->cpu : rec->memory;
-    int64_t used = is_cpu ? x->closest->cpu_used : x->closest->memory_used;
+    struct fl_supply s = fl_placement_supply(&e->placement, x->closest, x->rule.obstacle);
     fl_buf_printf(text, "%s", x->count == 1 ? "" : "the closest, ");
     add_id(text, rec->id);
+    bool is_one_gpu = x->rule.obstacle == FL_OBSTACLE_GPU && x->rule.lacks == 1;
     fl_buf_printf(text, "%s lacks %lld %s (%lld of %lld are free)", x->count == 1 ? "" : ",",
-                  (long long)x->rule.lacks, unit, (long long)(all - used), (long long)all);
+                  (long long)x->rule.lacks, is_one_gpu ? "GPU" : s.unit, (long long)s.left,
+                  (long long)s.all);
     if (x->too_small)
-        fl_buf_printf(
-            text, "; %zu %s too small even without tasks, for %lld are needed", x->too_small,
-            x->too_small == 1 ? "is" : "are",
-            (long long)(is_cpu ? e->placement.requirement.cpu : e->placement.requirement.memory));
+        fl_buf_printf(text, "; %zu %s too small even without tasks, for %lld are needed",
+                      x->too_small, x->too_small == 1 ? "is" : "are", (long long)s.wanted);
 }
 
 static void add_port_holder(struct fl_buf *text, const struct excluded *x)
@@ -180,6 +180,7 @@ static void add_rule(struct fl_buf *text, const struct explanation *e, const str
         break;
     case FL_OBSTACLE_CPU:
     case FL_OBSTACLE_MEMORY:
+    case FL_OBSTACLE_GPU:
         add_lack(text, e, x);
         return;
     case FL_OBSTACLE_PORTS:
@@ -196,6 +197,17 @@ static const char *short_reason(enum fl_obstacle obstacle)
                                               : fl_placement_reason(obstacle);
 }
 
+/* What a call adds to its definition. */
+static void add_call(struct fl_buf *text, const struct explanation *e)
+{
+    size_t count = FL_HAS(e->call, ecs_RunTaskRequest, count) ? (size_t)e->call->count : 1;
+    fl_buf_printf(text, "the call runs %zu task%s of group %.*s", count, count == 1 ? "" : "s",
+                  FL_STR_ARG(e->placement.requirement.group));
+    if (e->placement.requirement.distinct)
+        fl_buf_add_z(text, ", each on its own instance");
+    fl_buf_add_z(text, "; each, of ");
+}
+
 static void add_head(struct fl_buf *text, const struct explanation *e)
 {
     const struct fl_definition *def = e->definition;
@@ -210,6 +222,8 @@ static void add_head(struct fl_buf *text, const struct explanation *e)
         }
         fl_buf_add_z(text, "; one more like it, of ");
     }
+    if (e->call)
+        add_call(text, e);
     fl_buf_printf(text, "%.*s:%d on cluster %.*s needs ", FL_STR_ARG(def->family), def->revision,
                   FL_STR_ARG(e->cluster->rec->name));
     add_needs(text, &e->placement.requirement);
@@ -251,7 +265,8 @@ static void write_group(struct fl_json_writer *jw, const struct explanation *e,
                         const struct excluded *x)
 {
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(MAX_TEXT);
-    bool is_lack = x->rule.obstacle == FL_OBSTACLE_CPU || x->rule.obstacle == FL_OBSTACLE_MEMORY;
+    bool is_lack = x->rule.obstacle == FL_OBSTACLE_CPU || x->rule.obstacle == FL_OBSTACLE_MEMORY ||
+                   x->rule.obstacle == FL_OBSTACLE_GPU;
     add_rule(&text, e, x);
     fl_jw_object_begin(jw);
     fl_jw_member_str(jw, "reason", fl_str_of(fl_placement_reason(x->rule.obstacle)));
@@ -312,29 +327,54 @@ static int find_task(struct explanation *e, struct fl_str name)
     e->definition = e->task->definition;
     r->cpu = e->task->rec->cpu;
     r->memory = e->task->rec->memory;
+    r->gpus = fl_gpu_held(e->task->rec);
     r->ports = e->task->rec->ports;
     r->group = e->task->rec->group;
+    return 0;
+}
+
+/* What RunTask refuses is refused here in the same words. */
+static int find_call(struct explanation *e, const struct ecs_RunTaskRequest *in,
+                     struct fl_cluster *cluster)
+{
+    struct fl_launch *launch = fl_arena_new_object(e->d->arena, struct fl_launch);
+    if (fl_launch_check(e->d, in) < 0 || fl_launch_prepare(e->d, in, cluster, launch) < 0)
+        return -1;
+    e->call = in;
+    e->definition = launch->definition;
+    e->placement = launch->placement;
+    return 0;
+}
+
+/* A task or a definition by its own words alone. */
+static int find_kind(struct explanation *e, const struct fl_core_event *event,
+                     struct fl_cluster *cluster)
+{
+    const struct ecs_PlacementConstraint_list no_constraints = {0};
+    const struct ecs_PlacementStrategy_list no_strategies = {0};
+    if ((event->task.n ? find_task(e, event->task) : find_definition(e, event->definition)) < 0)
+        return -1;
+    struct fl_requirement requirement = e->placement.requirement;
+    if (fl_placement_prepare(e->d, cluster, e->definition->rec->definition, &no_constraints,
+                             &no_strategies, &e->placement) < 0)
+        return -1;
+    e->placement.requirement = requirement;
     return 0;
 }
 
 int fl_explain(struct fl_decision *d, const struct fl_core_event *event, struct fl_str *ret_body)
 {
     struct explanation *e = fl_arena_new_object(d->arena, struct explanation);
-    const struct ecs_PlacementConstraint_list no_constraints = {0};
-    const struct ecs_PlacementStrategy_list no_strategies = {0};
-    struct fl_cluster *cluster = fl_find_cluster(d, event->cluster);
+    const struct ecs_RunTaskRequest *call = event->call;
+    struct fl_cluster *cluster =
+        fl_find_cluster(d, call && !event->cluster.n ? call->cluster : event->cluster);
     struct fl_instance *at;
     if (!cluster)
         return -1;
     e->d = d;
     e->cluster = cluster;
-    if ((event->task.n ? find_task(e, event->task) : find_definition(e, event->definition)) < 0)
+    if ((call ? find_call(e, call, cluster) : find_kind(e, event, cluster)) < 0)
         return -1;
-    struct fl_requirement requirement = e->placement.requirement;
-    if (fl_placement_prepare(d, cluster, e->definition->rec->definition, &no_constraints,
-                             &no_strategies, &e->placement) < 0)
-        return -1;
-    e->placement.requirement = requirement;
     RB_FOREACH (at, fl_instance_tree, &cluster->instances)
         look_at(e, at);
     qsort(e->groups, e->group_count, sizeof(*e->groups), by_count);

@@ -3,7 +3,8 @@
 
 #include "core/decide.h"
 
-/* Explains event->task, or else event->definition, on event->cluster (empty: "default"). The body
+/* Explains event->call, or else event->task, or else event->definition, on event->cluster (empty:
+ * "default"; a call may name its own). The body
  * is JSON: what is asked for, how many instances fit, what excludes the others (grouped, the most
  * frequent first) and the whole as text for a person. 0 or refused. */
 int fl_explain(struct fl_decision *d, const struct fl_core_event *event, struct fl_str *ret_body);

@@ -15,6 +15,24 @@ static unsigned explain(struct fix *f, const char *task, const char *definition)
     return f->status;
 }
 
+/* The same about a RunTask that is given as JSON. */
+static unsigned explain_call(struct fix *f, const char *text)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct ecs_RunTaskRequest call = {0};
+    struct fl_shape_error fault;
+    char *quoted = fl_arena_alloc(arena, strlen(text) + 1);
+    for (size_t i = 0; text[i]; i++)
+        quoted[i] = text[i] == '\'' ? '"' : text[i];
+    struct fl_err err;
+    const struct fl_json *json = fl_json_read(fl_str_of(quoted), arena, &err);
+    assert_int_equal(fl_shape_decode(&ecs_shape_RunTaskRequest, json, arena, &call, &fault), 0);
+    struct fl_core_event event = {.kind = FL_CORE_EVENT_EXPLAIN, .request_id = 7, .call = &call};
+    fix_step(f, &event);
+    assert_int_equal(f->records_put, 0);
+    return f->status;
+}
+
 /* The text, with the ids of instances replaced by their letters (A, B, …) and of tasks by T. */
 static void expect_text(struct fix *f, char ids[][64], size_t id_count, const char *expected)
 {
@@ -86,20 +104,98 @@ static void every_rule_is_told(FL_UNUSED void **state)
     fix_free(f);
 }
 
+/* A call is explained with all that it brings; what RunTask itself then says has the same reasons.
+ */
+static void a_call_is_explained_as_it_is(FL_UNUSED void **state)
+{
+    static const char call[] =
+        "{'taskDefinition':'web','count':2,'group':'g','placementConstraints':["
+        "{'type':'distinctInstance'},{'type':'memberOf','expression':'attribute:rack == r'}],"
+        "'placementStrategy':[{'type':'binpack','field':'memory'}],'overrides':{"
+        "'containerOverrides':[{'name':'app','memory':700,'resourceRequirements':[{'type':'GPU',"
+        "'value':'1'}]}]}}";
+    struct fix *f = fix_new();
+    char ids[5][64];
+    fix_ok(f, "CreateCluster", "{}");
+    fix_register(f, "web", 100, 100, "");
+    for (int i = 0; i < 5; i++) {
+        fix_add_instance(f, "default", 1000, i == 2 ? 600 : 1000,
+                         i == 1 ? "" : "{'name':'rack','value':'r'}", ids[i]);
+        if (i != 3)
+            fix_ok(f, "RegisterContainerInstance",
+                   "{'containerInstanceArn':'%s','totalResources':[{'name':'CPU','integerValue':"
+                   "1000},{'name':'MEMORY','integerValue':%d}],'platformDevices':[{'id':'GPU-0',"
+                   "'type':'GPU'}]}",
+                   ids[i], i == 2 ? 600 : 1000);
+    }
+    fix_ok(f, "StartTask", "{'taskDefinition':'web','group':'g','containerInstances':['%s']}",
+           ids[0]);
+    assert_int_equal(explain_call(f, call), 200);
+    expect_text(f, ids, 5,
+                "the call runs 2 tasks of group g, each on its own instance; each, of web:1 on "
+                "cluster default needs 100 CPU units and 700 MiB, 1 GPU; 1 of 5 instances can "
+                "take it: E\n"
+                "  1 instance, memberOf: the constraint `attribute:rack == r` is not met: B\n"
+                "  1 instance, distinctInstance: a task of g is there already: A\n"
+                "  1 instance, RESOURCE:MEMORY: C lacks 100 MiB (600 of 600 are free); 1 is too "
+                "small even without tasks, for 700 are needed\n"
+                "  1 instance, RESOURCE:GPU: D lacks 1 GPU (0 of 0 are free); 1 is too small "
+                "even without tasks, for 1 are needed\n");
+    fix_ok(f, "RunTask", "%s", call);
+    assert_int_equal(fix_size(f, "tasks"), 1);
+    for (size_t i = 0; i < fix_size(f, "failures"); i++) {
+        char path[80];
+        (void)snprintf(path, sizeof(path), "failures.%zu.arn", i);
+        const char *reason = strcmp(fix_id(fix_text(f, path)), ids[2]) == 0
+                                 ? "700 MiB are needed, 600 of 600 are free"
+                                 : NULL;
+        (void)snprintf(path, sizeof(path), "failures.%zu.detail", i);
+        if (reason)
+            assert_string_equal(fix_text(f, path), reason);
+    }
+    assert_int_equal(fix_size(f, "failures"), 5);
+    assert_int_equal(explain_call(f, "{'taskDefinition':'web','count':11}"), 400);
+    assert_string_equal(fix_text(f, "message"), "count should be between 1 and 10.");
+    assert_int_equal(explain_call(f, "{'taskDefinition':'nothing'}"), 400);
+    assert_string_equal(fix_text(f, "message"), "TaskDefinition not found.");
+    fix_free(f);
+}
+
 static void many_instances_stay_readable(FL_UNUSED void **state)
 {
-    enum { MANY = 60 };
+    enum { MANY = 5000, LINES = 8 };
     struct fix *f = fix_new();
-    char id[64];
     fix_ok(f, "CreateCluster", "{}");
-    fix_register(f, "big", 4000, 4000, "");
-    for (int i = 0; i < MANY; i++)
-        fix_add_instance(f, "default", i % 2 ? 1000 + i : 5000, 1000 + i, "", id);
+    fix_ok(f, "RegisterTaskDefinition",
+           "{'family':'big','placementConstraints':[{'type':'memberOf','expression':"
+           "'attribute:rack != r7'}],'containerDefinitions':[{'name':'app','image':'b',"
+           "'cpu':4000,'memory':4000}]}");
+    for (int i = 0; i < MANY; i++) {
+        fix_ok(f, "RegisterContainerInstance",
+               "{'totalResources':[{'name':'CPU','type':'INTEGER','integerValue':%d},"
+               "{'name':'MEMORY','type':'INTEGER','integerValue':%d}],"
+               "'attributes':[{'name':'rack','value':'r%d'}]}",
+               i % 2 ? 1000 + i % 999 : 5000, 1000 + i % 777, i % 40);
+        char id[64];
+        (void)snprintf(id, sizeof(id), "%s",
+                       fix_id(fix_text(f, "containerInstance.containerInstanceArn")));
+        if (i % 5)
+            fix_agent_event(f, FL_CORE_EVENT_AGENT_CONNECTED, "default", id, 1);
+    }
     assert_int_equal(explain(f, "", "big"), 200);
-    assert_int_equal(fix_size(f, "excluded"), 2);
-    assert_true(strlen(fix_text(f, "text")) < 600);
-    assert_int_equal(fix_int(f, "excluded.0.instances"), MANY / 2);
-    assert_int_equal(fix_int(f, "excluded.0.lacks"), 4000 - 1000 - (MANY - 1));
+    assert_int_equal(fix_int(f, "instances"), MANY);
+    assert_int_equal(fix_int(f, "fitting"), 0);
+    int64_t sum = 0, lines = 0;
+    for (size_t i = 0; i < fix_size(f, "excluded"); i++) {
+        char path[40];
+        (void)snprintf(path, sizeof(path), "excluded.%zu.instances", i);
+        sum += fix_int(f, path);
+    }
+    assert_int_equal(sum, MANY);
+    for (const char *at = fix_text(f, "text"); *at; at++)
+        lines += *at == '\n';
+    assert_true(lines <= LINES && strlen(fix_text(f, "text")) < 1200);
+    assert_int_equal(fix_size(f, "excluded"), 4);
     fix_free(f);
 }
 
@@ -121,6 +217,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_rule_is_told),
+        cmocka_unit_test(a_call_is_explained_as_it_is),
         cmocka_unit_test(many_instances_stay_readable),
         cmocka_unit_test(wrong_questions_are_refused),
     };

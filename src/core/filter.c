@@ -4,6 +4,13 @@
 enum { UNKNOWN, PASSES, FAILS };
 enum { MAX_KEY = 1 << 20 };
 
+static int key_order(const struct fl_filter *a, const struct fl_filter *b)
+{
+    return fl_str_cmp(a->key, b->key);
+}
+RB_PROTOTYPE(fl_filter_tree, fl_filter, by_key, key_order)
+RB_GENERATE(fl_filter_tree, fl_filter, by_key, key_order)
+
 static void add_text(struct fl_buf *key, struct fl_str text)
 {
     fl_buf_printf(key, "%zu:", text.n);
@@ -78,6 +85,7 @@ static void make_room(struct fl_index *index)
         if (filter->users)
             continue;
         TAILQ_REMOVE(&index->filters, filter, by_use);
+        (void)RB_REMOVE(fl_filter_tree, &index->filters_by_key, filter);
         index->filter_count--;
         free_filter(filter);
     }
@@ -87,18 +95,16 @@ struct fl_filter *fl_filter_get(struct fl_decision *d, struct fl_cluster *cluste
                                 const struct fl_filter_spec *spec)
 {
     struct fl_index *index = cluster->index;
-    struct fl_str key = key_of(d->arena, spec);
-    struct fl_filter *filter;
-    TAILQ_FOREACH (filter, &index->filters, by_use)
-        if (fl_str_eq(filter->key, key))
-            break;
+    struct fl_filter probe = {.key = key_of(d->arena, spec)};
+    struct fl_filter *filter = RB_FIND(fl_filter_tree, &index->filters_by_key, &probe);
     if (filter) {
         TAILQ_REMOVE(&index->filters, filter, by_use);
     } else {
-        filter = make_filter(d, key, spec);
+        filter = make_filter(d, probe.key, spec);
         if (!filter)
             return NULL;
         make_room(index);
+        (void)RB_INSERT(fl_filter_tree, &index->filters_by_key, filter);
         index->filter_count++;
     }
     TAILQ_INSERT_HEAD(&index->filters, filter, by_use);
@@ -177,6 +183,7 @@ void fl_filters_drop(struct fl_index *index)
     struct fl_filter *filter;
     while ((filter = TAILQ_FIRST(&index->filters))) {
         TAILQ_REMOVE(&index->filters, filter, by_use);
+        (void)RB_REMOVE(fl_filter_tree, &index->filters_by_key, filter);
         free_filter(filter);
     }
     index->filter_count = 0;

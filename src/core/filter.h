@@ -14,6 +14,7 @@ enum { FL_MAX_CONSTRAINTS = 10, FL_MAX_FILTERS = 64 };
 
 struct fl_filter {
     TAILQ_ENTRY(fl_filter) by_use;
+    RB_ENTRY(fl_filter) by_key;
     struct fl_arena *arena;
     struct fl_str key;
     struct ecs_Attribute_list attributes;

@@ -11,6 +11,8 @@ struct fl_index *fl_index_new(void)
     TAILQ_INIT(&index->changes);
     TAILQ_INIT(&index->filters);
     TAILQ_INIT(&index->views);
+    RB_INIT(&index->filters_by_key);
+    RB_INIT(&index->views_by_key);
     return index;
 }
 

@@ -14,6 +14,8 @@ struct fl_view;
 TAILQ_HEAD(fl_change_list, fl_instance);
 TAILQ_HEAD(fl_filter_list, fl_filter);
 TAILQ_HEAD(fl_view_list, fl_view);
+RB_HEAD(fl_filter_tree, fl_filter);
+RB_HEAD(fl_view_tree, fl_view);
 
 /* The seat of an INACTIVE instance: it has none. */
 #define FL_NO_SEAT UINT32_MAX
@@ -27,6 +29,8 @@ struct fl_index {
     struct fl_change_list changes; /* the latest last */
     struct fl_filter_list filters; /* most recently used first, as the views */
     struct fl_view_list views;
+    struct fl_filter_tree filters_by_key;
+    struct fl_view_tree views_by_key;
     size_t filter_count, view_count;
     size_t view_seats; /* of all views together */
     uint64_t epoch;    /* grows when a view is dropped */

@@ -1,5 +1,6 @@
 /* A container instance as the API shows it. */
 #include "core/decide.h"
+#include "core/gpu.h"
 
 static struct ecs_Resource *add_resource(struct ecs_Resource_list *list, const char *name,
                                          const char *type)
@@ -53,7 +54,7 @@ static struct ecs_Resource_list resources(struct fl_decision *d, const struct fl
     FL_SET(udp, ecs_Resource, stringSetValue, port_set(d, instance, 1, remaining));
     if (rec->gpus.n) {
         struct ecs_Resource *gpu = add_resource(&list, "GPU", "STRINGSET");
-        FL_SET(gpu, ecs_Resource, stringSetValue, rec->gpus);
+        FL_SET(gpu, ecs_Resource, stringSetValue, fl_gpu_ids(d, instance, remaining));
     }
     return list;
 }

@@ -3,11 +3,12 @@
 #include "core/expression.h"
 #include "core/filter.h"
 #include "core/former.h"
+#include "core/gpu.h"
 #include "core/instance_document.h"
 #include "core/page.h"
 #include "wire/arn.h"
 
-enum { MAX_DESCRIBED = 100, MAX_ATTRIBUTES = 500, MAX_TEXT = 512, MAX_PORTS = 100, MAX_GPUS = 64 };
+enum { MAX_DESCRIBED = 100, MAX_ATTRIBUTES = 500, MAX_TEXT = 512, MAX_PORTS = 100 };
 
 static bool is_inactive(const struct fl_instance *instance)
 {
@@ -166,17 +167,6 @@ static void fill_ports(struct fl_decision *d, const struct ecs_RegisterContainer
     FL_SET(rec, rec_Instance, ports, ports);
 }
 
-static void fill_gpus(struct fl_decision *d, const struct ecs_RegisterContainerInstanceRequest *in,
-                      struct rec_Instance *rec)
-{
-    struct fl_str_list gpus = {
-        .items = fl_arena_new_array(d->arena, struct fl_str, in->platformDevices.n)};
-    for (size_t i = 0; i < in->platformDevices.n && gpus.n < MAX_GPUS; i++)
-        if (in->platformDevices.items[i].type == ECS_PlatformDeviceType_GPU)
-            gpus.items[gpus.n++] = fl_cut(in->platformDevices.items[i].id, MAX_TEXT);
-    FL_SET(rec, rec_Instance, gpus, gpus);
-}
-
 static int check_resources(struct fl_decision *d,
                            const struct ecs_RegisterContainerInstanceRequest *in)
 {
@@ -252,8 +242,8 @@ int fl_register_instance(struct fl_decision *d, const void *input, void *output)
                            fl_cut(in->versionInfo->agentHash, MAX_TEXT),
                            fl_cut(in->versionInfo->dockerVersion, MAX_TEXT));
     fill_ports(d, in, &rec);
-    if (in->platformDevices.n || rec.gpus.n)
-        fill_gpus(d, in, &rec);
+    if (fl_gpu_register(d, in, &rec) < 0)
+        return -1;
     fl_put(d, FL_RECORD_INSTANCE, &rec);
     instance = fl_state_instance(cluster, rec.id);
     FL_SET(out, ecs_RegisterContainerInstanceResponse, containerInstance,

@@ -2,6 +2,8 @@
  * then each task is its record. */
 #include "core/launch.h"
 
+#include "core/gpu.h"
+
 enum { MAX_TOKEN = 64, MAX_STARTED_BY = 128, MAX_GROUP = 255, MAX_TAGS = 50 };
 /* ECS's bound on the overrides, their JSON's own characters included. */
 enum { MAX_OVERRIDES = 8192 };
@@ -28,7 +30,6 @@ static const char *unsupported_member(const struct ecs_ContainerDefinition *c)
     REFUSE_IF(interactive, c->interactive);
     REFUSE_IF(pseudoTerminal, c->pseudoTerminal);
     REFUSE_IF(systemControls, c->systemControls.n > 0);
-    REFUSE_IF(resourceRequirements, c->resourceRequirements.n > 0);
     REFUSE_IF(credentialSpecs, c->credentialSpecs.n > 0);
 #undef REFUSE_IF
     return NULL;
@@ -118,9 +119,11 @@ static int check_overrides(struct fl_decision *d, const struct ecs_TaskOverride 
         if (o->command.n > MAX_ITEMS || o->environment.n > MAX_OVERRIDDEN)
             return fl_refuse(d, "InvalidParameterException",
                              "Override for container %.*s: too many items.", FL_STR_ARG(o->name));
-        if (o->environmentFiles.n || o->resourceRequirements.n)
-            return fl_refuse(d, "ClientException", "Overriding %s is not implemented yet.",
-                             o->environmentFiles.n ? "environmentFiles" : "resourceRequirements");
+        if (o->environmentFiles.n)
+            return fl_refuse(d, "ClientException",
+                             "Overriding environmentFiles is not implemented yet.");
+        if (fl_gpu_check(d, "InvalidParameterException", o->name, &o->resourceRequirements) < 0)
+            return -1;
     }
     return 0;
 }
@@ -185,12 +188,14 @@ static void derive_requirement(struct fl_decision *d, const struct ecs_RunTaskRe
         FL_HAS(def, ecs_TaskDefinition, networkMode) && def->networkMode == ECS_NetworkMode_host;
     int64_t cpu = 0, memory = 0;
     size_t ports = 0;
+    r->gpus = 0;
     for (size_t i = 0; i < def->containerDefinitions.n; i++)
         ports += def->containerDefinitions.items[i].portMappings.n;
     r->ports.items = fl_arena_new_array(d->arena, int32_t, ports);
     for (size_t i = 0; i < def->containerDefinitions.n; i++) {
         const struct ecs_ContainerDefinition *c = &def->containerDefinitions.items[i];
         add_container(c, override_of(o, c->name), &cpu, &memory);
+        r->gpus += fl_gpu_wanted(c, override_of(o, c->name));
         add_ports(c, is_host_mode, &r->ports);
     }
     r->cpu = sum_or(o ? o->cpu : FL_STR(""), def->cpu, cpu);
@@ -227,15 +232,20 @@ static struct ecs_Tag_list task_tags(struct fl_decision *d, const struct ecs_Run
 }
 
 static void make_containers(struct fl_decision *d, const struct ecs_TaskDefinition *def,
-                            struct rec_Task *rec)
+                            const struct fl_instance *instance, struct rec_Task *rec)
 {
     struct rec_TaskContainer_list list = {.n = def->containerDefinitions.n};
+    uint64_t gpus_taken = 0;
     list.items = fl_arena_new_array(d->arena, struct rec_TaskContainer, list.n);
     for (size_t i = 0; i < list.n; i++) {
         struct rec_TaskContainer *c = &list.items[i];
         FL_SET(c, rec_TaskContainer, id, fl_new_uuid(d));
         FL_SET(c, rec_TaskContainer, name, def->containerDefinitions.items[i].name);
         FL_SET(c, rec_TaskContainer, status, REC_TaskStatus_PENDING);
+        fl_gpu_assign(d, instance,
+                      fl_gpu_wanted(&def->containerDefinitions.items[i],
+                                    override_of(rec->overrides, c->name)),
+                      &gpus_taken, c);
     }
     FL_SET(rec, rec_Task, containers, list);
 }
@@ -245,7 +255,7 @@ static void fill_record(struct fl_decision *d, const struct ecs_RunTaskRequest *
                         const struct fl_cluster *cluster, const struct fl_definition *definition,
                         const struct fl_requirement *r, struct rec_Task *rec)
 {
-    FL_SET(rec, rec_Task, v, FL_RECORD_VERSION);
+    FL_SET(rec, rec_Task, v, FL_RECORD_TASK_VERSION);
     FL_SET(rec, rec_Task, cluster, cluster->rec->name);
     FL_SET(rec, rec_Task, family, definition->family);
     FL_SET(rec, rec_Task, revision, definition->revision);
@@ -315,7 +325,7 @@ struct fl_task *fl_launch_on(struct fl_decision *d, struct fl_launch *launch,
     struct rec_Task *rec = &launch->rec;
     FL_SET(rec, rec_Task, id, fl_new_id(d));
     FL_SET(rec, rec_Task, instance, instance->rec->id);
-    make_containers(d, launch->definition->rec->definition, rec);
+    make_containers(d, launch->definition->rec->definition, instance, rec);
     fl_put(d, FL_RECORD_TASK, rec);
     struct fl_task *task = fl_state_task(launch->cluster, rec->id);
     fl_send_task(d, task);

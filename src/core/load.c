@@ -118,16 +118,23 @@ uint32_t fl_load_group(const struct fl_instance *instance, const struct fl_group
     return found ? found->count : 0;
 }
 
+static void grow_groups(struct fl_instance *instance)
+{
+    bool is_own = instance->groups == instance->own_groups;
+    instance->group_cap *= 2;
+    instance->groups = fl_realloc(is_own ? NULL : instance->groups,
+                                  instance->group_cap * sizeof(*instance->groups));
+    if (is_own)
+        memcpy(instance->groups, instance->own_groups, sizeof(instance->own_groups));
+}
+
 static void count_group(struct fl_instance *instance, struct fl_group *group, int sign)
 {
     struct fl_group_count *found = find_group(instance, group);
     if (!found) {
         FL_ASSERT(sign > 0);
-        if (instance->group_count == instance->group_cap) {
-            instance->group_cap = FL_MAX(instance->group_cap * 2, (uint32_t)2);
-            instance->groups =
-                fl_realloc(instance->groups, instance->group_cap * sizeof(*instance->groups));
-        }
+        if (instance->group_count == instance->group_cap)
+            grow_groups(instance);
         found = &instance->groups[instance->group_count++];
         *found = (struct fl_group_count){.group = group};
     }
@@ -149,8 +156,15 @@ void fl_load_change(struct fl_instance *instance, const struct fl_share *share, 
         count_group(instance, share->group, sign);
 }
 
+void fl_load_init(struct fl_instance *instance)
+{
+    instance->groups = instance->own_groups;
+    instance->group_cap = FL_OWN_GROUPS;
+}
+
 void fl_load_free(struct fl_instance *instance)
 {
-    free(instance->groups);
+    if (instance->groups != instance->own_groups)
+        free(instance->groups);
     free(instance->ports);
 }

@@ -24,6 +24,9 @@ struct fl_group_count {
     uint32_t count;
 };
 
+/* Most instances have tasks of so few groups; more are kept apart. */
+enum { FL_OWN_GROUPS = 2 };
+
 /* The cluster's one object for the name; every call is one user more. */
 struct fl_group *fl_group_use(struct fl_cluster *cluster, struct fl_str name);
 void fl_group_release(struct fl_cluster *cluster, struct fl_group *group);
@@ -45,6 +48,7 @@ void fl_load_change(struct fl_instance *instance, const struct fl_share *share, 
 /* The host's own ports, which are taken in the same set. */
 void fl_load_add_ports(struct fl_instance *instance, const struct fl_int_list *ports);
 void fl_load_remove_ports(struct fl_instance *instance, const struct fl_int_list *ports);
+void fl_load_init(struct fl_instance *instance);
 void fl_load_free(struct fl_instance *instance);
 
 uint32_t fl_load_group(const struct fl_instance *instance, const struct fl_group *group);

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "core/gpu.h"
 #include "core/placement_naive.h"
 
 enum { MAX_INSTANCES = 24, MAX_TASKS = 300, KINDS = 90, PER_SEED = 10000, MAX_TEXTS = 4 };
@@ -111,6 +112,8 @@ static void random_kind(struct world *w, struct kind *k)
     k->requirement.memory = 4 + (int64_t)below(w, 150);
     k->requirement.group = fl_str_of(groups[below(w, FL_ARRAY_SIZE(groups))]);
     k->requirement.ports.items = k->ports;
+    if (below(w, 6) == 0)
+        k->requirement.gpus = 1 + (uint32_t)below(w, 3);
     if (below(w, 3) == 0)
         k->ports[k->requirement.ports.n++] = 16000 + (int32_t)below(w, 4);
     if (below(w, 8) == 0)
@@ -155,6 +158,17 @@ static void random_attributes(struct world *w, struct rec_Instance *rec)
     FL_SET(rec, rec_Instance, attributes, list);
 }
 
+/* Altered instances keep some, lose some that tasks hold, and get some back. */
+static void random_gpus(struct world *w, struct rec_Instance *rec)
+{
+    struct fl_str_list gpus = {.items = fl_arena_new_array(w->arena, struct fl_str, 6)};
+    size_t most = below(w, 2) ? below(w, 7) : 0;
+    for (size_t i = 0; i < most; i++)
+        if (below(w, 5))
+            gpus.items[gpus.n++] = fl_str_printf(w->arena, "GPU-%zu", i);
+    FL_SET(rec, rec_Instance, gpus, gpus);
+}
+
 static void random_instance(struct world *w, struct rec_Instance *rec)
 {
     struct fl_int_list ports = {.items = fl_arena_new_array(w->arena, int32_t, 4)};
@@ -165,6 +179,7 @@ static void random_instance(struct world *w, struct rec_Instance *rec)
     FL_SET(rec, rec_Instance, cpu, 100 + 100 * (int32_t)below(w, 8));
     FL_SET(rec, rec_Instance, memory, 100 + 100 * (int32_t)below(w, 8));
     FL_SET(rec, rec_Instance, ports, ports);
+    random_gpus(w, rec);
     FL_SET(rec, rec_Instance, agentVersion, fl_str_printf(w->arena, "1.%zu.0", below(w, 12)));
     FL_SET(rec, rec_Instance, ec2InstanceId, fl_str_printf(w->arena, "i-%zu", below(w, 12)));
     if (below(w, 2) || rec->attributes.n == 0)
@@ -207,7 +222,18 @@ static void put_task(struct world *w, const struct kind *k, const struct fl_inst
 {
     char id[33];
     struct rec_Task rec = {0};
+    struct rec_TaskContainer containers[2] = {0};
+    struct fl_decision d = {.core = w->core, .arena = w->arena};
+    uint32_t gpus = k->requirement.gpus;
+    uint64_t taken = 0;
     random_id(w, id);
+    for (int i = 0; i < 2; i++) {
+        FL_SET(&containers[i], rec_TaskContainer, id, fl_str_of(id));
+        FL_SET(&containers[i], rec_TaskContainer, name, i ? FL_STR("b") : FL_STR("a"));
+        FL_SET(&containers[i], rec_TaskContainer, status, REC_TaskStatus_PENDING);
+        fl_gpu_assign(&d, instance, i ? gpus - gpus / 2 : gpus / 2, &taken, &containers[i]);
+    }
+    FL_SET(&rec, rec_Task, containers, ((struct rec_TaskContainer_list){2, containers}));
     FL_SET(&rec, rec_Task, v, FL_RECORD_VERSION);
     FL_SET(&rec, rec_Task, id, fl_str_of(id));
     FL_SET(&rec, rec_Task, cluster, FL_STR("c"));

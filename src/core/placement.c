@@ -104,6 +104,9 @@ static struct fl_hindrance check_resources(const struct fl_placement *placement,
         if (fl_load_has_port(instance, r->ports.items[i]))
             return (struct fl_hindrance){.obstacle = FL_OBSTACLE_PORTS,
                                          .lacks = r->ports.items[i] / 2};
+    if (instance->gpus_free < r->gpus)
+        return (struct fl_hindrance){.obstacle = FL_OBSTACLE_GPU,
+                                     .lacks = r->gpus - instance->gpus_free};
     return (struct fl_hindrance){.obstacle = FL_OBSTACLE_NONE};
 }
 
@@ -149,37 +152,46 @@ const char *fl_placement_reason(enum fl_obstacle obstacle)
         [FL_OBSTACLE_CPU] = "RESOURCE:CPU",
         [FL_OBSTACLE_MEMORY] = "RESOURCE:MEMORY",
         [FL_OBSTACLE_PORTS] = "RESOURCE:PORTS",
+        [FL_OBSTACLE_GPU] = "RESOURCE:GPU",
     };
     return reasons[obstacle];
+}
+
+struct fl_supply fl_placement_supply(const struct fl_placement *placement,
+                                     const struct fl_instance *at, enum fl_obstacle obstacle)
+{
+    const struct fl_requirement *r = &placement->requirement;
+    const struct rec_Instance *rec = at->rec;
+    switch (obstacle) {
+    case FL_OBSTACLE_CPU:
+        return (struct fl_supply){"CPU units", rec->cpu, rec->cpu - at->cpu_used, r->cpu};
+    case FL_OBSTACLE_MEMORY:
+        return (struct fl_supply){"MiB", rec->memory, rec->memory - at->memory_used, r->memory};
+    case FL_OBSTACLE_GPU:
+        return (struct fl_supply){"GPUs", (int64_t)rec->gpus.n, at->gpus_free, r->gpus};
+    case FL_OBSTACLE_NONE:
+    case FL_OBSTACLE_INACTIVE:
+    case FL_OBSTACLE_AGENT:
+    case FL_OBSTACLE_ATTRIBUTE:
+    case FL_OBSTACLE_MEMBER_OF:
+    case FL_OBSTACLE_DISTINCT:
+    case FL_OBSTACLE_PORTS:
+        break;
+    }
+    return (struct fl_supply){0};
 }
 
 /* What is missing, where it is more than the reason says. */
 static struct fl_str detail(struct fl_decision *d, const struct fl_placement *placement,
                             const struct fl_instance *instance, struct fl_hindrance h)
 {
-    const struct fl_requirement *r = &placement->requirement;
-    const struct rec_Instance *rec = instance->rec;
-    switch (h.obstacle) {
-    case FL_OBSTACLE_ATTRIBUTE:
-    case FL_OBSTACLE_MEMBER_OF:
-        return fl_str_dup(d->arena, h.what);
-    case FL_OBSTACLE_CPU:
-        return fl_str_printf(d->arena, "%lld CPU units are needed, %lld of %d are free",
-                             (long long)r->cpu, (long long)(rec->cpu - instance->cpu_used),
-                             rec->cpu);
-    case FL_OBSTACLE_MEMORY:
-        return fl_str_printf(d->arena, "%lld MiB are needed, %lld of %d are free",
-                             (long long)r->memory, (long long)(rec->memory - instance->memory_used),
-                             rec->memory);
-    case FL_OBSTACLE_PORTS:
+    struct fl_supply s = fl_placement_supply(placement, instance, h.obstacle);
+    if (s.unit)
+        return fl_str_printf(d->arena, "%lld %s are needed, %lld of %lld are free",
+                             (long long)s.wanted, s.unit, (long long)s.left, (long long)s.all);
+    if (h.obstacle == FL_OBSTACLE_PORTS)
         return fl_str_printf(d->arena, "host port %lld is taken", (long long)h.lacks);
-    case FL_OBSTACLE_NONE:
-    case FL_OBSTACLE_INACTIVE:
-    case FL_OBSTACLE_AGENT:
-    case FL_OBSTACLE_DISTINCT:
-        break;
-    }
-    return FL_STR("");
+    return h.what.n ? fl_str_dup(d->arena, h.what) : FL_STR("");
 }
 
 void fl_placement_fail(struct fl_decision *d, const struct fl_placement *placement,

@@ -38,14 +38,23 @@ enum fl_obstacle {
     FL_OBSTACLE_CPU,
     FL_OBSTACLE_MEMORY,
     FL_OBSTACLE_PORTS,
+    FL_OBSTACLE_GPU,
 };
 struct fl_hindrance {
     enum fl_obstacle obstacle;
     struct fl_str what; /* the attribute or expression; in the placement's filter */
-    int64_t lacks;      /* CPU units or MiB; the number of the port */
+    int64_t lacks;      /* CPU units, MiB or GPUs; the number of the port */
 };
 struct fl_hindrance fl_placement_hindrance(const struct fl_placement *placement,
                                            const struct fl_instance *instance);
+/* What an instance has of the resource that an obstacle is about, and how much of it is asked for.
+ */
+struct fl_supply {
+    const char *unit; /* NULL: the obstacle is about none */
+    int64_t all, left, wanted;
+};
+struct fl_supply fl_placement_supply(const struct fl_placement *placement,
+                                     const struct fl_instance *instance, enum fl_obstacle obstacle);
 /* ECS's word for it. */
 const char *fl_placement_reason(enum fl_obstacle obstacle);
 /* A failure of RunTask or StartTask: ECS's reason, and what is missing in our words

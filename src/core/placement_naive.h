@@ -58,6 +58,25 @@ static inline int64_t naive_free(const struct fl_instance *instance, bool cpu)
     return left;
 }
 
+static inline bool naive_gpu_taken(const struct fl_instance *instance, struct fl_str id)
+{
+    struct fl_task *task;
+    RB_FOREACH (task, fl_held_tree, (struct fl_held_tree *)&instance->tasks)
+        for (size_t i = 0; i < task->rec->containers.n; i++)
+            for (size_t k = 0; k < task->rec->containers.items[i].gpuIds.n; k++)
+                if (fl_str_eq(task->rec->containers.items[i].gpuIds.items[k], id))
+                    return true;
+    return false;
+}
+
+static inline int64_t naive_gpus(const struct fl_instance *instance)
+{
+    int64_t count = 0;
+    for (size_t i = 0; i < instance->rec->gpus.n; i++)
+        count += !naive_gpu_taken(instance, instance->rec->gpus.items[i]);
+    return count;
+}
+
 static inline enum fl_obstacle naive_obstacle(const struct fl_placement *placement,
                                               const struct fl_instance *instance)
 {
@@ -79,6 +98,8 @@ static inline enum fl_obstacle naive_obstacle(const struct fl_placement *placeme
     for (size_t i = 0; i < r->ports.n; i++)
         if (naive_port_taken(instance, r->ports.items[i]))
             return FL_OBSTACLE_PORTS;
+    if (naive_gpus(instance) < (int64_t)r->gpus)
+        return FL_OBSTACLE_GPU;
     return FL_OBSTACLE_NONE;
 }
 

@@ -33,6 +33,16 @@ static size_t below(struct world *w, size_t bound)
     return (size_t)fl_rand_below(&w->rand, bound);
 }
 
+static void register_again(struct world *w, size_t i)
+{
+    fix_ok(w->f, "RegisterContainerInstance",
+           "{'cluster':'%s','containerInstanceArn':'%s','platformDevices':[{'id':'GPU-0','type':"
+           "'GPU'},{'id':'GPU-1','type':'GPU'}],'totalResources':["
+           "{'name':'CPU','type':'INTEGER','integerValue':1000},"
+           "{'name':'MEMORY','type':'INTEGER','integerValue':1500}]}",
+           clusters[w->hosts[i].cluster], w->hosts[i].id);
+}
+
 static void add_host(struct world *w, size_t i)
 {
     char rack[60];
@@ -40,20 +50,25 @@ static void add_host(struct world *w, size_t i)
     w->hosts[i].connected = true;
     (void)snprintf(rack, sizeof(rack), "{'name':'rack','value':'r%zu'}", i / 2);
     fix_add_instance(w->f, clusters[i % 2], 1000, 1500, rack, w->hosts[i].id);
+    register_again(w, i);
 }
 
 static void register_some(struct world *w)
 {
     char port[120] = "";
+    char gpus[80] = "";
     size_t which = below(w, DEFINITIONS);
+    if (below(w, 5) == 0)
+        (void)snprintf(gpus, sizeof(gpus), ",'resourceRequirements':[{'type':'GPU','value':'%zu'}]",
+                       1 + below(w, 2));
     if (below(w, 2))
         (void)snprintf(port, sizeof(port),
                        ",'portMappings':[{'containerPort':80,'hostPort':%zu,'protocol':'%s'}]",
                        9000 + below(w, 3), below(w, 2) ? "tcp" : "udp");
     fix_ok(w->f, "RegisterTaskDefinition",
            "{'family':'f%zu','containerDefinitions':[{'name':'app','image':'i','cpu':%zu,"
-           "'memory':%zu%s},{'name':'side','image':'i','memory':8,'essential':false}]}",
-           which, below(w, 300), 4 + below(w, 300), port);
+           "'memory':%zu%s%s},{'name':'side','image':'i','memory':8,'essential':false}]}",
+           which, below(w, 300), 4 + below(w, 300), port, gpus);
 }
 
 static void deregister_some(struct world *w)
@@ -163,10 +178,7 @@ static void touch_host(struct world *w)
 {
     size_t i = below(w, HOSTS);
     if (below(w, 4) == 0) {
-        fix_ok(w->f, "RegisterContainerInstance",
-               "{'cluster':'%s','containerInstanceArn':'%s','totalResources':[{'name':'CPU',"
-               "'integerValue':1000},{'name':'MEMORY','integerValue':1500}]}",
-               clusters[w->hosts[i].cluster], w->hosts[i].id);
+        register_again(w, i);
         return;
     }
     if (w->hosts[i].connected)
@@ -223,7 +235,7 @@ static int status_index(const char *text)
 }
 
 struct sums {
-    int64_t cpu, memory, running, pending;
+    int64_t cpu, memory, running, pending, gpus[2];
 };
 
 static void add_task(const json_t *task, struct sums *sums)
@@ -233,6 +245,9 @@ static void add_task(const json_t *task, struct sums *sums)
         return;
     sums->cpu += atoll(json_string_value(json_object_get(task, "cpu")));
     sums->memory += atoll(json_string_value(json_object_get(task, "memory")));
+    json_t *gpus = fix_at(task, "containers.0.gpuIds");
+    for (size_t i = 0; i < json_array_size(gpus); i++)
+        sums->gpus[json_string_value(json_array_get(gpus, i))[4] - '0']++;
     sums->running += status == 1;
     sums->pending += status == 0;
 }
@@ -268,6 +283,17 @@ static void check_ports(const json_t *ports)
                                     json_string_value(json_array_get(ports, b)));
 }
 
+/* Every GPU is held by one task or remains. */
+static void check_gpus(const json_t *host, const struct sums *sums)
+{
+    const json_t *ids = fix_at(host, "remainingResources.4.stringSetValue");
+    int64_t free[2] = {0};
+    for (size_t i = 0; i < json_array_size(ids); i++)
+        free[json_string_value(json_array_get(ids, i))[4] - '0']++;
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(free[i] + sums->gpus[i], 1);
+}
+
 static void check_hosts(struct world *w)
 {
     struct sums sums[HOSTS] = {0};
@@ -286,6 +312,7 @@ static void check_hosts(struct world *w)
         assert_int_equal(json_is_true(fix_at(host, "agentConnected")), w->hosts[i].connected);
         check_ports(fix_at(host, "remainingResources.2.stringSetValue"));
         check_ports(fix_at(host, "remainingResources.3.stringSetValue"));
+        check_gpus(host, &sums[i]);
     }
 }
 

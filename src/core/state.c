@@ -1,5 +1,6 @@
 /* Applying records, and finding things. */
 #include "core/state.h"
+#include "core/gpu.h"
 
 #include "base/bug.h"
 #include "core/index.h"
@@ -100,6 +101,20 @@ const struct fl_shape *fl_record_shape(enum fl_record_kind kind)
     return shapes[kind];
 }
 
+/* "<kind>/<cluster>/<id>": made for every record that is put. */
+static struct fl_str key_in_cluster(struct fl_arena *arena, char kind, struct fl_str cluster,
+                                    struct fl_str id)
+{
+    size_t n = 2 + cluster.n + 1 + id.n;
+    char *key = fl_arena_alloc(arena, n + 1);
+    key[0] = kind;
+    key[1] = '/';
+    memcpy(key + 2, cluster.p, cluster.n);
+    key[2 + cluster.n] = '/';
+    memcpy(key + 3 + cluster.n, id.p, id.n);
+    return (struct fl_str){key, n};
+}
+
 struct fl_str fl_record_key(struct fl_arena *arena, enum fl_record_kind kind, const void *rec)
 {
     const struct rec_Cluster *cluster = rec;
@@ -110,13 +125,16 @@ struct fl_str fl_record_key(struct fl_arena *arena, enum fl_record_kind kind, co
     case FL_RECORD_CLUSTER:
         return fl_str_printf(arena, "c/%.*s", FL_STR_ARG(cluster->name));
     case FL_RECORD_INSTANCE:
-        return fl_str_printf(arena, "i/%.*s/%.*s", FL_STR_ARG(instance->cluster),
-                             FL_STR_ARG(instance->id));
+        return key_in_cluster(arena, 'i', instance->cluster, instance->id);
     case FL_RECORD_DEFINITION:
         return fl_str_printf(arena, "d/%.*s/%010d", FL_STR_ARG(definition->definition->family),
                              definition->definition->revision);
     case FL_RECORD_TASK:
-        return fl_str_printf(arena, "t/%.*s/%.*s", FL_STR_ARG(task->cluster), FL_STR_ARG(task->id));
+        if (task->v < FL_RECORD_TASK_VERSION)
+            return fl_str_printf(arena, "t/%.*s/%.*s", FL_STR_ARG(task->cluster),
+                                 FL_STR_ARG(task->id));
+        return fl_str_printf(arena, "t/%015lld/%.*s/%.*s", (long long)task->createdAt,
+                             FL_STR_ARG(task->cluster), FL_STR_ARG(task->id));
     case FL_RECORD_KINDS:
         break;
     }
@@ -299,10 +317,11 @@ static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)
         fl_instance_record_drop(cluster, FL_TAKE_PTR(instance->rec), instance->attributes);
         instance->rec = clone;
     } else {
-        instance = fl_calloc(1, sizeof(*instance));
+        instance = fl_alloc_lines(sizeof(*instance));
         instance->rec = clone;
         instance->id = keep(clone->id);
         instance->cluster = cluster;
+        fl_load_init(instance);
         RB_INIT(&instance->tasks);
         (void)RB_INSERT(fl_instance_tree, &cluster->instances, instance);
         core->counts.instances++;
@@ -311,6 +330,7 @@ static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)
     instance->cpu = clone->cpu;
     instance->memory = clone->memory;
     fl_load_add_ports(instance, &clone->ports);
+    fl_gpu_settle(instance);
     give_seat(cluster, instance, is_new);
     open_or_close(instance);
     set_retired(core, instance);
@@ -361,6 +381,7 @@ static void count_task(struct fl_task *task, int sign)
         .is_counted = task->rec->desired != REC_TaskStatus_STOPPED,
     };
     fl_load_change(instance, &share, sign);
+    fl_gpu_change(instance, task->rec, sign);
     if (!FL_BUG(32, true, false))
         fl_index_touch(task->cluster->index, instance);
 }

@@ -35,7 +35,7 @@ RB_HEAD(fl_held_tree, fl_task);
 
 struct fl_attribute_set;
 
-/* What placement looks at comes first and lies together. */
+/* What placement looks at comes first: two cache lines (fl_alloc_lines). */
 struct fl_instance {
     int32_t cpu; /* of its record: what there is in all */
     int32_t memory;
@@ -48,10 +48,12 @@ struct fl_instance {
     uint32_t seat;
     bool is_open; /* may be given tasks: connected and ACTIVE */
     bool connected;
+    uint8_t gpus_free; /* gpu.h */
     /* load.h */
     uint32_t group_count, group_cap, port_count;
-    struct fl_group_count *groups;
+    struct fl_group_count *groups; /* own_groups while these are enough */
     int32_t *ports;
+    struct fl_group_count own_groups[FL_OWN_GROUPS];
 
     RB_ENTRY(fl_instance) by_id;
     struct rec_Instance *rec;
@@ -70,6 +72,7 @@ struct fl_instance {
     bool is_doubted;
     bool is_retired;  /* INACTIVE, and no task's record names it */
     bool has_machine; /* not INACTIVE, and said on which machine it is */
+    uint64_t gpus_taken; /* gpu.h: one bit for each id of the record */
 };
 
 RB_HEAD(fl_task_tree, fl_task);
@@ -151,8 +154,8 @@ enum fl_record_kind {
     FL_RECORD_KINDS
 };
 
-/* The version of every kind that we write. */
-enum { FL_RECORD_VERSION = 1 };
+/* The versions that we write. A task of version 1 lies under another key, until it is deleted. */
+enum { FL_RECORD_VERSION = 1, FL_RECORD_TASK_VERSION = 2 };
 
 const struct fl_shape *fl_record_shape(enum fl_record_kind kind);
 struct fl_str fl_record_key(struct fl_arena *arena, enum fl_record_kind kind, const void *rec);

@@ -201,6 +201,8 @@ static struct fl_task_spec make_spec(struct fl_decision *d, const struct fl_task
     spec.containers = fl_arena_new_array(d->arena, struct fl_container_spec, spec.container_count);
     for (size_t i = 0; i < spec.container_count; i++) {
         make_container(d, rec, &def->containerDefinitions.items[i], &spec.containers[i]);
+        spec.containers[i].gpus = rec->containers.items[i].gpuIds.items;
+        spec.containers[i].gpu_count = rec->containers.items[i].gpuIds.n;
         spec.containers[i].arn = fl_container_arn(d, rec, &rec->containers.items[i]);
     }
     set_volumes(d, def, &spec);

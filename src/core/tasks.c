@@ -44,6 +44,8 @@ static void show_container(struct fl_decision *d, const struct fl_task *task,
         FL_SET(out, ecs_Container, exitCode, rec->exitCode);
     if (FL_HAS(rec, rec_TaskContainer, reason))
         FL_SET(out, ecs_Container, reason, rec->reason);
+    if (FL_HAS(rec, rec_TaskContainer, gpuIds))
+        FL_SET(out, ecs_Container, gpuIds, rec->gpuIds);
     if (!c)
         return;
     FL_SET(out, ecs_Container, image, c->image);

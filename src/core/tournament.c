@@ -1,7 +1,11 @@
-/* Tournament trees in an array. */
+/* Tournament trees in rows. */
 #include "core/tournament.h"
 
+#include <string.h>
+
 #include "base/util.h"
+
+enum { WIDTH = 4 };
 
 static struct fl_node better(const struct fl_node *a, const struct fl_node *b)
 {
@@ -11,60 +15,107 @@ static struct fl_node better(const struct fl_node *a, const struct fl_node *b)
     return node;
 }
 
+static struct fl_node best_of(const struct fl_node *four)
+{
+    struct fl_node left = better(&four[0], &four[1]), right = better(&four[2], &four[3]);
+    return better(&left, &right);
+}
+
 static void find_root(struct fl_tournament *t)
 {
-    const struct fl_node *top = t->cap ? &t->nodes[1] : &fl_node_nobody;
-    t->root = t->apart == FL_NO_PLACE ? *top : better(top, &t->apart_leaf);
+    t->root = t->apart == FL_NO_PLACE ? t->top : better(&t->top, &t->apart_leaf);
 }
 
 void fl_tournament_init(struct fl_tournament *t)
 {
-    *t = (struct fl_tournament){.apart = FL_NO_PLACE, .root = fl_node_nobody};
+    *t =
+        (struct fl_tournament){.apart = FL_NO_PLACE, .top = fl_node_nobody, .root = fl_node_nobody};
+}
+
+void fl_tournament_free(struct fl_tournament *t)
+{
+    free(t->rows[0]);
+    free(t->holders);
+}
+
+/* Nodes of the row above one of that size; both are multiples of four. */
+static uint32_t above(uint32_t size)
+{
+    return (size / WIDTH + WIDTH - 1) / WIDTH * WIDTH;
+}
+
+static size_t nodes_for(uint32_t cap)
+{
+    size_t nodes = cap;
+    for (uint32_t size = cap; size > WIDTH; size = above(size))
+        nodes += above(size);
+    return nodes;
+}
+
+size_t fl_tournament_bytes(const struct fl_tournament *t)
+{
+    return nodes_for(t->cap) * sizeof(struct fl_node) + t->cap * sizeof(*t->holders);
 }
 
 void fl_tournament_settle(struct fl_tournament *t)
 {
-    for (uint32_t i = t->cap ? t->cap - 1 : 0; i > 0; i--)
-        t->nodes[i] = better(&t->nodes[2 * i], &t->nodes[2 * i + 1]);
+    uint32_t size = t->cap;
+    if (t->row_count == 0)
+        return;
+    for (unsigned row = 0; row + 1 < t->row_count; row++) {
+        for (uint32_t i = 0; i < size / WIDTH; i++)
+            t->rows[row + 1][i] = best_of(&t->rows[row][i * WIDTH]);
+        size = above(size);
+    }
+    t->top = best_of(t->rows[t->row_count - 1]);
     find_root(t);
 }
 
 static void grow(struct fl_tournament *t)
 {
-    uint32_t cap = t->cap ? t->cap * 2 : 1;
-    struct fl_node *nodes = fl_calloc(2 * (size_t)cap, sizeof(*nodes));
-    for (uint32_t i = 0; i < 2 * cap; i++)
-        nodes[i] = fl_node_nobody;
-    for (uint32_t i = 0; i < t->count; i++)
-        nodes[cap + i] = t->nodes[t->cap + i];
-    free(t->nodes);
-    t->nodes = nodes;
+    uint32_t cap = (t->cap + t->cap / 2 + WIDTH) / WIDTH * WIDTH;
+    size_t nodes = nodes_for(cap);
+    struct fl_node *block = fl_alloc_lines(nodes * sizeof(*block));
+    for (size_t i = 0; i < nodes; i++)
+        block[i] = i < t->count ? t->rows[0][i] : fl_node_nobody;
+    free(t->rows[0]);
+    t->row_count = 0;
+    for (uint32_t size = cap;; size = above(size)) {
+        FL_ASSERT(t->row_count < FL_MAX_ROWS);
+        t->rows[t->row_count++] = block;
+        block += size;
+        if (size == WIDTH)
+            break;
+    }
     t->cap = cap;
+    t->holders = fl_realloc(t->holders, cap * sizeof(*t->holders));
     fl_tournament_settle(t);
 }
 
-void fl_tournament_add(struct fl_tournament *t)
+void fl_tournament_add(struct fl_tournament *t, void *holder)
 {
     if (t->count == t->cap)
         grow(t);
-    t->count++;
+    t->holders[t->count++] = holder;
 }
 
 static void climb_from(struct fl_tournament *t, uint32_t place)
 {
-    uint32_t i = t->cap + place;
-    while (i > 1) {
-        i /= 2;
-        struct fl_node node = better(&t->nodes[2 * i], &t->nodes[2 * i + 1]);
-        if (fl_node_same_key(&node, &t->nodes[i]) && node.count == t->nodes[i].count)
+    uint32_t at = place;
+    for (unsigned row = 0; row + 1 < t->row_count; row++) {
+        struct fl_node node = best_of(&t->rows[row][at - at % WIDTH]);
+        at /= WIDTH;
+        struct fl_node *parent = &t->rows[row + 1][at];
+        if (fl_node_same_key(&node, parent) && node.count == parent->count)
             return;
-        t->nodes[i] = node;
+        *parent = node;
     }
+    t->top = best_of(t->rows[t->row_count - 1]);
 }
 
 void fl_tournament_set(struct fl_tournament *t, uint32_t place, struct fl_node leaf, bool climb)
 {
-    struct fl_node *at = place == t->apart ? &t->apart_leaf : &t->nodes[t->cap + place];
+    struct fl_node *at = place == t->apart ? &t->apart_leaf : &t->rows[0][place];
     if (fl_node_same_key(at, &leaf) && at->count == leaf.count)
         return;
     *at = leaf;
@@ -79,35 +130,40 @@ static void rejoin(struct fl_tournament *t)
     if (place == FL_NO_PLACE)
         return;
     t->apart = FL_NO_PLACE;
-    t->nodes[t->cap + place] = t->apart_leaf;
+    if (t->apart_leaf.count == 0)
+        return; /* nobody stands in its place already */
+    t->rows[0][place] = t->apart_leaf;
     climb_from(t, place);
 }
 
 static void set_apart(struct fl_tournament *t, uint32_t place)
 {
     t->apart = place;
-    t->apart_leaf = t->nodes[t->cap + place];
-    t->nodes[t->cap + place] = fl_node_nobody;
+    t->apart_leaf = t->rows[0][place];
+    t->rows[0][place] = fl_node_nobody;
     climb_from(t, place);
 }
 
 uint32_t fl_tournament_pick(struct fl_tournament *t, uint32_t n, bool wins_again)
 {
-    uint32_t i = 1;
-    if (t->apart != FL_NO_PLACE && t->root.count == 1 && fl_node_same_key(&t->root, &t->apart_leaf))
-        return t->apart;
+    uint32_t at = 0;
     rejoin(t);
-    while (i < t->cap) {
-        const struct fl_node *left = &t->nodes[2 * i];
-        uint32_t here = fl_node_same_key(left, &t->nodes[i]) ? left->count : 0;
-        if (n < here) {
-            i = 2 * i;
-        } else {
+    const struct fl_node best = t->top;
+    for (unsigned row = t->row_count; row-- > 0;) {
+        const struct fl_node *four = &t->rows[row][at * WIDTH];
+        uint32_t i = 0;
+        for (;; i++) {
+            uint32_t here = fl_node_same_key(&four[i], &best) ? four[i].count : 0;
+            if (n < here)
+                break;
             n -= here;
-            i = 2 * i + 1;
         }
+        at = at * WIDTH + i;
+        if (row == 1)
+            __builtin_prefetch(&t->holders[at * WIDTH]);
     }
+    __builtin_prefetch(t->holders[at], 1);
     if (wins_again)
-        set_apart(t, i - t->cap);
-    return i - t->cap;
+        set_apart(t, at);
+    return at;
 }

@@ -28,8 +28,6 @@ struct bucket {
     struct value *values[FL_MAX_STRATEGIES]; /* NULL: has no such attribute */
     struct fl_view *view;
     struct fl_tournament tournament;
-    uint32_t *seats; /* by place */
-    uint32_t seat_cap;
 };
 RB_HEAD(fl_bucket_tree, bucket);
 
@@ -41,6 +39,7 @@ struct seat {
 
 struct fl_view {
     TAILQ_ENTRY(fl_view) by_use;
+    RB_ENTRY(fl_view) by_key;
     struct fl_str key;
     struct fl_filter *filter;
     struct fl_requirement requirement;
@@ -66,6 +65,13 @@ bool fl_is_instance_field(struct fl_str field)
 {
     return fl_str_is(field, "instanceId") || fl_str_is(field, "host");
 }
+
+static int key_order(const struct fl_view *a, const struct fl_view *b)
+{
+    return fl_str_cmp(a->key, b->key);
+}
+RB_PROTOTYPE(fl_view_tree, fl_view, by_key, key_order)
+RB_GENERATE(fl_view_tree, fl_view, by_key, key_order)
 
 static int value_order(const struct value *a, const struct value *b)
 {
@@ -139,8 +145,8 @@ static bool needs_group(const struct fl_view *view)
 static void write_key(const struct fl_view *view, struct fl_buf *key)
 {
     const struct fl_requirement *r = &view->requirement;
-    const int64_t numbers[] = {r->cpu, r->memory, r->distinct, (int64_t)r->ports.n,
-                               (int64_t)view->step_count};
+    const int64_t numbers[] = {r->cpu,      r->memory,           r->gpus,
+                               r->distinct, (int64_t)r->ports.n, (int64_t)view->step_count};
     fl_buf_add(key, &view->filter, sizeof(struct fl_filter *));
     fl_buf_add(key, numbers, sizeof(numbers));
     if (r->ports.n)
@@ -201,16 +207,11 @@ static struct bucket *use_bucket(struct fl_view *view, const struct fl_instance 
     return bucket;
 }
 
-static void take_seat(struct fl_view *view, const struct fl_instance *instance)
+static void take_seat(struct fl_view *view, struct fl_instance *instance)
 {
     struct bucket *bucket = use_bucket(view, instance);
     uint32_t place = bucket->tournament.count;
-    fl_tournament_add(&bucket->tournament);
-    if (bucket->seat_cap < bucket->tournament.cap) {
-        bucket->seat_cap = bucket->tournament.cap;
-        bucket->seats = fl_realloc(bucket->seats, bucket->seat_cap * sizeof(*bucket->seats));
-    }
-    bucket->seats[place] = instance->seat;
+    fl_tournament_add(&bucket->tournament, instance);
     view->seats[instance->seat] = (struct seat){.bucket = bucket, .place = place};
     view->seat_count = instance->seat + 1;
 }
@@ -231,7 +232,7 @@ static bool can_take(const struct fl_view *view, const struct fl_instance *insta
     const struct fl_requirement *r = &view->requirement;
     return instance->is_open && instance->cpu - instance->cpu_used >= r->cpu - FL_BUG(31, 1, 0) &&
            instance->memory - instance->memory_used >= r->memory &&
-           !(r->distinct && group_here > 0) &&
+           instance->gpus_free >= r->gpus && !(r->distinct && group_here > 0) &&
            FL_BUG(33, true, ports_are_free(&r->ports, instance)) &&
            fl_filter_passes(view->filter, instance);
 }
@@ -299,8 +300,7 @@ static void take_seats(struct fl_index *index, struct fl_view *view)
 static void free_buckets(struct fl_view *view)
 {
     for (size_t i = 0; i < view->bucket_count; i++) {
-        free(view->bucket_list[i]->tournament.nodes);
-        free(view->bucket_list[i]->seats);
+        fl_tournament_free(&view->bucket_list[i]->tournament);
         free(view->bucket_list[i]);
     }
     RB_INIT(&view->buckets);
@@ -367,6 +367,7 @@ void fl_view_drop(struct fl_cluster *cluster, struct fl_view *view)
 {
     struct fl_index *index = cluster->index;
     TAILQ_REMOVE(&index->views, view, by_use);
+    (void)RB_REMOVE(fl_view_tree, &index->views_by_key, view);
     index->view_count--;
     index->view_seats -= view->seat_count;
     index->epoch++;
@@ -409,9 +410,8 @@ struct fl_view *fl_view_get(struct fl_cluster *cluster, struct fl_filter *filter
     read_strategies(&spec, strategies);
     spec.fills_up = spec.word_count > 0 && spec.words[0] != GROUP_HERE;
     write_key(&spec, &key);
-    TAILQ_FOREACH (view, &index->views, by_use)
-        if (fl_str_eq(view->key, fl_buf_str(&key)))
-            break;
+    spec.key = fl_buf_str(&key);
+    view = RB_FIND(fl_view_tree, &index->views_by_key, &spec);
     if (view) {
         TAILQ_REMOVE(&index->views, view, by_use);
         TAILQ_INSERT_HEAD(&index->views, view, by_use);
@@ -420,8 +420,9 @@ struct fl_view *fl_view_get(struct fl_cluster *cluster, struct fl_filter *filter
     make_room(cluster);
     view = fl_calloc(1, sizeof(*view));
     *view = spec;
-    own(cluster, view, fl_buf_str(&key));
+    own(cluster, view, spec.key);
     TAILQ_INSERT_HEAD(&index->views, view, by_use);
+    (void)RB_INSERT(fl_view_tree, &index->views_by_key, view);
     index->view_count++;
     fl_index_settle(cluster);
     build(index, view);
@@ -473,6 +474,29 @@ static size_t best_bucket(const struct fl_view *view, uint64_t *ret_ties)
     return best;
 }
 
+/* What accounting for a task there, and looking at it afterwards, will read: in a large cluster it
+ * is far away, and so all of it is fetched at once. */
+static void fetch(const struct fl_view *view, const struct fl_instance *instance)
+{
+    const struct fl_instance *next = TAILQ_NEXT(instance, by_change);
+    __builtin_prefetch(&instance->group_count, 1);
+    __builtin_prefetch(&view->seats[instance->seat], 1);
+    __builtin_prefetch(&view->filter->verdicts[instance->seat]);
+    __builtin_prefetch(instance->by_change.tqe_prev, 1);
+    if (next)
+        __builtin_prefetch(&next->by_change, 1);
+}
+
+static struct fl_instance *pick_from(struct fl_view *view, struct bucket *bucket, uint32_t n)
+{
+    struct fl_tournament *t = &bucket->tournament;
+    if (fl_tournament_won_again(t))
+        return t->holders[t->apart];
+    struct fl_instance *instance = t->holders[fl_tournament_pick(t, n, view->fills_up)];
+    fetch(view, instance);
+    return instance;
+}
+
 struct fl_instance *fl_view_choose(struct fl_cluster *cluster, struct fl_view *view,
                                    struct fl_rand *rand)
 {
@@ -489,8 +513,7 @@ struct fl_instance *fl_view_choose(struct fl_cluster *cluster, struct fl_view *v
         if (count == 0 || compare(view, bucket, view->bucket_list[best]) != 0)
             continue;
         if (n < count)
-            return index->seats[bucket->seats[fl_tournament_pick(&bucket->tournament, (uint32_t)n,
-                                                                 view->fills_up)]];
+            return pick_from(view, bucket, (uint32_t)n);
         n -= count;
     }
     FL_ASSERT(!"one of the ties is drawn");

@@ -14,14 +14,16 @@
 
 enum {
     FL_MAX_STRATEGIES = 5,
-    FL_MAX_VIEWS = 64,           /* of a cluster */
-    FL_MAX_VIEW_SEATS = 1 << 22, /* of a cluster's views together, unless one alone has more */
+    FL_MAX_VIEWS = 1024,         /* of a cluster */
+    FL_MAX_VIEW_SEATS = 1 << 22, /* of a cluster's views together, unless one alone has more: a
+                                    seat takes about 50 bytes, so these take 200 MiB */
 };
 
 /* What a task asks of an instance. */
 struct fl_requirement {
     int64_t cpu;
     int64_t memory;
+    uint32_t gpus;
     struct fl_int_list ports; /* static host ports: port * 2 + udp */
     struct fl_str group;      /* for distinctInstance and spread */
     bool distinct;            /* no other task of the group beside it */

@@ -180,7 +180,23 @@ static void call_ecs(struct call *call, int operation)
     fl_engine_step(call->api->engine, &event);
 }
 
-/* {"cluster"?, "task" | "taskDefinition"}: why there is no place for it. */
+/* The input of a RunTask inside another request; NULL after refusing. */
+static const void *decode_run_task(struct call *call, const struct fl_json *json)
+{
+    struct fl_http_exchange *exchange = call->exchange;
+    struct fl_shape_error fault;
+    struct ecs_RunTaskRequest *input =
+        fl_arena_new_object(exchange->arena, struct ecs_RunTaskRequest);
+    if (fl_shape_decode(&ecs_shape_RunTaskRequest, json, exchange->arena, input, &fault) == 0)
+        return input;
+    refuse(exchange, 400,
+           fault.fault == FL_SHAPE_TYPE ? FL_STR("SerializationException")
+                                        : FL_STR("InvalidParameterException"),
+           fl_str_of(fault.text));
+    return NULL;
+}
+
+/* {"cluster"?, "task" | "taskDefinition" | "runTask"}: why there is no place for it. */
 static void call_explain(struct call *call)
 {
     struct fl_http_exchange *exchange = call->exchange;
@@ -203,6 +219,9 @@ static void call_explain(struct call *call)
         .task = fl_json_text(fl_json_get(json, "task")),
         .definition = fl_json_text(fl_json_get(json, "taskDefinition")),
     };
+    const struct fl_json *run_task = fl_json_get(json, "runTask");
+    if (run_task && !(event.call = decode_run_task(call, run_task)))
+        return;
     fl_engine_step(call->api->engine, &event);
 }
 

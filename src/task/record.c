@@ -87,7 +87,12 @@ static void write_spec(struct fl_json_writer *jw, const struct fl_task *task)
 
 struct fl_str fl_task_record_key(struct fl_arena *arena, struct fl_str arn)
 {
-    return fl_str_printf(arena, "task/%.*s", FL_STR_ARG(arn));
+    static const char prefix[] = "task/";
+    size_t n = sizeof(prefix) - 1;
+    char *key = fl_arena_alloc(arena, n + arn.n + 1);
+    memcpy(key, prefix, n);
+    memcpy(key + n, arn.p, arn.n);
+    return (struct fl_str){key, n + arn.n};
 }
 
 struct fl_str fl_task_record_write(const struct fl_task *task, struct fl_arena *arena)

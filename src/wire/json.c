@@ -1,8 +1,8 @@
-/* JSON: jansson reads, within bounds that are checked before; writing goes straight into a buffer.
+/* The JSON writer, straight into a buffer.
  *
  * The writer keeps no stack: a comma is due exactly when a value has been written in the container
  * that is open. Buffers overflow silently and say so at the end, as base/str.h describes. */
-#include "wire/json.h"
+#include "wire/json_plain.h"
 
 #include <errno.h>
 #include <math.h>
@@ -129,8 +129,9 @@ static char short_escape(unsigned char c)
 static size_t plain_length(struct fl_str s)
 {
     size_t n = 0;
-    while (n < s.n && (unsigned char)s.p[n] >= 0x20 && (unsigned char)s.p[n] < 0x80 &&
-           s.p[n] != '"' && s.p[n] != '\\')
+    while (s.n - n >= 8 && fl_json_8_plain(s.p + n))
+        n += 8;
+    while (n < s.n && fl_json_is_plain(s.p[n]))
         n++;
     return n;
 }
@@ -153,21 +154,28 @@ static size_t add_special(struct fl_buf *buf, struct fl_str s)
     return 1;
 }
 
-/* Most strings are plain and are written in one go. */
-static void add_quoted(struct fl_buf *buf, struct fl_str s)
+/* A string that stands for itself, with what comes before and behind it, in one go. */
+static void add_plain(struct fl_json_writer *jw, struct fl_str s, bool is_key)
 {
-    if (plain_length(s) == s.n) {
-        char *to = fl_buf_reserve(buf, s.n + 2);
-        if (!to)
-            return;
-        to[0] = '"';
-        if (s.n)
-            memcpy(to + 1, s.p, s.n);
-        to[s.n + 1] = '"';
-        to[s.n + 2] = '\0';
-        buf->n += s.n + 2;
+    size_t n = s.n + 2 + jw->need_comma + is_key;
+    char *to = fl_buf_reserve(jw->buf, n);
+    if (!to)
         return;
-    }
+    if (jw->need_comma)
+        *to++ = ',';
+    *to++ = '"';
+    if (s.n)
+        memcpy(to, s.p, s.n);
+    to += s.n;
+    *to++ = '"';
+    if (is_key)
+        *to++ = ':';
+    *to = '\0';
+    jw->buf->n += n;
+}
+
+static void add_escaped(struct fl_buf *buf, struct fl_str s)
+{
     fl_buf_add_char(buf, '"');
     while (s.n > 0) {
         size_t n = plain_length(s);
@@ -181,21 +189,31 @@ static void add_quoted(struct fl_buf *buf, struct fl_str s)
 
 void fl_jw_key_str(struct fl_json_writer *jw, struct fl_str key)
 {
-    before_value(jw);
-    add_quoted(jw->buf, key);
-    fl_buf_add_char(jw->buf, ':');
+    if (plain_length(key) == key.n) {
+        add_plain(jw, key, true);
+    } else {
+        before_value(jw);
+        add_escaped(jw->buf, key);
+        fl_buf_add_char(jw->buf, ':');
+    }
     jw->need_comma = false;
 }
 
 void fl_jw_key(struct fl_json_writer *jw, const char *key)
 {
-    fl_jw_key_str(jw, fl_str_of(key));
+    add_plain(jw, fl_str_of(key), true);
+    jw->need_comma = false;
 }
 
 void fl_jw_str(struct fl_json_writer *jw, struct fl_str value)
 {
-    before_value(jw);
-    add_quoted(jw->buf, value);
+    if (plain_length(value) == value.n) {
+        add_plain(jw, value, false);
+    } else {
+        before_value(jw);
+        add_escaped(jw->buf, value);
+    }
+    jw->need_comma = true;
 }
 
 static void add_u64(struct fl_buf *buf, uint64_t value)

@@ -141,6 +141,7 @@ void fl_jw_object_begin(struct fl_json_writer *jw);
 void fl_jw_object_end(struct fl_json_writer *jw);
 void fl_jw_array_begin(struct fl_json_writer *jw);
 void fl_jw_array_end(struct fl_json_writer *jw);
+/* A name of our own, which needs no escapes; for one of a stranger there is the next. */
 void fl_jw_key(struct fl_json_writer *jw, const char *key);
 void fl_jw_key_str(struct fl_json_writer *jw, struct fl_str key);
 /* Escapes what JSON asks for; bytes that are not UTF-8 become U+FFFD. */

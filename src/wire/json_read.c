@@ -10,7 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "wire/json.h"
+#include "wire/json_plain.h"
 
 enum {
     FIRST_STACK = 96, /* values; more of them move to the heap */
@@ -52,32 +52,12 @@ static bool fail(struct reader *r, const char *at, const char *why)
 
 /* ---- strings ---- */
 
-static bool is_plain(char c)
-{
-    unsigned char u = (unsigned char)c;
-    return u >= 0x20 && u < 0x80 && u != '"' && u != '\\';
-}
-
-/* 0x80 in some byte if one of the eight is not plain; nothing else is said. */
-static uint64_t find_special(uint64_t word)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones * 0x80;
-    uint64_t quote = word ^ (ones * '"'), backslash = word ^ (ones * '\\');
-    uint64_t small = (word - ones * 0x20) & ~word;
-    return (word | small | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash)) & tops;
-}
-
 /* The first byte from p on that does not stand for itself in a string: at the latest the NUL. */
 static char *skip_plain(const struct reader *r, char *p)
 {
-    uint64_t word;
-    while ((size_t)(r->end - p) >= sizeof(word)) {
-        memcpy(&word, p, sizeof(word));
-        if (find_special(word))
-            break;
-        p += sizeof(word);
-    }
-    while (is_plain(*p))
+    while (r->end - p >= 8 && fl_json_8_plain(p))
+        p += 8;
+    while (fl_json_is_plain(*p))
         p++;
     return p;
 }

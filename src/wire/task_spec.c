@@ -201,6 +201,28 @@ static void write_volumes(struct fl_json_writer *jw, const struct fl_task_spec *
     fl_jw_array_end(jw);
 }
 
+/* A task's devices are its associations, each naming the container that has it. */
+static void write_associations(struct fl_json_writer *jw, const struct fl_task_spec *spec)
+{
+    bool is_open = false;
+    for (size_t i = 0; i < spec->container_count; i++) {
+        for (size_t k = 0; k < spec->containers[i].gpu_count; k++) {
+            if (!is_open) {
+                fl_jw_key(jw, "associations");
+                fl_jw_array_begin(jw);
+                is_open = true;
+            }
+            fl_jw_object_begin(jw);
+            fl_jw_member_str(jw, "type", FL_STR("gpu"));
+            fl_jw_member_str(jw, "name", spec->containers[i].gpus[k]);
+            member_strings(jw, "containers", &spec->containers[i].name, 1);
+            fl_jw_object_end(jw);
+        }
+    }
+    if (is_open)
+        fl_jw_array_end(jw);
+}
+
 void fl_task_spec_encode(const struct fl_task_spec *spec, struct fl_buf *buf)
 {
     struct fl_json_writer jw = {.buf = buf};
@@ -225,5 +247,6 @@ void fl_task_spec_encode(const struct fl_task_spec *spec, struct fl_buf *buf)
         write_container(&jw, &spec->containers[i], spec->network_mode);
     fl_jw_array_end(&jw);
     write_volumes(&jw, spec);
+    write_associations(&jw, spec);
     fl_jw_object_end(&jw);
 }

@@ -66,6 +66,8 @@ struct fl_container_spec {
     size_t ulimit_count;
     struct fl_mount_point *mounts;
     size_t mount_count;
+    struct fl_str *gpus; /* ids of the host's GPUs that are this container's */
+    size_t gpu_count;
     struct fl_str log_driver; /* empty: json-file */
     struct fl_key_value *log_options;
     size_t log_option_count;
@@ -93,7 +95,11 @@ struct fl_task_spec {
     size_t volume_count;
 };
 
-enum { FL_TASK_SPEC_MAX_CONTAINERS = 20, FL_TASK_SPEC_MAX_ITEMS = 1000 };
+enum {
+    FL_TASK_SPEC_MAX_CONTAINERS = 20,
+    FL_TASK_SPEC_MAX_ITEMS = 1000,
+    FL_TASK_SPEC_MAX_ASSOCIATIONS = 100
+};
 
 /* Appends the protocol's Task object (a JSON object) to buf. */
 void fl_task_spec_encode(const struct fl_task_spec *spec, struct fl_buf *buf);

@@ -359,6 +359,39 @@ static bool read_desired(struct decoder *d, const struct fl_json *json)
     return fl_str_is(desired, "RUNNING");
 }
 
+static struct fl_container_spec *container_named(const struct fl_task_spec *spec,
+                                                 struct fl_str name)
+{
+    for (size_t i = 0; i < spec->container_count; i++)
+        if (fl_str_eq(spec->containers[i].name, name))
+            return &spec->containers[i];
+    return NULL;
+}
+
+/* associations: those of type gpu pin a GPU to the container that they name; others concern things
+ * that we have not. */
+static void read_associations(struct decoder *d, const struct fl_json *json,
+                              const struct fl_task_spec *spec)
+{
+    size_t count, names;
+    const struct fl_json *list =
+        read_list(d, json, "associations", FL_TASK_SPEC_MAX_ASSOCIATIONS, &count);
+    for (size_t i = 0; i < count; i++) {
+        const struct fl_json *item = fl_json_item(list, i);
+        if (!fl_str_is(read_str(d, item, "type"), "gpu"))
+            continue;
+        const struct fl_str *holders = read_strings(d, item, "containers", &names);
+        struct fl_container_spec *c = names ? container_named(spec, holders[0]) : NULL;
+        if (!c) {
+            fail(d, "associations", "name no container of the task");
+            return;
+        }
+        if (!c->gpus)
+            c->gpus = fl_arena_new_array(d->arena, struct fl_str, count);
+        c->gpus[c->gpu_count++] = read_required_str(d, item, "name");
+    }
+}
+
 int fl_task_spec_decode(const struct fl_json *json, struct fl_arena *arena,
                         struct fl_task_spec *ret_spec, struct fl_err *err)
 {
@@ -379,6 +412,7 @@ int fl_task_spec_decode(const struct fl_json *json, struct fl_arena *arena,
     };
     read_containers(&d, json, &spec);
     read_volumes(&d, json, &spec);
+    read_associations(&d, json, &spec);
     if (d.status == 0)
         *ret_spec = spec;
     return d.status;

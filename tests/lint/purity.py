@@ -15,7 +15,7 @@ _LIBC = r"""
     reallocarray | free | v?snprintf | qsort | bsearch | abort | __assert_fail | abs | labs |
     __ctype_(b|tolower|toupper)_loc | isdigit | isalnum | isalpha | isspace | isupper | islower |
     tolower | toupper | __stack_chk_fail | _GLOBAL_OFFSET_TABLE_ | ffs\w* | __isoc23_strto\w+ |
-    gmtime_r | timegm
+    gmtime_r | timegm | __popcountdi2
 """
 # jansson touches files only by these.
 _JSON = r"json_(?!load_?file|loadfd|loadf$|dump_?file|dumpfd|dumpf$|object_seed)\w+ | jsonp_\w+"
