@@ -11,322 +11,9 @@
 #include "sim/whatif_impl.h"
 #include "wire/json.h"
 
-enum { A_CALL = 10, ID = 48 };
+enum { A_CALL = 10 };
 
-/* Midnight, so that hours of the day are those of the scenario. */
-static const int64_t begin_ms = INT64_C(1700006400000);
 static const char arn_start[] = "arn:aws:ecs:eu-central-1:000000000000:task/default/";
-
-enum event_kind { EVENT_ARRIVAL, EVENT_STOP };
-
-struct event {
-    int64_t at_ms;
-    uint64_t number; /* first come, first served among those of a moment */
-    enum event_kind kind;
-    uint32_t arrival;
-    char task[ID];
-};
-
-/* What an arrival has asked for and not got. */
-struct line {
-    uint64_t waiting;
-    bool is_explained; /* in this hour */
-};
-
-struct whatif {
-    const struct whatif_scenario *scenario;
-    struct fl_core *core;
-    struct fl_turn turn;
-    struct fl_arena *arena;
-    struct fl_rand rand;
-    int64_t now_ms; /* from the beginning */
-    struct event *heap;
-    size_t heap_count, heap_cap;
-    uint64_t next_number, sessions;
-    json_t *runs[WHATIF_MAX_ITEMS]; /* RunTask's input for a definition */
-    struct line lines[WHATIF_MAX_ITEMS];
-    struct whatif_history history;
-    struct fl_whatif_totals *totals;
-    uint64_t delayed_since; /* the last sample */
-    struct fl_err *err;
-};
-
-/* ---- what comes ---- */
-
-static bool is_before(const struct event *a, const struct event *b)
-{
-    return a->at_ms != b->at_ms ? a->at_ms < b->at_ms : a->number < b->number;
-}
-
-static struct event *push(struct whatif *w, int64_t at_ms, enum event_kind kind, uint32_t arrival)
-{
-    if (w->heap_count == w->heap_cap) {
-        w->heap_cap = FL_MAX(2 * w->heap_cap, (size_t)1024);
-        w->heap = fl_realloc(w->heap, w->heap_cap * sizeof(*w->heap));
-    }
-    struct event added = {at_ms, w->next_number++, kind, arrival, ""};
-    size_t at = w->heap_count++;
-    while (at && is_before(&added, &w->heap[(at - 1) / 2])) {
-        w->heap[at] = w->heap[(at - 1) / 2];
-        at = (at - 1) / 2;
-    }
-    w->heap[at] = added;
-    return &w->heap[at];
-}
-
-static struct event pop(struct whatif *w)
-{
-    struct event first = w->heap[0], last = w->heap[--w->heap_count];
-    size_t at = 0, child;
-    while ((child = 2 * at + 1) < w->heap_count) {
-        if (child + 1 < w->heap_count && is_before(&w->heap[child + 1], &w->heap[child]))
-            child++;
-        if (!is_before(&w->heap[child], &last))
-            break;
-        w->heap[at] = w->heap[child];
-        at = child;
-    }
-    w->heap[at] = last;
-    return first;
-}
-
-/* ---- chance ---- */
-
-/* Above 0, at most 1. */
-static double draw(struct whatif *w)
-{
-    return (double)((fl_rand_u64(&w->rand) >> 11) + 1) / 9007199254740992.0;
-}
-
-/* -ln(u) for 0 < u <= 1, by ln u = 2 artanh((u - 1) / (u + 1)). The library's logarithm may differ
- * in its last bit from one machine to the next, and histories must not. */
-static double minus_ln(double u)
-{
-    double whole = 0, sum = 0;
-    for (; u < 0.5; u *= 2)
-        whole += 0.693147180559945309417;
-    double y = (1 - u) / (1 + u), power = y;
-    for (int k = 1; k < 40; k += 2, power *= y * y)
-        sum += power / k;
-    return whole + 2 * sum;
-}
-
-static int64_t draw_duration_ms(struct whatif *w, const struct whatif_arrival *arrival)
-{
-    double minutes = arrival->low;
-    switch (arrival->duration) {
-    case WHATIF_FIXED:
-        break;
-    case WHATIF_EXPONENTIAL:
-        minutes *= minus_ln(draw(w));
-        break;
-    case WHATIF_UNIFORM:
-        minutes += (arrival->high - arrival->low) * draw(w);
-        break;
-    }
-    return FL_MAX((int64_t)(minutes * WHATIF_MINUTE_MS), INT64_C(1000));
-}
-
-/* The next moment of arrivals that come by chance: candidates at the day's highest rate, of which
- * as many are taken as the hour's share says. */
-static void plan_arrival(struct whatif *w, uint32_t index, int64_t from_ms)
-{
-    const struct whatif_arrival *arrival = &w->scenario->arrivals[index];
-    double hour = (double)from_ms / WHATIF_HOUR_MS;
-    double highest = arrival->per_hour * arrival->daily_max;
-    if (highest <= 0)
-        return;
-    do
-        hour += minus_ln(draw(w)) / highest;
-    while (hour < w->scenario->hours &&
-           draw(w) * arrival->daily_max > arrival->daily[(uint64_t)hour % 24]);
-    if (hour < w->scenario->hours)
-        (void)push(w, (int64_t)(hour * WHATIF_HOUR_MS), EVENT_ARRIVAL, index);
-}
-
-static void plan_arrivals(struct whatif *w)
-{
-    for (uint32_t i = 0; i < w->scenario->arrival_count; i++) {
-        const struct whatif_arrival *arrival = &w->scenario->arrivals[i];
-        for (size_t k = 0; k < json_array_size(arrival->at); k++) {
-            double hour = json_number_value(json_array_get(arrival->at, k));
-            (void)push(w, (int64_t)(hour * WHATIF_HOUR_MS), EVENT_ARRIVAL, i);
-        }
-        plan_arrival(w, i, 0);
-    }
-}
-
-/* ---- the core ---- */
-
-static void step(struct whatif *w, struct fl_core_event *event)
-{
-    event->now_ms = begin_ms + w->now_ms;
-    for (size_t i = 0; i < sizeof(event->seed); i += sizeof(uint64_t)) {
-        uint64_t word = fl_rand_u64(&w->rand);
-        memcpy(event->seed + i, &word, sizeof(word));
-    }
-    fl_turn_reset(&w->turn);
-    fl_core_step(w->core, event, &w->turn);
-    w->totals->steps++;
-}
-
-static const struct fl_core_effect *reply_of(const struct whatif *w)
-{
-    for (size_t i = 0; i < w->turn.effect_count; i++)
-        if (w->turn.effects[i].kind == FL_CORE_EFFECT_REPLY)
-            return &w->turn.effects[i];
-    return NULL;
-}
-
-/* The answer as JSON, or NULL and the core's refusal as the error. */
-static json_t *answer_of(struct whatif *w, const char *what)
-{
-    const struct fl_core_effect *reply = reply_of(w);
-    FL_ASSERT(reply);
-    json_t *json = fl_json_parse(reply->body, NULL);
-    if (reply->status == 200)
-        return json;
-    const char *message = json_string_value(json_object_get(json, "message"));
-    (void)fl_err_set(w->err, -EINVAL, "%s is refused: %s", what,
-                     message ? message : "for an unknown reason");
-    json_decref(json);
-    return NULL;
-}
-
-static int command(struct whatif *w, int operation, const json_t *json, const char *what)
-{
-    const struct fl_shape *shape = ecs_service.operations[operation].input;
-    struct fl_shape_error fault;
-    fl_arena_reset(w->arena);
-    void *input = fl_arena_alloc(w->arena, fl_shape_size(shape));
-    FL_CLEANUP_FREE char *text = json_dumps(json, JSON_ENCODE_ANY);
-    if (fl_shape_decode(shape, fl_json_read(fl_str_of(text), w->arena, NULL), w->arena, input,
-                        &fault) < 0)
-        return fl_err_set(w->err, -EINVAL, "%s is refused: %s", what, fault.text);
-    struct fl_core_event event = {
-        .kind = FL_CORE_EVENT_COMMAND,
-        .operation = operation,
-        .input = input,
-        .input_size = 1024,
-    };
-    step(w, &event);
-    return 0;
-}
-
-static json_t *ask(struct whatif *w, int operation, const json_t *json, const char *what)
-{
-    return command(w, operation, json, what) < 0 ? NULL : answer_of(w, what);
-}
-
-/* ---- the beginning ---- */
-
-static void add_attribute(json_t *list, const char *name, const char *value)
-{
-    if (value)
-        (void)json_array_append_new(list, json_pack("{s:s, s:s}", "name", name, "value", value));
-    else
-        (void)json_array_append_new(list, json_pack("{s:s}", "name", name));
-}
-
-static json_t *host_body(const struct whatif_hosts *hosts, uint32_t index)
-{
-    size_t zones = json_array_size(hosts->zones);
-    json_t *attributes = json_array(), *value;
-    const char *key;
-    add_attribute(attributes, "com.amazonaws.ecs.capability.docker-remote-api.1.18", NULL);
-    if (zones)
-        add_attribute(attributes, "ecs.availability-zone",
-                      json_string_value(json_array_get(hosts->zones, index % zones)));
-    if (hosts->type)
-        add_attribute(attributes, "ecs.instance-type", json_string_value(hosts->type));
-    json_object_foreach ((json_t *)hosts->attributes, key, value)
-        add_attribute(attributes, key, json_string_value(value));
-    return json_pack("{s:s, s:[{s:s, s:s, s:i}, {s:s, s:s, s:i}, {s:s, s:s, s:[s]}], s:o}",
-                     "cluster", "default", "totalResources", "name", "CPU", "type", "INTEGER",
-                     "integerValue", hosts->cpu, "name", "MEMORY", "type", "INTEGER",
-                     "integerValue", hosts->memory, "name", "PORTS", "type", "STRINGSET",
-                     "stringSetValue", "22", "attributes", attributes);
-}
-
-static int add_host(struct whatif *w, const struct whatif_hosts *hosts, uint32_t index)
-{
-    char what[64];
-    (void)snprintf(what, sizeof(what), "a host of hosts[%zu]",
-                   (size_t)(hosts - w->scenario->hosts));
-    FL_CLEANUP_JSON json_t *body = host_body(hosts, index);
-    FL_CLEANUP_JSON json_t *answer = ask(w, ECS_OP_RegisterContainerInstance, body, what);
-    if (!answer)
-        return -EINVAL;
-    struct fl_str arn = fl_json_str(
-        json_object_get(json_object_get(answer, "containerInstance"), "containerInstanceArn"));
-    struct fl_core_event connected = {
-        .kind = FL_CORE_EVENT_AGENT_CONNECTED,
-        .cluster = FL_STR("default"),
-        .instance = fl_str_from(arn, (size_t)fl_str_rindex(arn, '/') + 1),
-        .session = ++w->sessions,
-        .agent_version = FL_STR("0.1"),
-        .agent_hash = FL_STR("sim"),
-        .docker_version = FL_STR("none"),
-    };
-    step(w, &connected);
-    return 0;
-}
-
-/* A definition may hold memberOf alone; what else there is goes with each call. */
-static void split_constraints(const json_t *constraints, json_t *definition, json_t *run)
-{
-    json_t *of_definition = json_array(), *of_run = json_array(), *item;
-    size_t i;
-    json_array_foreach ((json_t *)constraints, i, item) {
-        const char *type = json_string_value(json_object_get(item, "type"));
-        bool is_member_of = type && strcmp(type, "memberOf") == 0;
-        (void)json_array_append(is_member_of ? of_definition : of_run, item);
-    }
-    (void)json_object_set_new(definition, "placementConstraints", of_definition);
-    (void)json_object_set_new(run, "placementConstraints", of_run);
-}
-
-static int add_definition(struct whatif *w, uint32_t index)
-{
-    const struct whatif_definition *def = &w->scenario->definitions[index];
-    json_t *ports = json_array(), *run, *value;
-    size_t i;
-    char what[64];
-    (void)snprintf(what, sizeof(what), "definitions[%u]", index);
-    json_array_foreach ((json_t *)def->ports, i, value)
-        (void)json_array_append_new(
-            ports, json_pack("{s:O, s:O}", "containerPort", value, "hostPort", value));
-    FL_CLEANUP_JSON json_t *body =
-        json_pack("{s:s, s:[{s:s, s:s, s:i, s:i, s:o}]}", "family", def->family,
-                  "containerDefinitions", "name", "app", "image", "app:1", "cpu", def->cpu,
-                  "memory", def->memory, "portMappings", ports);
-    run = w->runs[index] =
-        json_pack("{s:s, s:s}", "cluster", "default", "taskDefinition", def->family);
-    if (!body || !run)
-        return fl_err_set(w->err, -EINVAL, "the scenario's %s cannot be used", what);
-    split_constraints(def->constraints, body, run);
-    if (def->strategy)
-        (void)json_object_set(run, "placementStrategy", (json_t *)def->strategy);
-    FL_CLEANUP_JSON json_t *answer = ask(w, ECS_OP_RegisterTaskDefinition, body, what);
-    return answer ? 0 : -EINVAL;
-}
-
-static int set_up(struct whatif *w)
-{
-    struct fl_core_config config = {.region = FL_STR("eu-central-1"),
-                                    .account = FL_STR("000000000000"),
-                                    .endpoint = FL_STR("http://127.0.0.1")};
-    w->core = fl_core_new(&config);
-    FL_CLEANUP_JSON json_t *cluster = json_pack("{s:s}", "clusterName", "default");
-    FL_CLEANUP_JSON json_t *made = ask(w, ECS_OP_CreateCluster, cluster, "the cluster");
-    int rc = made ? 0 : -EINVAL;
-    for (size_t i = 0; rc == 0 && i < w->scenario->hosts_count; i++)
-        for (uint32_t k = 0; rc == 0 && k < w->scenario->hosts[i].count; k++)
-            rc = add_host(w, &w->scenario->hosts[i], k);
-    for (uint32_t i = 0; rc == 0 && i < w->scenario->definition_count; i++)
-        rc = add_definition(w, i);
-    return rc;
-}
 
 /* ---- tasks ---- */
 
@@ -338,17 +25,17 @@ static struct whatif_hour *this_hour(struct whatif *w)
 
 static void report(struct whatif *w, const char *id, const char *status)
 {
-    char arn[sizeof(arn_start) + ID];
+    char arn[sizeof(arn_start) + WHATIF_ID];
     (void)snprintf(arn, sizeof(arn), "%s%s", arn_start, id);
     FL_CLEANUP_JSON json_t *body =
         json_pack("{s:s, s:s, s:s, s:[{s:s, s:s}]}", "cluster", "default", "task", arn, "status",
                   status, "containers", "containerName", "app", "status", status);
-    int rc = command(w, ECS_OP_SubmitTaskStateChange, body, "a report");
-    FL_ASSERT(rc == 0 && reply_of(w)->status == 200);
+    int rc = whatif_command(w, ECS_OP_SubmitTaskStateChange, body, "a report");
+    FL_ASSERT(rc == 0 && whatif_reply(w)->status == 200);
 }
 
 /* The turn's tasks by their records: reading whole answers would cost a third of all time. */
-static size_t take_ids(const struct whatif *w, char ids[A_CALL][ID])
+static size_t take_ids(const struct whatif *w, char ids[A_CALL][WHATIF_ID])
 {
     size_t count = 0;
     for (size_t i = 0; i < w->turn.record_count; i++) {
@@ -356,7 +43,7 @@ static size_t take_ids(const struct whatif *w, char ids[A_CALL][ID])
         struct fl_str id = fl_str_from(key, (size_t)fl_str_rindex(key, '/') + 1);
         if (!fl_str_starts(key, FL_STR("t/")))
             continue;
-        FL_ASSERT(count < A_CALL && id.n < ID);
+        FL_ASSERT(count < A_CALL && id.n < WHATIF_ID);
         memcpy(ids[count], id.p, id.n);
         ids[count++][id.n] = 0;
     }
@@ -365,8 +52,8 @@ static size_t take_ids(const struct whatif *w, char ids[A_CALL][ID])
 
 static void begin_task(struct whatif *w, uint32_t index, const char *id)
 {
-    int64_t end_ms = w->now_ms + draw_duration_ms(w, &w->scenario->arrivals[index]);
-    struct event *stop = push(w, end_ms, EVENT_STOP, index);
+    int64_t end_ms = w->now_ms + whatif_draw_duration_ms(w, &w->scenario->arrivals[index]);
+    struct whatif_event *stop = whatif_push(w, end_ms, WHATIF_STOP, index);
     memcpy(stop->task, id, strlen(id) + 1);
     report(w, id, "RUNNING");
 }
@@ -375,14 +62,14 @@ static void begin_task(struct whatif *w, uint32_t index, const char *id)
 static int run(struct whatif *w, uint32_t index, uint64_t count)
 {
     uint32_t definition = w->scenario->arrivals[index].definition;
-    char what[64], ids[A_CALL][ID];
+    char what[64], ids[A_CALL][WHATIF_ID];
     (void)snprintf(what, sizeof(what), "a task of definitions[%u]", definition);
     (void)json_object_set_new(w->runs[definition], "count",
                               json_integer((json_int_t)FL_MIN(count, (uint64_t)A_CALL)));
-    if (command(w, ECS_OP_RunTask, w->runs[definition], what) < 0)
+    if (whatif_command(w, ECS_OP_RunTask, w->runs[definition], what) < 0)
         return -EINVAL;
-    if (reply_of(w)->status != 200) {
-        FL_CLEANUP_JSON FL_UNUSED json_t *nothing = answer_of(w, what);
+    if (whatif_reply(w)->status != 200) {
+        FL_CLEANUP_JSON FL_UNUSED json_t *nothing = whatif_answer(w, what);
         return -EINVAL;
     }
     size_t placed = take_ids(w, ids);
@@ -446,7 +133,7 @@ static void add_reason(struct whatif_hour *hour, const char *family, const json_
  * end when more are waiting than ever before. */
 static void explain(struct whatif *w, uint32_t index)
 {
-    struct line *line = &w->lines[index];
+    struct whatif_line *line = &w->lines[index];
     const char *family = w->scenario->definitions[w->scenario->arrivals[index].definition].family;
     if (line->is_explained)
         return;
@@ -457,9 +144,9 @@ static void explain(struct whatif *w, uint32_t index)
         .definition = fl_str_of(family),
     };
     struct fl_err ignored, *err = w->err;
-    step(w, &event);
+    whatif_step(w, &event);
     w->err = &ignored;
-    FL_CLEANUP_JSON json_t *answer = answer_of(w, "an explanation");
+    FL_CLEANUP_JSON json_t *answer = whatif_answer(w, "an explanation");
     w->err = err;
     add_reason(this_hour(w), family, answer);
     const char *text = json_string_value(json_object_get(answer, "text"));
@@ -485,12 +172,12 @@ static uint64_t waiting(const struct whatif *w)
 static int arrive(struct whatif *w, uint32_t index)
 {
     const struct whatif_arrival *arrival = &w->scenario->arrivals[index];
-    struct line *line = &w->lines[index];
+    struct whatif_line *line = &w->lines[index];
     uint64_t left = arrival->count;
     w->totals->arrived += left;
     this_hour(w)->arrived += left;
     if (!arrival->at)
-        plan_arrival(w, index, w->now_ms);
+        whatif_plan_arrival(w, index, w->now_ms);
     int rc = line->waiting ? 0 : run_all(w, index, &left);
     line->waiting += left;
     w->totals->delayed += left;
@@ -501,7 +188,7 @@ static int arrive(struct whatif *w, uint32_t index)
     return rc;
 }
 
-static void end_task(struct whatif *w, const struct event *event)
+static void end_task(struct whatif *w, const struct whatif_event *event)
 {
     report(w, event->task, "STOPPED");
     w->totals->ended++;
@@ -548,8 +235,8 @@ static int minute(struct whatif *w, int64_t number)
     w->now_ms = number * WHATIF_MINUTE_MS;
     if (number % WHATIF_SAMPLE_MINUTES == 0)
         sample(w, number % 60 == 0);
-    if (fl_core_next_due(w->core) <= begin_ms + w->now_ms)
-        step(w, &timer);
+    if (fl_core_next_due(w->core) <= WHATIF_BEGIN_MS + w->now_ms)
+        whatif_step(w, &timer);
     return retry(w);
 }
 
@@ -557,12 +244,12 @@ static int play(struct whatif *w)
 {
     int64_t minutes = 60 * (int64_t)w->scenario->hours;
     int rc = 0;
-    plan_arrivals(w);
+    whatif_plan_arrivals(w);
     for (int64_t i = 0; rc == 0 && i <= minutes; i++) {
         while (rc == 0 && w->heap_count && w->heap[0].at_ms < i * WHATIF_MINUTE_MS) {
-            struct event event = pop(w);
+            struct whatif_event event = whatif_pop(w);
             w->now_ms = event.at_ms;
-            if (event.kind == EVENT_ARRIVAL)
+            if (event.kind == WHATIF_ARRIVAL)
                 rc = arrive(w, event.arrival);
             else
                 end_task(w, &event);
@@ -614,7 +301,7 @@ int fl_whatif_run(struct fl_str text, struct fl_buf *table, struct fl_buf *svg,
     int rc = whatif_scenario_read(text, scenario, err);
     if (rc == 0) {
         struct whatif *w = whatif_new(scenario, ret_totals, err);
-        rc = set_up(w);
+        rc = whatif_set_up(w);
         if (rc == 0)
             rc = play(w);
         if (rc == 0)
