@@ -114,7 +114,7 @@ struct fl_turn {
     struct fl_core_effect *effects;
     size_t effect_count, effect_cap;
     const struct fl_core_taker *taker; /* NULL: everything is text */
-    struct fl_buf scratch; /* where texts grow before they move to the arena */
+    struct fl_buf scratch;             /* where texts grow before they move to the arena */
 };
 
 void fl_turn_init(struct fl_turn *turn);

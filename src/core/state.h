@@ -70,8 +70,8 @@ struct fl_instance {
     TAILQ_ENTRY(fl_instance) by_doubt;   /* while is_doubted: former.h */
     int64_t doubted_until_ms;
     bool is_doubted;
-    bool is_retired;  /* INACTIVE, and no task's record names it */
-    bool has_machine; /* not INACTIVE, and said on which machine it is */
+    bool is_retired;     /* INACTIVE, and no task's record names it */
+    bool has_machine;    /* not INACTIVE, and said on which machine it is */
     uint64_t gpus_taken; /* gpu.h: one bit for each id of the record */
 };
 

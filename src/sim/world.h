@@ -156,7 +156,7 @@ struct sim_turn {
     struct fl_turn turn;
 };
 
-struct sim_session; /* server.c */
+struct sim_session; /* server_session.c */
 
 struct sim_server {
     struct fl_core *core;
@@ -372,8 +372,9 @@ void sim_frame_to_server(struct sim *sim, uint32_t host, const struct sim_action
                          struct sim_message *message);
 
 /* ---- server.c ---- */
-extern const struct sim_action sim_server_call, sim_server_connect, sim_server_ack,
-    sim_server_heard, sim_server_closed;
+extern const struct sim_action sim_server_call;
+/* An event for the core, in the open turn. */
+void sim_server_step(struct sim *sim, struct fl_core_event *event);
 void sim_server_init(struct sim *sim);
 void sim_server_start(struct sim *sim);
 void sim_server_kill(struct sim *sim);
@@ -381,6 +382,17 @@ void sim_server_free(struct sim *sim);
 int64_t sim_server_wall_ms(const struct sim *sim);
 /* A core that has loaded what is durable and what is on its way: NULL after a violation. */
 struct fl_core *sim_server_rebuild(struct sim *sim);
+/* ---- server_session.c ---- */
+extern const struct sim_action sim_server_connect, sim_server_ack, sim_server_heard,
+    sim_server_closed, sim_server_heartbeat;
+#define SIM_HEARTBEAT_US (30 * SIM_SECOND)
+/* Takes the effect's task, for the payload that the next flush sends. */
+void sim_sessions_task(struct sim *sim, struct fl_core_effect *effect);
+void sim_sessions_flush(struct sim *sim);
+/* The effect's instance is INACTIVE. */
+void sim_sessions_end(struct sim *sim, const struct fl_core_effect *effect);
+/* The server has died. */
+void sim_sessions_drop(struct sim *sim);
 /* Every open session tells the given core that its agent is there. */
 void sim_server_tell_sessions(struct sim *sim, struct fl_core *core);
 bool sim_server_has_session(struct sim *sim, struct fl_str instance);
