@@ -5,6 +5,8 @@
 #include "cli/install.h"
 #include "server/server.h"
 
+#define MAX_LIFE_S UINT64_C(86400)
+
 int fl_cli_server(int argc, char **argv)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
@@ -24,6 +26,8 @@ int fl_cli_server(int argc, char **argv)
         .region = options.value[FL_OPTION_REGION],
         .account = options.value[FL_OPTION_ACCOUNT],
         .strict = fl_options_on(&options, FL_OPTION_STRICT),
+        .session_life_ms =
+            (int64_t)FL_MIN(fl_options_number(&options, FL_OPTION_SESSION_LIFE), MAX_LIFE_S) * 1000,
     };
     return fl_server_run(&config);
 }

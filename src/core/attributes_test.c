@@ -1,5 +1,5 @@
 /* Attributes that people put on instances: their limits, their listing, and what they do to
- * placement; besides, what else is said of an instance: devices, endpoints, updates. */
+ * placement; besides, what else is said of an instance: endpoints, updates. */
 #include "core/core_fixture.h"
 
 static struct fix *fix_with_instances(char ids[2][64])
@@ -153,16 +153,10 @@ static void refusals(FL_UNUSED void **state)
     fix_free(f);
 }
 
-static void devices_and_endpoints_are_told(FL_UNUSED void **state)
+static void endpoints_are_told(FL_UNUSED void **state)
 {
     char ids[2][64];
     struct fix *f = fix_with_instances(ids);
-    fix_ok(f, "RegisterContainerInstance",
-           "{'totalResources':[{'name':'CPU'},{'name':'MEMORY'}],'platformDevices':"
-           "[{'id':'g0','type':'GPU'},{'id':'g1','type':'GPU'}]}");
-    assert_string_equal(fix_text(f, "containerInstance.registeredResources.4.name"), "GPU");
-    assert_string_equal(fix_text(f, "containerInstance.registeredResources.4.stringSetValue.1"),
-                        "g1");
     fix_ok(f, "DiscoverPollEndpoint", "{'containerInstance':'%s'}", ids[0]);
     assert_string_equal(fix_text(f, "endpoint"), "http://127.0.0.1:4566/acs");
     assert_string_equal(fix_text(f, "telemetryEndpoint"), "http://127.0.0.1:4566/tcs");
@@ -196,7 +190,7 @@ int main(void)
         cmocka_unit_test(what_is_put_is_listed_and_constrains),
         cmocka_unit_test(listings_have_pages),
         cmocka_unit_test(refusals),
-        cmocka_unit_test(devices_and_endpoints_are_told),
+        cmocka_unit_test(endpoints_are_told),
         cmocka_unit_test(agents_are_not_updated_from_here),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

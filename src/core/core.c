@@ -118,12 +118,6 @@ void fl_turn_init(struct fl_turn *turn)
     *turn = (struct fl_turn){.arena = fl_arena_new()};
 }
 
-void fl_turn_reset(struct fl_turn *turn)
-{
-    fl_arena_reset(turn->arena);
-    turn->record_count = turn->effect_count = 0;
-}
-
 void fl_turn_free(struct fl_turn *turn)
 {
     fl_arena_free(turn->arena);
@@ -219,6 +213,18 @@ void fl_drop_instance(struct fl_decision *d, struct fl_instance *instance)
     record->key = fl_record_key(d->arena, FL_RECORD_INSTANCE, instance->rec);
     record->value = (struct fl_str){0};
     fl_state_forget_instance(d->core, instance);
+}
+
+void fl_send_tasks(struct fl_decision *d, const struct fl_instance *instance,
+                   enum fl_core_effect_kind kind, const struct fl_acs_task *tasks, size_t count,
+                   struct fl_str message_id)
+{
+    struct fl_core_effect *effect = add_effect(d->turn, kind);
+    effect->cluster = fl_str_dup(d->arena, instance->cluster->rec->name);
+    effect->instance = fl_str_dup(d->arena, instance->rec->id);
+    effect->tasks = tasks;
+    effect->task_count = count;
+    effect->message_id = message_id;
 }
 
 void fl_close_agent(struct fl_decision *d, const struct fl_instance *instance)
@@ -467,6 +473,15 @@ void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struc
     case FL_CORE_EVENT_AGENT_DISCONNECTED:
         fl_agent_disconnected(&d, event);
         return;
+    case FL_CORE_EVENT_STOP_VERIFICATION:
+        fl_verify_stops(&d, event);
+        return;
+    case FL_CORE_EVENT_HEALTH:
+        fl_take_health(&d, event);
+        return;
+    case FL_CORE_EVENT_INSTANCE_HEALTH:
+        fl_take_instance_health(&d, event);
+        return;
     case FL_CORE_EVENT_TIMER:
         expire(&d);
         return;
@@ -482,14 +497,6 @@ int64_t fl_core_next_due(const struct fl_core *core)
     int64_t due_ms = FL_MIN(stopped_due(core), retired_due(core));
     int64_t former_ms = fl_former_due(core);
     return FL_MIN(due_ms, former_ms);
-}
-
-bool fl_core_instance_active(const struct fl_core *core, struct fl_str cluster,
-                             struct fl_str instance)
-{
-    struct fl_cluster *found = fl_state_cluster(core, cluster);
-    struct fl_instance *host = found ? fl_state_instance(found, instance) : NULL;
-    return host && !fl_str_is(host->rec->status, "INACTIVE");
 }
 
 struct fl_core_counts fl_core_count(const struct fl_core *core)

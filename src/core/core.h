@@ -15,6 +15,7 @@
 #include "base/str.h"
 
 struct fl_core;
+struct fl_acs_task; /* wire/acs.h */
 
 struct fl_core_config {
     struct fl_str region;
@@ -43,7 +44,19 @@ enum fl_core_event_kind {
     FL_CORE_EVENT_AGENT_CONNECTED,    /* an agent opened its ACS session */
     FL_CORE_EVENT_AGENT_DISCONNECTED, /* its session ended */
     FL_CORE_EVENT_TIMER,              /* the time asked for by fl_core_next_due has come */
+    FL_CORE_EVENT_STOP_VERIFICATION,  /* an agent asks which of its tasks it is to stop */
+    FL_CORE_EVENT_HEALTH,             /* telemetry: health of a task's containers */
+    FL_CORE_EVENT_INSTANCE_HEALTH,    /* telemetry: health of an instance */
     FL_CORE_EVENT_EXPLAIN,            /* why does a task (or one of a definition) find no place? */
+};
+
+/* One thing's health, as an agent tells it. */
+struct fl_core_health {
+    struct fl_str name;   /* HEALTH: the container */
+    int type;             /* INSTANCE_HEALTH: enum ecs_InstanceHealthCheckType */
+    int status;           /* enum ecs_HealthStatus, enum ecs_InstanceHealthCheckState */
+    struct fl_str reason; /* INSTANCE_HEALTH */
+    int64_t since_ms;     /* the same: wall clock, 0: not said */
 };
 
 struct fl_core_event {
@@ -67,6 +80,13 @@ struct fl_core_event {
     struct fl_str agent_version;
     struct fl_str agent_hash;
     struct fl_str docker_version;
+    /* FL_CORE_EVENT_STOP_VERIFICATION: cluster, instance and session as above */
+    struct fl_str message_id; /* of the manifest */
+    const struct fl_acs_task *tasks;
+    size_t task_count;
+    /* …_HEALTH: cluster and instance as above; HEALTH: task is its id */
+    const struct fl_core_health *health;
+    size_t health_count;
 };
 
 /* One durable change: an empty value deletes the key. */
@@ -77,8 +97,10 @@ struct fl_record {
 };
 
 enum fl_core_effect_kind {
-    FL_CORE_EFFECT_REPLY,       /* answer request_id with status and body (JSON) */
-    FL_CORE_EFFECT_AGENT_TASK,  /* send task (a protocol Task object) to the instance's agent */
+    FL_CORE_EFFECT_REPLY,           /* answer request_id with status and body (JSON) */
+    FL_CORE_EFFECT_AGENT_TASK,      /* send task (a protocol Task object) to the instance's agent */
+    FL_CORE_EFFECT_AGENT_MANIFEST,  /* send tasks, all of the instance, as a manifest */
+    FL_CORE_EFFECT_AGENT_STOP_LIST, /* send tasks as the ones to stop, in answer to message_id */
     FL_CORE_EFFECT_AGENT_CLOSE, /* the instance is INACTIVE: tell its agent and end the session */
 };
 
@@ -91,6 +113,9 @@ struct fl_core_effect {
     struct fl_str instance;
     struct fl_str task;
     void *object; /* in place of body or task, where the turn has a taker */
+    const struct fl_acs_task *tasks;
+    size_t task_count;
+    struct fl_str message_id;
 };
 
 struct fl_task_spec;
@@ -118,10 +143,8 @@ struct fl_turn {
 };
 
 void fl_turn_init(struct fl_turn *turn);
-/* Empties it for other events; its memory is used again. */
-void fl_turn_reset(struct fl_turn *turn);
 void fl_turn_free(struct fl_turn *turn);
-/* Empties it for another turn. */
+/* Empties it for other events; its memory is used again. */
 void fl_turn_clear(struct fl_turn *turn);
 
 /* Decides and applies one event; records and effects are appended to the turn. */
@@ -133,6 +156,34 @@ int64_t fl_core_next_due(const struct fl_core *core);
 /* May an agent open a session for this instance? False for one that is unknown or INACTIVE. */
 bool fl_core_instance_active(const struct fl_core *core, struct fl_str cluster,
                              struct fl_str instance);
+
+/* What a host has, and what of it is reserved: CPU units, MiB. */
+struct fl_core_size {
+    int64_t cpu, memory;
+    int64_t cpu_reserved, memory_reserved;
+    bool connected; /* the agent's session */
+};
+/* False: unknown. */
+bool fl_core_instance_size(const struct fl_core *core, struct fl_str cluster,
+                           struct fl_str instance, struct fl_core_size *ret_size);
+/* Of a task's host, with what the task alone has reserved. False when no task of that id, not
+ * STOPPED, is on that instance. */
+bool fl_core_task_size(const struct fl_core *core, struct fl_str cluster, struct fl_str task,
+                       struct fl_str instance, struct fl_core_size *ret_size);
+/* Clusters that are not INACTIVE, by name; and the same for walking them, as below. */
+bool fl_core_has_cluster(const struct fl_core *core, struct fl_str name);
+bool fl_core_cluster_next(const struct fl_core *core, struct fl_str *name);
+/* Instances of a cluster that are not INACTIVE, in the order of ids: the first one with an empty
+ * id. The id is valid until the next event. */
+bool fl_core_instance_next(const struct fl_core *core, struct fl_str cluster, struct fl_str *id);
+/* Tasks that an instance holds, oldest first: starts with an empty place, valid as above. */
+struct fl_core_place {
+    const void *handle;
+    struct fl_str task; /* id */
+    bool is_wanted;     /* desired RUNNING */
+};
+bool fl_core_task_next(const struct fl_core *core, struct fl_str cluster, struct fl_str instance,
+                       struct fl_core_place *at);
 
 /* Sums for `status` and for the bounds of the log. */
 struct fl_core_counts {

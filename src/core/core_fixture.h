@@ -14,6 +14,7 @@
 #include "base/id.h"
 #include "core/core.h"
 #include "shapes/ecs_shapes.h"
+#include "wire/acs.h"
 #include "wire/json.h"
 
 enum { FIX_MAX_SESSIONS = 64 };
@@ -143,6 +144,20 @@ static inline json_t *fix_parse(struct fl_str text)
     return json;
 }
 
+/* {"list":"manifest" or "stop","id":…,"tasks":{<arn>: desired RUNNING?}} */
+static inline void fix_take_list(struct fix *f, const struct fl_core_effect *effect)
+{
+    json_t *tasks = json_object();
+    for (size_t i = 0; i < effect->task_count; i++)
+        json_object_setn_new(tasks, effect->tasks[i].arn.p, effect->tasks[i].arn.n,
+                             json_boolean(effect->tasks[i].desired_running));
+    bool is_manifest = effect->kind == FL_CORE_EFFECT_AGENT_MANIFEST;
+    json_array_append_new(f->sent,
+                          json_pack("{s:s, s:s%, s:o}", "list", is_manifest ? "manifest" : "stop",
+                                    "id", effect->message_id.p ? effect->message_id.p : "",
+                                    effect->message_id.n, "tasks", tasks));
+}
+
 /* A part of what was parsed, as the production code reads it. */
 static FL_UNUSED const struct fl_json *fix_read(const json_t *json, struct fl_arena *arena)
 {
@@ -167,6 +182,10 @@ static inline void fix_take_effect(struct fix *f, const struct fl_core_effect *e
                               json_pack("{s:s%, s:s%, s:o}", "cluster", effect->cluster.p,
                                         effect->cluster.n, "instance", effect->instance.p,
                                         effect->instance.n, "task", fix_parse(effect->task)));
+        return;
+    case FL_CORE_EFFECT_AGENT_MANIFEST:
+    case FL_CORE_EFFECT_AGENT_STOP_LIST:
+        fix_take_list(f, effect);
         return;
     case FL_CORE_EFFECT_AGENT_CLOSE:
         json_array_append_new(f->sent, json_pack("{s:s%, s:s%, s:b}", "cluster", effect->cluster.p,

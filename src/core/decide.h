@@ -29,6 +29,10 @@ void fl_put(struct fl_decision *d, enum fl_record_kind kind, const void *rec);
 void fl_drop_task(struct fl_decision *d, struct fl_task *task);
 /* Deletes the record of an INACTIVE instance that no task's record names. */
 void fl_drop_instance(struct fl_decision *d, struct fl_instance *instance);
+/* Sends an agent a list of its tasks; everything is in the turn's arena. */
+void fl_send_tasks(struct fl_decision *d, const struct fl_instance *instance,
+                   enum fl_core_effect_kind kind, const struct fl_acs_task *tasks, size_t count,
+                   struct fl_str message_id);
 /* Ends the instance's session: it is registered no more. */
 void fl_close_agent(struct fl_decision *d, const struct fl_instance *instance);
 /* Tells the task's agent what is wanted of the task, if it is connected. */
@@ -85,6 +89,12 @@ int fl_delete_attributes(struct fl_decision *d, const void *input, void *output)
 int fl_list_attributes(struct fl_decision *d, const void *input, void *output);
 void fl_agent_connected(struct fl_decision *d, const struct fl_core_event *event);
 void fl_agent_disconnected(struct fl_decision *d, const struct fl_core_event *event);
+/* manifest.c */
+void fl_send_manifest(struct fl_decision *d, struct fl_instance *instance);
+void fl_verify_stops(struct fl_decision *d, const struct fl_core_event *event);
+/* health.c */
+void fl_take_health(struct fl_decision *d, const struct fl_core_event *event);
+void fl_take_instance_health(struct fl_decision *d, const struct fl_core_event *event);
 /* reports.c */
 int fl_submit_task_state(struct fl_decision *d, const void *input, void *output);
 int fl_submit_container_state(struct fl_decision *d, const void *input, void *output);
@@ -97,6 +107,9 @@ struct fl_definition *fl_find_definition(struct fl_decision *d, struct fl_str na
 void fl_show_instance(struct fl_decision *d, const struct fl_instance *instance,
                       const struct ecs_ContainerInstanceField_list *include,
                       struct ecs_ContainerInstance *out);
+/* An instance's checks and what follows from them. */
+struct ecs_ContainerInstanceHealthStatus *fl_show_health(struct fl_decision *d,
+                                                         const struct fl_instance *instance);
 /* A failure for an instance named by id or ARN; the reason is of static life. */
 void fl_fail_instance(struct fl_decision *d, const struct fl_cluster *cluster, struct fl_str given,
                       const char *reason, struct ecs_Failure *ret_failure);

@@ -18,10 +18,10 @@ static bool is_plain(struct fl_str text)
     return text.n > 0 && text.n <= MAX_TEXT;
 }
 
-static struct fl_str member(struct fl_decision *d, const json_t *json, const char *name)
+static struct fl_str member(const struct fl_json *json, const char *name)
 {
-    struct fl_str text = fl_json_str(json_object_get(json, name));
-    return is_plain(text) ? fl_str_dup(d->arena, text) : FL_STR("");
+    struct fl_str text = fl_json_text(fl_json_get(json, name));
+    return is_plain(text) ? text : FL_STR("");
 }
 
 void fl_instance_document_read(struct fl_decision *d, struct fl_str text,
@@ -30,9 +30,10 @@ void fl_instance_document_read(struct fl_decision *d, struct fl_str text,
     *ret_document = (struct fl_instance_document){0};
     if (text.n == 0 || text.n > MAX_DOCUMENT)
         return;
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(text, NULL);
-    ret_document->instance_id = member(d, json, "instanceId");
-    ret_document->zone = member(d, json, "availabilityZone");
-    ret_document->image = member(d, json, "imageId");
-    ret_document->type = member(d, json, "instanceType");
+    struct fl_err err;
+    const struct fl_json *json = fl_json_read(text, d->arena, &err);
+    ret_document->instance_id = member(json, "instanceId");
+    ret_document->zone = member(json, "availabilityZone");
+    ret_document->image = member(json, "imageId");
+    ret_document->type = member(json, "instanceType");
 }

@@ -53,8 +53,8 @@ static struct ecs_Resource_list resources(struct fl_decision *d, const struct fl
     FL_SET(tcp, ecs_Resource, stringSetValue, port_set(d, instance, 0, remaining));
     FL_SET(udp, ecs_Resource, stringSetValue, port_set(d, instance, 1, remaining));
     if (rec->gpus.n) {
-        struct ecs_Resource *gpu = add_resource(&list, "GPU", "STRINGSET");
-        FL_SET(gpu, ecs_Resource, stringSetValue, fl_gpu_ids(d, instance, remaining));
+        struct ecs_Resource *gpus = add_resource(&list, "GPU", "STRINGSET");
+        FL_SET(gpus, ecs_Resource, stringSetValue, fl_gpu_ids(d, instance, remaining));
     }
     return list;
 }
@@ -69,17 +69,6 @@ static struct ecs_VersionInfo *version_info(struct fl_decision *d, const struct 
     if (rec->dockerVersion.n)
         FL_SET(info, ecs_VersionInfo, dockerVersion, rec->dockerVersion);
     return info;
-}
-
-/* Nothing has been checked yet. */
-static struct ecs_ContainerInstanceHealthStatus *health(struct fl_decision *d)
-{
-    struct ecs_ContainerInstanceHealthStatus *out =
-        fl_arena_new_object(d->arena, struct ecs_ContainerInstanceHealthStatus);
-    FL_SET(out, ecs_ContainerInstanceHealthStatus, overallStatus,
-           ECS_InstanceHealthCheckState_INSUFFICIENT_DATA);
-    FL_SET(out, ecs_ContainerInstanceHealthStatus, details, out->details);
-    return out;
 }
 
 void fl_show_instance(struct fl_decision *d, const struct fl_instance *instance,
@@ -108,7 +97,7 @@ void fl_show_instance(struct fl_decision *d, const struct fl_instance *instance,
             out->tags = rec->tags;
             break;
         case ECS_ContainerInstanceField_CONTAINER_INSTANCE_HEALTH:
-            FL_SET(out, ecs_ContainerInstance, healthStatus, health(d));
+            FL_SET(out, ecs_ContainerInstance, healthStatus, fl_show_health(d, instance));
             break;
         }
 }

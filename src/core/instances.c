@@ -377,6 +377,7 @@ void fl_agent_connected(struct fl_decision *d, const struct fl_core_event *event
         fl_put(d, FL_RECORD_INSTANCE, &rec);
     }
     send_outstanding(d, instance);
+    fl_send_manifest(d, instance);
 }
 
 void fl_agent_disconnected(struct fl_decision *d, const struct fl_core_event *event)

@@ -65,6 +65,7 @@ struct fl_instance {
     size_t pending_count;
     size_t task_count; /* tasks whose records name it, stopped ones too */
     uint64_t session;
+    int64_t health_ms; /* when the agent last told of its health; 0: not in this life */
     RB_ENTRY(fl_instance) by_retirement; /* while is_retired */
     RB_ENTRY(fl_instance) by_machine;    /* while has_machine */
     TAILQ_ENTRY(fl_instance) by_doubt;   /* while is_doubted: former.h */

@@ -25,6 +25,29 @@ static const struct ecs_ContainerDefinition *definition_of(const struct fl_task 
     return NULL;
 }
 
+static enum ecs_HealthStatus health_of(const struct rec_TaskContainer *c)
+{
+    return FL_HAS(c, rec_TaskContainer, healthStatus) ? c->healthStatus : ECS_HealthStatus_UNKNOWN;
+}
+
+/* Of the essential containers: one UNHEALTHY makes the task so, else one UNKNOWN (a container
+ * without a check is). */
+static enum ecs_HealthStatus task_health(const struct fl_task *task)
+{
+    enum ecs_HealthStatus health = ECS_HealthStatus_HEALTHY;
+    for (size_t i = 0; i < task->rec->containers.n; i++) {
+        const struct rec_TaskContainer *rec = &task->rec->containers.items[i];
+        const struct ecs_ContainerDefinition *c = definition_of(task, rec->name);
+        if (c && !c->essential)
+            continue;
+        if (health_of(rec) == ECS_HealthStatus_UNHEALTHY)
+            return ECS_HealthStatus_UNHEALTHY;
+        if (health_of(rec) == ECS_HealthStatus_UNKNOWN)
+            health = ECS_HealthStatus_UNKNOWN;
+    }
+    return health;
+}
+
 static void show_container(struct fl_decision *d, const struct fl_task *task,
                            const struct rec_TaskContainer *rec, struct ecs_Container *out)
 {
@@ -35,7 +58,7 @@ static void show_container(struct fl_decision *d, const struct fl_task *task,
     FL_SET(out, ecs_Container, lastStatus, status_text(rec->status));
     FL_SET(out, ecs_Container, networkBindings, rec->networkBindings);
     FL_SET(out, ecs_Container, networkInterfaces, out->networkInterfaces);
-    FL_SET(out, ecs_Container, healthStatus, ECS_HealthStatus_UNKNOWN);
+    FL_SET(out, ecs_Container, healthStatus, health_of(rec));
     if (FL_HAS(rec, rec_TaskContainer, runtimeId))
         FL_SET(out, ecs_Container, runtimeId, rec->runtimeId);
     if (FL_HAS(rec, rec_TaskContainer, imageDigest))
@@ -131,7 +154,7 @@ void fl_show_task(struct fl_decision *d, const struct fl_task *task, bool with_t
     FL_SET(ret_task, ecs_Task, desiredStatus, status_text(rec->desired));
     FL_SET(ret_task, ecs_Task, group, rec->group);
     FL_SET(ret_task, ecs_Task, launchType, ECS_LaunchType_EC2);
-    FL_SET(ret_task, ecs_Task, healthStatus, ECS_HealthStatus_UNKNOWN);
+    FL_SET(ret_task, ecs_Task, healthStatus, task_health(task));
     FL_SET(ret_task, ecs_Task, cpu, number(d, rec->cpu));
     FL_SET(ret_task, ecs_Task, memory, number(d, rec->memory));
     FL_SET(ret_task, ecs_Task, overrides, show_overrides(d, rec));

@@ -5,10 +5,12 @@
 #include "base/id.h"
 #include "shapes/ecs_shapes.h"
 #include "shapes/logs_shapes.h"
+#include "wire/arn.h"
 #include "wire/json.h"
 
 static const char agent_target[] = "Fairlead_20261120.ShipLogs";
 static const char explain_target[] = "Fairlead_20261120.Explain";
+static const char utilization_target[] = "Fairlead_20261120.Utilization";
 
 /* One request on its way. */
 struct call {
@@ -225,6 +227,40 @@ static void call_explain(struct call *call)
     fl_engine_step(call->api->engine, &event);
 }
 
+/* {"cluster"?, "instances"?, "tasks"?, "history"?}: what agents have measured. */
+static void call_utilization(struct call *call)
+{
+    enum { MAX_ANSWER = 64 << 20 };
+    struct fl_http_exchange *exchange = call->exchange;
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(MAX_ANSWER);
+    struct fl_err err;
+    if (call->role == FL_ROLE_AGENT) {
+        deny(call, "ecs", FL_STR("Utilization"));
+        return;
+    }
+    const struct fl_json *json =
+        fl_json_read(exchange->body.n ? exchange->body : FL_STR("{}"), exchange->arena, &err);
+    if (!fl_json_is(json, FL_JSON_OBJECT)) {
+        refuse(exchange, 400, FL_STR("SerializationException"),
+               json ? FL_STR("The request must be an object.") : fl_str_of(err.text));
+        return;
+    }
+    const struct fl_measures_wanted wanted = {
+        .cluster = fl_arn_last(fl_json_text(fl_json_get(json, "cluster"))),
+        .instances = fl_json_is_true(fl_json_get(json, "instances")),
+        .tasks = fl_json_is_true(fl_json_get(json, "tasks")),
+        .history = fl_json_is_true(fl_json_get(json, "history")),
+    };
+    if (!fl_measures_show(fl_telemetry_measures(call->api->telemetry), &wanted, fl_clock_wall_ms(),
+                          &buf))
+        refuse(exchange, 400, FL_STR("ClusterNotFoundException"), FL_STR("Cluster not found."));
+    else if (buf.overflow)
+        refuse(exchange, 400, FL_STR("ClientException"),
+               FL_STR("The answer would be too long: ask for one cluster, or for less of it."));
+    else
+        reply(exchange, 200, fl_buf_str(&buf));
+}
+
 static void logs_replied(void *context, unsigned status, struct fl_str code, struct fl_str body)
 {
     struct fl_http_exchange *exchange = context;
@@ -278,6 +314,10 @@ static void dispatch(struct call *call)
         call_explain(call);
         return;
     }
+    if (fl_str_is(target, utilization_target) && fl_str_is(call->service, "ecs")) {
+        call_utilization(call);
+        return;
+    }
     (void)fl_str_split(&name, '.', &prefix);
     for (size_t i = 0; i < FL_ARRAY_SIZE(services); i++) {
         if (!fl_str_is(prefix, services[i].service->target_prefix))
@@ -302,7 +342,9 @@ void fl_api_handle(void *context, struct fl_http_exchange *exchange)
 {
     struct fl_api *api = context;
     struct call call;
-    bool is_session = fl_str_is(exchange->method, "GET") && fl_str_is(exchange->path, "/acs/ws");
+    bool is_get = fl_str_is(exchange->method, "GET");
+    bool is_telemetry = is_get && fl_str_is(exchange->path, "/tcs/ws");
+    bool is_session = is_telemetry || (is_get && fl_str_is(exchange->path, "/acs/ws"));
     if (!is_session && !fl_str_is(exchange->path, "/")) {
         refuse(exchange, 404, FL_STR("UnknownOperationException"),
                FL_STR("Nothing is served at this path."));
@@ -315,7 +357,9 @@ void fl_api_handle(void *context, struct fl_http_exchange *exchange)
     }
     if (!authenticate(api, exchange, &call))
         return;
-    if (is_session)
+    if (is_telemetry)
+        fl_telemetry_accept(api->telemetry, exchange);
+    else if (is_session)
         fl_sessions_accept(api->sessions, exchange);
     else
         dispatch(&call);

@@ -8,6 +8,7 @@
 #include "server/keys.h"
 #include "server/logs.h"
 #include "server/sessions.h"
+#include "server/telemetry.h"
 
 /* Largest request body: PutLogEvents' mebibyte of messages with every character escaped. */
 enum { FL_API_MAX_BODY = 8 << 20 };
@@ -18,6 +19,7 @@ struct fl_api {
     struct fl_engine *engine;
     struct fl_logs *logs;
     struct fl_sessions *sessions;
+    struct fl_telemetry *telemetry;
     struct fl_str region;
     struct fl_str account;
 };

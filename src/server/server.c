@@ -31,6 +31,12 @@ static void on_effect(void *context, const struct fl_core_effect *effect)
     case FL_CORE_EFFECT_AGENT_TASK:
         fl_sessions_task(server->api.sessions, effect);
         return;
+    case FL_CORE_EFFECT_AGENT_MANIFEST:
+        fl_sessions_manifest(server->api.sessions, effect);
+        return;
+    case FL_CORE_EFFECT_AGENT_STOP_LIST:
+        fl_sessions_stop_list(server->api.sessions, effect);
+        return;
     case FL_CORE_EFFECT_AGENT_CLOSE:
         fl_sessions_end(server->api.sessions, effect);
         return;
@@ -86,13 +92,15 @@ static int open_core(struct server *server, const struct fl_server_config *confi
     if (rc < 0)
         return rc;
     server->core = fl_core_new(&core_config);
-    server->api.sessions =
-        fl_sessions_new(&server->loop, server->core, fl_store_epoch(server->store));
+    server->api.sessions = fl_sessions_new(&server->loop, server->core,
+                                           fl_store_epoch(server->store), config->session_life_ms);
     rc = fl_engine_open(&server->loop, server->core, server->store, &callbacks, server,
                         &server->api.engine, err);
-    if (rc == 0)
-        fl_sessions_attach(server->api.sessions, server->api.engine);
-    return rc;
+    if (rc < 0)
+        return rc;
+    fl_sessions_attach(server->api.sessions, server->api.engine);
+    server->api.telemetry = fl_telemetry_new(&server->loop, server->core, server->api.engine);
+    return 0;
 }
 
 /* As many as descriptors allow; of those we take all that we may have. */
@@ -132,6 +140,7 @@ static void close_server(struct server *server)
 {
     if (server->http)
         fl_http_server_stop(server->http);
+    fl_telemetry_free(server->api.telemetry);
     if (server->api.engine)
         fl_engine_close(server->api.engine);
     if (server->api.sessions)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "base/str.h"
@@ -13,6 +14,7 @@ struct fl_server_config {
     struct fl_str region;
     struct fl_str account; /* 12 digits */
     bool strict;
+    int64_t session_life_ms; /* of agents' connections; 0: half an hour */
 };
 
 /* Runs in the foreground until SIGTERM or SIGINT. Keys are read from <data_dir>/keys (operator.json

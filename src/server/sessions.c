@@ -12,7 +12,13 @@
 #include "wire/url.h"
 
 /* Bounds of one payload message; what is more goes into the next. */
-enum { PAYLOAD_TASKS = 100, PAYLOAD_BYTES = 1 << 20, MAX_UNACKED = 256, ID_SIZE = 33 };
+enum {
+    PAYLOAD_TASKS = 100,
+    PAYLOAD_BYTES = 1 << 20,
+    MAX_UNACKED = 256,
+    ID_SIZE = 33,
+    CODE_NORMAL = 1000
+};
 
 #define INACTIVE "The container instance is not registered or is inactive."
 
@@ -48,8 +54,12 @@ struct session {
     struct fl_arena *task_arena;
     struct unacked unacked[MAX_UNACKED]; /* oldest first */
     size_t unacked_count;
+    int64_t ends_ms; /* monotonic: when the connection is to be renewed */
     bool is_closing;
     bool is_replaced;
+    bool is_expired;
+    TAILQ_ENTRY(session) by_leave; /* closed, and expected back */
+    int64_t gone_ms;
 };
 
 RB_HEAD(session_tree, session);
@@ -58,12 +68,16 @@ struct fl_sessions {
     struct fl_core *core;
     struct fl_engine *engine;
     struct session_tree tree;
-    LIST_HEAD(, session) to_send; /* a turn speaks to few agents of many */
+    TAILQ_HEAD(, session) leaving; /* the one that has been gone longest first */
+    LIST_HEAD(, session) to_send;  /* a turn speaks to few agents of many */
     size_t count;
     uint64_t last_number;
     uint64_t epoch;
+    int64_t life_ms;
     uint32_t counter;
     uv_timer_t heartbeat;
+    uv_timer_t grace;
+    unsigned timers; /* that are not closed yet */
 };
 
 static int order(const struct session *a, const struct session *b)
@@ -117,20 +131,25 @@ static void remember_unacked(struct session *session, const char *id)
     entry->sent_ms = fl_clock_mono_ms();
 }
 
-static void send_payload(struct session *session)
+static struct fl_acs_header new_header(struct session *session, char id[ID_SIZE])
 {
-    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(FL_WS_MAX_MESSAGE);
-    char id[ID_SIZE];
-    if (session->task_count == 0)
-        return;
     new_message_id(id);
-    struct fl_acs_header header = {
+    return (struct fl_acs_header){
         .cluster_arn = session->cluster_arn,
         .instance_arn = session->instance_arn,
         .message_id = fl_str_of(id),
         .seq = fl_acs_seq(session->owner->epoch, ++session->owner->counter),
         .generated_ms = fl_clock_wall_ms(),
     };
+}
+
+static void send_payload(struct session *session)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(FL_WS_MAX_MESSAGE);
+    char id[ID_SIZE];
+    if (session->task_count == 0)
+        return;
+    struct fl_acs_header header = new_header(session, id);
     fl_acs_payload(&buf, &header, session->tasks, session->task_count);
     FL_ASSERT(!buf.overflow);
     fl_ws_send(session->ws, fl_buf_str(&buf));
@@ -158,6 +177,37 @@ void fl_sessions_flush(struct fl_sessions *sessions)
 {
     while (!LIST_EMPTY(&sessions->to_send))
         send_payload(LIST_FIRST(&sessions->to_send));
+}
+
+/* An agent believes a manifest only if it is newer than every payload that it has seen: so what
+ * was gathered for it goes first. It need not be acknowledged: the next one says the same. */
+void fl_sessions_manifest(struct fl_sessions *sessions, const struct fl_core_effect *effect)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(FL_WS_MAX_MESSAGE);
+    struct session *session = find(sessions, effect->cluster, effect->instance);
+    char id[ID_SIZE];
+    if (!session || session->is_closing)
+        return;
+    send_payload(session);
+    struct fl_acs_header header = new_header(session, id);
+    fl_acs_manifest(&buf, &header, effect->tasks, effect->task_count);
+    if (!buf.overflow)
+        fl_ws_send(session->ws, fl_buf_str(&buf));
+}
+
+void fl_sessions_stop_list(struct fl_sessions *sessions, const struct fl_core_effect *effect)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(FL_WS_MAX_MESSAGE);
+    struct session *session = find(sessions, effect->cluster, effect->instance);
+    if (!session || session->is_closing)
+        return;
+    if (effect->task_count)
+        fl_log_info("agent of instance %.*s: told to stop %zu tasks that are not wanted there",
+                    FL_STR_ARG(session->instance), effect->task_count);
+    fl_acs_stop_verification_ack(&buf, effect->message_id, fl_clock_wall_ms(), effect->tasks,
+                                 effect->task_count);
+    if (!buf.overflow)
+        fl_ws_send(session->ws, fl_buf_str(&buf));
 }
 
 static void send_heartbeat(struct session *session)
@@ -197,6 +247,60 @@ static void take_ack(struct session *session, struct fl_str id)
     }
 }
 
+static void tell_core(struct session *session, enum fl_core_event_kind kind,
+                      struct fl_core_event *event)
+{
+    event->kind = kind;
+    event->cluster = session->cluster;
+    event->instance = session->instance;
+    event->session = session->number;
+    fl_engine_step(session->owner->engine, event);
+}
+
+/* The core compares the tasks with its records, and answers by an effect. */
+static void ask_core(struct session *session, const struct fl_acs_message *message,
+                     const struct fl_acs_header *header)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct fl_core_event event = {.message_id = header->message_id};
+    struct fl_acs_task *tasks;
+    struct fl_err err;
+    if (fl_acs_read_tasks(message, arena, &tasks, &event.task_count, &err) < 0) {
+        fl_log_warn("agent of instance %.*s: %s", FL_STR_ARG(session->instance), err.text);
+        return;
+    }
+    event.tasks = tasks;
+    tell_core(session, FL_CORE_EVENT_STOP_VERIFICATION, &event);
+}
+
+static void take_message(struct session *session, const struct fl_acs_message *message)
+{
+    struct fl_acs_header header = fl_acs_read_header(message);
+    switch (message->type) {
+    case FL_ACS_ACK:
+        take_ack(session, header.message_id);
+        return;
+    case FL_ACS_NACK:
+        fl_log_warn("agent of instance %.*s refuses message %.*s", FL_STR_ARG(session->instance),
+                    FL_STR_ARG(header.message_id));
+        return;
+    case FL_ACS_STOP_VERIFICATION:
+        ask_core(session, message, &header);
+        return;
+    case FL_ACS_HEARTBEAT_ACK:   /* that something was heard is noted already */
+    case FL_ACS_CREDENTIALS_ACK: /* of credentials in payloads; nothing depends on it */
+    case FL_ACS_OTHER:
+    case FL_ACS_PAYLOAD:
+    case FL_ACS_HEARTBEAT:
+    case FL_ACS_TASK_MANIFEST:
+    case FL_ACS_STOP_VERIFICATION_ACK:
+    case FL_ACS_CLOSE:
+    case FL_ACS_ERROR:
+    case FL_ACS_INACTIVE_INSTANCE:
+        return;
+    }
+}
+
 static void on_message(void *context, FL_UNUSED struct fl_ws *ws, struct fl_str text)
 {
     struct session *session = context;
@@ -209,25 +313,45 @@ static void on_message(void *context, FL_UNUSED struct fl_ws *ws, struct fl_str 
         fl_log_warn("agent of instance %.*s: %s", FL_STR_ARG(session->instance), err.text);
         return;
     }
-    struct fl_acs_header header = fl_acs_read_header(&message);
-    if (message.type == FL_ACS_ACK)
-        take_ack(session, header.message_id);
-    else if (message.type == FL_ACS_NACK)
-        fl_log_warn("agent of instance %.*s refuses message %.*s", FL_STR_ARG(session->instance),
-                    FL_STR_ARG(header.message_id));
+    take_message(session, &message);
 }
 
-static void tell_core(struct session *session, enum fl_core_event_kind kind,
-                      struct fl_core_event *event)
+/* It has not come back, or another session of the instance is there, of which the core knows. */
+static void bid_farewell(struct session *session)
 {
-    event->kind = kind;
-    event->cluster = session->cluster;
-    event->instance = session->instance;
-    event->session = session->number;
-    fl_engine_step(session->owner->engine, event);
+    struct fl_core_event event = {0};
+    TAILQ_REMOVE(&session->owner->leaving, session, by_leave);
+    if (session->owner->engine)
+        tell_core(session, FL_CORE_EVENT_AGENT_DISCONNECTED, &event);
+    session_drop(session);
 }
 
-static void on_closed(void *context, FL_UNUSED struct fl_ws *ws, FL_UNUSED uint16_t code,
+static void on_grace(uv_timer_t *timer)
+{
+    struct fl_sessions *sessions = timer->data;
+    int64_t now_ms = fl_clock_mono_ms();
+    struct session *session;
+    while ((session = TAILQ_FIRST(&sessions->leaving)) &&
+           now_ms - session->gone_ms >= FL_SESSION_GRACE_MS)
+        bid_farewell(session);
+    if (session)
+        (void)uv_timer_start(timer, on_grace,
+                             (uint64_t)(session->gone_ms + FL_SESSION_GRACE_MS - now_ms), 0);
+}
+
+/* A connection that ended because it was old, or that the agent closed in an orderly way, is
+ * followed by another at once: the core is not told of the moment between. */
+static void expect_back(struct session *session)
+{
+    struct fl_sessions *sessions = session->owner;
+    session->gone_ms = fl_clock_mono_ms();
+    session->ws = NULL;
+    if (TAILQ_EMPTY(&sessions->leaving))
+        (void)uv_timer_start(&sessions->grace, on_grace, FL_SESSION_GRACE_MS, 0);
+    TAILQ_INSERT_TAIL(&sessions->leaving, session, by_leave);
+}
+
+static void on_closed(void *context, FL_UNUSED struct fl_ws *ws, uint16_t code,
                       FL_UNUSED unsigned http_status, FL_UNUSED struct fl_str text)
 {
     struct session *session = context;
@@ -236,6 +360,10 @@ static void on_closed(void *context, FL_UNUSED struct fl_ws *ws, FL_UNUSED uint1
         (void)RB_REMOVE(session_tree, &sessions->tree, session);
     sessions->count--;
     if (sessions->engine) {
+        if (session->is_expired || code == CODE_NORMAL) {
+            expect_back(session);
+            return;
+        }
         struct fl_core_event event = {0};
         tell_core(session, FL_CORE_EVENT_AGENT_DISCONNECTED, &event);
     }
@@ -276,6 +404,14 @@ static bool gives_way(struct session *session, const struct session *newer)
     return false;
 }
 
+/* Up to a sixth more, so that agents that came together do not go together. */
+static int64_t lifetime_ms(int64_t life_ms)
+{
+    uint8_t some[2];
+    fl_random_bytes(some, sizeof(some));
+    return life_ms + life_ms / 6 * (some[0] * 256 + some[1]) / 65536;
+}
+
 static struct session *session_new(struct fl_sessions *sessions, struct fl_str cluster_arn,
                                    struct fl_str instance_arn)
 {
@@ -290,6 +426,7 @@ static struct session *session_new(struct fl_sessions *sessions, struct fl_str c
     session->cluster_arn = fl_str_dup(session->arena, cluster_arn);
     session->instance_arn = fl_str_dup(session->arena, instance_arn);
     session->heard_ms = fl_clock_mono_ms();
+    session->ends_ms = session->heard_ms + lifetime_ms(sessions->life_ms);
     return session;
 }
 
@@ -351,6 +488,18 @@ void fl_sessions_accept(struct fl_sessions *sessions, struct fl_http_exchange *e
     tell_core(session, FL_CORE_EVENT_AGENT_CONNECTED, &event);
 }
 
+/* As ECS does: no connection lives for ever. */
+static void expire(struct session *session)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(4096);
+    if (session->is_closing)
+        return;
+    session->is_expired = true;
+    fl_acs_close(&buf, FL_STR(FL_ACS_EXPIRED));
+    fl_ws_send(session->ws, fl_buf_str(&buf));
+    close_session(session, FL_ACS_EXPIRED);
+}
+
 static void on_heartbeat(uv_timer_t *timer)
 {
     struct fl_sessions *sessions = timer->data;
@@ -365,21 +514,35 @@ static void on_heartbeat(uv_timer_t *timer)
             close_session(session, "a payload was not acknowledged");
             continue;
         }
+        if (now_ms > session->ends_ms) {
+            expire(session);
+            continue;
+        }
         send_heartbeat(session);
     }
 }
 
-struct fl_sessions *fl_sessions_new(uv_loop_t *loop, struct fl_core *core, uint64_t epoch)
+static void start_timers(uv_loop_t *loop, struct fl_sessions *sessions)
+{
+    int64_t pace_ms = FL_MIN((int64_t)FL_SESSION_HEARTBEAT_MS, FL_MAX(sessions->life_ms / 4, 1));
+    (void)uv_timer_init(loop, &sessions->heartbeat);
+    (void)uv_timer_init(loop, &sessions->grace);
+    sessions->timers = 2;
+    sessions->heartbeat.data = sessions->grace.data = sessions;
+    (void)uv_timer_start(&sessions->heartbeat, on_heartbeat, (uint64_t)pace_ms, (uint64_t)pace_ms);
+}
+
+struct fl_sessions *fl_sessions_new(uv_loop_t *loop, struct fl_core *core, uint64_t epoch,
+                                    int64_t life_ms)
 {
     struct fl_sessions *sessions = fl_calloc(1, sizeof(*sessions));
     sessions->core = core;
     sessions->epoch = epoch;
     RB_INIT(&sessions->tree);
     LIST_INIT(&sessions->to_send);
-    (void)uv_timer_init(loop, &sessions->heartbeat);
-    sessions->heartbeat.data = sessions;
-    (void)uv_timer_start(&sessions->heartbeat, on_heartbeat, FL_SESSION_HEARTBEAT_MS,
-                         FL_SESSION_HEARTBEAT_MS);
+    TAILQ_INIT(&sessions->leaving);
+    sessions->life_ms = life_ms > 0 ? life_ms : FL_SESSION_LIFE_MS;
+    start_timers(loop, sessions);
     return sessions;
 }
 
@@ -390,11 +553,16 @@ void fl_sessions_attach(struct fl_sessions *sessions, struct fl_engine *engine)
 
 static void timer_closed(uv_handle_t *handle)
 {
-    free(handle->data);
+    struct fl_sessions *sessions = handle->data;
+    if (--sessions->timers == 0)
+        free(sessions);
 }
 
 void fl_sessions_free(struct fl_sessions *sessions)
 {
     sessions->engine = NULL;
+    while (!TAILQ_EMPTY(&sessions->leaving))
+        bid_farewell(TAILQ_FIRST(&sessions->leaving));
     uv_close((uv_handle_t *)&sessions->heartbeat, timer_closed);
+    uv_close((uv_handle_t *)&sessions->grace, timer_closed);
 }

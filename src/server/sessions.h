@@ -16,15 +16,19 @@
 
 enum {
     FL_SESSION_HEARTBEAT_MS = 30 * 1000,
-    FL_SESSION_SILENCE_MS = 60 * 1000, /* an agent that says nothing this long is gone */
-    FL_SESSION_ACK_MS = 20 * 1000,     /* a payload not acknowledged by then: reconnect */
-    FL_SESSION_PROBE_MS = 5 * 1000,    /* a session that is doubted has to speak by then */
+    FL_SESSION_SILENCE_MS = 60 * 1000,   /* an agent that says nothing this long is gone */
+    FL_SESSION_ACK_MS = 20 * 1000,       /* a payload not acknowledged by then: reconnect */
+    FL_SESSION_PROBE_MS = 5 * 1000,      /* a session that is doubted has to speak by then */
+    FL_SESSION_LIFE_MS = 30 * 60 * 1000, /* and up to a sixth more: then the agent comes anew */
+    FL_SESSION_GRACE_MS = 3 * 1000,      /* and has this long for it */
     FL_SESSION_MAX = 20000,
 };
 
 struct fl_sessions;
 
-struct fl_sessions *fl_sessions_new(uv_loop_t *loop, struct fl_core *core, uint64_t epoch);
+/* life_ms: of a connection; 0: FL_SESSION_LIFE_MS. */
+struct fl_sessions *fl_sessions_new(uv_loop_t *loop, struct fl_core *core, uint64_t epoch,
+                                    int64_t life_ms);
 /* The engine is made after the sessions; needed before the first request. */
 void fl_sessions_attach(struct fl_sessions *sessions, struct fl_engine *engine);
 void fl_sessions_free(struct fl_sessions *sessions);
@@ -36,5 +40,9 @@ void fl_sessions_task(struct fl_sessions *sessions, const struct fl_core_effect 
 /* FL_CORE_EFFECT_AGENT_CLOSE: tells the agent that its instance is INACTIVE and ends its session.
  */
 void fl_sessions_end(struct fl_sessions *sessions, const struct fl_core_effect *effect);
+/* FL_CORE_EFFECT_AGENT_MANIFEST and FL_CORE_EFFECT_AGENT_STOP_LIST: sent at once, after what was
+ * gathered for the agent. */
+void fl_sessions_manifest(struct fl_sessions *sessions, const struct fl_core_effect *effect);
+void fl_sessions_stop_list(struct fl_sessions *sessions, const struct fl_core_effect *effect);
 /* Sends what was gathered. */
 void fl_sessions_flush(struct fl_sessions *sessions);

@@ -3,11 +3,22 @@
 #include "shapes/rec_shapes.h"
 #include "sim/world.h"
 
-/* Deregistered by force, its tasks are accounted for no more, and what runs of them runs on. */
-static bool is_abandoned(const struct sim *sim, const struct sim_task *task)
+/* An agent that was told that its instance is deregistered stays away until it is restarted. */
+static bool is_away(struct sim *sim, const struct sim_host *host)
+{
+    struct fl_str arn = fl_str_of(host->instance_arn);
+    const struct sim_instance *instance = arn.n ? sim_ledger_instance(sim, fl_task_id(arn)) : NULL;
+    return instance && host->was_registered && instance->leave_asked &&
+           instance->status == SIM_INSTANCE_INACTIVE;
+}
+
+/* Deregistered by force, its tasks are accounted for no more, and what runs of them runs on until
+ * their agent joins again. */
+static bool is_abandoned(struct sim *sim, const struct sim_task *task)
 {
     const struct sim_instance *instance = &sim->ledger.instances[task->instance];
-    return instance->drop_put || instance->status == SIM_INSTANCE_INACTIVE;
+    bool is_gone = instance->drop_put || instance->status == SIM_INSTANCE_INACTIVE;
+    return is_gone && is_away(sim, &sim->hosts[task->running_on]);
 }
 
 static void check_task(struct sim *sim, const struct sim_task *task)
@@ -27,15 +38,6 @@ static void check_task(struct sim *sim, const struct sim_task *task)
     if (!is_running && task->running > 0 && !is_abandoned(sim, task))
         sim_violation(sim, "L4", "task %s has ended, and %u of its containers run on host %u",
                       task->id, task->running, task->running_on);
-}
-
-/* An agent that was told that its instance is deregistered stays away until it is restarted. */
-static bool is_away(struct sim *sim, const struct sim_host *host)
-{
-    struct fl_str arn = fl_str_of(host->instance_arn);
-    const struct sim_instance *instance = arn.n ? sim_ledger_instance(sim, fl_task_id(arn)) : NULL;
-    return instance && host->was_registered && instance->leave_asked &&
-           instance->status == SIM_INSTANCE_INACTIVE;
 }
 
 static void check_host(struct sim *sim, const struct sim_host *host)

@@ -54,7 +54,8 @@ static void carry_out(struct sim *sim, struct sim_host *host, struct fl_effect *
     case FL_EFFECT_ACK:
         sim_session_send_ack(sim, host, effect->header.message_id);
         return;
-    case FL_EFFECT_STOP_VERIFICATION: /* no server of ours sends manifests yet */
+    case FL_EFFECT_STOP_VERIFICATION:
+        sim_session_verify(sim, host, effect);
         return;
     case FL_EFFECT_REMOVE:
         sim_runtime_remove(sim, host, effect->task_arn);

@@ -81,11 +81,12 @@ static struct ecs_Resource_list resources_of(const struct sim_host *host, struct
 
 static struct ecs_Attribute_list attributes_of(const struct sim_host *host, struct fl_arena *arena)
 {
-    struct ecs_Attribute_list list = {2, fl_arena_new_array(arena, struct ecs_Attribute, 2)};
+    struct ecs_Attribute_list list = {3, fl_arena_new_array(arena, struct ecs_Attribute, 3)};
     FL_SET(&list.items[0], ecs_Attribute, name, FL_STR("rack"));
     FL_SET(&list.items[0], ecs_Attribute, value, fl_str_printf(arena, "r%u", host->index % 7));
     FL_SET(&list.items[1], ecs_Attribute, name,
            FL_STR("com.amazonaws.ecs.capability.docker-remote-api.1.18"));
+    FL_SET(&list.items[2], ecs_Attribute, name, FL_STR("ecs.capability.full-sync"));
     return list;
 }
 
@@ -383,6 +384,45 @@ static void fire_payload(struct sim *sim, struct sim_event *event)
     keep_old(sim, host, event->message);
 }
 const struct sim_action sim_host_payload = {"a payload arrives", fire_payload};
+
+static void fire_list(struct sim *sim, struct sim_event *event, enum fl_brain_event_type type)
+{
+    struct sim_host *host = &sim->hosts[event->who];
+    struct fl_brain_event list = {.type = type};
+    if (!is_of_ours(host, event) || host->stage != SIM_OPEN)
+        return;
+    hear(sim, host);
+    if (type == FL_EVENT_MANIFEST)
+        host->last_seq = event->message->header.seq;
+    list.list.header = event->message->header;
+    list.list.tasks = event->message->tasks;
+    list.list.task_count = event->message->task_count;
+    if (!sim_host_post(sim, host, &list))
+        sim_violation(sim, "H5", "host %u does not believe the present server", host->index);
+}
+
+static void fire_manifest(struct sim *sim, struct sim_event *event)
+{
+    fire_list(sim, event, FL_EVENT_MANIFEST);
+}
+const struct sim_action sim_host_manifest = {"a manifest arrives", fire_manifest};
+
+static void fire_stop_list(struct sim *sim, struct sim_event *event)
+{
+    fire_list(sim, event, FL_EVENT_STOP_LIST);
+}
+const struct sim_action sim_host_stop_list = {"a list of what is to stop arrives", fire_stop_list};
+
+void sim_session_verify(struct sim *sim, struct sim_host *host, const struct fl_effect *effect)
+{
+    if (host->stage != SIM_OPEN || !host->connection)
+        return;
+    struct sim_message *message = sim_message_new(sim);
+    message->connection = host->connection;
+    message->header.message_id = fl_str_dup(message->arena, effect->header.message_id);
+    sim_message_list(message, effect->tasks, effect->task_count);
+    sim_frame_to_server(sim, host->index, &sim_server_verify, message);
+}
 
 static void fire_old_payload(struct sim *sim, struct sim_event *event)
 {

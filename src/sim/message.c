@@ -167,6 +167,18 @@ const struct sim_answer *sim_message_answered(struct sim *sim, struct sim_messag
 
 /* ---- orders ---- */
 
+void sim_message_list(struct sim_message *message, const struct fl_acs_task *tasks, size_t count)
+{
+    message->tasks = fl_arena_new_array(message->arena, struct fl_acs_task, count);
+    message->task_count = count;
+    for (size_t i = 0; i < count; i++)
+        message->tasks[i] = (struct fl_acs_task){
+            .arn = fl_str_dup(message->arena, tasks[i].arn),
+            .cluster_arn = fl_str_dup(message->arena, tasks[i].cluster_arn),
+            .desired_running = tasks[i].desired_running,
+        };
+}
+
 void sim_order_read(struct sim *sim, struct sim_message *order)
 {
     struct fl_err err = {0};

@@ -83,7 +83,7 @@ static void turn_free(struct sim *sim, struct sim_turn *turn)
     for (size_t i = 0; i < turn->turn.effect_count; i++)
         sim_message_free(sim, turn->turn.effects[i].object);
     turn->commit.count = 0;
-    fl_turn_reset(&turn->turn);
+    fl_turn_clear(&turn->turn);
     turn->next_free = sim->server.free_turns;
     sim->server.free_turns = turn;
 }
@@ -159,6 +159,10 @@ static void take_effect(struct sim *sim, struct fl_core_effect *effect)
         return;
     case FL_CORE_EFFECT_AGENT_TASK:
         sim_sessions_task(sim, effect);
+        return;
+    case FL_CORE_EFFECT_AGENT_MANIFEST:
+    case FL_CORE_EFFECT_AGENT_STOP_LIST:
+        sim_sessions_list(sim, effect);
         return;
     case FL_CORE_EFFECT_AGENT_CLOSE:
         sim_sessions_end(sim, effect);

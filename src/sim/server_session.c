@@ -69,20 +69,23 @@ static void session_free(struct sim *sim, struct sim_session *session)
 }
 
 static void tell_core(struct sim *sim, const struct sim_session *session,
-                      enum fl_core_event_kind kind)
+                      enum fl_core_event_kind kind, struct fl_core_event *event)
+{
+    event->kind = kind;
+    event->cluster = FL_STR("default");
+    event->instance = fl_str_of(session->instance);
+    event->session = session->number;
+    sim_server_step(sim, event);
+}
+
+static void tell_connected(struct sim *sim, const struct sim_session *session)
 {
     struct fl_core_event event = {
-        .kind = kind,
-        .cluster = FL_STR("default"),
-        .instance = fl_str_of(session->instance),
-        .session = session->number,
+        .agent_version = FL_STR("0.1"),
+        .agent_hash = FL_STR("sim"),
+        .docker_version = FL_STR("none"),
     };
-    if (kind == FL_CORE_EVENT_AGENT_CONNECTED) {
-        event.agent_version = FL_STR("0.1");
-        event.agent_hash = FL_STR("sim");
-        event.docker_version = FL_STR("none");
-    }
-    sim_server_step(sim, &event);
+    tell_core(sim, session, FL_CORE_EVENT_AGENT_CONNECTED, &event);
 }
 
 static void end_session(struct sim *sim, struct sim_session *session)
@@ -90,8 +93,9 @@ static void end_session(struct sim *sim, struct sim_session *session)
     if (!session->is_replaced)
         HASH_DELETE(hh, sim->server.by_instance, session);
     HASH_DELETE(hh_connection, sim->server.by_connection, session);
+    struct fl_core_event gone = {0};
     if (!FL_BUG(29, true, false)) /* the core is not told that an agent has gone */
-        tell_core(sim, session, FL_CORE_EVENT_AGENT_DISCONNECTED);
+        tell_core(sim, session, FL_CORE_EVENT_AGENT_DISCONNECTED, &gone);
     session_free(sim, session);
 }
 
@@ -127,23 +131,49 @@ static void remember_unacked(struct sim *sim, struct sim_session *session, uint6
     session->unacked[session->unacked_count++] = (struct unacked){id, sim->now_us};
 }
 
-static void send_payload(struct sim *sim, struct sim_session *session)
+static struct fl_acs_header new_header(struct sim *sim, const struct sim_session *session,
+                                       struct fl_arena *arena)
 {
-    struct sim_message *message = FL_TAKE_PTR(session->payload);
     struct sim_server *server = &sim->server;
-    uint64_t id = ++sim->next_message;
-    if (!message)
-        return;
-    message->connection = session->connection;
-    message->header = (struct fl_acs_header){
+    return (struct fl_acs_header){
         .cluster_arn = FL_STR("default"),
-        .instance_arn = fl_str_dup(message->arena, fl_str_of(session->instance_arn)),
-        .message_id = fl_str_printf(message->arena, "%llu", (unsigned long long)id),
+        .instance_arn = fl_str_dup(arena, fl_str_of(session->instance_arn)),
+        .message_id = fl_str_printf(arena, "%llu", (unsigned long long)++sim->next_message),
         .seq = fl_acs_seq(server->epoch, ++server->counter),
         .generated_ms = sim_server_wall_ms(sim),
     };
+}
+
+static void send_payload(struct sim *sim, struct sim_session *session)
+{
+    struct sim_message *message = FL_TAKE_PTR(session->payload);
+    if (!message)
+        return;
+    message->connection = session->connection;
+    message->header = new_header(sim, session, message->arena);
     sim_frame_to_host(sim, session->host, &sim_host_payload, message);
-    remember_unacked(sim, session, id);
+    remember_unacked(sim, session, sim->next_message);
+}
+
+/* An agent believes a manifest only if it is newer than every payload that it has seen: so what
+ * has been gathered goes first. */
+void sim_sessions_list(struct sim *sim, const struct fl_core_effect *effect)
+{
+    bool is_manifest = effect->kind == FL_CORE_EFFECT_AGENT_MANIFEST;
+    struct sim_session *session = find_session(sim, effect->instance);
+    if (!session || session->is_closing)
+        return;
+    if (is_manifest)
+        send_payload(sim, session);
+    struct sim_message *message = sim_message_new(sim);
+    message->connection = session->connection;
+    if (is_manifest)
+        message->header = new_header(sim, session, message->arena);
+    else
+        message->header.message_id = fl_str_dup(message->arena, effect->message_id);
+    sim_message_list(message, effect->tasks, effect->task_count);
+    sim_frame_to_host(sim, session->host, is_manifest ? &sim_host_manifest : &sim_host_stop_list,
+                      message);
 }
 
 static struct sim_message *order_of(struct sim *sim, struct fl_core_effect *effect)
@@ -293,7 +323,7 @@ static void fire_connect(struct sim *sim, struct sim_event *event)
     }
     register_session(sim, session);
     answer_connect(sim, message, &sim_host_opened, 101, "");
-    tell_core(sim, session, FL_CORE_EVENT_AGENT_CONNECTED);
+    tell_connected(sim, session);
 }
 const struct sim_action sim_server_connect = {"an agent connects", fire_connect};
 
@@ -326,6 +356,19 @@ static void fire_ack(struct sim *sim, struct sim_event *event)
     }
 }
 const struct sim_action sim_server_ack = {"a payload is acknowledged", fire_ack};
+
+static void fire_verify(struct sim *sim, struct sim_event *event)
+{
+    struct sim_session *session = heard(sim, event);
+    struct fl_core_event question = {
+        .message_id = event->message->header.message_id,
+        .tasks = event->message->tasks,
+        .task_count = event->message->task_count,
+    };
+    if (session)
+        tell_core(sim, session, FL_CORE_EVENT_STOP_VERIFICATION, &question);
+}
+const struct sim_action sim_server_verify = {"an agent asks what it is to stop", fire_verify};
 
 static void fire_heard(struct sim *sim, struct sim_event *event)
 {

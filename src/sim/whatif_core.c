@@ -13,7 +13,7 @@ void whatif_step(struct whatif *w, struct fl_core_event *event)
         uint64_t word = fl_rand_u64(&w->rand);
         memcpy(event->seed + i, &word, sizeof(word));
     }
-    fl_turn_reset(&w->turn);
+    fl_turn_clear(&w->turn);
     fl_core_step(w->core, event, &w->turn);
     w->totals->steps++;
 }

@@ -69,6 +69,8 @@ struct sim_message {
     uint64_t ref;                /* acknowledgement: of which payload; handshake: the nonce */
     uint64_t connection;         /* frames */
     struct fl_acs_header header;
+    struct fl_acs_task *tasks; /* manifest, question and answer about what is to stop */
+    size_t task_count;
     struct sim_message **orders; /* payload */
     size_t order_count, order_bytes;
 };
@@ -354,6 +356,8 @@ void sim_message_ask(struct sim *sim, struct sim_message *message, int operation
 const void *sim_message_asked(struct sim *sim, struct sim_message *message);
 /* Reads an operation's output into the message's answer. */
 void sim_answer_read(struct sim_message *message, int operation, const void *output);
+/* Copies a list of tasks into it. */
+void sim_message_list(struct sim_message *message, const struct fl_acs_task *tasks, size_t count);
 /* What an answer of status 200 says. */
 const struct sim_answer *sim_message_answered(struct sim *sim, struct sim_message *message,
                                               int operation);
@@ -384,11 +388,13 @@ int64_t sim_server_wall_ms(const struct sim *sim);
 struct fl_core *sim_server_rebuild(struct sim *sim);
 /* ---- server_session.c ---- */
 extern const struct sim_action sim_server_connect, sim_server_ack, sim_server_heard,
-    sim_server_closed, sim_server_heartbeat;
+    sim_server_closed, sim_server_heartbeat, sim_server_verify;
 #define SIM_HEARTBEAT_US (30 * SIM_SECOND)
 /* Takes the effect's task, for the payload that the next flush sends. */
 void sim_sessions_task(struct sim *sim, struct fl_core_effect *effect);
 void sim_sessions_flush(struct sim *sim);
+/* Sends the effect's tasks: all of the instance, or those to stop. */
+void sim_sessions_list(struct sim *sim, const struct fl_core_effect *effect);
 /* The effect's instance is INACTIVE. */
 void sim_sessions_end(struct sim *sim, const struct fl_core_effect *effect);
 /* The server has died. */
@@ -437,9 +443,11 @@ void sim_runtime_die(struct sim *sim, struct sim_host *host);
 
 /* ---- host_session.c, host_report.c ---- */
 extern const struct sim_action sim_host_payload, sim_host_heartbeat, sim_host_opened,
-    sim_host_refused, sim_host_closed, sim_host_old_payload;
+    sim_host_refused, sim_host_closed, sim_host_old_payload, sim_host_manifest, sim_host_stop_list;
 void sim_session_start(struct sim *sim, struct sim_host *host);
 void sim_session_answer(struct sim *sim, struct sim_host *host, const struct sim_event *event);
+/* Asks which of these tasks it is to stop. */
+void sim_session_verify(struct sim *sim, struct sim_host *host, const struct fl_effect *effect);
 void sim_session_send_ack(struct sim *sim, struct sim_host *host, struct fl_str message_id);
 /* Takes the call out of the effect. */
 void sim_report_send(struct sim *sim, struct sim_host *host, struct fl_effect *effect);

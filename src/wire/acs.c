@@ -84,7 +84,8 @@ void fl_acs_heartbeat(struct fl_buf *buf, struct fl_str message_id)
 {
     struct fl_json_writer jw = frame_begin(buf, "HeartbeatMessage");
     fl_jw_member_bool(&jw, "healthy", true);
-    fl_jw_member_str(&jw, "messageId", message_id);
+    if (message_id.n)
+        fl_jw_member_str(&jw, "messageId", message_id);
     frame_end(&jw);
 }
 

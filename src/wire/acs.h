@@ -29,11 +29,14 @@ static inline uint64_t fl_acs_seq_epoch(int64_t seq)
     return seq < 0 ? 0 : (uint64_t)seq >> 32;
 }
 
-/* Types that one of the two ends handles; the rest is FL_ACS_OTHER and dropped. */
+/* Why either end closes a connection that has lived long enough; the agent comes back at once. */
+#define FL_ACS_EXPIRED "ConnectionExpired: Reconnect to continue"
+
 /* Our extension to the session's URL: a word that another process of the same identity does not
  * have. The official agent sends none. */
 #define FL_ACS_NONCE "fairleadNonce"
 
+/* Types that one of the two ends handles; the rest is FL_ACS_OTHER and dropped. */
 enum fl_acs_type {
     FL_ACS_OTHER,
     FL_ACS_PAYLOAD,               /* server: tasks to start or stop */
@@ -71,6 +74,7 @@ struct fl_acs_task {
 /* tasks: Task objects as JSON (fl_task_spec_encode). */
 void fl_acs_payload(struct fl_buf *buf, const struct fl_acs_header *header,
                     const struct fl_str *tasks, size_t task_count);
+/* Without an id (telemetry's) when that is empty. */
 void fl_acs_heartbeat(struct fl_buf *buf, struct fl_str message_id);
 void fl_acs_manifest(struct fl_buf *buf, const struct fl_acs_header *header,
                      const struct fl_acs_task *tasks, size_t task_count);

@@ -1,7 +1,8 @@
 """A host that exists on the wire only: it registers, holds an ACS websocket, acknowledges what it is
-told and reports what a real host would. Written from the protocol alone, so that the server is not
-judged by our own agent."""
+told and reports what a real host would; if asked to, it opens the telemetry socket, too. Written
+from the protocol alone, so that the server is not judged by our own agent."""
 import base64
+import contextlib
 import json
 import os
 import re
@@ -25,6 +26,121 @@ class Refused(Exception):
         self.envelope = json.loads(body)
 
 
+class WebSocket:
+    """A client's end: a signed handshake, text frames, and every message that came, in order."""
+
+    def __init__(self, url, key, handle=None):
+        self.url, self.key = url, key
+        self.messages = []
+        self.closed = threading.Event()
+        self.close_code, self.close_reason = None, ""
+        self._handle = handle
+        self._lock = threading.Lock()
+        self._socket = self._shake_hands()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def sign(self, body=b""):
+        """Headers as the official agent signs its handshake and its telemetry messages."""
+        parts = urllib.parse.urlsplit(self.url)
+        request = botocore.awsrequest.AWSRequest("GET", self.url, data=body,
+                                                 headers={"Host": parts.netloc})
+        botocore.auth.SigV4Auth(
+            botocore.credentials.Credentials(self.key["accessKeyId"], self.key["secretAccessKey"]),
+            "ecs", "us-east-1").add_auth(request)
+        return dict(request.headers.items())
+
+    def _shake_hands(self):
+        parts = urllib.parse.urlsplit(self.url)
+        headers = {**self.sign(), "Connection": "Upgrade", "Upgrade": "websocket",
+                   "Sec-WebSocket-Version": "13",
+                   "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode()}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        connection = socket.create_connection((parts.hostname, parts.port), timeout=20)
+        connection.sendall(f"GET {parts.path}?{parts.query} HTTP/1.1\r\n{lines}\r\n".encode())
+        head = b""
+        while b"\r\n\r\n" not in head:
+            got = connection.recv(1)
+            assert got, f"the server closed the handshake: {head!r}"
+            head += got
+        if not head.startswith(b"HTTP/1.1 101"):
+            size = re.search(rb"(?i)content-length: *(\d+)", head)
+            body = self._exactly(connection, int(size[1]))
+            connection.close()
+            raise Refused(head.decode(), body)
+        connection.settimeout(None)
+        return connection
+
+    @staticmethod
+    def _exactly(connection, size):
+        data = b""
+        while len(data) < size:
+            got = connection.recv(size - len(data))
+            if not got:
+                raise ConnectionError
+            data += got
+        return data
+
+    def send(self, text, opcode=1):
+        payload = text if isinstance(text, bytes) else text.encode()
+        mask = os.urandom(4)
+        size = len(payload)
+        head = bytes([0x80 | opcode])
+        if size < 126:
+            head += bytes([0x80 | size])
+        elif size < 65536:
+            head += bytes([0x80 | 126]) + struct.pack(">H", size)
+        else:
+            head += bytes([0x80 | 127]) + struct.pack(">Q", size)
+        masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+        with self._lock:
+            self._socket.sendall(head + mask + masked)
+
+    def say(self, kind, **members):
+        self.send(json.dumps({"type": kind, "message": members}))
+
+    def of_type(self, kind):
+        return [message for name, message in list(self.messages) if name == kind]
+
+    def close(self, code=None):
+        """With a code: in an orderly way; without one the connection just breaks."""
+        with contextlib.suppress(OSError):
+            if code:
+                self.send(struct.pack(">H", code), opcode=8)
+                self.closed.wait(10)
+            self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.close()
+
+    def _read(self):
+        message = b""
+        try:
+            while True:
+                first, second = self._exactly(self._socket, 2)
+                size = second & 0x7F
+                if size == 126:
+                    size = struct.unpack(">H", self._exactly(self._socket, 2))[0]
+                elif size == 127:
+                    size = struct.unpack(">Q", self._exactly(self._socket, 8))[0]
+                data = self._exactly(self._socket, size)
+                opcode = first & 0x0F
+                if opcode == 8:
+                    self.close_code = struct.unpack(">H", data[:2])[0] if data else None
+                    self.close_reason = data[2:].decode()
+                    return
+                if opcode == 9:
+                    self.send(data, opcode=10)
+                elif opcode in (0, 1):
+                    message += data
+                    if first & 0x80:
+                        envelope, message = json.loads(message), b""
+                        self.messages.append((envelope["type"], envelope["message"]))
+                        if self._handle:
+                            self._handle(self, envelope["type"], envelope["message"])
+        except (OSError, ConnectionError):
+            return
+        finally:
+            self.closed.set()
+
+
 class FakeAgent:
     """name is only for messages; attributes a dict; the rest the host's resources. arn: registered
     already; nonce: what our own agents call themselves by; mute: reads, and says nothing."""
@@ -34,11 +150,11 @@ class FakeAgent:
         self.cluster, self.name, self.ecs_cluster = cluster, name, ecs_cluster
         self.key = cluster.key("agent")
         self.payloads = []
+        self.tasks = {}  # ARN to status, as the host has them
         self.nonce = nonce
         self.mute = False
-        self._lock = threading.Lock()
-        self.arn = arn or self._register(cpu, memory, ports, attributes or {})
         self.socket = None
+        self.arn = arn or self._register(cpu, memory, ports, attributes or {})
         if connect:
             self.connect()
 
@@ -59,6 +175,7 @@ class FakeAgent:
         capabilities += ["com.amazonaws.ecs.capability.logging-driver.awslogs",
                          "ecs.capability.execution-role-awslogs", "ecs.capability.extensible-ephemeral-storage",
                          "ecs.capability.container-ordering", "ecs.capability.task-cpu-mem-limit",
+                         "ecs.capability.full-sync", "ecs.capability.container-health-check",
                          "com.amazonaws.ecs.capability.task-iam-role"]
         listed = [{"name": name} for name in capabilities]
         listed += [{"name": "ecs.os-type", "value": "linux"}]
@@ -68,41 +185,35 @@ class FakeAgent:
                            instanceIdentityDocument="", instanceIdentityDocumentSignature="")
         return answer["containerInstance"]["containerInstanceArn"]
 
+    def discover(self):
+        return self.call("DiscoverPollEndpoint", cluster=self.ecs_cluster,
+                         containerInstance=self.arn)
+
     def connect(self):
-        endpoint = self.call("DiscoverPollEndpoint", cluster=self.ecs_cluster,
-                             containerInstance=self.arn)["endpoint"]
         query = urllib.parse.urlencode(sorted({
             "agentHash": "00000000", "agentVersion": "1.105.1", "clusterArn": self.ecs_cluster,
             "containerInstanceArn": self.arn, "dockerVersion": "containerd",
             "protocolVersion": "2", "seqNum": "1", "sendCredentials": "true",
             **({"fairleadNonce": self.nonce} if self.nonce else {})}.items()))
-        url = f"{endpoint.rstrip('/')}/ws?{query}"
-        parts = urllib.parse.urlsplit(url)
-        request = botocore.awsrequest.AWSRequest("GET", url, data=b"",
-                                                 headers={"Host": parts.netloc})
-        botocore.auth.SigV4Auth(
-            botocore.credentials.Credentials(self.key["accessKeyId"], self.key["secretAccessKey"]),
-            "ecs", "us-east-1").add_auth(request)
-        headers = {**dict(request.headers.items()), "Connection": "Upgrade",
-                   "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
-                   "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode()}
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        handshake = socket.create_connection((parts.hostname, parts.port), timeout=20)
-        handshake.sendall(f"GET {parts.path}?{parts.query} HTTP/1.1\r\n{lines}\r\n".encode())
-        head = b""
-        while b"\r\n\r\n" not in head:
-            got = handshake.recv(1)
-            assert got, f"the server closed the handshake: {head!r}"
-            head += got
-        if not head.startswith(b"HTTP/1.1 101"):
-            size = re.search(rb"(?i)content-length: *(\d+)", head)
-            body = self._exactly(handshake, int(size[1]))
-            handshake.close()
-            raise Refused(head.decode(), body)
-        handshake.settimeout(None)
-        self.socket = handshake
-        threading.Thread(target=self._read, args=(self.socket,), daemon=True).start()
+        endpoint = self.discover()["endpoint"].rstrip("/")
+        self.socket = WebSocket(f"{endpoint}/ws?{query}", self.key, self._handle)
         clusters.until(self._is_connected, what=f"{self.name} connected")
+
+    def open_telemetry(self):
+        """The telemetry socket; send_signed says something on it."""
+        query = urllib.parse.urlencode({
+            "agentHash": "00000000", "agentVersion": "1.105.1", "cluster": self.ecs_cluster,
+            "containerInstance": self.arn, "dockerVersion": "20.10.25"})
+        endpoint = self.discover()["telemetryEndpoint"].rstrip("/")
+        return WebSocket(f"{endpoint}/ws?{query}", self.key)
+
+    @staticmethod
+    def send_signed(telemetry, kind, **members):
+        """Lines of a signature, an empty line, the envelope: as the official agent sends it."""
+        body = json.dumps({"type": kind, "message": members})
+        lines = "".join(f"{name}: {value}\r\n"
+                        for name, value in telemetry.sign(body.encode()).items())
+        telemetry.send(f"{lines}\r\n{body}")
 
     def _is_connected(self):
         found = self.cluster.ecs.describe_container_instances(cluster=self.ecs_cluster,
@@ -111,83 +222,51 @@ class FakeAgent:
 
     def disconnect(self):
         if self.socket:
-            self.socket.shutdown(socket.SHUT_RDWR)
             self.socket.close()
             self.socket = None
             clusters.until(lambda: not self._is_connected(), what=f"{self.name} disconnected")
 
-    def _exactly(self, sock, size):
-        data = b""
-        while len(data) < size:
-            got = sock.recv(size - len(data))
-            if not got:
-                raise ConnectionError
-            data += got
-        return data
-
-    def _send(self, opcode, payload):
-        mask = os.urandom(4)
-        size = len(payload)
-        head = bytes([0x80 | opcode])
-        if size < 126:
-            head += bytes([0x80 | size])
-        elif size < 65536:
-            head += bytes([0x80 | 126]) + struct.pack(">H", size)
-        else:
-            head += bytes([0x80 | 127]) + struct.pack(">Q", size)
-        masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
-        with self._lock:
-            self.socket.sendall(head + mask + masked)
-
-    def _read(self, sock):
-        message = b""
-        try:
-            while True:
-                first, second = self._exactly(sock, 2)
-                size = second & 0x7F
-                if size == 126:
-                    size = struct.unpack(">H", self._exactly(sock, 2))[0]
-                elif size == 127:
-                    size = struct.unpack(">Q", self._exactly(sock, 8))[0]
-                data = self._exactly(sock, size)
-                opcode = first & 0x0F
-                if opcode == 8:
-                    return
-                if opcode == 9:
-                    self._send(10, data)
-                elif opcode in (0, 1):
-                    message += data
-                    if first & 0x80:
-                        envelope, message = json.loads(message), b""
-                        self._handle(envelope["type"], envelope["message"])
-        except (OSError, ConnectionError, AttributeError):
-            return
-
-    def _reply(self, kind, **members):
-        self._send(1, json.dumps({"type": kind, "message": members}).encode())
-
-    def _handle(self, kind, message):
+    def _handle(self, session, kind, message):
         if self.mute:
             return
-        if kind == "HeartbeatMessage":
-            self._reply("HeartbeatAckRequest", messageId=message["messageId"])
-        elif kind == "PayloadMessage":
-            self.payloads.append(message)
-            self._reply("AckRequest", cluster=message["clusterArn"],
-                        containerInstance=message["containerInstanceArn"],
-                        messageId=message["messageId"])
-            for task in message.get("tasks", []):
-                self._follow(task)
-        elif kind == "TaskManifestMessage":
-            self._reply("AckRequest", cluster=message["clusterArn"],
-                        containerInstance=message["containerInstanceArn"],
-                        messageId=message["messageId"])
+        with contextlib.suppress(OSError):
+            if kind == "HeartbeatMessage":
+                session.say("HeartbeatAckRequest", messageId=message["messageId"])
+            elif kind == "PayloadMessage":
+                self.payloads.append(message)
+                self._acknowledge(session, message)
+                for task in message.get("tasks", []):
+                    self._follow(task["arn"], task["desiredStatus"],
+                                 [c["name"] for c in task.get("containers", [])])
+            elif kind == "TaskManifestMessage":
+                self._acknowledge(session, message)
+                self._compare(session, message)
+            elif kind == "TaskStopVerificationAck":
+                for task in message["stopTasks"]:
+                    self._follow(task["taskArn"], "STOPPED", [])
 
-    def _follow(self, task):
+    @staticmethod
+    def _acknowledge(session, message):
+        session.say("AckRequest", cluster=message["clusterArn"],
+                    containerInstance=message["containerInstanceArn"],
+                    messageId=message["messageId"])
+
+    def _compare(self, session, manifest):
+        """Asks about what runs here and is not listed as to run."""
+        wanted = {task["taskArn"] for task in manifest["tasks"]
+                  if task["desiredStatus"] == "RUNNING"}
+        candidates = [{"taskArn": arn, "taskClusterArn": manifest["clusterArn"],
+                       "desiredStatus": "STOPPED"}
+                      for arn, status in self.tasks.items()
+                      if status == "RUNNING" and arn not in wanted]
+        if candidates:
+            session.say("TaskStopVerificationMessage", messageId=manifest["messageId"],
+                        stopCandidates=candidates)
+
+    def _follow(self, arn, status, containers):
         """RUNNING or STOPPED, whatever the task is told to be."""
-        status = task["desiredStatus"]
-        containers = [{"containerName": c["name"], "status": status, "runtimeId": "f" * 64,
-                       **({"exitCode": 0} if status == "STOPPED" else {})}
-                      for c in task.get("containers", [])]
-        self.call("SubmitTaskStateChange", cluster=self.ecs_cluster, task=task["arn"],
-                  status=status, containers=containers)
+        self.tasks[arn] = status
+        changes = [{"containerName": name, "status": status, "runtimeId": "f" * 64,
+                    **({"exitCode": 0} if status == "STOPPED" else {})} for name in containers]
+        self.call("SubmitTaskStateChange", cluster=self.ecs_cluster, task=arn, status=status,
+                  containers=changes)
