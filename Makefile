@@ -4,7 +4,7 @@
 BUILD := build
 AS_USER := tools/as-user.sh
 
-.PHONY: all setup check nightly nightly-store nightly-sim nightly-placement nightly-guest nightly-upgrade demo bench fuzz sim seeded-bugs format
+.PHONY: all setup check nightly nightly-store nightly-sim nightly-placement nightly-guest nightly-upgrade nightly-four demo bench fuzz sim seeded-bugs format
 .PHONY: clean
 
 all:
@@ -21,7 +21,7 @@ check:
 	@python3 tests/run.py
 
 # The long batteries; SEED= chooses another one.
-nightly: nightly-store nightly-sim nightly-placement nightly-guest nightly-upgrade
+nightly: nightly-store nightly-sim nightly-placement nightly-guest nightly-upgrade nightly-four
 
 # Crash states and failing calls of the store.
 nightly-store:
@@ -55,6 +55,13 @@ nightly-upgrade:
 	@$(AS_USER) tools/venv.sh
 	@python3 tests/upgrade/run.py $(BUILD)
 
+# Four containers that depend on each other, on images of Debian packages.
+nightly-four:
+	@tools/setup.sh all
+	@$(AS_USER) tools/build.sh $(BUILD)
+	@$(AS_USER) tools/venv.sh
+	@python3 examples/four/try.py
+
 demo:
 	@tools/setup.sh demo
 	@$(AS_USER) tools/build.sh $(BUILD)
@@ -68,6 +75,7 @@ bench:
 	@.venv/bin/python bench/run.py
 	@$(BUILD)/bench/bench-placement
 	@$(BUILD)/bench/bench-throughput $(BUILD)/fairlead
+	@$(BUILD)/bench/bench-memory $(BUILD)/fairlead
 
 # For example TARGET=wire-json SECONDS=300; without a target it lists them.
 TARGET :=

@@ -49,8 +49,6 @@ struct connection {
 };
 
 struct key {
-    struct fl_str text; /* the file; holds the JSON below */
-    json_t *json;
     struct fl_credentials credentials;
 };
 
@@ -164,10 +162,10 @@ static void read_key(struct bench *bench, const char *name, struct key *key)
     struct fl_err err;
     (void)snprintf(path, sizeof(path), "%s/keys/%s.json", bench->dir, name);
     must(bench, fl_fs_read(AT_FDCWD, path, 4096, &buf) >= 0, path);
-    key->json = fl_json_parse(fl_buf_str(&buf), &err);
+    const struct fl_json *json = fl_json_read(fl_buf_str(&buf), bench->arena, &err);
     fl_buf_free(&buf);
-    key->credentials.access_key_id = fl_json_str(json_object_get(key->json, "accessKeyId"));
-    key->credentials.secret = fl_json_str(json_object_get(key->json, "secretAccessKey"));
+    key->credentials.access_key_id = fl_json_text(fl_json_get(json, "accessKeyId"));
+    key->credentials.secret = fl_json_text(fl_json_get(json, "secretAccessKey"));
 }
 
 /* User and system time of a process so far. */

@@ -164,8 +164,11 @@ static void open_session(struct fl_agent *agent)
         .memory_mib = agent->config.memory_mib,
         .reserved_ports = agent->config.ecs.reserved_ports,
         .reserved_ports_udp = agent->config.ecs.reserved_ports_udp,
+        .gpus = &agent->gpus,
         .tags = agent->config.ecs.instance_tags,
     };
+    if (agent->config.ecs.gpu_support)
+        fl_gpus_find("/proc/driver/nvidia/gpus", "/dev", agent->arena, &agent->gpus);
     session.capabilities =
         fl_agent_capabilities(&agent->config, agent->arena, &session.capability_count);
     session.custom =

@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "agent/agent.h"
+#include "agent/gpus.h"
 #include "agent/images.h"
 #include "agent/log_shipper.h"
 #include "agent/network.h"
@@ -57,6 +58,7 @@ struct fl_agent {
     struct fl_agent_config config;
     struct fl_str dir; /* <data_dir>/agent */
     struct fl_str hostname;
+    struct fl_gpus gpus; /* none unless ECS_ENABLE_GPU_SUPPORT */
     struct fl_brain *brain;
     struct fl_store *store;
     struct fl_runtime *runtime;

@@ -224,13 +224,40 @@ void fl_agent_prepare(struct fl_agent *agent, struct fl_str container_id)
 
 /* ---- launch ---- */
 
-static void fill_launch(struct fl_live *live, const struct fl_task_container *container,
-                        struct fl_launch *launch)
+/* "GPU-a,GPU-b": what NVIDIA's programs go by. */
+static struct fl_str gpu_list(const struct fl_container_spec *spec, struct fl_arena *arena)
+{
+    struct fl_str list = FL_STR("");
+    for (size_t i = 0; i < spec->gpu_count; i++)
+        list = fl_str_printf(arena, "%.*s%s%.*s", FL_STR_ARG(list), i ? "," : "",
+                             FL_STR_ARG(spec->gpus[i]));
+    return list;
+}
+
+/* The devices that the container is given and the variable that names them. */
+static int add_gpus(struct fl_live *live, const struct fl_container_spec *spec,
+                    struct fl_key_value *extra, struct fl_launch *launch, struct fl_err *err)
+{
+    struct fl_str *nodes;
+    if (spec->gpu_count == 0)
+        return 0;
+    int r = fl_gpus_nodes(&live->agent->gpus, spec->gpus, spec->gpu_count, live->arena, &nodes,
+                          &launch->device_node_count, err);
+    if (r < 0)
+        return r;
+    launch->device_nodes = nodes;
+    extra[launch->extra_environment_count++] =
+        (struct fl_key_value){FL_STR("NVIDIA_VISIBLE_DEVICES"), gpu_list(spec, live->arena)};
+    return 0;
+}
+
+static int fill_launch(struct fl_live *live, const struct fl_task_container *container,
+                       struct fl_launch *launch, struct fl_err *err)
 {
     struct fl_agent *agent = live->agent;
     struct fl_arena *arena = live->arena;
     enum fl_network_mode mode = container->task->spec->network_mode;
-    struct fl_key_value *extra = fl_arena_new_array(arena, struct fl_key_value, 3);
+    struct fl_key_value *extra = fl_arena_new_array(arena, struct fl_key_value, 4);
     extra[0] = (struct fl_key_value){FL_STR("AWS_EXECUTION_ENV"), FL_STR("AWS_ECS_EC2")};
     extra[1] = (struct fl_key_value){FL_STR("AWS_REGION"), agent->config.region};
     extra[2] = (struct fl_key_value){FL_STR("AWS_DEFAULT_REGION"), agent->config.region};
@@ -251,6 +278,7 @@ static void fill_launch(struct fl_live *live, const struct fl_task_container *co
         .netns_fd = live->endpoint.netns_fd,
         .spool_is_shipped = fl_agent_is_shipped(container->spec),
     };
+    return add_gpus(live, container->spec, extra, launch, err);
 }
 
 static void launch(struct fl_live *live, const struct fl_task_container *container)
@@ -258,8 +286,9 @@ static void launch(struct fl_live *live, const struct fl_task_container *contain
     struct fl_err err = {0};
     struct fl_launch order;
     struct fl_agent *agent = live->agent;
-    fill_launch(live, container, &order);
-    int r = fl_runtime_launch(agent->runtime, &order, &err);
+    int r = fill_launch(live, container, &order, &err);
+    if (r == 0)
+        r = fl_runtime_launch(agent->runtime, &order, &err);
     if (live->endpoint.netns_fd >= 0)
         (void)close(FL_TAKE_FD(live->endpoint.netns_fd));
     if (r < 0) {

@@ -192,7 +192,7 @@ static void write_user(struct making *m, const struct fl_bundle_user *user)
     fl_jw_object_end(&m->jw);
 }
 
-/* OCI limits are unsigned: -1 becomes the largest, which jansson-minded parsers must not see. */
+/* OCI limits are unsigned: -1 becomes the largest, which no signed integer holds. */
 static void write_limit_value(struct fl_json_writer *jw, const char *key, rlim_t value)
 {
     char text[32];
@@ -512,8 +512,11 @@ static void write_resources(struct making *m)
     fl_jw_key(&m->jw, "resources");
     fl_jw_object_begin(&m->jw);
     fl_jw_key(&m->jw, "devices");
-    fl_jw_raw(&m->jw, container->privileged ? FL_STR("[{\"allow\":true,\"access\":\"rwm\"}]")
-                                            : FL_STR("[{\"allow\":false,\"access\":\"rwm\"}]"));
+    fl_jw_array_begin(&m->jw);
+    fl_jw_raw(&m->jw, container->privileged ? FL_STR("{\"allow\":true,\"access\":\"rwm\"}")
+                                            : FL_STR("{\"allow\":false,\"access\":\"rwm\"}"));
+    fl_bundle_allow_nodes(m->launch->device_nodes, m->launch->device_node_count, &m->jw);
+    fl_jw_array_end(&m->jw);
     write_memory(m);
     if (m->host->cgroup->has_cpu) {
         fl_jw_key(&m->jw, "cpu");
@@ -553,6 +556,10 @@ static void write_linux(struct making *m)
         fl_jw_key(&m->jw, "devices");
         fl_bundle_devices("/dev", &m->jw);
     } else {
+        fl_jw_key(&m->jw, "devices");
+        fl_jw_array_begin(&m->jw);
+        fl_bundle_nodes(m->launch->device_nodes, m->launch->device_node_count, &m->jw);
+        fl_jw_array_end(&m->jw);
         fl_jw_key(&m->jw, "maskedPaths");
         fl_jw_raw(&m->jw, FL_STR(MASKED_PATHS));
         fl_jw_key(&m->jw, "readonlyPaths");

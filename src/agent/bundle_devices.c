@@ -58,6 +58,39 @@ static void walk(const char *dir, int depth, int *left, struct fl_json_writer *j
         (void)closedir(stream);
 }
 
+static bool look_at(struct fl_str path, struct stat *st)
+{
+    return lstat(path.p, st) == 0 && (S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode));
+}
+
+void fl_bundle_nodes(const struct fl_str *paths, size_t count, struct fl_json_writer *jw)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *name = strrchr(paths[i].p, '/');
+        char path[PATH_CAP];
+        struct stat st;
+        int n = snprintf(path, sizeof(path), "/dev%s", name ? name : "");
+        if (name && n > 0 && (size_t)n < sizeof(path) && look_at(paths[i], &st))
+            write_device(jw, path, &st);
+    }
+}
+
+void fl_bundle_allow_nodes(const struct fl_str *paths, size_t count, struct fl_json_writer *jw)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct stat st;
+        if (!look_at(paths[i], &st))
+            continue;
+        fl_jw_object_begin(jw);
+        fl_jw_member_bool(jw, "allow", true);
+        fl_jw_member_str(jw, "type", S_ISBLK(st.st_mode) ? FL_STR("b") : FL_STR("c"));
+        fl_jw_member_int(jw, "major", major(st.st_rdev));
+        fl_jw_member_int(jw, "minor", minor(st.st_rdev));
+        fl_jw_member_str(jw, "access", FL_STR("rw"));
+        fl_jw_object_end(jw);
+    }
+}
+
 void fl_bundle_devices(const char *dir, struct fl_json_writer *jw)
 {
     int left = FL_BUNDLE_MAX_DEVICES;

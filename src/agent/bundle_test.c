@@ -277,7 +277,7 @@ static void set_up(struct setup *s)
     s->launch.image = &s->image;
 }
 
-static int make_config(struct setup *s, json_t **ret_json, struct fl_str *ret_note,
+static int make_config(struct setup *s, const struct fl_json **ret_json, struct fl_str *ret_note,
                        struct fl_err *err)
 {
     struct fl_buf text = FL_BUF_INIT(FL_BUNDLE_CONFIG_MAX);
@@ -285,7 +285,7 @@ static int make_config(struct setup *s, json_t **ret_json, struct fl_str *ret_no
                                     FL_STR("/tag/t/c")};
     int rc = fl_bundle_make(&s->host, &s->launch, &paths, arena, &text, ret_note, err);
     if (rc == 0) {
-        *ret_json = fl_json_parse(fl_buf_str(&text), err);
+        *ret_json = fl_json_read(fl_buf_str(&text), arena, err);
         assert_non_null(*ret_json);
     }
     fl_buf_free(&text);
@@ -293,84 +293,80 @@ static int make_config(struct setup *s, json_t **ret_json, struct fl_str *ret_no
 }
 
 /* The value at a path of keys and indexes, "process.args.0". */
-static const json_t *at(const json_t *json, const char *path)
+static const struct fl_json *at(const struct fl_json *json, const char *path)
 {
     struct fl_str rest = fl_str_of(path);
     struct fl_str part;
     int64_t index;
     while (json && fl_str_split(&rest, '.', &part))
-        json = fl_str_to_i64(part, &index) ? json_array_get(json, (size_t)index)
-                                           : json_object_get(json, fl_str_z(arena, part));
+        json = fl_str_to_i64(part, &index) ? fl_json_item(json, (size_t)index)
+                                           : fl_json_get(json, fl_str_z(arena, part));
     return json;
 }
 
 static void config_has_the_defaults(FL_UNUSED void **state)
 {
     struct setup s;
-    json_t *json;
+    const struct fl_json *json;
     struct fl_str note;
     set_up(&s);
     assert_int_equal(make_config(&s, &json, &note, NULL), 0);
-    assert_string_equal(json_string_value(at(json, "process.args.0")), "/bin/true");
-    assert_string_equal(json_string_value(at(json, "process.cwd")), "/");
-    assert_true(json_is_false(at(json, "process.noNewPrivileges")));
-    assert_int_equal(json_array_size(at(json, "process.capabilities.bounding")), 14);
-    assert_int_equal(json_array_size(at(json, "process.capabilities.effective")), 14);
+    assert_string_equal(fl_json_z(at(json, "process.args.0")), "/bin/true");
+    assert_string_equal(fl_json_z(at(json, "process.cwd")), "/");
+    assert_true(fl_json_is(at(json, "process.noNewPrivileges"), FL_JSON_FALSE));
+    assert_int_equal(fl_json_items(at(json, "process.capabilities.bounding")), 14);
+    assert_int_equal(fl_json_items(at(json, "process.capabilities.effective")), 14);
     assert_null(at(json, "process.capabilities.inheritable"));
     assert_null(at(json, "process.capabilities.ambient"));
     assert_null(at(json, "process.oomScoreAdj"));
-    assert_int_equal(json_integer_value(at(json, "linux.resources.memory.limit")), 64 << 20);
-    assert_int_equal(json_integer_value(at(json, "linux.resources.memory.swap")), 64 << 20);
-    assert_int_equal(json_integer_value(at(json, "linux.resources.cpu.shares")), 2);
-    assert_true(json_is_false(at(json, "linux.resources.devices.0.allow")));
-    assert_string_equal(json_string_value(at(json, "linux.cgroupsPath")), "/tag/t/c");
-    assert_int_equal(json_array_size(at(json, "linux.namespaces")), 5);
-    assert_int_equal(json_array_size(at(json, "linux.maskedPaths")), 11);
+    assert_int_equal(fl_json_int(at(json, "linux.resources.memory.limit")), 64 << 20);
+    assert_int_equal(fl_json_int(at(json, "linux.resources.memory.swap")), 64 << 20);
+    assert_int_equal(fl_json_int(at(json, "linux.resources.cpu.shares")), 2);
+    assert_true(fl_json_is(at(json, "linux.resources.devices.0.allow"), FL_JSON_FALSE));
+    assert_string_equal(fl_json_z(at(json, "linux.cgroupsPath")), "/tag/t/c");
+    assert_int_equal(fl_json_items(at(json, "linux.namespaces")), 5);
+    assert_int_equal(fl_json_items(at(json, "linux.maskedPaths")), 11);
     assert_non_null(at(json, "linux.seccomp"));
-    assert_string_equal(
-        json_string_value(json_object_get(at(json, "annotations"), "run.oci.seccomp_bpf_data")),
-        "QUJD");
-    json_decref(json);
+    assert_string_equal(fl_json_z(fl_json_get(at(json, "annotations"), "run.oci.seccomp_bpf_data")),
+                        "QUJD");
 }
 
 static void config_of_the_privileged_is_open(FL_UNUSED void **state)
 {
     struct setup s;
-    json_t *json;
+    const struct fl_json *json;
     struct fl_str note;
     set_up(&s);
     s.container.privileged = true;
     s.host.bounding_caps &= ~(UINT64_C(1) << 24);
     s.host.oom_score_adj = -500;
     assert_int_equal(make_config(&s, &json, &note, NULL), 0);
-    assert_int_equal(json_array_size(at(json, "process.capabilities.bounding")), 40);
+    assert_int_equal(fl_json_items(at(json, "process.capabilities.bounding")), 40);
     assert_null(at(json, "linux.seccomp"));
     assert_null(at(json, "linux.maskedPaths"));
     assert_null(at(json, "annotations"));
-    assert_true(json_is_true(at(json, "linux.resources.devices.0.allow")));
-    assert_int_equal(json_integer_value(at(json, "process.oomScoreAdj")), 0);
-    assert_true(json_is_integer(at(json, "process.oomScoreAdj")));
-    json_decref(json);
+    assert_true(fl_json_is_true(at(json, "linux.resources.devices.0.allow")));
+    assert_int_equal(fl_json_int(at(json, "process.oomScoreAdj")), 0);
+    assert_true(fl_json_is(at(json, "process.oomScoreAdj"), FL_JSON_INTEGER));
 }
 
 static void limits_are_clamped_and_noted(FL_UNUSED void **state)
 {
     struct fl_ulimit limits[] = {{FL_STR("nofile"), 500, 5000}, {FL_STR("core"), -1, -1}};
     struct setup s;
-    json_t *json;
+    const struct fl_json *json;
     struct fl_str note;
     struct fl_err err;
     set_up(&s);
     s.container.ulimits = limits;
     s.container.ulimit_count = 2;
     assert_int_equal(make_config(&s, &json, &note, NULL), 0);
-    assert_string_equal(json_string_value(at(json, "process.rlimits.0.type")), "RLIMIT_NOFILE");
-    assert_int_equal(json_integer_value(at(json, "process.rlimits.0.soft")), 500);
-    assert_int_equal(json_integer_value(at(json, "process.rlimits.0.hard")), 1000);
-    assert_int_equal(json_integer_value(at(json, "process.rlimits.1.soft")), 1000);
+    assert_string_equal(fl_json_z(at(json, "process.rlimits.0.type")), "RLIMIT_NOFILE");
+    assert_int_equal(fl_json_int(at(json, "process.rlimits.0.soft")), 500);
+    assert_int_equal(fl_json_int(at(json, "process.rlimits.0.hard")), 1000);
+    assert_int_equal(fl_json_int(at(json, "process.rlimits.1.soft")), 1000);
     assert_true(fl_str_is(note, "nofile lowered to the host's hard limit 1000, "
                                 "core lowered to the host's hard limit 1000"));
-    json_decref(json);
     limits[0].name = FL_STR("nope");
     assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
     assert_string_equal(err.text, "invalid ulimit type: nope");
@@ -381,7 +377,7 @@ static void bad_places_are_refused(FL_UNUSED void **state)
     struct fl_volume_spec volume = {FL_STR("../x"), FL_STR("")};
     struct fl_mount_point mount = {FL_STR("../x"), FL_STR("/data"), false};
     struct setup s;
-    json_t *json;
+    const struct fl_json *json;
     struct fl_str note;
     struct fl_err err;
     set_up(&s);
@@ -395,7 +391,6 @@ static void bad_places_are_refused(FL_UNUSED void **state)
     }
     s.container.working_dir = FL_STR("/proc/../processes");
     assert_int_equal(make_config(&s, &json, &note, &err), 0);
-    json_decref(json);
     s.container.working_dir = FL_STR("");
     s.container.mounts = &mount;
     s.container.mount_count = 1;

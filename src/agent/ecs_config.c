@@ -211,17 +211,17 @@ static bool take_switch(struct fl_str text, bool *ret_value)
 static bool take_texts(struct fl_str text, bool ports, struct fl_arena *arena,
                        struct fl_ecs_texts *ret_texts)
 {
-    FL_CLEANUP_JSON json_t *list = fl_json_parse(text, NULL);
-    if (!json_is_array(list) || json_array_size(list) > FL_ECS_CONFIG_MAX_ITEMS)
+    const struct fl_json *list = fl_json_read(text, arena, NULL);
+    if (!fl_json_is(list, FL_JSON_ARRAY) || fl_json_items(list) > FL_ECS_CONFIG_MAX_ITEMS)
         return false;
-    size_t n = json_array_size(list);
+    size_t n = fl_json_items(list);
     struct fl_str *items = fl_arena_new_array(arena, struct fl_str, FL_MAX(n, (size_t)1));
     for (size_t i = 0; i < n; i++) {
-        const json_t *item = json_array_get(list, i);
+        const struct fl_json *item = fl_json_item(list, i);
         int64_t port;
-        items[i] = json_is_integer(item)
-                       ? fl_str_printf(arena, "%lld", (long long)json_integer_value(item))
-                       : fl_str_dup(arena, fl_json_str(item));
+        items[i] = fl_json_is(item, FL_JSON_INTEGER)
+                       ? fl_str_printf(arena, "%lld", (long long)fl_json_int(item))
+                       : fl_json_text(item);
         if (items[i].n == 0 ||
             (ports && (!fl_str_to_i64(items[i], &port) || port < 1 || port > 65535)))
             return false;
@@ -232,18 +232,17 @@ static bool take_texts(struct fl_str text, bool ports, struct fl_arena *arena,
 
 static bool take_pairs(struct fl_str text, struct fl_arena *arena, struct fl_ecs_pairs *ret_pairs)
 {
-    FL_CLEANUP_JSON json_t *map = fl_json_parse(text, NULL);
-    if (!json_is_object(map) || json_object_size(map) > FL_ECS_CONFIG_MAX_ITEMS)
+    const struct fl_json *map = fl_json_read(text, arena, NULL);
+    if (!fl_json_is(map, FL_JSON_OBJECT) || fl_json_members(map) > FL_ECS_CONFIG_MAX_ITEMS)
         return false;
-    size_t count = FL_MAX(json_object_size(map), (size_t)1), n = 0;
+    size_t count = FL_MAX(fl_json_members(map), (size_t)1), n = 0;
     struct fl_key_value *items = fl_arena_new_array(arena, struct fl_key_value, count);
-    const char *key;
-    json_t *value;
-    json_object_foreach (map, key, value) {
-        if (!json_is_string(value))
+    for (size_t i = 0; i < fl_json_members(map); i++) {
+        const struct fl_json *value = fl_json_member(map, i);
+        if (!fl_json_is(value, FL_JSON_STRING))
             return false;
-        items[n++] = (struct fl_key_value){.key = fl_str_dup(arena, fl_str_of(key)),
-                                           .value = fl_str_dup(arena, fl_json_str(value))};
+        items[n++] = (struct fl_key_value){.key = fl_json_text(fl_json_member_name(map, i)),
+                                           .value = fl_json_text(value)};
     }
     *ret_pairs = (struct fl_ecs_pairs){items, n};
     return true;

@@ -16,22 +16,21 @@ static const char *path_of(struct fl_str dir, struct fl_arena *arena)
     return fl_str_printf(arena, "%.*s/identity", FL_STR_ARG(dir)).p;
 }
 
-static void get_word(const json_t *json, const char *name, char ret_word[FL_IDENTITY_WORD])
+static void get_word(const struct fl_json *json, const char *name, char ret_word[FL_IDENTITY_WORD])
 {
-    struct fl_str text = fl_json_str(json_object_get(json, name));
+    struct fl_str text = fl_json_text(fl_json_get(json, name));
     (void)snprintf(ret_word, FL_IDENTITY_WORD, "%.*s", FL_STR_ARG(text));
 }
 
 static int parse(struct fl_str text, struct fl_arena *arena, struct fl_identity *ret_identity,
                  struct fl_err *err)
 {
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(text, err);
-    if (!json || json_integer_value(json_object_get(json, "version")) != IDENTITY_VERSION)
+    const struct fl_json *json = fl_json_read(text, arena, err);
+    if (!json || fl_json_int(fl_json_get(json, "version")) != IDENTITY_VERSION)
         return fl_err_set(err, -EINVAL, "the agent's identity file is none of this release");
     *ret_identity = (struct fl_identity){
-        .client_token = fl_str_dup(arena, fl_json_str(json_object_get(json, "clientToken"))),
-        .instance_arn =
-            fl_str_dup(arena, fl_json_str(json_object_get(json, "containerInstanceArn"))),
+        .client_token = fl_json_text(fl_json_get(json, "clientToken")),
+        .instance_arn = fl_json_text(fl_json_get(json, "containerInstanceArn")),
     };
     get_word(json, "machine", ret_identity->machine.id);
     get_word(json, "board", ret_identity->machine.board);

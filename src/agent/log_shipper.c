@@ -255,9 +255,10 @@ static int batch_read(struct batch *batch, const struct follow *follow)
 /* The answer's nextOffset, or -1. */
 static int64_t answered_offset(struct fl_str body)
 {
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(body, NULL);
-    const json_t *offset = json_object_get(json, "nextOffset");
-    return json_is_integer(offset) ? FL_MAX(json_integer_value(offset), -1) : -1;
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    const struct fl_json *json = fl_json_read(body, arena, NULL);
+    const struct fl_json *offset = fl_json_get(json, "nextOffset");
+    return fl_json_is(offset, FL_JSON_INTEGER) ? FL_MAX(fl_json_int(offset), -1) : -1;
 }
 
 static void punch(struct follow *follow)

@@ -52,15 +52,15 @@ static void answer(uv_timer_t *timer)
     uv_close((uv_handle_t *)timer, forget);
 }
 
-static void store(const json_t *request)
+static void store(const struct fl_json *request)
 {
-    size_t i;
-    json_t *event;
-    json_array_foreach (json_object_get(request, "events"), i, event) {
-        fl_buf_add_str(&server.stored, fl_json_str(json_object_get(event, "message")));
+    const struct fl_json *events = fl_json_get(request, "events");
+    for (size_t i = 0; i < fl_json_items(events); i++) {
+        fl_buf_add_str(&server.stored,
+                       fl_json_text(fl_json_get(fl_json_item(events, i), "message")));
         fl_buf_add_char(&server.stored, '\n');
     }
-    server.offset = json_integer_value(json_object_get(request, "nextOffset"));
+    server.offset = fl_json_int(fl_json_get(request, "nextOffset"));
 }
 
 static bool happens(unsigned percent)
@@ -68,9 +68,9 @@ static bool happens(unsigned percent)
     return fl_rand_below(&server.rand, 100) < percent;
 }
 
-static void serve(struct pending *pending, const json_t *request)
+static void serve(struct pending *pending, const struct fl_json *request)
 {
-    bool create = json_is_true(json_object_get(request, "createGroup"));
+    bool create = fl_json_is_true(fl_json_get(request, "createGroup"));
     if (server.dead_calls > 0 || happens(server.fault_percent / 2)) {
         server.dead_calls -= server.dead_calls > 0;
         (void)snprintf(pending->text, sizeof(pending->text), "connection refused");
@@ -83,7 +83,7 @@ static void serve(struct pending *pending, const json_t *request)
         return;
     }
     server.has_group = true;
-    if (json_integer_value(json_object_get(request, "offset")) == server.offset)
+    if (fl_json_int(fl_json_get(request, "offset")) == server.offset)
         store(request);
     if (happens(server.fault_percent)) {
         pending->response.status = happens(50) ? 503 : 0;
@@ -100,7 +100,8 @@ void fl_aws_call(FL_UNUSED struct fl_aws_client *client, const char *service, co
                  void *context)
 {
     struct pending *pending = fl_calloc(1, sizeof(*pending));
-    FL_CLEANUP_JSON json_t *request = fl_json_parse(body, NULL);
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    const struct fl_json *request = fl_json_read(body, arena, NULL);
     assert_string_equal(service, "logs");
     assert_string_equal(target, "Fairlead_20261120.ShipLogs");
     assert_non_null(request);
@@ -116,9 +117,9 @@ void fl_aws_call(FL_UNUSED struct fl_aws_client *client, const char *service, co
 void fl_aws_error(const struct fl_http_response *response, struct fl_arena *arena,
                   struct fl_str *ret_code, struct fl_str *ret_message)
 {
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(response->body, NULL);
-    *ret_code = fl_str_dup(arena, fl_json_str(json_object_get(json, "__type")));
-    *ret_message = fl_str_dup(arena, fl_json_str(json_object_get(json, "message")));
+    const struct fl_json *json = fl_json_read(response->body, arena, NULL);
+    *ret_code = fl_str_dup(arena, fl_json_text(fl_json_get(json, "__type")));
+    *ret_message = fl_str_dup(arena, fl_json_text(fl_json_get(json, "message")));
 }
 
 struct fixture {

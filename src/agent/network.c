@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <stdio.h>
 
 #include "agent/net_docker.h"
@@ -63,14 +62,13 @@ static int open_dir(struct fl_str path)
 static bool recall_subnet(struct fl_str data_dir, struct fl_subnet *ret)
 {
     FL_CLEANUP_FD int dir_fd = open_dir(data_dir);
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     FL_CLEANUP_BUF struct fl_buf bytes = FL_BUF_INIT(MAX_MEMORY_FILE);
     if (dir_fd < 0 || fl_fs_read(dir_fd, MEMORY_FILE, MAX_MEMORY_FILE - 1, &bytes) < 0 || !bytes.n)
         return false;
-    json_t *json = json_loadb(bytes.p, bytes.n, JSON_REJECT_DUPLICATES, NULL);
-    const char *text = json_string_value(json_object_get(json, "subnet"));
-    bool known = text && fl_subnet_parse(fl_str_of(text), ret) && ret->prefix == FL_SUBNET_PREFIX;
-    json_decref(json);
-    return known;
+    const struct fl_json *json = fl_json_read(fl_buf_str(&bytes), arena, NULL);
+    struct fl_str text = fl_json_text(fl_json_get(json, "subnet"));
+    return fl_subnet_parse(text, ret) && ret->prefix == FL_SUBNET_PREFIX;
 }
 
 static int remember_subnet(struct fl_str data_dir, struct fl_subnet subnet)

@@ -59,10 +59,10 @@ static const struct {
     {"s390x", "SCMP_ARCH_S390X", "s390x"},
 };
 
-static bool find_named(const struct named *table, size_t count, const json_t *name,
+static bool find_named(const struct named *table, size_t count, const struct fl_json *name,
                        uint32_t *ret_value)
 {
-    const char *text = json_string_value(name);
+    const char *text = fl_json_z(name);
     for (size_t i = 0; text && i < count; i++)
         if (strcmp(table[i].name, text) == 0) {
             *ret_value = table[i].value;
@@ -71,30 +71,28 @@ static bool find_named(const struct named *table, size_t count, const json_t *na
     return false;
 }
 
-static bool host_has_cap(const struct fl_seccomp_host *host, const char *cap)
+static bool host_has_cap(const struct fl_seccomp_host *host, struct fl_str cap)
 {
     for (size_t i = 0; i < host->cap_count; i++)
-        if (strcmp(host->caps[i], cap) == 0)
+        if (fl_str_is(cap, host->caps[i]))
             return true;
     return false;
 }
 
-static bool lists_arch(const json_t *list, const struct fl_seccomp_host *host)
+static bool lists_arch(const struct fl_json *list, const struct fl_seccomp_host *host)
 {
-    size_t i;
-    json_t *item;
-    json_array_foreach (list, i, item)
-        if (json_is_string(item) && strcmp(json_string_value(item), host->arch) == 0)
+    for (size_t i = 0; i < fl_json_items(list); i++)
+        if (fl_str_is(fl_json_text(fl_json_item(list, i)), host->arch))
             return true;
     return false;
 }
 
 /* Does the kernel reach "4.8"? Without a readable number the rule does not apply. */
-static bool reaches_kernel(const json_t *wanted, const struct fl_seccomp_host *host)
+static bool reaches_kernel(const struct fl_json *wanted, const struct fl_seccomp_host *host)
 {
     int64_t major;
     int64_t minor;
-    struct fl_str text = fl_json_str(wanted);
+    struct fl_str text = fl_json_text(wanted);
     struct fl_str head;
     if (!fl_str_split(&text, '.', &head) || !fl_str_to_i64(head, &major) ||
         !fl_str_to_i64(text, &minor))
@@ -104,126 +102,128 @@ static bool reaches_kernel(const json_t *wanted, const struct fl_seccomp_host *h
 }
 
 /* Included needs every capability; excluded is who has any. */
-static bool applies(const json_t *rule, const struct fl_seccomp_host *host)
+static bool applies(const struct fl_json *rule, const struct fl_seccomp_host *host)
 {
-    const json_t *in = json_object_get(rule, "includes");
-    const json_t *ex = json_object_get(rule, "excludes");
-    const json_t *in_arches = json_object_get(in, "arches");
-    const json_t *in_kernel = json_object_get(in, "minKernel");
-    const json_t *ex_kernel = json_object_get(ex, "minKernel");
-    size_t i;
-    json_t *item;
-    if (json_array_size(in_arches) > 0 && !lists_arch(in_arches, host))
+    const struct fl_json *in = fl_json_get(rule, "includes");
+    const struct fl_json *ex = fl_json_get(rule, "excludes");
+    const struct fl_json *in_arches = fl_json_get(in, "arches");
+    const struct fl_json *in_kernel = fl_json_get(in, "minKernel");
+    const struct fl_json *ex_kernel = fl_json_get(ex, "minKernel");
+    const struct fl_json *in_caps = fl_json_get(in, "caps"), *ex_caps = fl_json_get(ex, "caps");
+    if (fl_json_items(in_arches) > 0 && !lists_arch(in_arches, host))
         return false;
-    if (lists_arch(json_object_get(ex, "arches"), host))
+    if (lists_arch(fl_json_get(ex, "arches"), host))
         return false;
-    json_array_foreach (json_object_get(in, "caps"), i, item)
-        if (!json_is_string(item) || !host_has_cap(host, json_string_value(item)))
+    for (size_t i = 0; i < fl_json_items(in_caps); i++)
+        if (!host_has_cap(host, fl_json_text(fl_json_item(in_caps, i))))
             return false;
-    json_array_foreach (json_object_get(ex, "caps"), i, item)
-        if (json_is_string(item) && host_has_cap(host, json_string_value(item)))
+    for (size_t i = 0; i < fl_json_items(ex_caps); i++)
+        if (host_has_cap(host, fl_json_text(fl_json_item(ex_caps, i))))
             return false;
     if (in_kernel && !reaches_kernel(in_kernel, host))
         return false;
     return !(ex_kernel && reaches_kernel(ex_kernel, host));
 }
 
-static void copy_member(json_t *to, const json_t *from, const char *key)
+static void copy_member(struct fl_json_writer *jw, const struct fl_json *from, const char *key)
 {
-    json_t *value = json_object_get(from, key);
-    if (value && !json_is_null(value))
-        (void)json_object_set(to, key, value);
+    const struct fl_json *value = fl_json_get(from, key);
+    if (!value || value->kind == FL_JSON_NULL)
+        return;
+    fl_jw_key(jw, key);
+    fl_jw_json(jw, value);
 }
 
-static json_t *resolve_rule(const json_t *rule)
+static void resolve_rule(struct fl_json_writer *jw, const struct fl_json *rule)
 {
-    json_t *to = json_object();
-    copy_member(to, rule, "names");
-    copy_member(to, rule, "action");
-    copy_member(to, rule, "errnoRet");
-    if (json_array_size(json_object_get(rule, "args")) > 0)
-        copy_member(to, rule, "args");
-    return to;
+    fl_jw_object_begin(jw);
+    copy_member(jw, rule, "names");
+    copy_member(jw, rule, "action");
+    copy_member(jw, rule, "errnoRet");
+    if (fl_json_items(fl_json_get(rule, "args")) > 0)
+        copy_member(jw, rule, "args");
+    fl_jw_object_end(jw);
 }
 
 /* The native architecture and those whose programs run on it too. */
-static json_t *resolve_arches(const json_t *profile, const struct fl_seccomp_host *host)
+static void resolve_arches(struct fl_json_writer *jw, const struct fl_json *profile,
+                           const struct fl_seccomp_host *host)
 {
-    json_t *list = json_array();
-    size_t i;
-    size_t j;
-    json_t *map;
-    json_t *sub;
+    const struct fl_json *maps = fl_json_get(profile, "archMap");
     const char *native = NULL;
-    for (i = 0; i < FL_ARRAY_SIZE(machines); i++)
+    for (size_t i = 0; i < FL_ARRAY_SIZE(machines); i++)
         if (strcmp(machines[i].go, host->arch) == 0)
             native = machines[i].scmp;
     if (!native)
-        return list;
-    (void)json_array_append_new(list, json_string(native));
-    json_array_foreach (json_object_get(profile, "archMap"), i, map) {
-        if (!fl_str_is(fl_json_str(json_object_get(map, "architecture")), native))
+        return;
+    fl_jw_str(jw, fl_str_of(native));
+    for (size_t i = 0; i < fl_json_items(maps); i++) {
+        const struct fl_json *map = fl_json_item(maps, i);
+        const struct fl_json *subs = fl_json_get(map, "subArchitectures");
+        if (!fl_str_is(fl_json_text(fl_json_get(map, "architecture")), native))
             continue;
-        json_array_foreach (json_object_get(map, "subArchitectures"), j, sub)
-            (void)json_array_append(list, sub);
+        for (size_t j = 0; j < fl_json_items(subs); j++)
+            fl_jw_json(jw, fl_json_item(subs, j));
     }
-    return list;
 }
 
-json_t *fl_seccomp_resolve(const json_t *profile, const struct fl_seccomp_host *host,
-                           struct fl_err *err)
+int fl_seccomp_resolve(const struct fl_json *profile, const struct fl_seccomp_host *host,
+                       struct fl_buf *ret_oci, struct fl_err *err)
 {
-    const json_t *rules = json_object_get(profile, "syscalls");
-    size_t i;
-    json_t *rule;
-    if (!json_is_string(json_object_get(profile, "defaultAction")) || !json_is_array(rules)) {
-        (void)fl_err_set(err, -EINVAL, "the seccomp profile has no defaultAction or no syscalls");
-        return NULL;
-    }
-    json_t *oci = json_object();
-    json_t *resolved = json_array();
-    copy_member(oci, profile, "defaultAction");
-    copy_member(oci, profile, "defaultErrnoRet");
-    (void)json_object_set_new(oci, "architectures", resolve_arches(profile, host));
-    json_array_foreach (rules, i, rule)
-        if (applies(rule, host))
-            (void)json_array_append_new(resolved, resolve_rule(rule));
-    (void)json_object_set_new(oci, "syscalls", resolved);
-    return oci;
+    const struct fl_json *rules = fl_json_get(profile, "syscalls");
+    struct fl_json_writer jw = {.buf = ret_oci};
+    if (!fl_json_z(fl_json_get(profile, "defaultAction")) || !fl_json_is(rules, FL_JSON_ARRAY))
+        return fl_err_set(err, -EINVAL, "the seccomp profile has no defaultAction or no syscalls");
+    fl_jw_object_begin(&jw);
+    copy_member(&jw, profile, "defaultAction");
+    copy_member(&jw, profile, "defaultErrnoRet");
+    fl_jw_key(&jw, "architectures");
+    fl_jw_array_begin(&jw);
+    resolve_arches(&jw, profile, host);
+    fl_jw_array_end(&jw);
+    fl_jw_key(&jw, "syscalls");
+    fl_jw_array_begin(&jw);
+    for (size_t i = 0; i < fl_json_items(rules); i++)
+        if (applies(fl_json_item(rules, i), host))
+            resolve_rule(&jw, fl_json_item(rules, i));
+    fl_jw_array_end(&jw);
+    fl_jw_object_end(&jw);
+    return ret_oci->overflow ? fl_err_set(err, -EFBIG, "the seccomp profile is too large") : 0;
 }
 
 /* SCMP_ACT_ERRNO carries a number; EPERM where the profile names none. */
-static bool read_action(const json_t *name, const json_t *errno_ret, uint32_t *ret_action)
+static bool read_action(const struct fl_json *name, const struct fl_json *errno_ret,
+                        uint32_t *ret_action)
 {
     if (!find_named(actions, FL_ARRAY_SIZE(actions), name, ret_action))
         return false;
     if (*ret_action == SCMP_ACT_ERRNO(0))
         *ret_action = SCMP_ACT_ERRNO(
-            (uint32_t)(json_is_integer(errno_ret) ? json_integer_value(errno_ret) : EPERM) &
+            (uint32_t)(fl_json_is(errno_ret, FL_JSON_INTEGER) ? fl_json_int(errno_ret) : EPERM) &
             0xffffU);
     return true;
 }
 
-static bool read_args(const json_t *args, struct scmp_arg_cmp *ret_args, unsigned *ret_count)
+static bool read_args(const struct fl_json *args, struct scmp_arg_cmp *ret_args,
+                      unsigned *ret_count)
 {
-    size_t i;
-    json_t *arg;
-    if (json_array_size(args) > ARGS_MAX)
+    if (fl_json_items(args) > ARGS_MAX)
         return false;
-    json_array_foreach (args, i, arg) {
+    for (size_t i = 0; i < fl_json_items(args); i++) {
+        const struct fl_json *arg = fl_json_item(args, i);
         uint32_t op;
-        json_int_t index = json_integer_value(json_object_get(arg, "index"));
-        if (!find_named(operators, FL_ARRAY_SIZE(operators), json_object_get(arg, "op"), &op) ||
+        int64_t index = fl_json_int(fl_json_get(arg, "index"));
+        if (!find_named(operators, FL_ARRAY_SIZE(operators), fl_json_get(arg, "op"), &op) ||
             index < 0 || index >= ARGS_MAX)
             return false;
         ret_args[i] = (struct scmp_arg_cmp){
             .arg = (unsigned)index,
             .op = (enum scmp_compare)op,
-            .datum_a = (scmp_datum_t)json_integer_value(json_object_get(arg, "value")),
-            .datum_b = (scmp_datum_t)json_integer_value(json_object_get(arg, "valueTwo")),
+            .datum_a = (scmp_datum_t)fl_json_int(fl_json_get(arg, "value")),
+            .datum_b = (scmp_datum_t)fl_json_int(fl_json_get(arg, "valueTwo")),
         };
     }
-    *ret_count = (unsigned)json_array_size(args);
+    *ret_count = (unsigned)fl_json_items(args);
     return true;
 }
 
@@ -250,20 +250,20 @@ static int add_rule(scmp_filter_ctx ctx, uint32_t action, int number,
     return rc;
 }
 
-static int add_names(scmp_filter_ctx ctx, const json_t *rule, uint32_t default_action)
+static int add_names(scmp_filter_ctx ctx, const struct fl_json *rule, uint32_t default_action)
 {
     struct scmp_arg_cmp args[ARGS_MAX];
     unsigned count;
     uint32_t action;
-    size_t i;
-    json_t *name;
-    if (!read_action(json_object_get(rule, "action"), json_object_get(rule, "errnoRet"), &action) ||
-        !read_args(json_object_get(rule, "args"), args, &count))
+    const struct fl_json *names = fl_json_get(rule, "names");
+    if (!read_action(fl_json_get(rule, "action"), fl_json_get(rule, "errnoRet"), &action) ||
+        !read_args(fl_json_get(rule, "args"), args, &count))
         return -EINVAL;
     if (action == default_action)
         return 0;
-    json_array_foreach (json_object_get(rule, "names"), i, name) {
-        int number = seccomp_syscall_resolve_name(json_string_value(name));
+    for (size_t i = 0; i < fl_json_items(names); i++) {
+        const char *name = fl_json_z(fl_json_item(names, i));
+        int number = name ? seccomp_syscall_resolve_name(name) : __NR_SCMP_ERROR;
         if (number == __NR_SCMP_ERROR) /* newer than this libseccomp: the default action */
             continue;
         int rc = add_rule(ctx, action, number, args, count);
@@ -273,20 +273,20 @@ static int add_names(scmp_filter_ctx ctx, const json_t *rule, uint32_t default_a
     return 0;
 }
 
-static int fill_filter(scmp_filter_ctx ctx, const json_t *oci, uint32_t default_action)
+static int fill_filter(scmp_filter_ctx ctx, const struct fl_json *oci, uint32_t default_action)
 {
-    size_t i;
-    json_t *item;
+    const struct fl_json *listed = fl_json_get(oci, "architectures");
+    const struct fl_json *rules = fl_json_get(oci, "syscalls");
     uint32_t arch;
-    json_array_foreach (json_object_get(oci, "architectures"), i, item) {
-        if (!find_named(arches, FL_ARRAY_SIZE(arches), item, &arch))
+    for (size_t i = 0; i < fl_json_items(listed); i++) {
+        if (!find_named(arches, FL_ARRAY_SIZE(arches), fl_json_item(listed, i), &arch))
             continue;
         int rc = seccomp_arch_add(ctx, arch);
         if (rc < 0 && rc != -EEXIST)
             return rc;
     }
-    json_array_foreach (json_object_get(oci, "syscalls"), i, item) {
-        int rc = add_names(ctx, item, default_action);
+    for (size_t i = 0; i < fl_json_items(rules); i++) {
+        int rc = add_names(ctx, fl_json_item(rules, i), default_action);
         if (rc < 0)
             return rc;
     }
@@ -312,10 +312,10 @@ static int export_program(scmp_filter_ctx ctx, struct fl_buf *ret_program)
     return ret_program->overflow ? -EFBIG : 0;
 }
 
-int fl_seccomp_compile(const json_t *oci, struct fl_buf *ret_program, struct fl_err *err)
+int fl_seccomp_compile(const struct fl_json *oci, struct fl_buf *ret_program, struct fl_err *err)
 {
     uint32_t default_action;
-    if (!read_action(json_object_get(oci, "defaultAction"), json_object_get(oci, "defaultErrnoRet"),
+    if (!read_action(fl_json_get(oci, "defaultAction"), fl_json_get(oci, "defaultErrnoRet"),
                      &default_action))
         return fl_err_set(err, -EINVAL, "the seccomp profile's defaultAction is unknown");
     scmp_filter_ctx ctx = seccomp_init(default_action);
@@ -353,24 +353,29 @@ static void look_at_host(struct fl_seccomp_host *host, struct utsname *name)
             host->arch = machines[i].go;
 }
 
-static int finish_load(json_t *oci, struct fl_seccomp *ret_seccomp, struct fl_err *err)
+/* What crun gets is compiled from what runc gets. */
+static int finish_load(struct fl_buf *oci, struct fl_arena *arena, struct fl_seccomp *ret_seccomp,
+                       struct fl_err *err)
 {
     FL_CLEANUP_BUF struct fl_buf program = FL_BUF_INIT(PROGRAM_MAX);
     struct fl_buf base64 = FL_BUF_INIT(2 * PROGRAM_MAX);
-    int rc = fl_seccomp_compile(oci, &program, err);
+    const struct fl_json *json = fl_json_read(fl_buf_str(oci), arena, err);
+    int rc = json ? fl_seccomp_compile(json, &program, err) : -EINVAL;
     if (rc < 0)
         return rc;
-    char *json = json_dumps(oci, JSON_COMPACT);
     add_base64(&base64, (const uint8_t *)program.p, program.n);
-    ret_seccomp->json = fl_str_of(json);
+    ret_seccomp->json = fl_buf_str(oci);
     ret_seccomp->base64 = fl_buf_str(&base64);
+    *oci = FL_BUF_INIT(0);
     return 0;
 }
 
 int fl_seccomp_load(const char *path, const char *const *caps, size_t cap_count,
                     struct fl_seccomp *ret_seccomp, struct fl_err *err)
 {
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(PROFILE_MAX);
+    FL_CLEANUP_BUF struct fl_buf oci = FL_BUF_INIT(2 * PROFILE_MAX);
     struct fl_seccomp_host host = {.caps = caps, .cap_count = cap_count};
     struct utsname name;
     int rc = fl_fs_read(AT_FDCWD, path, PROFILE_MAX, &text);
@@ -379,12 +384,12 @@ int fl_seccomp_load(const char *path, const char *const *caps, size_t cap_count,
                             "cannot read the seccomp profile %s (it comes with the package "
                             "golang-github-containers-common)",
                             path);
-    FL_CLEANUP_JSON json_t *profile = fl_json_parse(fl_buf_str(&text), err);
+    const struct fl_json *profile = fl_json_read(fl_buf_str(&text), arena, err);
     if (!profile)
         return -EINVAL;
     look_at_host(&host, &name);
-    FL_CLEANUP_JSON json_t *oci = fl_seccomp_resolve(profile, &host, err);
-    return oci ? finish_load(oci, ret_seccomp, err) : -EINVAL;
+    rc = fl_seccomp_resolve(profile, &host, &oci, err);
+    return rc < 0 ? rc : finish_load(&oci, arena, ret_seccomp, err);
 }
 
 void fl_seccomp_free(struct fl_seccomp *seccomp)

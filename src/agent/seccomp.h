@@ -2,12 +2,12 @@
  * compiled once. crun gets the program, runc the resolved profile. */
 #pragma once
 
-#include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
 #include "base/str.h"
+#include "wire/json.h"
 
 #define FL_SECCOMP_PROFILE "/usr/share/containers/seccomp.json"
 
@@ -25,12 +25,12 @@ struct fl_seccomp_host {
     int kernel_minor;
 };
 
-/* Resolves a profile into an OCI linux.seccomp object (a new reference); NULL with err filled for
- * what is no profile. Pure. */
-json_t *fl_seccomp_resolve(const json_t *profile, const struct fl_seccomp_host *host,
-                           struct fl_err *err);
+/* Resolves a profile into the text of an OCI linux.seccomp object; -EINVAL for what is no profile.
+ * Pure. */
+int fl_seccomp_resolve(const struct fl_json *profile, const struct fl_seccomp_host *host,
+                       struct fl_buf *ret_oci, struct fl_err *err);
 /* Compiles an OCI linux.seccomp object; appends the program's bytes to ret_program. */
-int fl_seccomp_compile(const json_t *oci, struct fl_buf *ret_program, struct fl_err *err);
+int fl_seccomp_compile(const struct fl_json *oci, struct fl_buf *ret_program, struct fl_err *err);
 /* Both, from a file, for this machine with the given capabilities; owned by the caller. */
 int fl_seccomp_load(const char *path, const char *const *caps, size_t cap_count,
                     struct fl_seccomp *ret_seccomp, struct fl_err *err);

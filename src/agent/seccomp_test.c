@@ -23,11 +23,14 @@ static const char *const caps[] = {"CAP_CHOWN", "CAP_KILL"};
 static const struct fl_seccomp_host host = {
     .arch = "amd64", .caps = caps, .cap_count = 2, .kernel_major = 5, .kernel_minor = 10};
 
-static json_t *resolve(const char *text, struct fl_err *err)
+static const struct fl_json *resolve(const char *text, struct fl_arena *arena, struct fl_err *err)
 {
-    FL_CLEANUP_JSON json_t *profile = fl_json_parse(fl_str_of(text), err);
+    FL_CLEANUP_BUF struct fl_buf oci = FL_BUF_INIT(1 << 20);
+    const struct fl_json *profile = fl_json_read(fl_str_of(text), arena, err);
     assert_non_null(profile);
-    return fl_seccomp_resolve(profile, &host, err);
+    return fl_seccomp_resolve(profile, &host, &oci, err) < 0
+               ? NULL
+               : fl_json_read(fl_buf_str(&oci), arena, err);
 }
 
 /* Rules "a0", "a1" … apply to the host above, the others do not. */
@@ -65,33 +68,35 @@ static void rules_apply_by_host(FL_UNUSED void **state)
 {
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(65536);
     write_profile(&text);
-    FL_CLEANUP_JSON json_t *oci = resolve(text.p, NULL);
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    const struct fl_json *oci = resolve(text.p, arena, NULL);
     assert_non_null(oci);
-    const json_t *rules = json_object_get(oci, "syscalls");
-    assert_int_equal(json_array_size(rules), 6);
+    const struct fl_json *rules = fl_json_get(oci, "syscalls");
+    assert_int_equal(fl_json_items(rules), 6);
     for (size_t i = 0; i < 6; i++) {
-        const json_t *rule = json_array_get(rules, i);
-        const char *name = json_string_value(json_array_get(json_object_get(rule, "names"), 0));
+        const struct fl_json *rule = fl_json_item(rules, i);
+        const char *name = fl_json_z(fl_json_item(fl_json_get(rule, "names"), 0));
         assert_int_equal(name[1], '0' + (int)i);
-        assert_null(json_object_get(rule, "includes"));
-        assert_null(json_object_get(rule, "args"));
+        assert_null(fl_json_get(rule, "includes"));
+        assert_null(fl_json_get(rule, "args"));
     }
-    assert_int_equal(json_array_size(json_object_get(oci, "architectures")), 2);
+    assert_int_equal(fl_json_items(fl_json_get(oci, "architectures")), 2);
 }
 
 static void what_is_no_profile_is_refused(FL_UNUSED void **state)
 {
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_err err;
     struct fl_buf program = FL_BUF_INIT(1 << 20);
-    assert_null(resolve("{}", &err));
-    assert_null(resolve("{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":3}", &err));
-    FL_CLEANUP_JSON json_t *bad_action =
-        fl_json_parse(FL_STR("{\"defaultAction\":\"NOPE\",\"syscalls\":[]}"), NULL);
+    assert_null(resolve("{}", arena, &err));
+    assert_null(resolve("{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":3}", arena, &err));
+    const struct fl_json *bad_action =
+        fl_json_read(FL_STR("{\"defaultAction\":\"NOPE\",\"syscalls\":[]}"), arena, NULL);
     assert_true(fl_seccomp_compile(bad_action, &program, &err) < 0);
-    FL_CLEANUP_JSON json_t *bad_operator = fl_json_parse(
+    const struct fl_json *bad_operator = fl_json_read(
         FL_STR("{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":[{\"names\":[\"read\"],"
                "\"action\":\"SCMP_ACT_ALLOW\",\"args\":[{\"index\":0,\"op\":\"NOPE\"}]}]}"),
-        NULL);
+        arena, NULL);
     assert_true(fl_seccomp_compile(bad_operator, &program, &err) < 0);
     struct fl_seccomp seccomp;
     assert_true(fl_seccomp_load("/nonexistent", caps, 2, &seccomp, &err) < 0);
@@ -122,12 +127,13 @@ static int try_program(const struct fl_buf *program)
 
 static void program_does_what_it_says(FL_UNUSED void **state)
 {
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_buf program = FL_BUF_INIT(1 << 20);
-    FL_CLEANUP_JSON json_t *oci = fl_json_parse(
+    const struct fl_json *oci = fl_json_read(
         FL_STR("{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"personality\","
                "\"no_such_call\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":22,\"args\":"
                "[{\"index\":0,\"value\":0,\"op\":\"SCMP_CMP_NE\"}]}]}"),
-        NULL);
+        arena, NULL);
     assert_int_equal(fl_seccomp_compile(oci, &program, NULL), 0);
     assert_int_equal(program.n % sizeof(struct sock_filter), 0);
     assert_int_equal(try_program(&program), EINVAL);

@@ -190,9 +190,10 @@ static void call_register(struct fl_session *session)
 static void on_discovered(void *context, const struct fl_http_response *response)
 {
     struct fl_session *session = context;
-    FL_CLEANUP_JSON json_t *json =
-        response->status == 200 ? fl_json_parse(response->body, NULL) : NULL;
-    struct fl_str endpoint = fl_json_str(json_object_get(json, "endpoint"));
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    const struct fl_json *json =
+        response->status == 200 ? fl_json_read(response->body, arena, NULL) : NULL;
+    struct fl_str endpoint = fl_json_text(fl_json_get(json, "endpoint"));
     if (endpoint.n == 0) {
         note_error_answer(session, "the control plane's endpoint cannot be discovered", response);
         try_again(session, STAGE_REGISTER);

@@ -27,7 +27,8 @@ struct fl_session_config {
     int64_t memory_mib;
     struct fl_ecs_texts reserved_ports; /* decimal; tcp */
     struct fl_ecs_texts reserved_ports_udp;
-    struct fl_ecs_pairs tags; /* of the first registration */
+    const struct fl_gpus *gpus; /* may be NULL */
+    struct fl_ecs_pairs tags;   /* of the first registration */
 };
 
 struct fl_session_callbacks {

@@ -1,5 +1,6 @@
 /* Registration and websocket URL, as the protocol wants them. */
 #include "agent/session_calls.h"
+#include "agent/gpus.h"
 
 #include "wire/acs.h"
 #include "wire/json.h"
@@ -67,6 +68,21 @@ static void write_tags(struct fl_json_writer *jw, struct fl_ecs_pairs tags)
     fl_jw_array_end(jw);
 }
 
+static void write_gpus(struct fl_json_writer *jw, const struct fl_gpus *gpus)
+{
+    if (!gpus || gpus->n == 0)
+        return;
+    fl_jw_key(jw, "platformDevices");
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < gpus->n; i++) {
+        fl_jw_object_begin(jw);
+        fl_jw_member_str(jw, "id", gpus->items[i].id);
+        fl_jw_member_str(jw, "type", FL_STR("GPU"));
+        fl_jw_object_end(jw);
+    }
+    fl_jw_array_end(jw);
+}
+
 void fl_session_write_register(const struct fl_session_config *config,
                                const struct fl_identity *identity, struct fl_buf *buf)
 {
@@ -92,6 +108,7 @@ void fl_session_write_register(const struct fl_session_config *config,
     if (!again)
         write_attributes(&jw, config->custom, config->custom_count);
     fl_jw_array_end(&jw);
+    write_gpus(&jw, config->gpus);
     if (!again)
         write_tags(&jw, config->tags);
     fl_jw_object_end(&jw);
@@ -99,9 +116,9 @@ void fl_session_write_register(const struct fl_session_config *config,
 
 struct fl_str fl_session_read_registered(struct fl_str body, struct fl_arena *arena)
 {
-    FL_CLEANUP_JSON json_t *json = fl_json_parse(body, NULL);
-    const json_t *instance = json_object_get(json, "containerInstance");
-    return fl_str_dup(arena, fl_json_str(json_object_get(instance, "containerInstanceArn")));
+    const struct fl_json *json = fl_json_read(body, arena, NULL);
+    const struct fl_json *instance = fl_json_get(json, "containerInstance");
+    return fl_json_text(fl_json_get(instance, "containerInstanceArn"));
 }
 
 static void add_parameter(struct fl_buf *buf, const char *name, struct fl_str value)

@@ -57,30 +57,28 @@ static void reply(struct fl_http_exchange *exchange, unsigned status, const char
     fl_http_reply(exchange, status, NULL, 0, fl_str_of(body));
 }
 
-static bool has_attribute(const json_t *request, const char *name)
+static bool has_attribute(const struct fl_json *request, const char *name)
 {
-    size_t i;
-    json_t *item;
-    json_array_foreach (json_object_get(request, "attributes"), i, item) {
-        if (fl_str_is(fl_json_str(json_object_get(item, "name")), name))
+    const struct fl_json *list = fl_json_get(request, "attributes");
+    for (size_t i = 0; i < fl_json_items(list); i++)
+        if (fl_str_is(fl_json_text(fl_json_get(fl_json_item(list, i), "name")), name))
             return true;
-    }
     return false;
 }
 
 static void on_register(struct plane *plane, struct fl_http_exchange *exchange)
 {
-    FL_CLEANUP_JSON json_t *request = fl_json_parse(exchange->body, NULL);
+    const struct fl_json *request = fl_json_read(exchange->body, exchange->arena, NULL);
     if (!plane->has_cluster) {
         reply(exchange, 400,
               "{\"__type\":\"ClusterNotFoundException\",\"message\":\"Cluster not found.\"}");
         return;
     }
     plane->registered++;
-    plane->sent_instance = json_object_get(request, "containerInstanceArn") != NULL;
+    plane->sent_instance = fl_json_get(request, "containerInstanceArn") != NULL;
     plane->sent_custom = has_attribute(request, "rack");
     assert_true(has_attribute(request, "fairlead.protocol"));
-    assert_int_equal(json_array_size(json_object_get(request, "totalResources")), 4);
+    assert_int_equal(fl_json_items(fl_json_get(request, "totalResources")), 4);
     reply(exchange, 200, "{\"containerInstance\":{\"containerInstanceArn\":\"" INSTANCE "\"}}");
 }
 

@@ -51,9 +51,10 @@ static int take_operands(int *argc, char **argv, const char *operands[2])
     return count;
 }
 
-/* The call: JSON as it stands, or a file ("file://…" as the AWS CLI has it, or its path). NULL and
- * err when it is neither. */
-static json_t *read_call(struct fl_str given, struct fl_err *err)
+/* Adds the call: JSON as it stands, or a file ("file://…" as the AWS CLI has it, or its path).
+ * -errno and err when it is neither. */
+static int write_call(struct fl_json_writer *jw, struct fl_str given, struct fl_arena *arena,
+                      struct fl_err *err)
 {
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(MAX_CALL);
     struct fl_str scheme = FL_STR("file://");
@@ -62,52 +63,53 @@ static json_t *read_call(struct fl_str given, struct fl_err *err)
         fl_buf_add_str(&text, given);
     } else {
         int r = fl_fs_read(AT_FDCWD, path, MAX_CALL, &text);
-        if (r < 0) {
-            (void)fl_err_set(err, r, "%s: %s", path, strerror(-r));
-            return NULL;
-        }
+        if (r < 0)
+            return fl_err_set(err, r, "%s: %s", path, strerror(-r));
     }
-    json_t *call = fl_json_parse(fl_buf_str(&text), err);
-    if (call && !json_is_object(call)) {
-        json_decref(call);
-        call = NULL;
-        (void)fl_err_set(err, -EINVAL, "the call must be a JSON object");
-    }
-    return call;
-}
-
-/* The question; NULL and err when there is none to be made. */
-static json_t *question(const struct fl_options *options, const char *member, const char *name,
-                        struct fl_err *err)
-{
-    if (member)
-        return json_pack("{s:s, s:s}", "cluster", options->value[FL_OPTION_CLUSTER].p, member,
-                         name);
-    json_t *call = read_call(options->value[FL_OPTION_CLI_INPUT_JSON], err);
+    const struct fl_json *call = fl_json_read(fl_buf_str(&text), arena, err);
     if (!call)
-        return NULL;
-    return json_pack("{s:s, s:o}", "cluster", options->value[FL_OPTION_CLUSTER].p, "runTask", call);
+        return -EINVAL;
+    if (call->kind != FL_JSON_OBJECT)
+        return fl_err_set(err, -EINVAL, "the call must be a JSON object");
+    fl_jw_key(jw, "runTask");
+    fl_jw_json(jw, call);
+    return 0;
 }
 
-static int ask(const struct fl_options *options, json_t *body, json_t **ret_answer,
-               struct fl_err *err)
+/* What is asked; without a member it is about a call. */
+static int write_question(const struct fl_options *options, const char *member, const char *name,
+                          struct fl_buf *buf, struct fl_err *err)
+{
+    struct fl_json_writer jw = {.buf = buf};
+    int r = 0;
+    fl_jw_object_begin(&jw);
+    fl_jw_member_str(&jw, "cluster", options->value[FL_OPTION_CLUSTER]);
+    if (member)
+        fl_jw_member_str(&jw, member, fl_str_of(name));
+    else
+        r = write_call(&jw, options->value[FL_OPTION_CLI_INPUT_JSON], options->arena, err);
+    fl_jw_object_end(&jw);
+    return r;
+}
+
+static int ask(const struct fl_options *options, struct fl_str question,
+               const struct fl_json **ret_answer, struct fl_err *err)
 {
     struct fl_operator caller;
     int r = fl_install_check(options->value[FL_OPTION_DATA_DIR], err);
     if (r == 0)
         r = fl_operator_open(options, &caller, err);
-    if (r < 0) {
-        json_decref(body);
+    if (r < 0)
         return r;
-    }
-    return fl_operator_call(&caller, "Fairlead_20261120.Explain", body, TIMEOUT_MS, ret_answer,
+    return fl_operator_send(&caller, "Fairlead_20261120.Explain", question, TIMEOUT_MS, ret_answer,
                             err);
 }
 
 int fl_cli_explain(int argc, char **argv)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
-    FL_CLEANUP_JSON json_t *answer = NULL;
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(64 << 20);
+    const struct fl_json *answer;
     struct fl_options options;
     struct fl_err err = {0};
     const char *operands[2] = {NULL, NULL};
@@ -120,16 +122,17 @@ int fl_cli_explain(int argc, char **argv)
     bool is_call = count == 1 && strcmp(operands[0], "run-task") == 0;
     if (is_call != options.given[FL_OPTION_CLI_INPUT_JSON] || (!member && !is_call))
         return wrong_usage();
-    json_t *body = question(&options, member, operands[1], &err);
-    if (!body || ask(&options, body, &answer, &err) < 0) {
+    if (write_question(&options, member, operands[1], &text, &err) < 0 ||
+        ask(&options, fl_buf_str(&text), &answer, &err) < 0) {
         (void)fprintf(stderr, "fairlead: %s\n", err.text);
         return 1;
     }
     if (fl_options_on(&options, FL_OPTION_JSON)) {
-        (void)json_dumpf(answer, stdout, JSON_INDENT(2));
-        (void)fputc('\n', stdout);
+        fl_buf_clear(&text);
+        fl_jw_json(&(struct fl_json_writer){.buf = &text}, answer);
+        fl_operator_print(fl_buf_str(&text));
     } else {
-        (void)printf("%.*s", FL_STR_ARG(fl_json_str(json_object_get(answer, "text"))));
+        (void)printf("%.*s", FL_STR_ARG(fl_json_text(fl_json_get(answer, "text"))));
     }
     return 0;
 }

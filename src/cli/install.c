@@ -168,13 +168,12 @@ int fl_install_read_key(struct fl_str data_dir, const char *name, struct fl_aren
     int r = fl_fs_read(AT_FDCWD, path.p, text.max, &text);
     if (r < 0)
         return fl_err_errno(err, r, "cannot read %s", path.p);
-    FL_CLEANUP_JSON json_t *root = fl_json_parse(fl_buf_str(&text), NULL);
-    struct fl_str id = fl_json_str(json_object_get(root, "accessKeyId"));
-    struct fl_str secret = fl_json_str(json_object_get(root, "secretAccessKey"));
+    const struct fl_json *root = fl_json_read(fl_buf_str(&text), arena, NULL);
+    struct fl_str id = fl_json_text(fl_json_get(root, "accessKeyId"));
+    struct fl_str secret = fl_json_text(fl_json_get(root, "secretAccessKey"));
     if (id.n == 0 || secret.n == 0)
         return fl_err_set(err, -EINVAL, "%s holds no key", path.p);
-    *ret_key = (struct fl_credentials){.access_key_id = fl_str_dup(arena, id),
-                                       .secret = fl_str_dup(arena, secret)};
+    *ret_key = (struct fl_credentials){.access_key_id = id, .secret = secret};
     return 0;
 }
 
@@ -200,11 +199,12 @@ int fl_install_remember(const struct fl_options *options, int64_t env_user, stru
 
 int64_t fl_install_env_user(struct fl_str data_dir)
 {
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     FL_CLEANUP_FD int dir = -1;
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(64 * 1024);
     if (open_dir(data_dir, &dir) < 0 || fl_fs_read(dir, "options.json", text.max, &text) < 0)
         return -1;
-    FL_CLEANUP_JSON json_t *root = fl_json_parse(fl_buf_str(&text), NULL);
-    const json_t *user = json_object_get(root, "env-user");
-    return json_is_integer(user) ? json_integer_value(user) : -1;
+    const struct fl_json *root = fl_json_read(fl_buf_str(&text), arena, NULL);
+    const struct fl_json *user = fl_json_get(root, "env-user");
+    return fl_json_is(user, FL_JSON_INTEGER) ? fl_json_int(user) : -1;
 }

@@ -13,6 +13,7 @@ enum {
     MAX_PAGES = 100000,
     DESCRIBE_PORTION = 100,
     POLL_MS = 20,
+    MAX_BODY = 1 << 20,
 };
 
 int fl_operator_open(const struct fl_options *options, struct fl_operator *ret_operator,
@@ -30,18 +31,16 @@ int fl_operator_open(const struct fl_options *options, struct fl_operator *ret_o
     return 0;
 }
 
-int fl_operator_call(struct fl_operator *caller, const char *operation, json_t *body,
-                     unsigned timeout_ms, json_t **ret_answer, struct fl_err *err)
+int fl_operator_send(struct fl_operator *caller, const char *operation, struct fl_str body,
+                     unsigned timeout_ms, const struct fl_json **ret_answer, struct fl_err *err)
 {
-    FL_CLEANUP_JSON json_t *request = body ? body : json_object();
-    FL_CLEANUP_FREE char *text = json_dumps(request, JSON_COMPACT);
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     char target[128];
     (void)snprintf(target, sizeof(target), "%s%s",
                    strchr(operation, '.') ? "" : "AmazonEC2ContainerServiceV20141113.", operation);
     struct fl_http_response response = {0};
-    int r = fl_aws_call_wait(&caller->config, "ecs", target, fl_str_of(text), timeout_ms, arena,
-                             &response, err);
+    int r =
+        fl_aws_call_wait(&caller->config, "ecs", target, body, timeout_ms, arena, &response, err);
     if (r < 0)
         return r;
     if (response.status >= 400) {
@@ -51,57 +50,113 @@ int fl_operator_call(struct fl_operator *caller, const char *operation, json_t *
         return fl_err_set(err, -EPROTO, "%s: %.*s: %.*s", operation, FL_STR_ARG(code),
                           FL_STR_ARG(message));
     }
-    json_t *answer = fl_json_parse(response.body, err);
+    const struct fl_json *answer = fl_json_read(response.body, caller->arena, err);
     if (!answer)
         return -EPROTO;
     *ret_answer = answer;
     return 0;
 }
 
-int fl_operator_list(struct fl_operator *caller, const char *operation, json_t *body,
-                     const char *list, json_t **ret_items, struct fl_err *err)
+static struct fl_json_writer begin(struct fl_buf *buf, const struct fl_operator_member *members,
+                                   size_t count)
 {
-    FL_CLEANUP_JSON json_t *request = body ? body : json_object();
-    FL_CLEANUP_JSON json_t *items = json_array();
+    struct fl_json_writer jw = {.buf = buf};
+    fl_jw_object_begin(&jw);
+    for (size_t i = 0; i < count; i++)
+        fl_jw_member_str(&jw, members[i].name, fl_str_of(members[i].value));
+    return jw;
+}
+
+int fl_operator_call(struct fl_operator *caller, const char *operation,
+                     const struct fl_operator_member *members, size_t count, unsigned timeout_ms,
+                     const struct fl_json **ret_answer, struct fl_err *err)
+{
+    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(MAX_BODY);
+    struct fl_json_writer jw = begin(&body, members, count);
+    fl_jw_object_end(&jw);
+    return fl_operator_send(caller, operation, fl_buf_str(&body), timeout_ms, ret_answer, err);
+}
+
+static void add_items(struct fl_operator *caller, struct fl_operator_items *items,
+                      const struct fl_json *list)
+{
+    size_t more = fl_json_items(list);
+    const struct fl_json **all =
+        fl_arena_new_array(caller->arena, const struct fl_json *, items->n + more + 1);
+    if (items->n)
+        memcpy(all, items->items, items->n * sizeof(*all));
+    for (size_t i = 0; i < more; i++)
+        all[items->n++] = fl_json_item(list, i);
+    items->items = all;
+}
+
+int fl_operator_list(struct fl_operator *caller, const char *operation,
+                     const struct fl_operator_member *members, size_t count, const char *list,
+                     struct fl_operator_items *ret_items, struct fl_err *err)
+{
+    struct fl_operator_items items = {0};
+    const struct fl_json *next = NULL;
     for (int page = 0; page < MAX_PAGES; page++) {
-        FL_CLEANUP_JSON json_t *answer = NULL;
-        int r = fl_operator_call(caller, operation, json_incref(request), CALL_TIMEOUT_MS, &answer,
-                                 err);
+        FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(MAX_BODY);
+        struct fl_json_writer jw = begin(&body, members, count);
+        const struct fl_json *answer;
+        if (next)
+            fl_jw_member_str(&jw, "nextToken", fl_json_text(next));
+        fl_jw_object_end(&jw);
+        int r =
+            fl_operator_send(caller, operation, fl_buf_str(&body), CALL_TIMEOUT_MS, &answer, err);
         if (r < 0)
             return r;
-        (void)json_array_extend(items, json_object_get(answer, list));
-        json_t *next = json_object_get(answer, "nextToken");
-        if (!json_is_string(next))
+        add_items(caller, &items, fl_json_get(answer, list));
+        next = fl_json_get(answer, "nextToken");
+        if (!fl_json_is(next, FL_JSON_STRING))
             break;
-        (void)json_object_set(request, "nextToken", next);
     }
-    *ret_items = FL_TAKE_PTR(items);
+    *ret_items = items;
     return 0;
 }
 
-int fl_operator_clusters(struct fl_operator *caller, json_t **ret_arns, struct fl_err *err)
+int fl_operator_clusters(struct fl_operator *caller, struct fl_operator_items *ret_arns,
+                         struct fl_err *err)
 {
-    return fl_operator_list(caller, "ListClusters", NULL, "clusterArns", ret_arns, err);
+    return fl_operator_list(caller, "ListClusters", NULL, 0, "clusterArns", ret_arns, err);
 }
 
 int fl_operator_describe(struct fl_operator *caller, const char *operation, const char *cluster,
-                         const char *member, const json_t *arns, json_t **ret_items,
-                         struct fl_err *err)
+                         const char *member, const struct fl_operator_items *arns,
+                         struct fl_operator_items *ret_items, struct fl_err *err)
 {
-    FL_CLEANUP_JSON json_t *items = json_array();
-    for (size_t from = 0; from < json_array_size(arns); from += DESCRIBE_PORTION) {
-        FL_CLEANUP_JSON json_t *portion = json_array();
-        for (size_t i = from; i < json_array_size(arns) && i < from + DESCRIBE_PORTION; i++)
-            (void)json_array_append(portion, json_array_get(arns, i));
-        json_t *request = json_pack("{s:s, s:O}", "cluster", cluster, member, portion);
-        FL_CLEANUP_JSON json_t *answer = NULL;
-        int r = fl_operator_call(caller, operation, request, CALL_TIMEOUT_MS, &answer, err);
+    const struct fl_operator_member members[] = {{"cluster", cluster}};
+    struct fl_operator_items items = {0};
+    for (size_t from = 0; from < arns->n; from += DESCRIBE_PORTION) {
+        FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(MAX_BODY);
+        struct fl_json_writer jw = begin(&body, members, FL_ARRAY_SIZE(members));
+        const struct fl_json *answer;
+        fl_jw_key(&jw, member);
+        fl_jw_array_begin(&jw);
+        for (size_t i = from; i < arns->n && i < from + DESCRIBE_PORTION; i++)
+            fl_jw_str(&jw, fl_json_text(arns->items[i]));
+        fl_jw_array_end(&jw);
+        fl_jw_object_end(&jw);
+        int r =
+            fl_operator_send(caller, operation, fl_buf_str(&body), CALL_TIMEOUT_MS, &answer, err);
         if (r < 0)
             return r;
-        (void)json_array_extend(items, json_object_get(answer, member));
+        add_items(caller, &items, fl_json_get(answer, member));
     }
-    *ret_items = FL_TAKE_PTR(items);
+    *ret_items = items;
     return 0;
+}
+
+static int stop_task(struct fl_operator *caller, const char *cluster, const struct fl_json *task,
+                     const char *reason, struct fl_err *err)
+{
+    const char *arn = fl_json_z(fl_json_get(task, "taskArn"));
+    const struct fl_operator_member members[] = {
+        {"cluster", cluster}, {"task", arn ? arn : ""}, {"reason", reason}};
+    const struct fl_json *answer;
+    return fl_operator_call(caller, "StopTask", members, FL_ARRAY_SIZE(members), CALL_TIMEOUT_MS,
+                            &answer, err);
 }
 
 /* One StopTask per task that is to run; *ret_running counts the tasks that are not stopped yet. */
@@ -110,29 +165,23 @@ static int stop_cluster(struct fl_operator *caller, const char *cluster, const c
 {
     static const char *const wanted[] = {"RUNNING", "STOPPED"};
     for (size_t i = 0; i < FL_ARRAY_SIZE(wanted); i++) {
-        FL_CLEANUP_JSON json_t *arns = NULL;
-        FL_CLEANUP_JSON json_t *tasks = NULL;
-        json_t *query = json_pack("{s:s, s:s}", "cluster", cluster, "desiredStatus", wanted[i]);
-        int r = fl_operator_list(caller, "ListTasks", query, "taskArns", &arns, err);
+        const struct fl_operator_member query[] = {{"cluster", cluster},
+                                                   {"desiredStatus", wanted[i]}};
+        struct fl_operator_items arns, tasks;
+        int r = fl_operator_list(caller, "ListTasks", query, FL_ARRAY_SIZE(query), "taskArns",
+                                 &arns, err);
         if (r == 0)
-            r = fl_operator_describe(caller, "DescribeTasks", cluster, "tasks", arns, &tasks, err);
-        if (r < 0)
-            return r;
-        size_t index;
-        json_t *task;
-        json_array_foreach (tasks, index, task) {
-            if (fl_str_is(fl_json_str(json_object_get(task, "lastStatus")), "STOPPED"))
+            r = fl_operator_describe(caller, "DescribeTasks", cluster, "tasks", &arns, &tasks, err);
+        for (size_t at = 0; r == 0 && at < tasks.n; at++) {
+            const struct fl_json *status = fl_json_get(tasks.items[at], "lastStatus");
+            if (fl_str_is(fl_json_text(status), "STOPPED"))
                 continue;
             ++*ret_running;
-            if (i > 0 || !reason)
-                continue;
-            json_t *stop = json_pack("{s:s, s:O, s:s}", "cluster", cluster, "task",
-                                     json_object_get(task, "taskArn"), "reason", reason);
-            FL_CLEANUP_JSON json_t *answer = NULL;
-            r = fl_operator_call(caller, "StopTask", stop, CALL_TIMEOUT_MS, &answer, err);
-            if (r < 0)
-                return r;
+            if (i == 0 && reason)
+                r = stop_task(caller, cluster, tasks.items[at], reason, err);
         }
+        if (r < 0)
+            return r;
     }
     return 0;
 }
@@ -141,14 +190,13 @@ int fl_operator_stop_tasks(struct fl_operator *caller, const char *reason, unsig
                            size_t *ret_left, struct fl_err *err)
 {
     int64_t deadline = fl_clock_mono_ms() + patience_ms;
-    FL_CLEANUP_JSON json_t *clusters = NULL;
+    struct fl_operator_items clusters;
     int r = fl_operator_clusters(caller, &clusters, err);
     for (bool first = true; r == 0; first = false) {
         *ret_left = 0;
-        size_t index;
-        json_t *arn;
-        json_array_foreach (clusters, index, arn) {
-            r = stop_cluster(caller, json_string_value(arn), first ? reason : NULL, ret_left, err);
+        for (size_t i = 0; i < clusters.n; i++) {
+            const char *arn = fl_json_z(clusters.items[i]);
+            r = stop_cluster(caller, arn ? arn : "", first ? reason : NULL, ret_left, err);
             if (r < 0)
                 return r;
         }
@@ -158,4 +206,35 @@ int fl_operator_stop_tasks(struct fl_operator *caller, const char *reason, unsig
         (void)nanosleep(&pause, NULL);
     }
     return r;
+}
+
+static void print_line(unsigned depth)
+{
+    (void)printf("\n%*s", (int)(2 * depth), "");
+}
+
+void fl_operator_print(struct fl_str json)
+{
+    bool in_string = false;
+    unsigned depth = 0;
+    for (size_t i = 0; i < json.n; i++) {
+        char c = json.p[i], next = i + 1 < json.n ? json.p[i + 1] : '\0';
+        bool opens = !in_string && (c == '{' || c == '[');
+        bool closes = !in_string && (c == '}' || c == ']');
+        bool is_empty = closes && i > 0 && (json.p[i - 1] == '{' || json.p[i - 1] == '[');
+        depth -= closes;
+        if (closes && !is_empty)
+            print_line(depth);
+        (void)putchar(c);
+        depth += opens;
+        if ((opens && next != '}' && next != ']') || (!in_string && c == ','))
+            print_line(depth);
+        else if (!in_string && c == ':')
+            (void)putchar(' ');
+        if (in_string && c == '\\' && next)
+            (void)putchar(json.p[++i]);
+        else if (c == '"')
+            in_string = !in_string;
+    }
+    (void)putchar('\n');
 }

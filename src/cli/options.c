@@ -200,9 +200,9 @@ static void read_remembered(struct fl_options *options)
         fl_str_printf(options->arena, "%s/options.json", options->value[FL_OPTION_DATA_DIR].p);
     if (fl_fs_read(AT_FDCWD, path.p, text.max, &text) < 0)
         return;
-    FL_CLEANUP_JSON json_t *root = fl_json_parse(fl_buf_str(&text), NULL);
+    const struct fl_json *root = fl_json_read(fl_buf_str(&text), options->arena, NULL);
     for (int i = 0; i < FL_OPTION_COUNT; i++) {
-        struct fl_str value = fl_json_str(json_object_get(root, rows[i].name));
+        struct fl_str value = fl_json_text(fl_json_get(root, rows[i].name));
         if (rows[i].remembered && !options->given[i] && value.n > 0)
             options->value[i] = fl_str_dup(options->arena, value);
     }

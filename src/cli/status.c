@@ -7,92 +7,148 @@
 #include "cli/install.h"
 #include "cli/operator.h"
 
-static json_t *role(struct fl_str data_dir, const char *name)
+enum { MAX_REPORT = 256 << 20 };
+
+/* What is told about each cluster: how the API lists and describes it, and the members of the
+ * API's objects under our names. */
+struct listing {
+    const char *member;
+    const char *list, *arns, *describe, *objects;
+    const char *pairs[5][2];
+};
+
+enum { INSTANCES, TASKS, LISTINGS };
+
+static const struct listing listings[LISTINGS] = {
+    [INSTANCES] = {"instances",
+                   "ListContainerInstances",
+                   "containerInstanceArns",
+                   "DescribeContainerInstances",
+                   "containerInstances",
+                   {{"arn", "containerInstanceArn"},
+                    {"status", "status"},
+                    {"agentConnected", "agentConnected"},
+                    {"runningTasks", "runningTasksCount"},
+                    {"pendingTasks", "pendingTasksCount"}}},
+    [TASKS] = {"tasks",
+               "ListTasks",
+               "taskArns",
+               "DescribeTasks",
+               "tasks",
+               {{"arn", "taskArn"},
+                {"taskDefinition", "taskDefinitionArn"},
+                {"lastStatus", "lastStatus"},
+                {"desiredStatus", "desiredStatus"}}},
+};
+
+struct report {
+    const struct fl_options *options;
+    pid_t server, agent;                       /* 0: does not run */
+    struct fl_operator_items *found[LISTINGS]; /* of each cluster */
+    size_t cluster_count;
+};
+
+/* ---- gathering ---- */
+
+static pid_t find_role(struct fl_str data_dir, const char *name)
 {
     FL_CLEANUP_DAEMON struct fl_daemon daemon = fl_daemon_find(data_dir, name);
-    return json_pack("{s:b, s:I}", "running", daemon.pid > 0, "pid", (json_int_t)daemon.pid);
+    return FL_MAX(daemon.pid, 0);
 }
 
-/* Copies members of an API object under our names. */
-static json_t *pick(const json_t *object, const char *const pairs[][2], size_t count)
+static int find(struct fl_operator *caller, const struct listing *listing, const char *cluster,
+                struct fl_operator_items *ret_found, struct fl_err *err)
 {
-    json_t *picked = json_object();
-    for (size_t i = 0; i < count; i++) {
-        json_t *value = json_object_get(object, pairs[i][1]);
-        (void)json_object_set(picked, pairs[i][0], value ? value : json_null());
-    }
-    return picked;
-}
-
-static int add_instances(struct fl_operator *caller, const char *cluster, json_t *list,
-                         struct fl_err *err)
-{
-    static const char *const members[][2] = {
-        {"arn", "containerInstanceArn"},       {"status", "status"},
-        {"agentConnected", "agentConnected"},  {"runningTasks", "runningTasksCount"},
-        {"pendingTasks", "pendingTasksCount"},
-    };
-    FL_CLEANUP_JSON json_t *arns = NULL;
-    FL_CLEANUP_JSON json_t *found = NULL;
-    int r =
-        fl_operator_list(caller, "ListContainerInstances", json_pack("{s:s}", "cluster", cluster),
-                         "containerInstanceArns", &arns, err);
+    const struct fl_operator_member query = {"cluster", cluster};
+    struct fl_operator_items arns;
+    int r = fl_operator_list(caller, listing->list, &query, 1, listing->arns, &arns, err);
     if (r == 0)
-        r = fl_operator_describe(caller, "DescribeContainerInstances", cluster,
-                                 "containerInstances", arns, &found, err);
-    size_t index;
-    json_t *instance;
-    json_array_foreach (found, index, instance) {
-        (void)json_array_append_new(list, pick(instance, members, FL_ARRAY_SIZE(members)));
-    }
+        r = fl_operator_describe(caller, listing->describe, cluster, listing->objects, &arns,
+                                 ret_found, err);
     return r;
 }
 
-static int add_tasks(struct fl_operator *caller, const char *cluster, json_t *list,
-                     struct fl_err *err)
-{
-    static const char *const members[][2] = {
-        {"arn", "taskArn"},
-        {"taskDefinition", "taskDefinitionArn"},
-        {"lastStatus", "lastStatus"},
-        {"desiredStatus", "desiredStatus"},
-    };
-    FL_CLEANUP_JSON json_t *arns = NULL;
-    FL_CLEANUP_JSON json_t *found = NULL;
-    int r = fl_operator_list(caller, "ListTasks", json_pack("{s:s}", "cluster", cluster),
-                             "taskArns", &arns, err);
-    if (r == 0)
-        r = fl_operator_describe(caller, "DescribeTasks", cluster, "tasks", arns, &found, err);
-    size_t index;
-    json_t *task;
-    json_array_foreach (found, index, task) {
-        (void)json_array_append_new(list, pick(task, members, FL_ARRAY_SIZE(members)));
-    }
-    return r;
-}
-
-static int ask_server(const struct fl_options *options, json_t *report, struct fl_err *err)
+/* What has been found until something fails stays in the report. */
+static int ask_server(struct report *report, struct fl_err *err)
 {
     struct fl_operator caller;
-    FL_CLEANUP_JSON json_t *clusters = NULL;
-    int r = fl_operator_open(options, &caller, err);
+    struct fl_operator_items clusters;
+    int r = fl_operator_open(report->options, &caller, err);
     if (r == 0)
         r = fl_operator_clusters(&caller, &clusters, err);
-    size_t index;
-    json_t *cluster;
-    json_array_foreach (clusters, index, cluster) {
-        const char *arn = json_string_value(cluster);
-        if (r == 0)
-            r = add_instances(&caller, arn, json_object_get(report, "instances"), err);
-        if (r == 0)
-            r = add_tasks(&caller, arn, json_object_get(report, "tasks"), err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < LISTINGS; i++)
+        report->found[i] =
+            fl_arena_new_array(caller.arena, struct fl_operator_items, clusters.n + 1);
+    report->cluster_count = clusters.n;
+    for (size_t at = 0; r == 0 && at < clusters.n; at++) {
+        const char *arn = fl_json_z(clusters.items[at]);
+        for (size_t i = 0; r == 0 && i < LISTINGS; i++)
+            r = find(&caller, &listings[i], arn ? arn : "", &report->found[i][at], err);
     }
     return r;
 }
 
-static const char *text_of(const json_t *object, const char *key)
+/* ---- for programs ---- */
+
+static void write_role(struct fl_json_writer *jw, const char *name, pid_t pid)
 {
-    const char *text = json_string_value(json_object_get(object, key));
+    fl_jw_key(jw, name);
+    fl_jw_object_begin(jw);
+    fl_jw_member_bool(jw, "running", pid > 0);
+    fl_jw_member_int(jw, "pid", pid);
+    fl_jw_object_end(jw);
+}
+
+static void write_object(struct fl_json_writer *jw, const struct listing *listing,
+                         const struct fl_json *object)
+{
+    static const struct fl_json nothing = {.kind = FL_JSON_NULL};
+    fl_jw_object_begin(jw);
+    for (size_t i = 0; i < FL_ARRAY_SIZE(listing->pairs) && listing->pairs[i][0]; i++) {
+        const struct fl_json *value = fl_json_get(object, listing->pairs[i][1]);
+        fl_jw_key(jw, listing->pairs[i][0]);
+        fl_jw_json(jw, value ? value : &nothing);
+    }
+    fl_jw_object_end(jw);
+}
+
+static void write_listing(struct fl_json_writer *jw, const struct report *report, size_t which)
+{
+    fl_jw_key(jw, listings[which].member);
+    fl_jw_array_begin(jw);
+    for (size_t at = 0; at < report->cluster_count; at++) {
+        const struct fl_operator_items *found = &report->found[which][at];
+        for (size_t i = 0; i < found->n; i++)
+            write_object(jw, &listings[which], found->items[i]);
+    }
+    fl_jw_array_end(jw);
+}
+
+static void print_json(const struct report *report)
+{
+    const struct fl_options *options = report->options;
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(MAX_REPORT);
+    struct fl_json_writer jw = {.buf = &text};
+    fl_jw_object_begin(&jw);
+    fl_jw_member_str(&jw, "dataDir", options->value[FL_OPTION_DATA_DIR]);
+    fl_jw_member_str(&jw, "endpoint", fl_options_endpoint(options));
+    fl_jw_member_str(&jw, "region", options->value[FL_OPTION_REGION]);
+    fl_jw_member_str(&jw, "account", options->value[FL_OPTION_ACCOUNT]);
+    write_role(&jw, "server", report->server);
+    write_role(&jw, "agent", report->agent);
+    for (size_t i = 0; i < LISTINGS; i++)
+        write_listing(&jw, report, i);
+    fl_jw_object_end(&jw);
+    fl_operator_print(fl_buf_str(&text));
+}
+
+/* ---- for people ---- */
+
+static const char *text_of(const struct fl_json *object, const char *key)
+{
+    const char *text = fl_json_z(fl_json_get(object, key));
     return text ? text : "-";
 }
 
@@ -102,44 +158,52 @@ static const char *short_arn(const char *arn)
     return slash ? slash + 1 : arn;
 }
 
-static void print_role(const json_t *report, const char *name)
+static void print_role(const char *name, pid_t pid)
 {
-    const json_t *found = json_object_get(report, name);
-    if (json_is_true(json_object_get(found, "running")))
-        (void)printf("%-9s process %d\n", name,
-                     (int)json_integer_value(json_object_get(found, "pid")));
+    if (pid > 0)
+        (void)printf("%-9s process %d\n", name, (int)pid);
     else
         (void)printf("%-9s does not run\n", name);
 }
 
-static void print_report(const json_t *report)
+static void print_instance(const struct fl_json *instance)
 {
-    (void)printf("endpoint  %s, region %s, account %s\ndata      %s\n", text_of(report, "endpoint"),
-                 text_of(report, "region"), text_of(report, "account"), text_of(report, "dataDir"));
-    print_role(report, "server");
-    print_role(report, "agent");
-    size_t index;
-    json_t *item;
-    json_array_foreach (json_object_get(report, "instances"), index, item) {
-        bool connected = json_is_true(json_object_get(item, "agentConnected"));
-        (void)printf("instance  %s  %s, agent %s, %d tasks running, %d pending\n",
-                     short_arn(text_of(item, "arn")), text_of(item, "status"),
-                     connected ? "connected" : "away",
-                     (int)json_integer_value(json_object_get(item, "runningTasks")),
-                     (int)json_integer_value(json_object_get(item, "pendingTasks")));
-    }
-    json_array_foreach (json_object_get(report, "tasks"), index, item) {
-        (void)printf("task      %s  %s  %s\n", short_arn(text_of(item, "arn")),
-                     short_arn(text_of(item, "taskDefinition")), text_of(item, "lastStatus"));
-    }
+    bool connected = fl_json_is_true(fl_json_get(instance, "agentConnected"));
+    (void)printf("instance  %s  %s, agent %s, %d tasks running, %d pending\n",
+                 short_arn(text_of(instance, "containerInstanceArn")), text_of(instance, "status"),
+                 connected ? "connected" : "away",
+                 (int)fl_json_int(fl_json_get(instance, "runningTasksCount")),
+                 (int)fl_json_int(fl_json_get(instance, "pendingTasksCount")));
+}
+
+static void print_task(const struct fl_json *task)
+{
+    (void)printf("task      %s  %s  %s\n", short_arn(text_of(task, "taskArn")),
+                 short_arn(text_of(task, "taskDefinitionArn")), text_of(task, "lastStatus"));
+}
+
+static void print_report(const struct report *report)
+{
+    static void (*const print[LISTINGS])(const struct fl_json *object) = {
+        [INSTANCES] = print_instance, [TASKS] = print_task};
+    const struct fl_options *options = report->options;
+    (void)printf("endpoint  %s, region %s, account %s\ndata      %s\n",
+                 fl_options_endpoint(options).p, options->value[FL_OPTION_REGION].p,
+                 options->value[FL_OPTION_ACCOUNT].p, options->value[FL_OPTION_DATA_DIR].p);
+    print_role("server", report->server);
+    print_role("agent", report->agent);
+    for (size_t which = 0; which < LISTINGS; which++)
+        for (size_t at = 0; at < report->cluster_count; at++)
+            for (size_t i = 0; i < report->found[which][at].n; i++)
+                print[which](report->found[which][at].items[i]);
 }
 
 /* The status's own verdict, one line for stderr; NULL when all is well. */
-static const char *verdict(const json_t *report, int r, const struct fl_err *err)
+static const char *verdict(const struct report *report, int r, const struct fl_err *err)
 {
-    if (!json_is_true(json_object_get(json_object_get(report, "server"), "running")))
+    if (report->server == 0)
         return "the server does not run: `sudo fairlead up` starts it";
-    if (!json_is_true(json_object_get(json_object_get(report, "agent"), "running")))
+    if (report->agent == 0)
         return "the agent does not run: `sudo fairlead up` starts it";
     return r < 0 ? err->text : NULL;
 }
@@ -157,21 +221,16 @@ int fl_cli_status(int argc, char **argv)
         (void)fprintf(stderr, "fairlead: %s%s\n", err.text, hint);
         return 1;
     }
-    FL_CLEANUP_JSON json_t *report =
-        json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:[], s:[]}", "dataDir", data_dir.p, "endpoint",
-                  fl_options_endpoint(&options).p, "region", options.value[FL_OPTION_REGION].p,
-                  "account", options.value[FL_OPTION_ACCOUNT].p, "server", role(data_dir, "server"),
-                  "agent", role(data_dir, "agent"), "instances", "tasks");
-    FL_ASSERT(report);
-    if (json_is_true(json_object_get(json_object_get(report, "server"), "running")))
-        r = ask_server(&options, report, &err);
-    if (fl_options_on(&options, FL_OPTION_JSON)) {
-        (void)json_dumpf(report, stdout, JSON_INDENT(2));
-        (void)fputc('\n', stdout);
-    } else {
-        print_report(report);
-    }
-    const char *complaint = verdict(report, r, &err);
+    struct report report = {.options = &options,
+                            .server = find_role(data_dir, "server"),
+                            .agent = find_role(data_dir, "agent")};
+    if (report.server > 0)
+        r = ask_server(&report, &err);
+    if (fl_options_on(&options, FL_OPTION_JSON))
+        print_json(&report);
+    else
+        print_report(&report);
+    const char *complaint = verdict(&report, r, &err);
     if (complaint)
         (void)fprintf(stderr, "fairlead: %s\n", complaint);
     return complaint ? 1 : 0;

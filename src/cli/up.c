@@ -79,8 +79,8 @@ static int await_server(const struct fl_options *options, struct fl_operator *ca
 {
     int64_t deadline = fl_clock_mono_ms() + START_PATIENCE_MS;
     for (;;) {
-        FL_CLEANUP_JSON json_t *answer = NULL;
-        int r = fl_operator_call(caller, "ListClusters", NULL, CALL_TIMEOUT_MS, &answer, err);
+        const struct fl_json *answer;
+        int r = fl_operator_call(caller, "ListClusters", NULL, 0, CALL_TIMEOUT_MS, &answer, err);
         if (r == 0 || r == -EPROTO)
             return r;
         if (!fl_daemon_runs(server))
@@ -111,33 +111,28 @@ static int find_cluster(const struct fl_options *options, const char **ret_clust
  */
 static int make_cluster(struct fl_operator *caller, const char *cluster, struct fl_err *err)
 {
-    FL_CLEANUP_JSON json_t *answer = NULL;
-    return fl_operator_call(caller, "CreateCluster", json_pack("{s:s}", "clusterName", cluster),
-                            CALL_TIMEOUT_MS, &answer, err);
+    const struct fl_operator_member name = {"clusterName", cluster};
+    const struct fl_json *answer;
+    return fl_operator_call(caller, "CreateCluster", &name, 1, CALL_TIMEOUT_MS, &answer, err);
 }
 
 /* Number of the cluster's instances that are ACTIVE with their agent connected. */
 static int count_connected(struct fl_operator *caller, const char *cluster, size_t *ret_count,
                            struct fl_err *err)
 {
-    FL_CLEANUP_JSON json_t *arns = NULL;
-    FL_CLEANUP_JSON json_t *instances = NULL;
-    int r =
-        fl_operator_list(caller, "ListContainerInstances", json_pack("{s:s}", "cluster", cluster),
-                         "containerInstanceArns", &arns, err);
+    const struct fl_operator_member query = {"cluster", cluster};
+    struct fl_operator_items arns, instances;
+    int r = fl_operator_list(caller, "ListContainerInstances", &query, 1, "containerInstanceArns",
+                             &arns, err);
     if (r == 0)
         r = fl_operator_describe(caller, "DescribeContainerInstances", cluster,
-                                 "containerInstances", arns, &instances, err);
+                                 "containerInstances", &arns, &instances, err);
     if (r < 0)
         return r;
     *ret_count = 0;
-    size_t index;
-    json_t *instance;
-    json_array_foreach (instances, index, instance) {
-        if (json_is_true(json_object_get(instance, "agentConnected")) &&
-            fl_str_is(fl_json_str(json_object_get(instance, "status")), "ACTIVE"))
-            ++*ret_count;
-    }
+    for (size_t i = 0; i < instances.n; i++)
+        *ret_count += fl_json_is_true(fl_json_get(instances.items[i], "agentConnected")) &&
+                      fl_str_is(fl_json_text(fl_json_get(instances.items[i], "status")), "ACTIVE");
     return 0;
 }
 

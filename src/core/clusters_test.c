@@ -105,10 +105,10 @@ static void pages_hold_every_cluster_once(FL_UNUSED void **state)
         for (size_t i = 0; i < fix_size(f, "clusterArns"); i++) {
             char expected[20];
             (void)snprintf(expected, sizeof(expected), "c%03d", seen++);
-            const char *arn = json_string_value(json_array_get(fix_at(f->reply, "clusterArns"), i));
+            const char *arn = fl_json_z(fl_json_item(fix_at(f->reply, "clusterArns"), i));
             assert_string_equal(fix_id(arn), expected);
         }
-        const char *next = json_string_value(fix_at(f->reply, "nextToken"));
+        const char *next = fl_json_z(fix_at(f->reply, "nextToken"));
         (void)snprintf(token, sizeof(token), "%s", next ? next : "");
         pages++;
         /* A cluster made meanwhile before the page's end must not disturb the pages. */

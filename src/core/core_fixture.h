@@ -41,10 +41,11 @@ struct fix {
     size_t session_count;
     /* What the last step brought about. */
     unsigned status;
-    json_t *reply;
+    struct fl_arena *answer; /* holds what follows; NULL without it */
+    const struct fl_json *reply;
     char *reply_text;
     size_t records_put;
-    json_t *sent; /* [{"cluster":…,"instance":…,"task":{…} or "closed":true}] */
+    const struct fl_json *sent; /* [{"cluster":…,"instance":…,"task":{…} or "closed":true}] */
 };
 
 static const char fix_account[] = "000000000000";
@@ -72,9 +73,9 @@ static inline struct fix *fix_new(void)
 
 static inline void fix_forget_answer(struct fix *f)
 {
-    json_decref(f->reply);
-    json_decref(f->sent);
+    fl_arena_free(f->answer);
     free(f->reply_text);
+    f->answer = NULL;
     f->reply = NULL;
     f->sent = NULL;
     f->reply_text = NULL;
@@ -134,10 +135,10 @@ static inline void fix_store(struct fix *f, const struct fl_record *record)
     f->records[at].value = fl_strndup(record->value.p, record->value.n);
 }
 
-static inline json_t *fix_parse(struct fl_str text)
+static inline const struct fl_json *fix_parse(struct fl_str text, struct fl_arena *arena)
 {
-    json_error_t err;
-    json_t *json = json_loadb(text.p, text.n, 0, &err);
+    struct fl_err err = {0};
+    const struct fl_json *json = fl_json_read(text, arena, &err);
     if (!json)
         print_message("# not JSON (%s): %.*s\n", err.text, FL_STR_ARG(text));
     assert_non_null(json);
@@ -145,52 +146,58 @@ static inline json_t *fix_parse(struct fl_str text)
 }
 
 /* {"list":"manifest" or "stop","id":…,"tasks":{<arn>: desired RUNNING?}} */
-static inline void fix_take_list(struct fix *f, const struct fl_core_effect *effect)
+static inline void fix_take_list(const struct fl_core_effect *effect, struct fl_json_writer *sent)
 {
-    json_t *tasks = json_object();
-    for (size_t i = 0; i < effect->task_count; i++)
-        json_object_setn_new(tasks, effect->tasks[i].arn.p, effect->tasks[i].arn.n,
-                             json_boolean(effect->tasks[i].desired_running));
     bool is_manifest = effect->kind == FL_CORE_EFFECT_AGENT_MANIFEST;
-    json_array_append_new(f->sent,
-                          json_pack("{s:s, s:s%, s:o}", "list", is_manifest ? "manifest" : "stop",
-                                    "id", effect->message_id.p ? effect->message_id.p : "",
-                                    effect->message_id.n, "tasks", tasks));
+    fl_jw_object_begin(sent);
+    fl_jw_member_str(sent, "list", fl_str_of(is_manifest ? "manifest" : "stop"));
+    fl_jw_member_str(sent, "id", effect->message_id);
+    fl_jw_key(sent, "tasks");
+    fl_jw_object_begin(sent);
+    for (size_t i = 0; i < effect->task_count; i++) {
+        fl_jw_key_str(sent, effect->tasks[i].arn);
+        fl_jw_bool(sent, effect->tasks[i].desired_running);
+    }
+    fl_jw_object_end(sent);
+    fl_jw_object_end(sent);
 }
 
-/* A part of what was parsed, as the production code reads it. */
-static FL_UNUSED const struct fl_json *fix_read(const json_t *json, struct fl_arena *arena)
+/* A copy that outlives the next step. */
+static inline const struct fl_json *fix_copy(const struct fl_json *json, struct fl_arena *arena)
 {
-    FL_CLEANUP_FREE char *text = json_dumps(json, JSON_ENCODE_ANY);
-    struct fl_err err = {0};
-    const struct fl_json *read = fl_json_read(fl_str_of(text), arena, &err);
-    assert_non_null(read);
-    return read;
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(64 << 20);
+    fl_jw_json(&(struct fl_json_writer){.buf = &text}, json);
+    return fix_parse(fl_buf_str(&text), arena);
 }
 
-static inline void fix_take_effect(struct fix *f, const struct fl_core_effect *effect)
+static inline void fix_take_effect(struct fix *f, const struct fl_core_effect *effect,
+                                   struct fl_json_writer *sent)
 {
     switch (effect->kind) {
     case FL_CORE_EFFECT_REPLY:
         assert_null(f->reply);
         f->status = effect->status;
-        f->reply = fix_parse(effect->body);
+        f->reply = fix_parse(effect->body, f->answer);
         f->reply_text = fl_strndup(effect->body.p, effect->body.n);
         return;
     case FL_CORE_EFFECT_AGENT_TASK:
-        json_array_append_new(f->sent,
-                              json_pack("{s:s%, s:s%, s:o}", "cluster", effect->cluster.p,
-                                        effect->cluster.n, "instance", effect->instance.p,
-                                        effect->instance.n, "task", fix_parse(effect->task)));
+        fl_jw_object_begin(sent);
+        fl_jw_member_str(sent, "cluster", effect->cluster);
+        fl_jw_member_str(sent, "instance", effect->instance);
+        fl_jw_key(sent, "task");
+        fl_jw_raw(sent, effect->task);
+        fl_jw_object_end(sent);
         return;
     case FL_CORE_EFFECT_AGENT_MANIFEST:
     case FL_CORE_EFFECT_AGENT_STOP_LIST:
-        fix_take_list(f, effect);
+        fix_take_list(effect, sent);
         return;
     case FL_CORE_EFFECT_AGENT_CLOSE:
-        json_array_append_new(f->sent, json_pack("{s:s%, s:s%, s:b}", "cluster", effect->cluster.p,
-                                                 effect->cluster.n, "instance", effect->instance.p,
-                                                 effect->instance.n, "closed", true));
+        fl_jw_object_begin(sent);
+        fl_jw_member_str(sent, "cluster", effect->cluster);
+        fl_jw_member_str(sent, "instance", effect->instance);
+        fl_jw_member_bool(sent, "closed", true);
+        fl_jw_object_end(sent);
         return;
     }
 }
@@ -198,19 +205,24 @@ static inline void fix_take_effect(struct fix *f, const struct fl_core_effect *e
 /* Steps the core with an event whose time and seed are the fixture's. */
 static inline void fix_step(struct fix *f, struct fl_core_event *event)
 {
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(64 << 20);
+    struct fl_json_writer sent = {.buf = &text};
     struct fl_turn turn;
     event->now_ms = f->now_ms;
     f->seed++;
     memcpy(event->seed, &f->seed, sizeof(f->seed));
     fix_forget_answer(f);
-    f->sent = json_array();
+    f->answer = fl_arena_new();
+    fl_jw_array_begin(&sent);
     fl_turn_init(&turn);
     fl_core_step(f->core, event, &turn);
     for (size_t i = 0; i < turn.record_count; i++)
         fix_store(f, &turn.records[i]);
     f->records_put = turn.record_count;
     for (size_t i = 0; i < turn.effect_count; i++)
-        fix_take_effect(f, &turn.effects[i]);
+        fix_take_effect(f, &turn.effects[i], &sent);
+    fl_jw_array_end(&sent);
+    f->sent = fix_parse(fl_buf_str(&text), f->answer);
     fl_turn_free(&turn);
 }
 
@@ -219,18 +231,23 @@ static inline void fix_step(struct fix *f, struct fl_core_event *event)
 static inline unsigned fix_send(struct fix *f, const char *operation, struct fl_str text)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
-    struct fl_err unread;
-    const struct fl_json *json = fl_json_read(text, arena, &unread);
+    const struct fl_json *json = fix_parse(text, arena);
     struct fl_shape_error err;
     int index = fl_service_find(&ecs_service, fl_str_of(operation));
-    assert_non_null(json);
     assert_true(index >= 0);
     const struct fl_shape *shape = ecs_service.operations[index].input;
     void *input = fl_arena_alloc(arena, fl_shape_size(shape));
     if (fl_shape_decode(shape, json, arena, input, &err) < 0) {
         fix_forget_answer(f);
         f->status = 400;
-        f->reply = json_pack("{s:s, s:s}", "__type", "shape", "message", err.text);
+        FL_CLEANUP_BUF struct fl_buf refusal = FL_BUF_INIT(4096);
+        struct fl_json_writer jw = {.buf = &refusal};
+        fl_jw_object_begin(&jw);
+        fl_jw_member_str(&jw, "__type", FL_STR("shape"));
+        fl_jw_member_str(&jw, "message", fl_str_of(err.text));
+        fl_jw_object_end(&jw);
+        f->answer = fl_arena_new();
+        f->reply = fix_parse(fl_buf_str(&refusal), f->answer);
         return f->status;
     }
     struct fl_core_event event = {
@@ -263,38 +280,40 @@ static inline unsigned fix_call(struct fix *f, const char *operation, const char
 }
 
 /* A value of the last answer: "tasks.0.containers.1.name"; NULL when there is none. */
-static inline json_t *fix_at(const json_t *from, const char *path)
+static inline const struct fl_json *fix_at(const struct fl_json *from, const char *path)
 {
     struct fl_str rest = fl_str_of(path), part;
-    json_t *at = (json_t *)from;
+    const struct fl_json *at = from;
     while (at && fl_str_split(&rest, '.', &part)) {
         uint64_t index;
-        if (json_is_array(at) && fl_str_to_u64(part, &index))
-            at = json_array_get(at, (size_t)index);
+        char name[64];
+        (void)snprintf(name, sizeof(name), "%.*s", FL_STR_ARG(part));
+        if (fl_json_is(at, FL_JSON_ARRAY) && fl_str_to_u64(part, &index))
+            at = fl_json_item(at, (size_t)index);
         else
-            at = json_object_getn(at, part.p, part.n);
+            at = fl_json_get(at, name);
     }
     return at;
 }
 
 static inline const char *fix_text(const struct fix *f, const char *path)
 {
-    const char *text = json_string_value(fix_at(f->reply, path));
+    const char *text = fl_json_z(fix_at(f->reply, path));
     return text ? text : "(none)";
 }
 
 static inline int64_t fix_int(const struct fix *f, const char *path)
 {
-    json_t *value = fix_at(f->reply, path);
-    if (!json_is_integer(value))
+    const struct fl_json *value = fix_at(f->reply, path);
+    if (!fl_json_is(value, FL_JSON_INTEGER))
         print_message("# no integer at %s in %s\n", path, f->reply_text);
-    assert_true(json_is_integer(value));
-    return json_integer_value(value);
+    assert_true(fl_json_is(value, FL_JSON_INTEGER));
+    return fl_json_int(value);
 }
 
 static inline size_t fix_size(const struct fix *f, const char *path)
 {
-    return json_array_size(fix_at(f->reply, path));
+    return fl_json_items(fix_at(f->reply, path));
 }
 
 #define fix_ok(f, ...)                                                                             \
@@ -312,7 +331,7 @@ static inline size_t fix_size(const struct fix *f, const char *path)
         assert_string_equal(fix_text(f, "message"), words);                                        \
         assert_string_equal(fix_text(f, "__type"), code);                                          \
         assert_int_equal((f)->records_put, 0);                                                     \
-        assert_int_equal(json_array_size((f)->sent), 0);                                           \
+        assert_int_equal(fl_json_items((f)->sent), 0);                                             \
     } while (0)
 
 static inline void fix_agent_event(struct fix *f, enum fl_core_event_kind kind, const char *cluster,
@@ -437,15 +456,16 @@ static inline void fix_ask_all(struct fix *f, struct fl_buf *out, const char *li
                       token[0] ? ",\"nextToken\":\"" : "", token, token[0] ? "\"" : "");
         fix_ask(f, out, list, request.p);
         assert_int_equal(f->status, 200);
-        const char *next = json_string_value(fix_at(f->reply, "nextToken"));
+        const char *next = fl_json_z(fix_at(f->reply, "nextToken"));
         (void)snprintf(token, sizeof(token), "%s", next ? next : "");
-        FL_CLEANUP_JSON json_t *names = json_incref(fix_at(f->reply, listed));
-        assert_true(json_array_size(names) <= (size_t)max);
-        if (json_array_size(names) == 0)
+        const struct fl_json *names = fix_at(f->reply, listed);
+        assert_true(fl_json_items(names) <= (size_t)max);
+        if (fl_json_items(names) == 0)
             break;
-        FL_CLEANUP_FREE char *array = json_dumps(names, 0);
         fl_buf_clear(&request);
-        fl_buf_printf(&request, "{%s\"include\":[\"TAGS\"],\"%s\":%s}", members, named, array);
+        fl_buf_printf(&request, "{%s\"include\":[\"TAGS\"],\"%s\":", members, named);
+        fl_jw_json(&(struct fl_json_writer){.buf = &request}, names);
+        fl_buf_add_char(&request, '}');
         fix_ask(f, out, describe, request.p);
         assert_int_equal(f->status, 200);
     } while (token[0]);
@@ -453,14 +473,15 @@ static inline void fix_ask_all(struct fix *f, struct fl_buf *out, const char *li
 
 static inline void fix_ask_definitions(struct fix *f, struct fl_buf *out, const char *status)
 {
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     FL_CLEANUP_BUF struct fl_buf request = FL_BUF_INIT(4096);
     fl_buf_printf(&request, "{\"status\":\"%s\",\"sort\":\"DESC\"}", status);
     fix_ask(f, out, "ListTaskDefinitions", request.p);
-    FL_CLEANUP_JSON json_t *names = json_incref(fix_at(f->reply, "taskDefinitionArns"));
-    for (size_t i = 0; i < json_array_size(names); i++) {
+    const struct fl_json *names = fix_copy(fix_at(f->reply, "taskDefinitionArns"), arena);
+    for (size_t i = 0; i < fl_json_items(names); i++) {
         fl_buf_clear(&request);
         fl_buf_printf(&request, "{\"taskDefinition\":\"%s\",\"include\":[\"TAGS\"]}",
-                      json_string_value(json_array_get(names, i)));
+                      fl_json_z(fl_json_item(names, i)));
         fix_ask(f, out, "DescribeTaskDefinition", request.p);
     }
 }
@@ -484,7 +505,7 @@ static inline void fix_ask_inactive(struct fix *f, struct fl_buf *out)
 /* Everything that a user can see, as one text. */
 static inline void fix_see(struct fix *f, struct fl_buf *out)
 {
-    FL_CLEANUP_JSON json_t *clusters = NULL;
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_core_counts counts = fl_core_count(f->core);
     fl_buf_printf(out, "%zu %zu %zu %zu, due %lld\n", counts.clusters, counts.instances,
                   counts.definitions, counts.tasks, (long long)fl_core_next_due(f->core));
@@ -493,11 +514,11 @@ static inline void fix_see(struct fix *f, struct fl_buf *out)
     fix_ask_all(f, out, "ListClusters", "clusterArns", "", "DescribeClusters", "clusters", "", 7);
     fix_ask_inactive(f, out);
     fix_ask(f, out, "ListClusters", "{}");
-    clusters = json_incref(fix_at(f->reply, "clusterArns"));
-    for (size_t i = 0; i < json_array_size(clusters); i++) {
+    const struct fl_json *clusters = fix_copy(fix_at(f->reply, "clusterArns"), arena);
+    for (size_t i = 0; i < fl_json_items(clusters); i++) {
         char members[400];
         (void)snprintf(members, sizeof(members), "\"cluster\":\"%s\",",
-                       json_string_value(json_array_get(clusters, i)));
+                       fl_json_z(fl_json_item(clusters, i)));
         fix_ask_all(f, out, "ListContainerInstances", "containerInstanceArns", "",
                     "DescribeContainerInstances", "containerInstances", members, 17);
         fix_ask_all(f, out, "ListTasks", "taskArns", "", "DescribeTasks", "tasks", members, 71);
@@ -524,6 +545,7 @@ static inline void fix_recover(struct fix *f, bool adopt)
     struct fix kept = *f;
     uint64_t seed = f->seed;
     f->reply = f->sent = NULL;
+    f->answer = NULL;
     f->reply_text = NULL;
     fix_see(f, &live);
     f->core = fix_load(f);
@@ -535,6 +557,7 @@ static inline void fix_recover(struct fix *f, bool adopt)
     fix_forget_answer(f);
     f->seed = seed;
     f->status = kept.status;
+    f->answer = kept.answer;
     f->reply = kept.reply;
     f->reply_text = kept.reply_text;
     f->sent = kept.sent;

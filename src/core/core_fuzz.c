@@ -54,12 +54,11 @@ static void remember(struct names *names, const char *arn)
 
 static void learn(struct life *life)
 {
-    const json_t *tasks = fix_at(life->f->reply, "tasks");
-    for (size_t i = 0; i < json_array_size(tasks); i++)
-        remember(&life->tasks,
-                 json_string_value(json_object_get(json_array_get(tasks, i), "taskArn")));
+    const struct fl_json *tasks = fix_at(life->f->reply, "tasks");
+    for (size_t i = 0; i < fl_json_items(tasks); i++)
+        remember(&life->tasks, fl_json_z(fl_json_get(fl_json_item(tasks, i), "taskArn")));
     remember(&life->instances,
-             json_string_value(fix_at(life->f->reply, "containerInstance.containerInstanceArn")));
+             fl_json_z(fix_at(life->f->reply, "containerInstance.containerInstanceArn")));
 }
 
 static const char *named(const struct life *life, char kind, char digit)

@@ -73,8 +73,10 @@ static void defaults_are_given_back(FL_UNUSED void **state)
     assert_string_equal(fix_text(f, "tags.0.key"), "k");
     assert_string_equal(fix_text(f, "taskDefinition.status"), "ACTIVE");
     assert_int_equal(fix_int(f, "taskDefinition.containerDefinitions.0.cpu"), 0);
-    assert_true(json_is_true(fix_at(f->reply, "taskDefinition.containerDefinitions.0.essential")));
-    assert_true(json_is_false(fix_at(f->reply, "taskDefinition.containerDefinitions.1.essential")));
+    assert_true(
+        fl_json_is_true(fix_at(f->reply, "taskDefinition.containerDefinitions.0.essential")));
+    assert_true(fl_json_is(fix_at(f->reply, "taskDefinition.containerDefinitions.1.essential"),
+                           FL_JSON_FALSE));
     assert_int_equal(fix_int(f, "taskDefinition.containerDefinitions.0.portMappings.0.hostPort"),
                      0);
     assert_string_equal(
@@ -84,10 +86,10 @@ static void defaults_are_given_back(FL_UNUSED void **state)
     static const char *const lists[] = {"environment", "mountPoints", "volumesFrom",
                                         "systemControls"};
     for (size_t i = 0; i < FL_ARRAY_SIZE(lists); i++) {
-        json_t *container = fix_at(f->reply, "taskDefinition.containerDefinitions.1");
-        assert_true(json_is_array(json_object_get(container, lists[i])));
+        const struct fl_json *container = fix_at(f->reply, "taskDefinition.containerDefinitions.1");
+        assert_true(fl_json_is(fl_json_get(container, lists[i]), FL_JSON_ARRAY));
     }
-    assert_true(json_is_array(fix_at(f->reply, "taskDefinition.volumes")));
+    assert_true(fl_json_is(fix_at(f->reply, "taskDefinition.volumes"), FL_JSON_ARRAY));
     assert_string_equal(fix_text(f, "taskDefinition.requiresAttributes.0.name"),
                         "com.amazonaws.ecs.capability.docker-remote-api.1.21");
     assert_string_equal(fix_text(f, "taskDefinition.compatibilities.0"), "EXTERNAL");
@@ -107,9 +109,9 @@ static void defaults_are_given_back(FL_UNUSED void **state)
 
 static bool requires(const struct fix *f, const char *name)
 {
-    const json_t *list = fix_at(f->reply, "taskDefinition.requiresAttributes");
-    for (size_t i = 0; i < json_array_size(list); i++)
-        if (strcmp(json_string_value(json_object_get(json_array_get(list, i), "name")), name) == 0)
+    const struct fl_json *list = fix_at(f->reply, "taskDefinition.requiresAttributes");
+    for (size_t i = 0; i < fl_json_items(list); i++)
+        if (strcmp(fl_json_z(fl_json_get(fl_json_item(list, i), "name")), name) == 0)
             return true;
     return false;
 }
@@ -294,10 +296,10 @@ static void expect_listing(struct fix *f, const char *request, const char *expec
     do {
         fix_ok(f, "ListTaskDefinitions", "{'maxResults':3,'nextToken':'%s'%s}", token, request);
         for (size_t i = 0; i < fix_size(f, "taskDefinitionArns"); i++) {
-            const json_t *arn = json_array_get(fix_at(f->reply, "taskDefinitionArns"), i);
-            fl_buf_printf(&all, "%s ", fix_id(json_string_value(arn)));
+            const struct fl_json *arn = fl_json_item(fix_at(f->reply, "taskDefinitionArns"), i);
+            fl_buf_printf(&all, "%s ", fix_id(fl_json_z(arn)));
         }
-        const char *next = json_string_value(fix_at(f->reply, "nextToken"));
+        const char *next = fl_json_z(fix_at(f->reply, "nextToken"));
         (void)snprintf(token, sizeof(token), "%s", next ? next : "");
     } while (token[0]);
     assert_string_equal(all.p ? all.p : "", expected);

@@ -30,14 +30,13 @@ static void expect_gpus(struct fix *f, const char *instance, const char *which,
 {
     FL_CLEANUP_BUF struct fl_buf seen = FL_BUF_INIT(1024);
     char path[80];
-    size_t i;
-    json_t *id;
     fix_ok(f, "DescribeContainerInstances", "{'containerInstances':['%s']}", instance);
     (void)snprintf(path, sizeof(path), "containerInstances.0.%s.4.name", which);
     assert_string_equal(fix_text(f, path), "GPU");
     (void)snprintf(path, sizeof(path), "containerInstances.0.%s.4.stringSetValue", which);
-    json_array_foreach (fix_at(f->reply, path), i, id)
-        fl_buf_printf(&seen, "%s%s", i ? " " : "", json_string_value(id));
+    const struct fl_json *ids = fix_at(f->reply, path);
+    for (size_t i = 0; i < fl_json_items(ids); i++)
+        fl_buf_printf(&seen, "%s%s", i ? " " : "", fl_json_z(fl_json_item(ids, i)));
     assert_string_equal(seen.n ? seen.p : "", expected);
 }
 
@@ -55,10 +54,9 @@ static void whole_gpus_are_pinned_and_given_back(FL_UNUSED void **state)
     assert_int_equal(fix_size(f, "tasks.0.containers.0.gpuIds"), 0);
     assert_string_equal(fix_text(f, "tasks.0.containers.1.gpuIds.0"), "GPU-a");
     assert_string_equal(fix_text(f, "tasks.0.containers.1.gpuIds.1"), "GPU-b");
-    assert_string_equal(json_string_value(fix_at(f->sent, "0.task.associations.1.name")), "GPU-b");
-    assert_string_equal(json_string_value(fix_at(f->sent, "0.task.associations.1.type")), "gpu");
-    assert_string_equal(json_string_value(fix_at(f->sent, "0.task.associations.1.containers.0")),
-                        "app");
+    assert_string_equal(fl_json_z(fix_at(f->sent, "0.task.associations.1.name")), "GPU-b");
+    assert_string_equal(fl_json_z(fix_at(f->sent, "0.task.associations.1.type")), "gpu");
+    assert_string_equal(fl_json_z(fix_at(f->sent, "0.task.associations.1.containers.0")), "app");
     expect_gpus(f, instance, "remainingResources", "GPU-c");
     expect_gpus(f, instance, "registeredResources", "GPU-a GPU-b GPU-c");
     fix_recover(f, true);

@@ -3,6 +3,7 @@
 #include "core/index.h"
 
 #include "core/filter.h"
+#include "core/tally.h"
 #include "core/view.h"
 
 struct fl_index *fl_index_new(void)
@@ -11,6 +12,8 @@ struct fl_index *fl_index_new(void)
     TAILQ_INIT(&index->changes);
     TAILQ_INIT(&index->filters);
     TAILQ_INIT(&index->views);
+    TAILQ_INIT(&index->levels);
+    TAILQ_INIT(&index->tallies);
     RB_INIT(&index->filters_by_key);
     RB_INIT(&index->views_by_key);
     return index;
@@ -54,6 +57,7 @@ void fl_index_add(struct fl_index *index, struct fl_instance *instance)
     index->seats[index->count++] = instance;
     instance->changed = instance->altered = ++index->clock;
     TAILQ_INSERT_TAIL(&index->changes, instance, by_change);
+    fl_levels_add(index, instance);
 }
 
 void fl_index_remove(struct fl_index *index, struct fl_instance *instance)
@@ -80,6 +84,7 @@ void fl_index_alter(struct fl_index *index, struct fl_instance *instance)
     fl_index_touch(index, instance);
     instance->altered = instance->changed;
     fl_filters_forget(index, seat);
+    fl_levels_alter(index, instance);
     if ((seat > 0 && seat_order(index->seats[seat - 1], instance) > 0) ||
         (seat + 1 < index->count && seat_order(instance, index->seats[seat + 1]) > 0))
         index->is_unsorted = true;
@@ -102,6 +107,9 @@ static void close_gaps(struct fl_index *index)
 void fl_index_settle(struct fl_cluster *cluster)
 {
     struct fl_index *index = cluster->index;
+    if (index->has_old_values)
+        fl_index_drop_views(cluster);
+    index->has_old_values = false;
     if (!index->is_unsorted && !index->has_gaps)
         return;
     close_gaps(index);

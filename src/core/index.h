@@ -10,10 +10,14 @@
 
 struct fl_filter;
 struct fl_view;
+struct fl_level;
+struct fl_tally;
 
 TAILQ_HEAD(fl_change_list, fl_instance);
 TAILQ_HEAD(fl_filter_list, fl_filter);
 TAILQ_HEAD(fl_view_list, fl_view);
+TAILQ_HEAD(fl_level_list, fl_level);
+TAILQ_HEAD(fl_tally_list, fl_tally);
 RB_HEAD(fl_filter_tree, fl_filter);
 RB_HEAD(fl_view_tree, fl_view);
 
@@ -25,15 +29,19 @@ struct fl_index {
     uint32_t count, cap;
     bool is_unsorted;              /* seats must be put in order before the next look */
     bool has_gaps;                 /* and closed up */
+    bool has_old_values;           /* levels must be made anew, with the views on them */
     uint64_t clock;                /* grows with every change */
     struct fl_change_list changes; /* the latest last */
     struct fl_filter_list filters; /* most recently used first, as the views */
     struct fl_view_list views;
     struct fl_filter_tree filters_by_key;
     struct fl_view_tree views_by_key;
+    struct fl_level_list levels;  /* tally.h */
+    struct fl_tally_list tallies; /* most recently used first */
+    size_t tally_count, tally_counts;
     size_t filter_count, view_count;
     size_t view_seats; /* of all views together */
-    uint64_t epoch;    /* grows when a view is dropped */
+    uint64_t epoch;    /* grows when a view or tally is dropped */
 };
 
 struct fl_index *fl_index_new(void);

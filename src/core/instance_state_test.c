@@ -110,9 +110,9 @@ static void tasks_forbid_deregistration_without_force(FL_UNUSED void **state)
     fix_report(f, arn, "STOPPED", "");
     fix_ok(f, "DeregisterContainerInstance", "{'containerInstance':'%s'}", id);
     assert_string_equal(fix_text(f, "containerInstance.status"), "INACTIVE");
-    assert_true(json_is_true(fix_at(f->reply, "containerInstance.agentConnected")));
-    assert_int_equal(json_array_size(f->sent), 1);
-    assert_true(json_is_true(fix_at(f->sent, "0.closed")));
+    assert_true(fl_json_is_true(fix_at(f->reply, "containerInstance.agentConnected")));
+    assert_int_equal(fl_json_items(f->sent), 1);
+    assert_true(fl_json_is_true(fix_at(f->sent, "0.closed")));
     fix_refused(f, "InvalidParameterException", "The referenced container instance was not found.",
                 "DeregisterContainerInstance", "{'containerInstance':'%s'}", id);
     fix_refused(f, "InvalidParameterException", "The referenced container instance was not found.",
@@ -135,7 +135,7 @@ static void force_orphans_tasks(FL_UNUSED void **state)
     fix_ok(f, "DeregisterContainerInstance", "{'containerInstance':'%s','force':true}", id);
     assert_int_equal(fix_int(f, "containerInstance.runningTasksCount"), 0);
     assert_int_equal(fix_int(f, "containerInstance.pendingTasksCount"), 0);
-    assert_int_equal(json_array_size(f->sent), 1);
+    assert_int_equal(fl_json_items(f->sent), 1);
     for (int i = 0; i < 3; i++) {
         fix_ok(f, "DescribeTasks", "{'tasks':['%s']}", arns[i]);
         assert_string_equal(fix_text(f, "tasks.0.lastStatus"), "STOPPED");
@@ -164,7 +164,7 @@ static void an_inactive_instance_is_only_described(FL_UNUSED void **state)
     assert_int_equal(fix_size(f, "containerInstanceArns"), 1);
     fix_ok(f, "DeregisterContainerInstance", "{'containerInstance':'%s','force':true}", id);
     assert_string_equal(status_of(f, id), "INACTIVE");
-    assert_true(json_is_false(fix_at(f->reply, "containerInstances.0.agentConnected")));
+    assert_true(fl_json_is(fix_at(f->reply, "containerInstances.0.agentConnected"), FL_JSON_FALSE));
     fix_ok(f, "ListContainerInstances", "{}");
     assert_int_equal(fix_size(f, "containerInstanceArns"), 1);
     fix_ok(f, "ListContainerInstances", "{'filter':'attribute:a == b'}");

@@ -22,7 +22,7 @@ static void registration_shows_what_was_sent(FL_UNUSED void **state)
            "'attributes':[{'name':'rack','value':'r1'},{'name':'bare'},{'name':'rack',"
            "'value':'r2'}],'tags':[{'key':'a','value':'b'}]}");
     assert_string_equal(fix_text(f, "containerInstance.status"), "ACTIVE");
-    assert_true(json_is_false(fix_at(f->reply, "containerInstance.agentConnected")));
+    assert_true(fl_json_is(fix_at(f->reply, "containerInstance.agentConnected"), FL_JSON_FALSE));
     assert_string_equal(fix_text(f, "containerInstance.versionInfo.agentVersion"), "1.0.0");
     assert_int_equal(fix_int(f, "containerInstance.registeredResources.0.integerValue"), 2048);
     assert_int_equal(fix_size(f, "containerInstance.registeredResources.2.stringSetValue"), 2);
@@ -148,7 +148,7 @@ static void an_answer_too_long_is_refused(FL_UNUSED void **state)
 static bool is_connected(struct fix *f, const char *id)
 {
     fix_ok(f, "DescribeContainerInstances", "{'containerInstances':['%s']}", id);
-    return json_is_true(fix_at(f->reply, "containerInstances.0.agentConnected"));
+    return fl_json_is_true(fix_at(f->reply, "containerInstances.0.agentConnected"));
 }
 
 static void an_older_sessions_end_does_not_disconnect(FL_UNUSED void **state)
@@ -196,14 +196,14 @@ static void a_returning_agent_is_told_what_it_may_have_missed(FL_UNUSED void **s
     fix_report(f, arns[3], "STOPPED", "");
     fix_disconnect(f, "default", id, f->sessions[0].session);
     fix_ok(f, "StopTask", "{'task':'%s'}", arns[2]);
-    assert_int_equal(json_array_size(f->sent), 0);
+    assert_int_equal(fl_json_items(f->sent), 0);
     fix_recover(f, true);
     (void)fix_connect(f, "default", id);
-    assert_int_equal(json_array_size(f->sent), 2);
+    assert_int_equal(fl_json_items(f->sent), 2);
     for (size_t i = 0; i < 2; i++) {
-        const json_t *task = json_object_get(json_array_get(f->sent, i), "task");
-        const char *arn = json_string_value(json_object_get(task, "arn"));
-        const char *desired = json_string_value(json_object_get(task, "desiredStatus"));
+        const struct fl_json *task = fl_json_get(fl_json_item(f->sent, i), "task");
+        const char *arn = fl_json_z(fl_json_get(task, "arn"));
+        const char *desired = fl_json_z(fl_json_get(task, "desiredStatus"));
         assert_true(strcmp(arn, arns[0]) == 0 || strcmp(arn, arns[2]) == 0);
         assert_string_equal(desired, strcmp(arn, arns[0]) == 0 ? "RUNNING" : "STOPPED");
     }

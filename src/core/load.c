@@ -2,7 +2,7 @@
  * groups lie unsorted, for an instance has tasks of few. */
 #include "core/load.h"
 
-#include "core/state.h"
+#include "core/tally.h"
 
 static int group_order(const struct fl_group *a, const struct fl_group *b)
 {
@@ -152,8 +152,10 @@ void fl_load_change(struct fl_instance *instance, const struct fl_share *share, 
         fl_load_add_ports(instance, share->ports);
     else
         fl_load_remove_ports(instance, share->ports);
-    if (share->is_counted)
+    if (share->is_counted) {
         count_group(instance, share->group, sign);
+        fl_tally_change(share->group, instance, sign);
+    }
 }
 
 void fl_load_init(struct fl_instance *instance)

@@ -4,17 +4,21 @@
  * Groups' names are kept once per cluster, so that comparing groups compares pointers. */
 #pragma once
 
+#include <bsd/sys/queue.h>
 #include <bsd/sys/tree.h>
 
 #include "shapes/shape.h"
 
 struct fl_cluster;
 struct fl_instance;
+struct fl_tally;
 
 struct fl_group {
     RB_ENTRY(fl_group) by_name;
     struct fl_str name;
     size_t users;
+    size_t task_count;              /* on all instances together, as in fl_group_count */
+    SLIST_HEAD(, fl_tally) tallies; /* tally.h */
 };
 RB_HEAD(fl_group_tree, fl_group);
 

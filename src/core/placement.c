@@ -85,9 +85,10 @@ struct fl_instance *fl_placement_choose(struct fl_decision *d, struct fl_placeme
     if (!placement->view || placement->view_epoch != index->epoch) {
         placement->view = fl_view_get(cluster, placement->filter, &placement->requirement,
                                       &placement->strategies);
+        fl_view_tallies(cluster, placement->view, placement->requirement.group, placement->tallies);
         placement->view_epoch = index->epoch;
     }
-    return fl_view_choose(cluster, placement->view, &d->rand);
+    return fl_view_choose(cluster, placement->view, placement->tallies, &d->rand);
 }
 
 static struct fl_hindrance check_resources(const struct fl_placement *placement,

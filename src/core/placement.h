@@ -12,6 +12,7 @@ struct fl_placement {
     struct fl_filter *filter;
     struct ecs_PlacementStrategy_list strategies;
     struct fl_view *view; /* of the index's epoch; NULL: not looked for yet */
+    struct fl_tally *tallies[FL_MAX_STRATEGIES];
     uint64_t view_epoch;
 };
 

@@ -201,11 +201,11 @@ static void expect_failures(struct model *m, const struct call *c)
 {
     assert_int_equal(fix_size(m->f, "failures"), HOSTS);
     for (size_t i = 0; i < HOSTS; i++) {
-        const json_t *failure = json_array_get(fix_at(m->f->reply, "failures"), i);
-        int host = host_of(m, fix_id(json_string_value(json_object_get(failure, "arn"))));
+        const struct fl_json *failure = fl_json_item(fix_at(m->f->reply, "failures"), i);
+        int host = host_of(m, fix_id(fl_json_z(fl_json_get(failure, "arn"))));
         const char *expected = reason(m, c, host);
         assert_non_null(expected);
-        assert_string_equal(json_string_value(json_object_get(failure, "reason")), expected);
+        assert_string_equal(fl_json_z(fl_json_get(failure, "reason")), expected);
     }
 }
 
@@ -218,15 +218,14 @@ static void run_and_check(struct model *m)
     send_call(m, &c);
     size_t placed = fix_size(m->f, "tasks");
     for (size_t i = 0; i < placed; i++) {
-        const json_t *task = json_array_get(fix_at(m->f->reply, "tasks"), i);
-        const char *at = json_string_value(json_object_get(task, "containerInstanceArn"));
+        const struct fl_json *task = fl_json_item(fix_at(m->f->reply, "tasks"), i);
+        const char *at = fl_json_z(fl_json_get(task, "containerInstanceArn"));
         int host = host_of(m, fix_id(at));
         assert_true(best_hosts(m, &c, good) > 0);
         assert_true(good[host]);
         struct job *job = &m->jobs[m->job_count++];
         *job = (struct job){.host = host, .definition = c.definition, .group = c.group};
-        (void)snprintf(job->arn, sizeof(job->arn), "%s",
-                       json_string_value(json_object_get(task, "taskArn")));
+        (void)snprintf(job->arn, sizeof(job->arn), "%s", fl_json_z(fl_json_get(task, "taskArn")));
     }
     if ((int)placed == c.count) {
         assert_int_equal(fix_size(m->f, "failures"), 0);

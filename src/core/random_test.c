@@ -80,11 +80,10 @@ static void deregister_some(struct world *w)
 static void remember_tasks(struct world *w, size_t cluster)
 {
     for (size_t i = 0; i < fix_size(w->f, "tasks") && w->task_count < MAX_TASKS; i++) {
-        const json_t *task = json_array_get(fix_at(w->f->reply, "tasks"), i);
+        const struct fl_json *task = fl_json_item(fix_at(w->f->reply, "tasks"), i);
         struct seen_task *seen = &w->tasks[w->task_count++];
         seen->cluster = cluster;
-        (void)snprintf(seen->arn, sizeof(seen->arn), "%s",
-                       json_string_value(json_object_get(task, "taskArn")));
+        (void)snprintf(seen->arn, sizeof(seen->arn), "%s", fl_json_z(fl_json_get(task, "taskArn")));
     }
 }
 
@@ -238,16 +237,16 @@ struct sums {
     int64_t cpu, memory, running, pending, gpus[2];
 };
 
-static void add_task(const json_t *task, struct sums *sums)
+static void add_task(const struct fl_json *task, struct sums *sums)
 {
-    int status = status_index(json_string_value(json_object_get(task, "lastStatus")));
+    int status = status_index(fl_json_z(fl_json_get(task, "lastStatus")));
     if (status == 2)
         return;
-    sums->cpu += atoll(json_string_value(json_object_get(task, "cpu")));
-    sums->memory += atoll(json_string_value(json_object_get(task, "memory")));
-    json_t *gpus = fix_at(task, "containers.0.gpuIds");
-    for (size_t i = 0; i < json_array_size(gpus); i++)
-        sums->gpus[json_string_value(json_array_get(gpus, i))[4] - '0']++;
+    sums->cpu += atoll(fl_json_z(fl_json_get(task, "cpu")));
+    sums->memory += atoll(fl_json_z(fl_json_get(task, "memory")));
+    const struct fl_json *gpus = fix_at(task, "containers.0.gpuIds");
+    for (size_t i = 0; i < fl_json_items(gpus); i++)
+        sums->gpus[fl_json_z(fl_json_item(gpus, i))[4] - '0']++;
     sums->running += status == 1;
     sums->pending += status == 0;
 }
@@ -260,36 +259,36 @@ static void check_tasks(struct world *w, struct sums sums[HOSTS])
         struct seen_task *seen = &w->tasks[i];
         fix_ok(w->f, "DescribeTasks", "{'cluster':'%s','tasks':['%s']}", clusters[seen->cluster],
                seen->arn);
-        const json_t *task = fix_at(w->f->reply, "tasks.0");
+        const struct fl_json *task = fix_at(w->f->reply, "tasks.0");
         if (!task) { /* only what has stopped is ever forgotten */
             assert_int_equal(seen->status, 2);
             continue;
         }
-        int status = status_index(json_string_value(json_object_get(task, "lastStatus")));
+        int status = status_index(fl_json_z(fl_json_get(task, "lastStatus")));
         assert_true(status >= seen->status);
         seen->status = status;
-        const char *at = json_string_value(json_object_get(task, "containerInstanceArn"));
+        const char *at = fl_json_z(fl_json_get(task, "containerInstanceArn"));
         for (size_t host = 0; host < HOSTS; host++)
             if (strcmp(w->hosts[host].id, fix_id(at)) == 0)
                 add_task(task, &sums[host]);
     }
 }
 
-static void check_ports(const json_t *ports)
+static void check_ports(const struct fl_json *ports)
 {
-    for (size_t a = 0; a < json_array_size(ports); a++)
-        for (size_t b = a + 1; b < json_array_size(ports); b++)
-            assert_string_not_equal(json_string_value(json_array_get(ports, a)),
-                                    json_string_value(json_array_get(ports, b)));
+    for (size_t a = 0; a < fl_json_items(ports); a++)
+        for (size_t b = a + 1; b < fl_json_items(ports); b++)
+            assert_string_not_equal(fl_json_z(fl_json_item(ports, a)),
+                                    fl_json_z(fl_json_item(ports, b)));
 }
 
 /* Every GPU is held by one task or remains. */
-static void check_gpus(const json_t *host, const struct sums *sums)
+static void check_gpus(const struct fl_json *host, const struct sums *sums)
 {
-    const json_t *ids = fix_at(host, "remainingResources.4.stringSetValue");
+    const struct fl_json *ids = fix_at(host, "remainingResources.4.stringSetValue");
     int64_t free[2] = {0};
-    for (size_t i = 0; i < json_array_size(ids); i++)
-        free[json_string_value(json_array_get(ids, i))[4] - '0']++;
+    for (size_t i = 0; i < fl_json_items(ids); i++)
+        free[fl_json_z(fl_json_item(ids, i))[4] - '0']++;
     for (size_t i = 0; i < 2; i++)
         assert_int_equal(free[i] + sums->gpus[i], 1);
 }
@@ -301,15 +300,15 @@ static void check_hosts(struct world *w)
     for (size_t i = 0; i < HOSTS; i++) {
         fix_ok(w->f, "DescribeContainerInstances", "{'cluster':'%s','containerInstances':['%s']}",
                clusters[w->hosts[i].cluster], w->hosts[i].id);
-        const json_t *host = fix_at(w->f->reply, "containerInstances.0");
+        const struct fl_json *host = fix_at(w->f->reply, "containerInstances.0");
         assert_true(sums[i].cpu <= 1000 && sums[i].memory <= 1500);
-        assert_int_equal(json_integer_value(fix_at(host, "remainingResources.0.integerValue")),
+        assert_int_equal(fl_json_int(fix_at(host, "remainingResources.0.integerValue")),
                          1000 - sums[i].cpu);
-        assert_int_equal(json_integer_value(fix_at(host, "remainingResources.1.integerValue")),
+        assert_int_equal(fl_json_int(fix_at(host, "remainingResources.1.integerValue")),
                          1500 - sums[i].memory);
-        assert_int_equal(json_integer_value(fix_at(host, "runningTasksCount")), sums[i].running);
-        assert_int_equal(json_integer_value(fix_at(host, "pendingTasksCount")), sums[i].pending);
-        assert_int_equal(json_is_true(fix_at(host, "agentConnected")), w->hosts[i].connected);
+        assert_int_equal(fl_json_int(fix_at(host, "runningTasksCount")), sums[i].running);
+        assert_int_equal(fl_json_int(fix_at(host, "pendingTasksCount")), sums[i].pending);
+        assert_int_equal(fl_json_is_true(fix_at(host, "agentConnected")), w->hosts[i].connected);
         check_ports(fix_at(host, "remainingResources.2.stringSetValue"));
         check_ports(fix_at(host, "remainingResources.3.stringSetValue"));
         check_gpus(host, &sums[i]);

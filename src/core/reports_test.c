@@ -35,10 +35,10 @@ static struct setup begin(void)
 static void expect(const struct setup *s, const char *path, const char *value)
 {
     fix_ok(s->f, "DescribeTasks", "{'tasks':['%s']}", s->task);
-    const json_t *found = fix_at(s->f->reply, path);
-    if (json_is_integer(found)) {
+    const struct fl_json *found = fix_at(s->f->reply, path);
+    if (fl_json_is(found, FL_JSON_INTEGER)) {
         char text[32];
-        (void)snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(found));
+        (void)snprintf(text, sizeof(text), "%lld", (long long)fl_json_int(found));
         assert_string_equal(text, value);
         return;
     }
@@ -51,7 +51,7 @@ static void expect_ignored(const struct setup *s, const char *task, const char *
 {
     fix_report(s->f, task, status, more);
     assert_int_equal(s->f->records_put, 0);
-    assert_int_equal(json_array_size(s->f->sent), 0);
+    assert_int_equal(fl_json_items(s->f->sent), 0);
 }
 
 static void states_only_go_forward(FL_UNUSED void **state)
@@ -71,8 +71,8 @@ static void states_only_go_forward(FL_UNUSED void **state)
     expect(&s, "tasks.0.containers.0.runtimeId", "r1");
     expect(&s, "tasks.0.containers.0.imageDigest", "sha256:00");
     expect(&s, "tasks.0.containers.0.networkBindings.0.hostPort", "8080");
-    assert_true(json_number_value(fix_at(s.f->reply, "tasks.0.startedAt")) == 1700000000.128);
-    assert_true(json_number_value(fix_at(s.f->reply, "tasks.0.pullStartedAt")) == 1700000000.5);
+    assert_true(fl_json_number(fix_at(s.f->reply, "tasks.0.startedAt")) == 1700000000.128);
+    assert_true(fl_json_number(fix_at(s.f->reply, "tasks.0.pullStartedAt")) == 1700000000.5);
     fix_recover(s.f, true);
     s.f->now_ms += 5;
     expect_ignored(&s, s.task, "RUNNING",
@@ -163,7 +163,7 @@ static void a_failed_start_tells_the_agents_reason(FL_UNUSED void **state)
                APP("'status':'STOPPED','exitCode':0") ",'executionStoppedAt':1700000000.25");
     expect(&s, "tasks.0.stopCode", "EssentialContainerExited");
     expect(&s, "tasks.0.containers.0.exitCode", "0");
-    assert_true(json_number_value(fix_at(s.f->reply, "tasks.0.startedAt")) == 1700000000.25);
+    assert_true(fl_json_number(fix_at(s.f->reply, "tasks.0.startedAt")) == 1700000000.25);
     fix_recover(s.f, true);
     fix_free(s.f);
 }
@@ -175,18 +175,18 @@ static void what_the_user_asked_for_is_kept(FL_UNUSED void **state)
     fix_report(s.f, s.task, "RUNNING", "");
     fix_ok(s.f, "StopTask", "{'task':'%s','reason':'maintenance'}", s.task);
     assert_int_equal(s.f->records_put, 1);
-    assert_int_equal(json_array_size(s.f->sent), 1);
+    assert_int_equal(fl_json_items(s.f->sent), 1);
     assert_int_equal(fix_int(s.f, "task.version"), 3);
     fix_ok(s.f, "StopTask", "{'task':'%s','reason':'again'}", s.task);
     assert_int_equal(s.f->records_put, 0);
-    assert_int_equal(json_array_size(s.f->sent), 0);
+    assert_int_equal(fl_json_items(s.f->sent), 0);
     fix_recover(s.f, true);
     s.f->now_ms += 1000;
     fix_report(s.f, s.task, "STOPPED", ",'reason':'Essential container in task exited'");
     expect(&s, "tasks.0.stopCode", "UserInitiated");
     expect(&s, "tasks.0.stoppedReason", "maintenance");
-    assert_true(json_number_value(fix_at(s.f->reply, "tasks.0.stoppingAt")) == 1700000000.123);
-    assert_true(json_number_value(fix_at(s.f->reply, "tasks.0.stoppedAt")) == 1700000001.123);
+    assert_true(fl_json_number(fix_at(s.f->reply, "tasks.0.stoppingAt")) == 1700000000.123);
+    assert_true(fl_json_number(fix_at(s.f->reply, "tasks.0.stoppedAt")) == 1700000001.123);
     fix_ok(s.f, "StopTask", "{'task':'%s'}", s.task);
     assert_string_equal(fix_text(s.f, "task.lastStatus"), "STOPPED");
     assert_int_equal(s.f->records_put, 0);

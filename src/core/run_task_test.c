@@ -33,7 +33,7 @@ static void several_tasks_are_placed_and_described(FL_UNUSED void **state)
            "{'taskDefinition':'web','count':3,'group':'g','startedBy':'me','launchType':'EC2',"
            "'tags':[{'key':'a','value':'b'}]}");
     assert_int_equal(fix_size(f, "tasks"), 3);
-    assert_int_equal(json_array_size(f->sent), 3);
+    assert_int_equal(fl_json_items(f->sent), 3);
     assert_int_equal(f->records_put, 3);
     assert_string_equal(fix_text(f, "tasks.1.group"), "g");
     assert_string_equal(fix_text(f, "tasks.1.startedBy"), "me");
@@ -47,9 +47,8 @@ static void several_tasks_are_placed_and_described(FL_UNUSED void **state)
     assert_string_equal(fix_text(f, "tasks.1.overrides.containerOverrides.0.name"), "app");
     assert_int_equal(fix_int(f, "tasks.1.version"), 1);
     assert_string_not_equal(fix_text(f, "tasks.0.taskArn"), fix_text(f, "tasks.1.taskArn"));
-    assert_string_equal(json_string_value(fix_at(f->sent, "1.instance")), instance);
-    assert_string_equal(json_string_value(fix_at(f->sent, "1.task.arn")),
-                        fix_text(f, "tasks.1.taskArn"));
+    assert_string_equal(fl_json_z(fix_at(f->sent, "1.instance")), instance);
+    assert_string_equal(fl_json_z(fix_at(f->sent, "1.task.arn")), fix_text(f, "tasks.1.taskArn"));
     char arn[200];
     (void)snprintf(arn, sizeof(arn), "%s", fix_text(f, "tasks.1.taskArn"));
     fix_recover(f, true);
@@ -336,7 +335,7 @@ static void a_repeated_token_runs_nothing_again(FL_UNUSED void **state)
     fix_recover(f, true);
     fix_ok(f, "RunTask", "%s", request);
     assert_int_equal(f->records_put, 0);
-    assert_int_equal(json_array_size(f->sent), 0);
+    assert_int_equal(fl_json_items(f->sent), 0);
     assert_int_equal(fix_size(f, "tasks"), 2);
     fix_call(f, "RunTask", "{'taskDefinition':'web','count':3,'clientToken':'tok'}");
     assert_int_equal(f->status, 400);

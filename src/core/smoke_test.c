@@ -19,7 +19,7 @@ static void a_task_lives_and_is_forgotten(FL_UNUSED void **state)
     assert_string_equal(fix_text(f, "tasks.0.lastStatus"), "PENDING");
     assert_string_equal(fix_text(f, "tasks.0.desiredStatus"), "RUNNING");
     assert_string_equal(fix_id(fix_text(f, "tasks.0.containerInstanceArn")), instance);
-    assert_int_equal(json_array_size(f->sent), 1);
+    assert_int_equal(fl_json_items(f->sent), 1);
     (void)snprintf(arn, sizeof(arn), "%s", fix_text(f, "tasks.0.taskArn"));
     fix_recover(f, false);
 
@@ -35,8 +35,8 @@ static void a_task_lives_and_is_forgotten(FL_UNUSED void **state)
     assert_string_equal(fix_text(f, "task.desiredStatus"), "STOPPED");
     assert_string_equal(fix_text(f, "task.stopCode"), "UserInitiated");
     assert_string_equal(fix_text(f, "task.stoppedReason"), "Task stopped by user");
-    assert_int_equal(json_array_size(f->sent), 1);
-    assert_string_equal(json_string_value(fix_at(f->sent, "0.task.desiredStatus")), "STOPPED");
+    assert_int_equal(fl_json_items(f->sent), 1);
+    assert_string_equal(fl_json_z(fix_at(f->sent, "0.task.desiredStatus")), "STOPPED");
     fix_recover(f, false);
     f->now_ms += 1000;
     fix_report(f, arn, "STOPPED",

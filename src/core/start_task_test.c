@@ -32,8 +32,8 @@ static void tasks_start_where_they_are_told_to(FL_UNUSED void **state)
     assert_string_equal(fix_text(f, "tasks.0.tags.0.key"), "a");
     assert_string_equal(fix_text(f, "tasks.0.lastStatus"), "PENDING");
     assert_int_equal(f->records_put, 2);
-    assert_int_equal(json_array_size(f->sent), 2);
-    assert_string_equal(json_string_value(fix_at(f->sent, "0.instance")), ids[2]);
+    assert_int_equal(fl_json_items(f->sent), 2);
+    assert_string_equal(fl_json_z(fix_at(f->sent, "0.instance")), ids[2]);
     fix_recover(f, false);
     fix_ok(f, "StartTask",
            "{'taskDefinition':'web','containerInstances':["

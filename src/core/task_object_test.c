@@ -8,8 +8,8 @@ static struct fl_task_spec sent_spec(const struct fix *f, size_t index, struct f
 {
     struct fl_task_spec spec;
     struct fl_err err = {0};
-    json_t *task = json_object_get(json_array_get(f->sent, index), "task");
-    int rc = fl_task_spec_decode(fix_read(task, arena), arena, &spec, &err);
+    const struct fl_json *task = fl_json_get(fl_json_item(f->sent, index), "task");
+    int rc = fl_task_spec_decode(task, arena, &spec, &err);
     if (rc < 0)
         print_message("# %s\n", err.text);
     assert_int_equal(rc, 0);
@@ -43,10 +43,10 @@ static struct fix *ready(void)
     fix_ok(f, "CreateCluster", "{}");
     fix_ok(f, "RegisterTaskDefinition", "%s", definition);
     FL_CLEANUP_BUF struct fl_buf attributes = FL_BUF_INIT(1 << 16);
-    const json_t *needed = fix_at(f->reply, "taskDefinition.requiresAttributes");
-    for (size_t i = 0; i < json_array_size(needed); i++)
+    const struct fl_json *needed = fix_at(f->reply, "taskDefinition.requiresAttributes");
+    for (size_t i = 0; i < fl_json_items(needed); i++)
         fl_buf_printf(&attributes, "%s{'name':'%s'}", i ? "," : "",
-                      json_string_value(json_object_get(json_array_get(needed, i), "name")));
+                      fl_json_z(fl_json_get(fl_json_item(needed, i), "name")));
     FL_CLEANUP_FREE char *kept = strdup(attributes.p);
     fix_add_instance(f, "default", 1024, 1000, kept, id);
     return f;
@@ -99,7 +99,7 @@ static void an_agent_reads_what_was_defined(FL_UNUSED void **state)
     fix_ok(f, "RunTask",
            "{'taskDefinition':'full','overrides':{'containerOverrides':[{'name':'app','cpu':200,"
            "'command':['y'],'environment':[{'name':'B','value':'3'},{'name':'C','value':'4'}]}]}}");
-    assert_int_equal(json_array_size(f->sent), 1);
+    assert_int_equal(fl_json_items(f->sent), 1);
     struct fl_task_spec spec = sent_spec(f, 0, arena);
     ASSERT_STR(spec.arn, fix_text(f, "tasks.0.taskArn"));
     ASSERT_STR(spec.family, "full");

@@ -2,6 +2,7 @@
 #include "core/view.h"
 
 #include "base/bug.h"
+#include "core/tally.h"
 #include "core/tournament.h"
 
 enum { MAX_KEY = 64 << 10, KEY_WORDS = 3 };
@@ -14,18 +15,9 @@ struct step {
 };
 enum word { FREE_CPU, FREE_MEMORY, GROUP_HERE };
 
-/* One value of an attribute to spread over, with the group's tasks on instances that have it. */
-struct value {
-    RB_ENTRY(value) by_text;
-    struct fl_str text;
-    int64_t count;
-    uint32_t number;
-};
-RB_HEAD(fl_value_tree, value);
-
 struct bucket {
     RB_ENTRY(bucket) by_values;
-    struct value *values[FL_MAX_STRATEGIES]; /* NULL: has no such attribute */
+    uint32_t values[FL_MAX_STRATEGIES]; /* by level; 0: has no such attribute */
     struct fl_view *view;
     struct fl_tournament tournament;
 };
@@ -34,7 +26,6 @@ RB_HEAD(fl_bucket_tree, bucket);
 struct seat {
     struct bucket *bucket;
     uint32_t place;
-    uint32_t group_count; /* what is in the values' counts */
 };
 
 struct fl_view {
@@ -46,10 +37,9 @@ struct fl_view {
     struct fl_group *group; /* NULL: does not matter */
     struct step steps[FL_MAX_STRATEGIES];
     size_t step_count;
-    struct fl_str levels[FL_MAX_STRATEGIES]; /* attributes to spread over */
-    struct fl_value_tree values[FL_MAX_STRATEGIES];
+    struct fl_str level_names[FL_MAX_STRATEGIES]; /* attributes to spread over */
+    struct fl_level *levels[FL_MAX_STRATEGIES];
     size_t level_count;
-    uint32_t value_count;
     enum word words[KEY_WORDS];
     size_t word_count;
     bool fills_up; /* what is chosen is likely to be chosen again: binpack comes first */
@@ -73,20 +63,11 @@ static int key_order(const struct fl_view *a, const struct fl_view *b)
 RB_PROTOTYPE(fl_view_tree, fl_view, by_key, key_order)
 RB_GENERATE(fl_view_tree, fl_view, by_key, key_order)
 
-static int value_order(const struct value *a, const struct value *b)
-{
-    return fl_str_cmp(a->text, b->text);
-}
-RB_PROTOTYPE(fl_value_tree, value, by_text, value_order)
-RB_GENERATE(fl_value_tree, value, by_text, value_order)
-
 static int bucket_order(const struct bucket *a, const struct bucket *b)
 {
     for (size_t i = 0; i < a->view->level_count; i++) {
-        uint32_t x = a->values[i] ? a->values[i]->number : 0;
-        uint32_t y = b->values[i] ? b->values[i]->number : 0;
-        if (x != y)
-            return x < y ? -1 : 1;
+        if (a->values[i] != b->values[i])
+            return a->values[i] < b->values[i] ? -1 : 1;
     }
     return 0;
 }
@@ -107,10 +88,10 @@ static void add_word(struct fl_view *view, enum word word)
 static void add_level(struct fl_view *view, struct fl_str name)
 {
     for (size_t i = 0; i < view->level_count; i++)
-        if (fl_str_eq(view->levels[i], name))
+        if (fl_str_eq(view->level_names[i], name))
             return;
     view->steps[view->step_count++] = (struct step){BY_VALUE, (unsigned)view->level_count};
-    view->levels[view->level_count++] = name;
+    view->level_names[view->level_count++] = name;
 }
 
 static void read_strategies(struct fl_view *view, const struct ecs_PlacementStrategy_list *list)
@@ -133,9 +114,11 @@ static void read_strategies(struct fl_view *view, const struct ecs_PlacementStra
     }
 }
 
+/* Does the order of two instances in a bucket, or whether one can take the task, depend on what the
+ * group has there? Its counts by value do not belong to the view. */
 static bool needs_group(const struct fl_view *view)
 {
-    bool needs = view->requirement.distinct || view->level_count > 0;
+    bool needs = view->requirement.distinct;
     for (size_t i = 0; i < view->word_count; i++)
         needs |= view->words[i] == GROUP_HERE;
     return needs;
@@ -155,9 +138,9 @@ static void write_key(const struct fl_view *view, struct fl_buf *key)
         struct step step = view->steps[i];
         bool is_level = step.kind == BY_VALUE;
         fl_buf_printf(key, "%c%d:", is_level ? 'v' : 'w',
-                      is_level ? (int)view->levels[step.at].n : (int)view->words[step.at]);
+                      is_level ? (int)view->level_names[step.at].n : (int)view->words[step.at]);
         if (is_level)
-            fl_buf_add_str(key, view->levels[step.at]);
+            fl_buf_add_str(key, view->level_names[step.at]);
     }
     if (needs_group(view))
         fl_buf_add_str(key, r->group);
@@ -166,31 +149,11 @@ static void write_key(const struct fl_view *view, struct fl_buf *key)
 
 /* Buckets. */
 
-static struct value *find_value(struct fl_view *view, size_t level, struct fl_str text)
-{
-    struct value probe = {.text = text};
-    return RB_FIND(fl_value_tree, &view->values[level], &probe);
-}
-
-static struct value *use_value(struct fl_view *view, size_t level, struct fl_str text)
-{
-    struct value *value = find_value(view, level, text);
-    if (value)
-        return value;
-    value = fl_calloc(1, sizeof(*value));
-    value->text = (struct fl_str){fl_strndup(text.p ? text.p : "", text.n), text.n};
-    value->number = ++view->value_count;
-    (void)RB_INSERT(fl_value_tree, &view->values[level], value);
-    return value;
-}
-
 static struct bucket *use_bucket(struct fl_view *view, const struct fl_instance *instance)
 {
     struct bucket probe = {.view = view};
-    struct fl_str text;
     for (size_t i = 0; i < view->level_count; i++)
-        if (fl_instance_attribute(instance, view->levels[i], &text))
-            probe.values[i] = use_value(view, i, text);
+        probe.values[i] = fl_level_of(view->levels[i], instance);
     struct bucket *bucket = RB_FIND(fl_bucket_tree, &view->buckets, &probe);
     if (bucket)
         return bucket;
@@ -264,11 +227,6 @@ static void look_at(struct fl_view *view, const struct fl_instance *instance, bo
 {
     struct seat *seat = &view->seats[instance->seat];
     uint32_t group_here = view->group ? fl_load_group(instance, view->group) : 0;
-    int64_t more = (int64_t)group_here - seat->group_count;
-    for (size_t i = 0; i < view->level_count && more; i++)
-        if (seat->bucket->values[i])
-            seat->bucket->values[i]->count += more;
-    seat->group_count = group_here;
     fl_tournament_set(&seat->bucket->tournament, seat->place, make_leaf(view, instance, group_here),
                       climb);
 }
@@ -276,13 +234,9 @@ static void look_at(struct fl_view *view, const struct fl_instance *instance, bo
 static bool has_moved(struct fl_view *view, const struct fl_instance *instance)
 {
     const struct bucket *bucket = view->seats[instance->seat].bucket;
-    for (size_t i = 0; i < view->level_count; i++) {
-        struct fl_str text;
-        bool has = fl_instance_attribute(instance, view->levels[i], &text);
-        if (has != (bucket->values[i] != NULL) ||
-            (has && !fl_str_eq(text, bucket->values[i]->text)))
+    for (size_t i = 0; i < view->level_count; i++)
+        if (bucket->values[i] != fl_level_of(view->levels[i], instance))
             return true;
-    }
     return false;
 }
 
@@ -305,14 +259,6 @@ static void free_buckets(struct fl_view *view)
     }
     RB_INIT(&view->buckets);
     view->bucket_count = 0;
-    for (size_t i = 0; i < view->level_count; i++) {
-        struct value *value, *next;
-        RB_FOREACH_SAFE (value, fl_value_tree, &view->values[i], next) {
-            (void)RB_REMOVE(fl_value_tree, &view->values[i], value);
-            free((char *)value->text.p);
-            free(value);
-        }
-    }
 }
 
 static void build(struct fl_index *index, struct fl_view *view)
@@ -355,7 +301,7 @@ static void free_view(struct fl_cluster *cluster, struct fl_view *view)
     free_buckets(view);
     fl_group_release(cluster, view->group);
     for (size_t i = 0; i < view->level_count; i++)
-        free((char *)view->levels[i].p);
+        fl_level_release(cluster, view->levels[i]);
     free((int32_t *)view->requirement.ports.items);
     free((char *)view->key.p);
     free(view->bucket_list);
@@ -391,8 +337,10 @@ static void own(struct fl_cluster *cluster, struct fl_view *view, struct fl_str 
     if (ports->n)
         memcpy(items, ports->items, ports->n * sizeof(*items));
     ports->items = items;
-    for (size_t i = 0; i < view->level_count; i++)
-        view->levels[i].p = fl_strndup(view->levels[i].p, view->levels[i].n);
+    for (size_t i = 0; i < view->level_count; i++) {
+        view->levels[i] = fl_level_use(cluster, view->level_names[i]);
+        view->level_names[i] = view->levels[i]->name;
+    }
     view->key = (struct fl_str){memcpy(fl_calloc(1, key.n), key.p, key.n), key.n};
     view->group = needs_group(view) ? fl_group_use(cluster, view->requirement.group) : NULL;
     view->requirement.group = FL_STR("");
@@ -417,6 +365,7 @@ struct fl_view *fl_view_get(struct fl_cluster *cluster, struct fl_filter *filter
         TAILQ_INSERT_HEAD(&index->views, view, by_use);
         return view;
     }
+    fl_index_settle(cluster);
     make_room(cluster);
     view = fl_calloc(1, sizeof(*view));
     *view = spec;
@@ -424,19 +373,19 @@ struct fl_view *fl_view_get(struct fl_cluster *cluster, struct fl_filter *filter
     TAILQ_INSERT_HEAD(&index->views, view, by_use);
     (void)RB_INSERT(fl_view_tree, &index->views_by_key, view);
     index->view_count++;
-    fl_index_settle(cluster);
     build(index, view);
     return view;
 }
 
 /* The choice. */
 
-static int step_order(struct step step, const struct bucket *a, const struct bucket *b)
+static int step_order(struct step step, struct fl_tally *const *tallies, const struct bucket *a,
+                      const struct bucket *b)
 {
     const struct fl_node *x = &a->tournament.root, *y = &b->tournament.root;
     if (step.kind == BY_VALUE) {
-        int64_t m = a->values[step.at] ? a->values[step.at]->count : INT64_MAX;
-        int64_t n = b->values[step.at] ? b->values[step.at]->count : INT64_MAX;
+        int64_t m = fl_tally_count(tallies[step.at], a->values[step.at]);
+        int64_t n = fl_tally_count(tallies[step.at], b->values[step.at]);
         return m < n ? -1 : m > n;
     }
     if (step.at == 2)
@@ -446,16 +395,18 @@ static int step_order(struct step step, const struct bucket *a, const struct buc
     return m < n ? -1 : m > n;
 }
 
-static int compare(const struct fl_view *view, const struct bucket *a, const struct bucket *b)
+static int compare(const struct fl_view *view, struct fl_tally *const *tallies,
+                   const struct bucket *a, const struct bucket *b)
 {
     int order = 0;
     for (size_t i = 0; i < view->step_count && order == 0; i++)
-        order = step_order(view->steps[i], a, b);
+        order = step_order(view->steps[i], tallies, a, b);
     return order;
 }
 
 /* The first of the best buckets; how many instances are as good as its best. */
-static size_t best_bucket(const struct fl_view *view, uint64_t *ret_ties)
+static size_t best_bucket(const struct fl_view *view, struct fl_tally *const *tallies,
+                          uint64_t *ret_ties)
 {
     size_t best = SIZE_MAX;
     for (size_t i = 0; i < view->bucket_count; i++) {
@@ -463,7 +414,7 @@ static size_t best_bucket(const struct fl_view *view, uint64_t *ret_ties)
         uint32_t count = bucket->tournament.root.count;
         if (count == 0)
             continue;
-        int order = best == SIZE_MAX ? -1 : compare(view, bucket, view->bucket_list[best]);
+        int order = best == SIZE_MAX ? -1 : compare(view, tallies, bucket, view->bucket_list[best]);
         if (order < 0) {
             best = i;
             *ret_ties = 0;
@@ -497,20 +448,28 @@ static struct fl_instance *pick_from(struct fl_view *view, struct bucket *bucket
     return instance;
 }
 
+void fl_view_tallies(struct fl_cluster *cluster, const struct fl_view *view, struct fl_str group,
+                     struct fl_tally *tallies[FL_MAX_STRATEGIES])
+{
+    fl_tally_make_room(cluster, view->level_count);
+    for (size_t i = 0; i < view->level_count; i++)
+        tallies[i] = fl_tally_get(cluster, view->levels[i], group);
+}
+
 struct fl_instance *fl_view_choose(struct fl_cluster *cluster, struct fl_view *view,
-                                   struct fl_rand *rand)
+                                   struct fl_tally *const *tallies, struct fl_rand *rand)
 {
     struct fl_index *index = cluster->index;
     uint64_t ties = 0;
     catch_up(index, view);
-    size_t best = best_bucket(view, &ties);
+    size_t best = best_bucket(view, tallies, &ties);
     if (best == SIZE_MAX)
         return NULL;
     uint64_t n = ties > 1 ? fl_rand_below(rand, ties) : 0;
     for (size_t i = best; i < view->bucket_count; i++) {
         struct bucket *bucket = view->bucket_list[i];
         uint32_t count = bucket->tournament.root.count;
-        if (count == 0 || compare(view, bucket, view->bucket_list[best]) != 0)
+        if (count == 0 || compare(view, tallies, bucket, view->bucket_list[best]) != 0)
             continue;
         if (n < count)
             return pick_from(view, bucket, (uint32_t)n);

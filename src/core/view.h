@@ -35,7 +35,11 @@ struct fl_view *fl_view_get(struct fl_cluster *cluster, struct fl_filter *filter
                             const struct ecs_PlacementStrategy_list *strategies);
 /* The best instance now, or NULL when none can take the task. */
 struct fl_instance *fl_view_choose(struct fl_cluster *cluster, struct fl_view *view,
-                                   struct fl_rand *rand);
+                                   struct fl_tally *const *tallies, struct fl_rand *rand);
+/* What a group's tasks weigh in the view's choices: a tally for each attribute that it spreads
+ * over. They stay while index->epoch does. */
+void fl_view_tallies(struct fl_cluster *cluster, const struct fl_view *view, struct fl_str group,
+                     struct fl_tally *tallies[FL_MAX_STRATEGIES]);
 void fl_view_drop(struct fl_cluster *cluster, struct fl_view *view);
 
 /* "instanceId" or "host": spread over instances themselves. */

@@ -61,19 +61,17 @@ static int read_all(int fd, struct fl_buf *buf)
     return 0;
 }
 
-json_t *fl_load_json(const struct fl_load *load, const char *member, struct fl_err *err)
+int fl_load_read(const struct fl_load *load, const char *member, struct fl_buf *buf,
+                 struct fl_err *err)
 {
-    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(FL_MANIFEST_MAX_BYTES);
     FL_CLEANUP_FD int fd = fl_load_open(load, member, err);
     if (fd < 0)
-        return NULL;
-    int rc = read_all(fd, &buf);
-    if (rc < 0) {
-        (void)fl_err_errno(err, rc, "the archive's member %.*s cannot be read",
-                           FL_STR_ARG(shown(member)));
-        return NULL;
-    }
-    return fl_json_parse(fl_buf_str(&buf), err);
+        return fd;
+    int rc = read_all(fd, buf);
+    if (rc < 0)
+        return fl_err_errno(err, rc, "the archive's member %.*s cannot be read",
+                            FL_STR_ARG(shown(member)));
+    return 0;
 }
 
 /* A blob that is there already is as good; its age is renewed so that nobody collects it before

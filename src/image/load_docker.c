@@ -32,10 +32,11 @@ static int layer_media_type(const struct fl_load *load, const char *member,
 }
 
 /* A plain layer's digest is its diff_id; a compressed one's is known only when it is unpacked. */
-static int load_layer(struct fl_load *load, const json_t *json, const struct fl_digest *diff_id,
-                      struct docker_layer *layer, struct fl_err *err)
+static int load_layer(struct fl_load *load, const struct fl_json *json,
+                      const struct fl_digest *diff_id, struct docker_layer *layer,
+                      struct fl_err *err)
 {
-    const char *member = json_string_value(json);
+    const char *member = fl_json_z(json);
     if (!member)
         return fl_err_set(err, -EINVAL, "the archive's manifest.json lists an invalid layer");
     int rc = layer_media_type(load, member, &layer->media_type, err);
@@ -104,16 +105,16 @@ static int load_config(struct fl_load *load, const char *member, struct docker_l
     return fl_oci_config_parse(fl_buf_str(&buf), load->arena, ret_parsed, err);
 }
 
-static int add_names(struct fl_load *load, const json_t *tags, const struct fl_digest *digest,
-                     uint64_t size, struct fl_err *err)
+static int add_names(struct fl_load *load, const struct fl_json *tags,
+                     const struct fl_digest *digest, uint64_t size, struct fl_err *err)
 {
     struct fl_str media_type = FL_STR(FL_MEDIA_OCI_MANIFEST);
     if (load->name.n)
         return fl_load_add_ref(load, FL_STR(""), digest, size, media_type, err);
-    if (json_array_size(tags) == 0)
+    if (fl_json_items(tags) == 0)
         return fl_err_set(err, -EINVAL, "the image has no name: give NAME:TAG");
-    for (size_t i = 0; i < json_array_size(tags); i++) {
-        int rc = fl_load_add_ref(load, fl_json_str(json_array_get(tags, i)), digest, size,
+    for (size_t i = 0; i < fl_json_items(tags); i++) {
+        int rc = fl_load_add_ref(load, fl_json_text(fl_json_item(tags, i)), digest, size,
                                  media_type, err);
         if (rc < 0)
             return rc;
@@ -121,11 +122,11 @@ static int add_names(struct fl_load *load, const json_t *tags, const struct fl_d
     return 0;
 }
 
-static int load_image(struct fl_load *load, const json_t *json, struct fl_err *err)
+static int load_image(struct fl_load *load, const struct fl_json *json, struct fl_err *err)
 {
-    const char *config_member = json_string_value(json_object_get(json, "Config"));
-    const json_t *files = json_object_get(json, "Layers");
-    size_t count = json_array_size(files);
+    const char *config_member = fl_json_z(fl_json_get(json, "Config"));
+    const struct fl_json *files = fl_json_get(json, "Layers");
+    size_t count = fl_json_items(files);
     struct docker_layer config = {0}, layers[FL_LAYERS_MAX] = {0};
     struct fl_oci_config parsed;
     struct fl_digest digest;
@@ -139,17 +140,20 @@ static int load_image(struct fl_load *load, const json_t *json, struct fl_err *e
         rc = fl_err_set(err, -EINVAL, "the image configuration has %zu diff_ids for %zu layers",
                         parsed.diff_id_count, count);
     for (size_t i = 0; rc == 0 && i < count; i++)
-        rc = load_layer(load, json_array_get(files, i), &parsed.diff_ids[i], &layers[i], err);
+        rc = load_layer(load, fl_json_item(files, i), &parsed.diff_ids[i], &layers[i], err);
     if (rc == 0)
         rc = store_manifest(load, &config, layers, count, &digest, &size, err);
-    return rc < 0 ? rc : add_names(load, json_object_get(json, "RepoTags"), &digest, size, err);
+    return rc < 0 ? rc : add_names(load, fl_json_get(json, "RepoTags"), &digest, size, err);
 }
 
 int fl_load_docker(struct fl_load *load, struct fl_err *err)
 {
-    FL_CLEANUP_JSON json_t *root = fl_load_json(load, "manifest.json", err);
-    size_t count = json_array_size(root);
-    int rc = 0;
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(FL_MANIFEST_MAX_BYTES);
+    int rc = fl_load_read(load, "manifest.json", &text, err);
+    if (rc < 0)
+        return rc;
+    const struct fl_json *root = fl_json_read(fl_buf_str(&text), load->arena, err);
+    size_t count = fl_json_items(root);
     if (!root)
         return -EINVAL;
     if (count == 0 || count > IMAGES_MAX)
@@ -160,6 +164,6 @@ int fl_load_docker(struct fl_load *load, struct fl_err *err)
         return fl_err_set(err, -EINVAL, "the archive holds %zu images: one NAME does not do",
                           count);
     for (size_t i = 0; rc == 0 && i < count; i++)
-        rc = load_image(load, json_array_get(root, i), err);
+        rc = load_image(load, fl_json_item(root, i), err);
     return rc;
 }

@@ -1,9 +1,8 @@
 /* Between load.c and its two readers. */
 #pragma once
 
-#include <jansson.h>
-
 #include "image/load.h"
+#include "wire/json.h"
 
 /* One load: a directory with the archive's members, and what comes of it. */
 struct fl_load {
@@ -20,8 +19,9 @@ struct fl_load {
 
 /* Opens a regular file of the layout; links are followed inside it only. */
 int fl_load_open(const struct fl_load *load, const char *member, struct fl_err *err);
-/* Reads and parses a JSON member. NULL with err filled. */
-json_t *fl_load_json(const struct fl_load *load, const char *member, struct fl_err *err);
+/* Reads a member of at most the buffer's size. */
+int fl_load_read(const struct fl_load *load, const char *member, struct fl_buf *buf,
+                 struct fl_err *err);
 bool fl_load_has(const struct fl_load *load, const char *member);
 /* Copies a member into the store, verified. */
 int fl_load_blob(struct fl_load *load, const char *member, const struct fl_digest *expected,

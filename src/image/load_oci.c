@@ -79,12 +79,11 @@ static int load_entry(struct fl_load *load, const struct fl_descriptor *entry, s
 
 static int parse_index(struct fl_load *load, struct fl_manifest *ret_index, struct fl_err *err)
 {
-    FL_CLEANUP_JSON json_t *root = fl_load_json(load, "index.json", err);
-    FL_CLEANUP_FREE char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
-    if (!text)
-        return -EINVAL;
-    int rc =
-        fl_manifest_parse(fl_str_of(text), FL_STR(FL_MEDIA_OCI_INDEX), load->arena, ret_index, err);
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(FL_MANIFEST_MAX_BYTES);
+    int rc = fl_load_read(load, "index.json", &text, err);
+    if (rc == 0)
+        rc = fl_manifest_parse(fl_buf_str(&text), FL_STR(FL_MEDIA_OCI_INDEX), load->arena,
+                               ret_index, err);
     if (rc == 0 && (!ret_index->is_index || ret_index->manifest_count == 0))
         rc = fl_err_set(err, -EINVAL, "the layout's index.json lists no image");
     return rc;

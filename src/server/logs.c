@@ -35,7 +35,6 @@ int fl_logs_open(uv_loop_t *loop, const char *path, struct fl_str region, struct
     int status = fl_logs_store_open(path, loop, &store, err);
     if (status < 0)
         return status;
-    json_object_seed(0); /* before a second thread could do it */
     struct fl_logs *logs = fl_calloc(1, sizeof(*logs));
     logs->store = store;
     logs->region = fl_strndup(region.p, region.n);

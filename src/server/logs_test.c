@@ -25,7 +25,8 @@ struct fixture {
     char path[80];
     unsigned status; /* of the last answer */
     char error[64];
-    json_t *json; /* body of the last answer, or NULL */
+    struct fl_arena *answers;
+    const struct fl_json *json; /* body of the last answer, or NULL */
     char text[256];
 };
 
@@ -52,6 +53,7 @@ static int setup(void **state)
     (void)snprintf(f->path, sizeof(f->path), "%s/logs.db", f->dir);
     assert_int_equal(uv_loop_init(&f->loop), 0);
     f->arena = fl_arena_new();
+    f->answers = fl_arena_new();
     open_logs(f);
     *state = f;
     return 0;
@@ -61,10 +63,10 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
     close_logs(f);
-    json_decref(f->json);
     assert_int_equal(uv_loop_close(&f->loop), 0);
     assert_int_equal(fl_fs_remove_tree(AT_FDCWD, f->dir), 0);
     fl_arena_free(f->arena);
+    fl_arena_free(f->answers);
     free(f);
     return 0;
 }
@@ -72,15 +74,15 @@ static int teardown(void **state)
 static void keep_answer(void *context, unsigned status, struct fl_str error, struct fl_str body)
 {
     struct fixture *f = context;
-    json_decref(f->json);
-    f->json = status == 200 && body.n > 0 ? fl_json_parse(body, NULL) : NULL;
+    f->json = status == 200 && body.n > 0 ? fl_json_read(body, f->answers, NULL) : NULL;
     f->status = status;
     (void)snprintf(f->error, sizeof(f->error), "%.*s", FL_STR_ARG(error));
     (void)snprintf(f->text, sizeof(f->text), "%.*s", FL_STR_ARG(status == 200 ? FL_STR("") : body));
 }
 
 /* Calls an operation with JSON written with ' for ". Returns the answer's JSON. */
-static FL_PRINTF(3, 4) json_t *call(struct fixture *f, const char *operation, const char *fmt, ...)
+static FL_PRINTF(3, 4) const
+    struct fl_json *call(struct fixture *f, const char *operation, const char *fmt, ...)
 {
     char text[65536];
     struct fl_shape_error fault;
@@ -104,7 +106,7 @@ static FL_PRINTF(3, 4) json_t *call(struct fixture *f, const char *operation, co
     return f->json;
 }
 
-static FL_PRINTF(2, 3) json_t *ship(struct fixture *f, const char *fmt, ...)
+static FL_PRINTF(2, 3) const struct fl_json *ship(struct fixture *f, const char *fmt, ...)
 {
     char text[65536];
     va_list args;
@@ -127,9 +129,9 @@ static void assert_refused(struct fixture *f, const char *error, const char *tex
         fail_msg("'%s' does not say '%s'", f->text, text);
 }
 
-static const char *text_of(const json_t *json, const char *member)
+static const char *text_of(const struct fl_json *json, const char *member)
 {
-    const char *text = json_string_value(json_object_get(json, member));
+    const char *text = fl_json_z(fl_json_get(json, member));
     return text ? text : "";
 }
 
@@ -137,12 +139,13 @@ static const char *text_of(const json_t *json, const char *member)
 static const char *messages(struct fixture *f)
 {
     static char joined[4096];
-    size_t i, n = 0;
-    json_t *event;
+    size_t n = 0;
+    const struct fl_json *events = fl_json_get(f->json, "events");
     assert_int_equal(f->status, 200);
     joined[0] = '\0';
-    json_array_foreach (json_object_get(f->json, "events"), i, event)
-        n += (size_t)snprintf(joined + n, sizeof(joined) - n, "%s ", text_of(event, "message"));
+    for (size_t i = 0; i < fl_json_items(events); i++)
+        n += (size_t)snprintf(joined + n, sizeof(joined) - n, "%s ",
+                              text_of(fl_json_item(events, i), "message"));
     return joined;
 }
 
@@ -189,32 +192,32 @@ static void groups_are_described_with_both_arns(void **state)
     make_stream(f, "/ecs/web", "s");
     (void)call(f, "CreateLogGroup", "{'logGroupName':'/ecs/db'}");
     (void)call(f, "CreateLogGroup", "{'logGroupName':'other'}");
-    json_t *groups = json_object_get(
+    const struct fl_json *groups = fl_json_get(
         call(f, "DescribeLogGroups", "{'logGroupNamePrefix':'/ecs/','limit':1}"), "logGroups");
-    assert_int_equal(json_array_size(groups), 1);
-    assert_string_equal(text_of(json_array_get(groups, 0), "logGroupName"), "/ecs/db");
-    assert_string_equal(text_of(json_array_get(groups, 0), "arn"),
+    assert_int_equal(fl_json_items(groups), 1);
+    assert_string_equal(text_of(fl_json_item(groups, 0), "logGroupName"), "/ecs/db");
+    assert_string_equal(text_of(fl_json_item(groups, 0), "arn"),
                         "arn:aws:logs:eu-west-1:123456789012:log-group:/ecs/db:*");
-    assert_string_equal(text_of(json_array_get(groups, 0), "logGroupArn"),
+    assert_string_equal(text_of(fl_json_item(groups, 0), "logGroupArn"),
                         "arn:aws:logs:eu-west-1:123456789012:log-group:/ecs/db");
-    groups = json_object_get(call(f, "DescribeLogGroups",
-                                  "{'logGroupNamePrefix':'/ecs/','nextToken':'%s'}",
-                                  text_of(f->json, "nextToken")),
-                             "logGroups");
-    assert_int_equal(json_array_size(groups), 1);
-    assert_string_equal(text_of(json_array_get(groups, 0), "logGroupName"), "/ecs/web");
-    assert_null(json_object_get(f->json, "nextToken"));
+    groups =
+        fl_json_get(call(f, "DescribeLogGroups", "{'logGroupNamePrefix':'/ecs/','nextToken':'%s'}",
+                         text_of(f->json, "nextToken")),
+                    "logGroups");
+    assert_int_equal(fl_json_items(groups), 1);
+    assert_string_equal(text_of(fl_json_item(groups, 0), "logGroupName"), "/ecs/web");
+    assert_null(fl_json_get(f->json, "nextToken"));
 }
 
 static void assert_streams(struct fixture *f, const char *expected)
 {
     char names[256] = "";
-    size_t i, n = 0;
-    json_t *stream;
+    size_t n = 0;
+    const struct fl_json *streams = fl_json_get(f->json, "logStreams");
     assert_int_equal(f->status, 200);
-    json_array_foreach (json_object_get(f->json, "logStreams"), i, stream)
-        n +=
-            (size_t)snprintf(names + n, sizeof(names) - n, "%s ", text_of(stream, "logStreamName"));
+    for (size_t i = 0; i < fl_json_items(streams); i++)
+        n += (size_t)snprintf(names + n, sizeof(names) - n, "%s ",
+                              text_of(fl_json_item(streams, i), "logStreamName"));
     assert_string_equal(names, expected);
 }
 
@@ -230,10 +233,10 @@ static void streams_are_described_in_either_order(void **state)
     assert_streams(f, "a/1 a/2 b/1 ");
     (void)call(f, "DescribeLogStreams", "{'logGroupName':'g','logStreamNamePrefix':'a/'}");
     assert_streams(f, "a/1 a/2 ");
-    json_t *stream = json_array_get(json_object_get(f->json, "logStreams"), 1);
-    assert_int_equal(json_integer_value(json_object_get(stream, "lastEventTimestamp")), NOW_MS + 2);
-    assert_int_equal(json_integer_value(json_object_get(stream, "firstEventTimestamp")), NOW_MS);
-    assert_int_equal(json_integer_value(json_object_get(stream, "storedBytes")), 3 * 27);
+    const struct fl_json *stream = fl_json_item(fl_json_get(f->json, "logStreams"), 1);
+    assert_int_equal(fl_json_int(fl_json_get(stream, "lastEventTimestamp")), NOW_MS + 2);
+    assert_int_equal(fl_json_int(fl_json_get(stream, "firstEventTimestamp")), NOW_MS);
+    assert_int_equal(fl_json_int(fl_json_get(stream, "storedBytes")), 3 * 27);
     (void)call(f, "DescribeLogStreams",
                "{'logGroupName':'g','orderBy':'LastEventTime','descending':true,'limit':2}");
     assert_streams(f, "a/1 a/2 ");
@@ -339,11 +342,11 @@ static void putting_has_aws_limits(void **state)
     assert_refused(f, "InvalidParameterException", "24 hours");
     (void)call(f, "PutLogEvents", put, (long long)NOW_MS - 14 * day_ms - 1,
                (long long)NOW_MS - 14 * day_ms);
-    json_t *rejected = json_object_get(f->json, "rejectedLogEventsInfo");
-    assert_int_equal(json_integer_value(json_object_get(rejected, "tooOldLogEventEndIndex")), 1);
+    const struct fl_json *rejected = fl_json_get(f->json, "rejectedLogEventsInfo");
+    assert_int_equal(fl_json_int(fl_json_get(rejected, "tooOldLogEventEndIndex")), 1);
     (void)call(f, "PutLogEvents", put, (long long)NOW_MS, (long long)NOW_MS + 7200001);
-    rejected = json_object_get(f->json, "rejectedLogEventsInfo");
-    assert_int_equal(json_integer_value(json_object_get(rejected, "tooNewLogEventStartIndex")), 1);
+    rejected = fl_json_get(f->json, "rejectedLogEventsInfo");
+    assert_int_equal(fl_json_int(fl_json_get(rejected, "tooNewLogEventStartIndex")), 1);
     assert_string_equal(get(f, ""), "b a ");
 }
 
@@ -390,8 +393,8 @@ static void filters_search_the_streams_of_a_group(void **state)
     assert_string_equal(filter(f, ""), "a d b c g e f ");
     assert_string_equal(filter(f, ",'logStreamNamePrefix':'a/'"), "a d c g f ");
     assert_string_equal(filter(f, ",'logStreamNames':['b/1']"), "b e ");
-    assert_string_equal(
-        text_of(json_array_get(json_object_get(f->json, "events"), 0), "logStreamName"), "b/1");
+    assert_string_equal(text_of(fl_json_item(fl_json_get(f->json, "events"), 0), "logStreamName"),
+                        "b/1");
     assert_string_equal(filter(f, ",'logStreamNames':['b/1','a/2']"), "b c e f ");
     assert_string_equal(filter(f, ",'filterPattern':'?d ?e'"), "d e ");
     assert_string_equal(filter(f, ",'startFromHead':false,'limit':3"), "f e g ");
@@ -402,7 +405,7 @@ static void filters_search_the_streams_of_a_group(void **state)
     (void)call(f, "FilterLogEvents", "{'logGroupName':'g','nextToken':'%s'}",
                text_of(f->json, "nextToken"));
     assert_string_equal(messages(f), "g e f ");
-    assert_null(json_object_get(f->json, "nextToken"));
+    assert_null(fl_json_get(f->json, "nextToken"));
     (void)filter(f, ",'logStreamNames':['a/1','none']");
     assert_refused(f, "ResourceNotFoundException", "log stream does not exist");
     (void)filter(f, ",'filterPattern':'{ $.a = 1 }'");
@@ -449,9 +452,9 @@ static void other_patterns_are_refused(void **state)
     }
 }
 
-static void assert_offset(const json_t *json, int64_t offset)
+static void assert_offset(const struct fl_json *json, int64_t offset)
 {
-    assert_int_equal(json_integer_value(json_object_get(json, "nextOffset")), offset);
+    assert_int_equal(fl_json_int(fl_json_get(json, "nextOffset")), offset);
 }
 
 static void shipping_creates_what_it_may(void **state)
@@ -503,7 +506,7 @@ static void bad_shipments_are_refused(void **state)
         assert_refused(f, "InvalidParameterException", "");
     }
     (void)call(f, "DescribeLogGroups", "{}");
-    assert_int_equal(json_array_size(json_object_get(f->json, "logGroups")), 0);
+    assert_int_equal(fl_json_items(fl_json_get(f->json, "logGroups")), 0);
 }
 
 #define WITH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
 #include "base/id.h"
 #include "shapes/ecs_shapes.h"

@@ -25,12 +25,12 @@ static struct whatif_hour *this_hour(struct whatif *w)
 
 static void report(struct whatif *w, const char *id, const char *status)
 {
-    char arn[sizeof(arn_start) + WHATIF_ID];
-    (void)snprintf(arn, sizeof(arn), "%s%s", arn_start, id);
-    FL_CLEANUP_JSON json_t *body =
-        json_pack("{s:s, s:s, s:s, s:[{s:s, s:s}]}", "cluster", "default", "task", arn, "status",
-                  status, "containers", "containerName", "app", "status", status);
-    int rc = whatif_command(w, ECS_OP_SubmitTaskStateChange, body, "a report");
+    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(WHATIF_MAX_BODY);
+    fl_buf_printf(&body,
+                  "{\"cluster\":\"default\",\"task\":\"%s%s\",\"status\":\"%s\","
+                  "\"containers\":[{\"containerName\":\"app\",\"status\":\"%s\"}]}",
+                  arn_start, id, status, status);
+    int rc = whatif_command(w, ECS_OP_SubmitTaskStateChange, &body, "a report");
     FL_ASSERT(rc == 0 && whatif_reply(w)->status == 200);
 }
 
@@ -64,12 +64,13 @@ static int run(struct whatif *w, uint32_t index, uint64_t count)
     uint32_t definition = w->scenario->arrivals[index].definition;
     char what[64], ids[A_CALL][WHATIF_ID];
     (void)snprintf(what, sizeof(what), "a task of definitions[%u]", definition);
-    (void)json_object_set_new(w->runs[definition], "count",
-                              json_integer((json_int_t)FL_MIN(count, (uint64_t)A_CALL)));
-    if (whatif_command(w, ECS_OP_RunTask, w->runs[definition], what) < 0)
+    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(WHATIF_MAX_BODY);
+    fl_buf_add_str(&body, fl_buf_str(&w->runs[definition]));
+    fl_buf_printf(&body, ",\"count\":%d}", (int)FL_MIN(count, (uint64_t)A_CALL));
+    if (whatif_command(w, ECS_OP_RunTask, &body, what) < 0)
         return -EINVAL;
     if (whatif_reply(w)->status != 200) {
-        FL_CLEANUP_JSON FL_UNUSED json_t *nothing = whatif_answer(w, what);
+        (void)whatif_answer(w, what);
         return -EINVAL;
     }
     size_t placed = take_ids(w, ids);
@@ -98,35 +99,35 @@ static int run_all(struct whatif *w, uint32_t index, uint64_t *count)
 /* ---- why ---- */
 
 /* In a table's line there is room for a word. */
-static const char *short_reason(const json_t *group)
+static const char *short_reason(const struct fl_json *group)
 {
-    const char *reason = json_string_value(json_object_get(group, "reason"));
+    const char *reason = fl_json_z(fl_json_get(group, "reason"));
     return strncmp(reason, "MemberOf", 8) == 0 ? "memberOf" : reason;
 }
 
 /* The core explains a definition without what goes with a call (distinctInstance): instances that
  * fit by its words and were not taken are excluded by that. */
-static void add_reason(struct whatif_hour *hour, const char *family, const json_t *answer)
+static void add_reason(struct whatif_hour *hour, const char *family, const struct fl_json *answer)
 {
-    const json_t *groups = json_object_get(answer, "excluded");
+    const struct fl_json *groups = fl_json_get(answer, "excluded");
     size_t n = strlen(hour->reason);
     if (n + 70 > sizeof(hour->reason))
         return;
     n += (size_t)snprintf(hour->reason + n, sizeof(hour->reason) - n, "%s%.40s:", n ? "; " : "",
                           family);
-    for (size_t i = 0; i < FL_MIN(json_array_size(groups), (size_t)3); i++) {
-        const json_t *group = json_array_get(groups, i);
+    for (size_t i = 0; i < FL_MIN(fl_json_items(groups), (size_t)3); i++) {
+        const struct fl_json *group = fl_json_item(groups, i);
         if (n + 70 > sizeof(hour->reason))
             return;
         n += (size_t)snprintf(hour->reason + n, sizeof(hour->reason) - n, "%s %.40s %lld",
                               i ? "," : "", short_reason(group),
-                              json_integer_value(json_object_get(group, "instances")));
+                              (long long)fl_json_int(fl_json_get(group, "instances")));
     }
-    json_int_t fitting = json_integer_value(json_object_get(answer, "fitting"));
+    int64_t fitting = fl_json_int(fl_json_get(answer, "fitting"));
     if (fitting && n + 70 < sizeof(hour->reason))
         (void)snprintf(hour->reason + n, sizeof(hour->reason) - n,
-                       "%s the call's own constraints %lld", json_array_size(groups) ? "," : "",
-                       fitting);
+                       "%s the call's own constraints %lld", fl_json_items(groups) ? "," : "",
+                       (long long)fitting);
 }
 
 /* The core says why no task of the arrival finds a place; once an hour for the table, and for the
@@ -146,10 +147,10 @@ static void explain(struct whatif *w, uint32_t index)
     struct fl_err ignored, *err = w->err;
     whatif_step(w, &event);
     w->err = &ignored;
-    FL_CLEANUP_JSON json_t *answer = whatif_answer(w, "an explanation");
+    const struct fl_json *answer = whatif_answer(w, "an explanation");
     w->err = err;
     add_reason(this_hour(w), family, answer);
-    const char *text = json_string_value(json_object_get(answer, "text"));
+    const char *text = fl_json_z(fl_json_get(answer, "text"));
     if (!text || line->waiting <= w->history.worst[index].waiting)
         return;
     free(w->history.worst[index].text);
@@ -263,7 +264,7 @@ static int play(struct whatif *w)
 static void tear_down(struct whatif *w)
 {
     for (size_t i = 0; i < WHATIF_MAX_ITEMS; i++) {
-        json_decref(w->runs[i]);
+        fl_buf_free(&w->runs[i]);
         free(w->history.worst[i].text);
     }
     fl_turn_free(&w->turn);

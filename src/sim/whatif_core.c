@@ -26,29 +26,29 @@ const struct fl_core_effect *whatif_reply(const struct whatif *w)
     return NULL;
 }
 
-json_t *whatif_answer(struct whatif *w, const char *what)
+const struct fl_json *whatif_answer(struct whatif *w, const char *what)
 {
     const struct fl_core_effect *reply = whatif_reply(w);
     FL_ASSERT(reply);
-    json_t *json = fl_json_parse(reply->body, NULL);
+    const struct fl_json *json = fl_json_read(reply->body, w->arena, NULL);
     if (reply->status == 200)
         return json;
-    const char *message = json_string_value(json_object_get(json, "message"));
+    const char *message = fl_json_z(fl_json_get(json, "message"));
     (void)fl_err_set(w->err, -EINVAL, "%s is refused: %s", what,
                      message ? message : "for an unknown reason");
-    json_decref(json);
     return NULL;
 }
 
-int whatif_command(struct whatif *w, int operation, const json_t *json, const char *what)
+int whatif_command(struct whatif *w, int operation, const struct fl_buf *body, const char *what)
 {
     const struct fl_shape *shape = ecs_service.operations[operation].input;
     struct fl_shape_error fault;
     fl_arena_reset(w->arena);
     void *input = fl_arena_alloc(w->arena, fl_shape_size(shape));
-    FL_CLEANUP_FREE char *text = json_dumps(json, JSON_ENCODE_ANY);
-    if (fl_shape_decode(shape, fl_json_read(fl_str_of(text), w->arena, NULL), w->arena, input,
-                        &fault) < 0)
+    const struct fl_json *json = fl_json_read(fl_buf_str(body), w->arena, w->err);
+    if (!json)
+        return -EINVAL;
+    if (fl_shape_decode(shape, json, w->arena, input, &fault) < 0)
         return fl_err_set(w->err, -EINVAL, "%s is refused: %s", what, fault.text);
     struct fl_core_event event = {
         .kind = FL_CORE_EVENT_COMMAND,
@@ -60,39 +60,57 @@ int whatif_command(struct whatif *w, int operation, const json_t *json, const ch
     return 0;
 }
 
-json_t *whatif_ask(struct whatif *w, int operation, const json_t *json, const char *what)
+const struct fl_json *whatif_ask(struct whatif *w, int operation, const struct fl_buf *body,
+                                 const char *what)
 {
-    return whatif_command(w, operation, json, what) < 0 ? NULL : whatif_answer(w, what);
+    return whatif_command(w, operation, body, what) < 0 ? NULL : whatif_answer(w, what);
 }
 
 /* ---- the beginning ---- */
 
-static void add_attribute(json_t *list, const char *name, const char *value)
+static void add_attribute(struct fl_json_writer *jw, const char *name, const struct fl_json *value)
 {
+    fl_jw_object_begin(jw);
+    fl_jw_member_str(jw, "name", fl_str_of(name));
     if (value)
-        (void)json_array_append_new(list, json_pack("{s:s, s:s}", "name", name, "value", value));
-    else
-        (void)json_array_append_new(list, json_pack("{s:s}", "name", name));
+        fl_jw_member_str(jw, "value", fl_json_text(value));
+    fl_jw_object_end(jw);
 }
 
-static json_t *host_body(const struct whatif_hosts *hosts, uint32_t index)
+static void add_resource(struct fl_json_writer *jw, const char *name, int value)
 {
-    size_t zones = json_array_size(hosts->zones);
-    json_t *attributes = json_array(), *value;
-    const char *key;
-    add_attribute(attributes, "com.amazonaws.ecs.capability.docker-remote-api.1.18", NULL);
+    fl_jw_object_begin(jw);
+    fl_jw_member_str(jw, "name", fl_str_of(name));
+    fl_jw_member_str(jw, "type", FL_STR("INTEGER"));
+    fl_jw_member_int(jw, "integerValue", value);
+    fl_jw_object_end(jw);
+}
+
+static void write_host(const struct whatif_hosts *hosts, uint32_t index, struct fl_buf *body)
+{
+    struct fl_json_writer jw = {.buf = body};
+    size_t zones = fl_json_items(hosts->zones);
+    fl_jw_object_begin(&jw);
+    fl_jw_member_str(&jw, "cluster", FL_STR("default"));
+    fl_jw_key(&jw, "totalResources");
+    fl_jw_array_begin(&jw);
+    add_resource(&jw, "CPU", hosts->cpu);
+    add_resource(&jw, "MEMORY", hosts->memory);
+    fl_jw_raw(&jw, FL_STR("{\"name\":\"PORTS\",\"type\":\"STRINGSET\","
+                          "\"stringSetValue\":[\"22\"]}"));
+    fl_jw_array_end(&jw);
+    fl_jw_key(&jw, "attributes");
+    fl_jw_array_begin(&jw);
+    add_attribute(&jw, "com.amazonaws.ecs.capability.docker-remote-api.1.18", NULL);
     if (zones)
-        add_attribute(attributes, "ecs.availability-zone",
-                      json_string_value(json_array_get(hosts->zones, index % zones)));
+        add_attribute(&jw, "ecs.availability-zone", fl_json_item(hosts->zones, index % zones));
     if (hosts->type)
-        add_attribute(attributes, "ecs.instance-type", json_string_value(hosts->type));
-    json_object_foreach ((json_t *)hosts->attributes, key, value)
-        add_attribute(attributes, key, json_string_value(value));
-    return json_pack("{s:s, s:[{s:s, s:s, s:i}, {s:s, s:s, s:i}, {s:s, s:s, s:[s]}], s:o}",
-                     "cluster", "default", "totalResources", "name", "CPU", "type", "INTEGER",
-                     "integerValue", hosts->cpu, "name", "MEMORY", "type", "INTEGER",
-                     "integerValue", hosts->memory, "name", "PORTS", "type", "STRINGSET",
-                     "stringSetValue", "22", "attributes", attributes);
+        add_attribute(&jw, "ecs.instance-type", hosts->type);
+    for (size_t i = 0; i < fl_json_members(hosts->attributes); i++)
+        add_attribute(&jw, fl_json_z(fl_json_member_name(hosts->attributes, i)),
+                      fl_json_member(hosts->attributes, i));
+    fl_jw_array_end(&jw);
+    fl_jw_object_end(&jw);
 }
 
 static int add_host(struct whatif *w, const struct whatif_hosts *hosts, uint32_t index)
@@ -100,12 +118,13 @@ static int add_host(struct whatif *w, const struct whatif_hosts *hosts, uint32_t
     char what[64];
     (void)snprintf(what, sizeof(what), "a host of hosts[%zu]",
                    (size_t)(hosts - w->scenario->hosts));
-    FL_CLEANUP_JSON json_t *body = host_body(hosts, index);
-    FL_CLEANUP_JSON json_t *answer = whatif_ask(w, ECS_OP_RegisterContainerInstance, body, what);
+    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(WHATIF_MAX_BODY);
+    write_host(hosts, index, &body);
+    const struct fl_json *answer = whatif_ask(w, ECS_OP_RegisterContainerInstance, &body, what);
     if (!answer)
         return -EINVAL;
-    struct fl_str arn = fl_json_str(
-        json_object_get(json_object_get(answer, "containerInstance"), "containerInstanceArn"));
+    struct fl_str arn =
+        fl_json_text(fl_json_get(fl_json_get(answer, "containerInstance"), "containerInstanceArn"));
     struct fl_core_event connected = {
         .kind = FL_CORE_EVENT_AGENT_CONNECTED,
         .cluster = FL_STR("default"),
@@ -120,42 +139,79 @@ static int add_host(struct whatif *w, const struct whatif_hosts *hosts, uint32_t
 }
 
 /* A definition may hold memberOf alone; what else there is goes with each call. */
-static void split_constraints(const json_t *constraints, json_t *definition, json_t *run)
+static void write_constraints(struct fl_json_writer *jw, const struct fl_json *constraints,
+                              bool of_definition)
 {
-    json_t *of_definition = json_array(), *of_run = json_array(), *item;
-    size_t i;
-    json_array_foreach ((json_t *)constraints, i, item) {
-        const char *type = json_string_value(json_object_get(item, "type"));
-        bool is_member_of = type && strcmp(type, "memberOf") == 0;
-        (void)json_array_append(is_member_of ? of_definition : of_run, item);
+    fl_jw_key(jw, "placementConstraints");
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < fl_json_items(constraints); i++) {
+        const struct fl_json *item = fl_json_item(constraints, i);
+        bool is_member_of = fl_str_is(fl_json_text(fl_json_get(item, "type")), "memberOf");
+        if (is_member_of == of_definition)
+            fl_jw_json(jw, item);
     }
-    (void)json_object_set_new(definition, "placementConstraints", of_definition);
-    (void)json_object_set_new(run, "placementConstraints", of_run);
+    fl_jw_array_end(jw);
+}
+
+static void write_container(struct fl_json_writer *jw, const struct whatif_definition *def)
+{
+    fl_jw_object_begin(jw);
+    fl_jw_member_str(jw, "name", FL_STR("app"));
+    fl_jw_member_str(jw, "image", FL_STR("app:1"));
+    fl_jw_member_int(jw, "cpu", def->cpu);
+    fl_jw_member_int(jw, "memory", def->memory);
+    fl_jw_key(jw, "portMappings");
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < fl_json_items(def->ports); i++) {
+        int64_t port = fl_json_int(fl_json_item(def->ports, i));
+        fl_jw_object_begin(jw);
+        fl_jw_member_int(jw, "containerPort", port);
+        fl_jw_member_int(jw, "hostPort", port);
+        fl_jw_object_end(jw);
+    }
+    fl_jw_array_end(jw);
+    fl_jw_object_end(jw);
+}
+
+static void write_definition(const struct whatif_definition *def, struct fl_buf *body)
+{
+    struct fl_json_writer jw = {.buf = body};
+    fl_jw_object_begin(&jw);
+    fl_jw_member_str(&jw, "family", fl_str_of(def->family));
+    fl_jw_key(&jw, "containerDefinitions");
+    fl_jw_array_begin(&jw);
+    write_container(&jw, def);
+    fl_jw_array_end(&jw);
+    write_constraints(&jw, def->constraints, true);
+    fl_jw_object_end(&jw);
+}
+
+/* The object stays open: each call adds its count. */
+static void write_run(const struct whatif_definition *def, struct fl_buf *body)
+{
+    struct fl_json_writer jw = {.buf = body};
+    fl_jw_object_begin(&jw);
+    fl_jw_member_str(&jw, "cluster", FL_STR("default"));
+    fl_jw_member_str(&jw, "taskDefinition", fl_str_of(def->family));
+    write_constraints(&jw, def->constraints, false);
+    if (def->strategy) {
+        fl_jw_key(&jw, "placementStrategy");
+        fl_jw_json(&jw, def->strategy);
+    }
 }
 
 static int add_definition(struct whatif *w, uint32_t index)
 {
     const struct whatif_definition *def = &w->scenario->definitions[index];
-    json_t *ports = json_array(), *run, *value;
-    size_t i;
+    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(WHATIF_MAX_BODY);
     char what[64];
     (void)snprintf(what, sizeof(what), "definitions[%u]", index);
-    json_array_foreach ((json_t *)def->ports, i, value)
-        (void)json_array_append_new(
-            ports, json_pack("{s:O, s:O}", "containerPort", value, "hostPort", value));
-    FL_CLEANUP_JSON json_t *body =
-        json_pack("{s:s, s:[{s:s, s:s, s:i, s:i, s:o}]}", "family", def->family,
-                  "containerDefinitions", "name", "app", "image", "app:1", "cpu", def->cpu,
-                  "memory", def->memory, "portMappings", ports);
-    run = w->runs[index] =
-        json_pack("{s:s, s:s}", "cluster", "default", "taskDefinition", def->family);
-    if (!body || !run)
-        return fl_err_set(w->err, -EINVAL, "the scenario's %s cannot be used", what);
-    split_constraints(def->constraints, body, run);
-    if (def->strategy)
-        (void)json_object_set(run, "placementStrategy", (json_t *)def->strategy);
-    FL_CLEANUP_JSON json_t *answer = whatif_ask(w, ECS_OP_RegisterTaskDefinition, body, what);
-    return answer ? 0 : -EINVAL;
+    write_definition(def, &body);
+    w->runs[index] = FL_BUF_INIT(WHATIF_MAX_BODY);
+    write_run(def, &w->runs[index]);
+    if (body.overflow || w->runs[index].overflow)
+        return fl_err_set(w->err, -EINVAL, "the scenario's %s is too large", what);
+    return whatif_ask(w, ECS_OP_RegisterTaskDefinition, &body, what) ? 0 : -EINVAL;
 }
 
 int whatif_set_up(struct whatif *w)
@@ -164,9 +220,9 @@ int whatif_set_up(struct whatif *w)
                                     .account = FL_STR("000000000000"),
                                     .endpoint = FL_STR("http://127.0.0.1")};
     w->core = fl_core_new(&config);
-    FL_CLEANUP_JSON json_t *cluster = json_pack("{s:s}", "clusterName", "default");
-    FL_CLEANUP_JSON json_t *made = whatif_ask(w, ECS_OP_CreateCluster, cluster, "the cluster");
-    int rc = made ? 0 : -EINVAL;
+    FL_CLEANUP_BUF struct fl_buf cluster = FL_BUF_INIT(WHATIF_MAX_BODY);
+    fl_buf_add_z(&cluster, "{\"clusterName\":\"default\"}");
+    int rc = whatif_ask(w, ECS_OP_CreateCluster, &cluster, "the cluster") ? 0 : -EINVAL;
     for (size_t i = 0; rc == 0 && i < w->scenario->hosts_count; i++)
         for (uint32_t k = 0; rc == 0 && k < w->scenario->hosts[i].count; k++)
             rc = add_host(w, &w->scenario->hosts[i], k);

@@ -1,12 +1,12 @@
 /* What the files of what-if share. */
 #pragma once
 
-#include <jansson.h>
 #include <stdbool.h>
 
 #include "base/id.h"
 #include "sim/core_view.h"
 #include "sim/whatif.h"
+#include "wire/json.h"
 
 enum {
     WHATIF_MAX_ITEMS = 200,    /* groups of hosts, definitions, arrivals */
@@ -19,6 +19,7 @@ enum {
     WHATIF_SAMPLE_MINUTES = 5,
     WHATIF_REASON = 300,
     WHATIF_ID = 48,
+    WHATIF_MAX_BODY = 1 << 20,
 };
 
 /* Midnight, so that hours of the day are those of the scenario. */
@@ -27,13 +28,13 @@ enum {
 struct whatif_hosts {
     uint32_t count;
     int cpu, memory;
-    const json_t *zones, *type, *attributes; /* of the document; NULL where not given */
+    const struct fl_json *zones, *type, *attributes; /* of the document; NULL where not given */
 };
 
 struct whatif_definition {
     const char *family;
     int cpu, memory;
-    const json_t *ports, *constraints, *strategy;
+    const struct fl_json *ports, *constraints, *strategy;
 };
 
 enum whatif_duration { WHATIF_FIXED, WHATIF_EXPONENTIAL, WHATIF_UNIFORM };
@@ -44,13 +45,14 @@ struct whatif_arrival {
     double per_hour;  /* 0: at the given times */
     double daily[24]; /* what the rate is multiplied with, by hour of the day */
     double daily_max;
-    const json_t *at; /* hours from the beginning */
+    const struct fl_json *at; /* hours from the beginning */
     enum whatif_duration duration;
     double low, high; /* minutes; fixed and exponential: low alone */
 };
 
 struct whatif_scenario {
-    json_t *document;
+    struct fl_arena *arena; /* holds the document, which all below points into */
+    const struct fl_json *document;
     uint64_t seed;
     uint32_t hours;
     uint32_t host_count;
@@ -62,8 +64,9 @@ struct whatif_scenario {
 
 /* 0, or -EINVAL and a sentence that names the line or member. Freed in both cases. */
 int whatif_scenario_read(struct fl_str text, struct whatif_scenario *ret, struct fl_err *err);
-/* YAML (and so JSON) as JSON values: a new reference, or NULL and a sentence with the line. */
-json_t *whatif_yaml_parse(struct fl_str text, struct fl_err *err);
+/* YAML (and so JSON) as JSON values in the arena, or NULL and a sentence with the line. */
+const struct fl_json *whatif_yaml_parse(struct fl_str text, struct fl_arena *arena,
+                                        struct fl_err *err);
 void whatif_scenario_free(struct whatif_scenario *scenario);
 
 struct whatif_sample {
@@ -126,7 +129,7 @@ struct whatif {
     struct whatif_event *heap;
     size_t heap_count, heap_cap;
     uint64_t next_number, sessions;
-    json_t *runs[WHATIF_MAX_ITEMS]; /* RunTask's input for a definition */
+    struct fl_buf runs[WHATIF_MAX_ITEMS]; /* RunTask's input for a definition, up to its count */
     struct whatif_line lines[WHATIF_MAX_ITEMS];
     struct whatif_history history;
     struct fl_whatif_totals *totals;
@@ -150,11 +153,12 @@ void whatif_plan_arrivals(struct whatif *w);
 void whatif_step(struct whatif *w, struct fl_core_event *event);
 /* The turn's answer; NULL: there is none. */
 const struct fl_core_effect *whatif_reply(const struct whatif *w);
-/* The answer as JSON, a new reference, or NULL and the core's refusal as the error. */
-json_t *whatif_answer(struct whatif *w, const char *what);
+/* The answer as JSON (until the next command), or NULL and the core's refusal as the error. */
+const struct fl_json *whatif_answer(struct whatif *w, const char *what);
 /* A call; 0, or -EINVAL and a sentence that begins with `what`. */
-int whatif_command(struct whatif *w, int operation, const json_t *json, const char *what);
-/* The same with its answer: a new reference, or NULL. */
-json_t *whatif_ask(struct whatif *w, int operation, const json_t *json, const char *what);
+int whatif_command(struct whatif *w, int operation, const struct fl_buf *body, const char *what);
+/* The same with its answer, or NULL. */
+const struct fl_json *whatif_ask(struct whatif *w, int operation, const struct fl_buf *body,
+                                 const char *what);
 /* Cluster, hosts and definitions. 0 or -EINVAL. */
 int whatif_set_up(struct whatif *w);

@@ -97,8 +97,8 @@ void whatif_plan_arrivals(struct whatif *w)
 {
     for (uint32_t i = 0; i < w->scenario->arrival_count; i++) {
         const struct whatif_arrival *arrival = &w->scenario->arrivals[i];
-        for (size_t k = 0; k < json_array_size(arrival->at); k++) {
-            double hour = json_number_value(json_array_get(arrival->at, k));
+        for (size_t k = 0; k < fl_json_items(arrival->at); k++) {
+            double hour = fl_json_number(fl_json_item(arrival->at, k));
             (void)whatif_push(w, (int64_t)(hour * WHATIF_HOUR_MS), WHATIF_ARRIVAL, i);
         }
         whatif_plan_arrival(w, i, 0);

@@ -16,14 +16,13 @@ static int wrong(const struct reader *r, const char *path, const char *what)
 }
 
 /* names: separated by blanks, with one before and behind. */
-static int check_members(const struct reader *r, const json_t *object, const char *path,
+static int check_members(const struct reader *r, const struct fl_json *object, const char *path,
                          const char *names)
 {
-    const char *key;
-    json_t *value;
-    if (!json_is_object(object))
+    if (!fl_json_is(object, FL_JSON_OBJECT))
         return wrong(r, path, "must be an object with members");
-    json_object_foreach ((json_t *)object, key, value) {
+    for (size_t i = 0; i < fl_json_members(object); i++) {
+        const char *key = fl_json_z(fl_json_member_name(object, i));
         char padded[64];
         (void)snprintf(padded, sizeof(padded), " %.60s ", key);
         if (!strstr(names, padded))
@@ -35,28 +34,28 @@ static int check_members(const struct reader *r, const json_t *object, const cha
 }
 
 /* A number from low to high; the value stays as it is when the member is not there. */
-static int read_number(const struct reader *r, const json_t *object, const char *path,
+static int read_number(const struct reader *r, const struct fl_json *object, const char *path,
                        const char *name, double low, double high, bool is_needed, double *value)
 {
-    const json_t *member = json_object_get(object, name);
+    const struct fl_json *member = fl_json_get(object, name);
     if (!member && !is_needed)
         return 0;
-    double number = json_number_value(member);
-    if (!json_is_number(member) || !(number >= low && number <= high))
+    double number = fl_json_number(member);
+    if (!fl_json_is_number(member) || !(number >= low && number <= high))
         return fl_err_set(r->err, -EINVAL, "the scenario's %s.%s must be a number from %g to %.0f",
                           path, name, low, high);
     *value = number;
     return 0;
 }
 
-static int read_whole(const struct reader *r, const json_t *object, const char *path,
+static int read_whole(const struct reader *r, const struct fl_json *object, const char *path,
                       const char *name, int high, bool is_needed, uint32_t *value)
 {
-    const json_t *member = json_object_get(object, name);
+    const struct fl_json *member = fl_json_get(object, name);
     if (!member && !is_needed)
         return 0;
-    json_int_t number = json_integer_value(member);
-    if (!json_is_integer(member) || number < 1 || number > high)
+    int64_t number = fl_json_int(member);
+    if (!fl_json_is(member, FL_JSON_INTEGER) || number < 1 || number > high)
         return fl_err_set(r->err, -EINVAL,
                           "the scenario's %s.%s must be a whole number from 1 to %d", path, name,
                           high);
@@ -64,30 +63,28 @@ static int read_whole(const struct reader *r, const json_t *object, const char *
     return 0;
 }
 
-static int check_list(const struct reader *r, const json_t *list, const char *path)
+static int check_list(const struct reader *r, const struct fl_json *list, const char *path)
 {
-    if (!json_is_array(list) || json_array_size(list) == 0 ||
-        json_array_size(list) > WHATIF_MAX_ITEMS)
+    if (!fl_json_is(list, FL_JSON_ARRAY) || fl_json_items(list) == 0 ||
+        fl_json_items(list) > WHATIF_MAX_ITEMS)
         return wrong(r, path, "must be a list of 1 to 200 entries");
     return 0;
 }
 
-static int check_strings(const struct reader *r, const json_t *list, const char *path,
+static int check_strings(const struct reader *r, const struct fl_json *list, const char *path,
                          const char *name)
 {
-    for (size_t i = 0; list && i < FL_MAX(json_array_size(list), (size_t)1); i++)
-        if (!json_is_string(json_array_get(list, i)))
+    for (size_t i = 0; list && i < FL_MAX(fl_json_items(list), (size_t)1); i++)
+        if (!fl_json_is(fl_json_item(list, i), FL_JSON_STRING))
             return fl_err_set(r->err, -EINVAL, "the scenario's %s.%s must be a list of strings",
                               path, name);
     return 0;
 }
 
-static int read_hosts(struct reader *r, const json_t *object, const char *path)
+static int read_hosts(struct reader *r, const struct fl_json *object, const char *path)
 {
     struct whatif_hosts *hosts = &r->scenario->hosts[r->scenario->hosts_count++];
     uint32_t cpu = 0, memory = 0;
-    const char *key;
-    json_t *value;
     if (check_members(r, object, path, " count cpu memory zones instanceType attributes ") < 0 ||
         read_whole(r, object, path, "count", WHATIF_MAX_HOSTS, true, &hosts->count) < 0 ||
         read_whole(r, object, path, "cpu", 1 << 20, true, &cpu) < 0 ||
@@ -95,36 +92,37 @@ static int read_hosts(struct reader *r, const json_t *object, const char *path)
         return -EINVAL;
     hosts->cpu = (int)cpu;
     hosts->memory = (int)memory;
-    hosts->zones = json_object_get(object, "zones");
-    hosts->type = json_object_get(object, "instanceType");
-    hosts->attributes = json_object_get(object, "attributes");
-    if (hosts->type && !json_is_string(hosts->type))
+    hosts->zones = fl_json_get(object, "zones");
+    hosts->type = fl_json_get(object, "instanceType");
+    hosts->attributes = fl_json_get(object, "attributes");
+    if (hosts->type && !fl_json_is(hosts->type, FL_JSON_STRING))
         return fl_err_set(r->err, -EINVAL, "the scenario's %s.instanceType must be a string", path);
-    if (hosts->attributes && !json_is_object(hosts->attributes))
+    if (hosts->attributes && !fl_json_is(hosts->attributes, FL_JSON_OBJECT))
         return fl_err_set(r->err, -EINVAL, "the scenario's %s.attributes must be an object", path);
-    json_object_foreach ((json_t *)hosts->attributes, key, value)
-        if (!json_is_string(value))
+    for (size_t i = 0; i < fl_json_members(hosts->attributes); i++)
+        if (!fl_json_is(fl_json_member(hosts->attributes, i), FL_JSON_STRING))
             return fl_err_set(r->err, -EINVAL,
-                              "the scenario's %s.attributes.%.60s must be a string", path, key);
+                              "the scenario's %s.attributes.%.60s must be a string", path,
+                              fl_json_z(fl_json_member_name(hosts->attributes, i)));
     r->scenario->host_count += hosts->count;
     if (r->scenario->host_count > WHATIF_MAX_HOSTS)
         return wrong(r, "hosts", "are more than 100000 in all");
     return check_strings(r, hosts->zones, path, "zones");
 }
 
-static int check_lists(const struct reader *r, const json_t *object, const char *path)
+static int check_lists(const struct reader *r, const struct fl_json *object, const char *path)
 {
     static const char *const names[] = {"ports", "placementConstraints", "placementStrategy"};
     for (size_t i = 0; i < FL_ARRAY_SIZE(names); i++) {
-        const json_t *list = json_object_get(object, names[i]);
-        if (list && !json_is_array(list))
+        const struct fl_json *list = fl_json_get(object, names[i]);
+        if (list && !fl_json_is(list, FL_JSON_ARRAY))
             return fl_err_set(r->err, -EINVAL, "the scenario's %s.%s must be a list", path,
                               names[i]);
     }
     return 0;
 }
 
-static int read_definition(struct reader *r, const json_t *object, const char *path)
+static int read_definition(struct reader *r, const struct fl_json *object, const char *path)
 {
     struct whatif_definition *def = &r->scenario->definitions[r->scenario->definition_count++];
     uint32_t cpu = 0, memory = 0;
@@ -136,14 +134,14 @@ static int read_definition(struct reader *r, const json_t *object, const char *p
         return -EINVAL;
     def->cpu = (int)cpu;
     def->memory = (int)memory;
-    def->family = json_string_value(json_object_get(object, "family"));
-    def->ports = json_object_get(object, "ports");
-    def->constraints = json_object_get(object, "placementConstraints");
-    def->strategy = json_object_get(object, "placementStrategy");
+    def->family = fl_json_z(fl_json_get(object, "family"));
+    def->ports = fl_json_get(object, "ports");
+    def->constraints = fl_json_get(object, "placementConstraints");
+    def->strategy = fl_json_get(object, "placementStrategy");
     if (!def->family || !*def->family)
         return fl_err_set(r->err, -EINVAL, "the scenario's %s.family must be a name", path);
-    for (size_t i = 0; i < json_array_size(def->ports); i++) {
-        json_int_t port = json_integer_value(json_array_get(def->ports, i));
+    for (size_t i = 0; i < fl_json_items(def->ports); i++) {
+        int64_t port = fl_json_int(fl_json_item(def->ports, i));
         if (port < 1 || port > 65535)
             return fl_err_set(r->err, -EINVAL,
                               "the scenario's %s.ports must be a list of host ports", path);
@@ -151,41 +149,41 @@ static int read_definition(struct reader *r, const json_t *object, const char *p
     return 0;
 }
 
-static int read_duration(struct reader *r, struct whatif_arrival *arrival, const json_t *object,
-                         const char *path)
+static int read_duration(struct reader *r, struct whatif_arrival *arrival,
+                         const struct fl_json *object, const char *path)
 {
     static const double longest = WHATIF_MAX_HOURS * 60;
-    const json_t *duration = json_object_get(object, "minutes");
-    const json_t *uniform = json_object_get(duration, "uniform");
-    const char *kind = json_object_get(duration, "exponential") ? "exponential" : "fixed";
+    const struct fl_json *duration = fl_json_get(object, "minutes");
+    const struct fl_json *uniform = fl_json_get(duration, "uniform");
+    const char *kind = fl_json_get(duration, "exponential") ? "exponential" : "fixed";
     char at[96];
     (void)snprintf(at, sizeof(at), "%.80s.minutes", path);
     if (check_members(r, duration, at, " fixed exponential uniform ") < 0)
         return -EINVAL;
-    if (json_object_size(duration) != 1)
+    if (fl_json_members(duration) != 1)
         return wrong(r, at, "must have one member: fixed, exponential or uniform");
     if (!uniform) {
         arrival->duration = strcmp(kind, "fixed") == 0 ? WHATIF_FIXED : WHATIF_EXPONENTIAL;
         return read_number(r, duration, at, kind, 0.01, longest, true, &arrival->low);
     }
     arrival->duration = WHATIF_UNIFORM;
-    arrival->low = json_number_value(json_array_get(uniform, 0));
-    arrival->high = json_number_value(json_array_get(uniform, 1));
-    if (json_array_size(uniform) != 2 ||
+    arrival->low = fl_json_number(fl_json_item(uniform, 0));
+    arrival->high = fl_json_number(fl_json_item(uniform, 1));
+    if (fl_json_items(uniform) != 2 ||
         !(arrival->low > 0 && arrival->high >= arrival->low && arrival->high <= longest))
         return fl_err_set(r->err, -EINVAL,
                           "the scenario's %s.uniform must be a list of the least and the most", at);
     return 0;
 }
 
-static int read_daily(struct reader *r, struct whatif_arrival *arrival, const json_t *object,
-                      const char *path)
+static int read_daily(struct reader *r, struct whatif_arrival *arrival,
+                      const struct fl_json *object, const char *path)
 {
-    const json_t *daily = json_object_get(object, "daily");
+    const struct fl_json *daily = fl_json_get(object, "daily");
     for (size_t i = 0; i < 24; i++) {
-        const json_t *value = json_array_get(daily, i);
-        arrival->daily[i] = daily ? json_number_value(value) : 1;
-        if (daily && (json_array_size(daily) != 24 || !json_is_number(value) ||
+        const struct fl_json *value = fl_json_item(daily, i);
+        arrival->daily[i] = daily ? fl_json_number(value) : 1;
+        if (daily && (fl_json_items(daily) != 24 || !fl_json_is_number(value) ||
                       !(arrival->daily[i] >= 0 && arrival->daily[i] <= 1000)))
             return fl_err_set(r->err, -EINVAL,
                               "the scenario's %s.daily must be a list of 24 numbers from 0 to 1000",
@@ -195,10 +193,10 @@ static int read_daily(struct reader *r, struct whatif_arrival *arrival, const js
     return 0;
 }
 
-static int find_definition(struct reader *r, const json_t *object, const char *path,
+static int find_definition(struct reader *r, const struct fl_json *object, const char *path,
                            uint32_t *ret_index)
 {
-    const char *name = json_string_value(json_object_get(object, "definition"));
+    const char *name = fl_json_z(fl_json_get(object, "definition"));
     for (uint32_t i = 0; name && i < r->scenario->definition_count; i++)
         if (strcmp(r->scenario->definitions[i].family, name) == 0) {
             *ret_index = i;
@@ -208,20 +206,20 @@ static int find_definition(struct reader *r, const json_t *object, const char *p
                       path);
 }
 
-static int read_at(struct reader *r, struct whatif_arrival *arrival, const json_t *object,
+static int read_at(struct reader *r, struct whatif_arrival *arrival, const struct fl_json *object,
                    const char *path)
 {
-    arrival->at = json_object_get(object, "at");
+    arrival->at = fl_json_get(object, "at");
     if (!arrival->at == (arrival->per_hour == 0))
         return wrong(r, path, "must have either perHour or at");
     if (arrival->at &&
-        (json_array_size(arrival->at) == 0 || json_array_size(arrival->at) > WHATIF_MAX_AT))
+        (fl_json_items(arrival->at) == 0 || fl_json_items(arrival->at) > WHATIF_MAX_AT))
         return fl_err_set(r->err, -EINVAL, "the scenario's %s.at must be a list of 1 to 1000 hours",
                           path);
-    for (size_t i = 0; i < json_array_size(arrival->at); i++) {
-        const json_t *value = json_array_get(arrival->at, i);
-        double hour = json_number_value(value);
-        if (!json_is_number(value) || !(hour >= 0 && hour <= r->scenario->hours))
+    for (size_t i = 0; i < fl_json_items(arrival->at); i++) {
+        const struct fl_json *value = fl_json_item(arrival->at, i);
+        double hour = fl_json_number(value);
+        if (!fl_json_is_number(value) || !(hour >= 0 && hour <= r->scenario->hours))
             return fl_err_set(r->err, -EINVAL,
                               "the scenario's %s.at[%zu] must be an hour from 0 to %u", path, i,
                               r->scenario->hours);
@@ -229,7 +227,7 @@ static int read_at(struct reader *r, struct whatif_arrival *arrival, const json_
     return 0;
 }
 
-static int read_arrival(struct reader *r, const json_t *object, const char *path)
+static int read_arrival(struct reader *r, const struct fl_json *object, const char *path)
 {
     struct whatif_arrival *arrival = &r->scenario->arrivals[r->scenario->arrival_count++];
     arrival->count = 1;
@@ -242,16 +240,16 @@ static int read_arrival(struct reader *r, const json_t *object, const char *path
     return read_duration(r, arrival, object, path);
 }
 
-typedef int read_fn(struct reader *r, const json_t *object, const char *path);
+typedef int read_fn(struct reader *r, const struct fl_json *object, const char *path);
 
 static int read_list(struct reader *r, const char *name, read_fn *read)
 {
-    const json_t *list = json_object_get(r->scenario->document, name);
+    const struct fl_json *list = fl_json_get(r->scenario->document, name);
     char path[64];
     int rc = check_list(r, list, name);
-    for (size_t i = 0; rc == 0 && i < json_array_size(list); i++) {
+    for (size_t i = 0; rc == 0 && i < fl_json_items(list); i++) {
         (void)snprintf(path, sizeof(path), "%s[%zu]", name, i);
-        rc = read(r, json_array_get(list, i), path);
+        rc = read(r, fl_json_item(list, i), path);
     }
     return rc;
 }
@@ -265,7 +263,7 @@ static int check_total(const struct reader *r)
         for (size_t hour = 0; hour < 24; hour++)
             mean += a->daily[hour] / 24;
         tasks += a->count *
-                 (a->at ? (double)json_array_size(a->at) : a->per_hour * mean * r->scenario->hours);
+                 (a->at ? (double)fl_json_items(a->at) : a->per_hour * mean * r->scenario->hours);
     }
     return tasks <= WHATIF_MAX_TASKS ? 0 : wrong(r, "arrivals", "are more than 10000000 tasks");
 }
@@ -274,8 +272,8 @@ int whatif_scenario_read(struct fl_str text, struct whatif_scenario *ret, struct
 {
     struct reader reader = {ret, err}, *r = &reader;
     uint32_t seed = 1;
-    *ret = (struct whatif_scenario){.hours = 24};
-    ret->document = whatif_yaml_parse(text, err);
+    *ret = (struct whatif_scenario){.hours = 24, .arena = fl_arena_new()};
+    ret->document = whatif_yaml_parse(text, ret->arena, err);
     if (!ret->document)
         return -EINVAL;
     if (check_members(r, ret->document, "top", " seed hours hosts definitions arrivals ") < 0 ||
@@ -290,5 +288,5 @@ int whatif_scenario_read(struct fl_str text, struct whatif_scenario *ret, struct
 
 void whatif_scenario_free(struct whatif_scenario *scenario)
 {
-    json_decref(scenario->document);
+    fl_arena_free(scenario->arena);
 }

@@ -1,16 +1,17 @@
-/* A YAML document as JSON values: the one place that knows libyaml. Plain scalars become numbers,
- * true, false and null by JSON's rules, quoted ones stay text. Aliases and tags are refused, for a
- * scenario needs neither and aliases can make a document explode. */
+/* A YAML document as JSON, written and read again: the one place that knows libyaml. Plain scalars
+ * become numbers, true, false and null by JSON's rules, quoted ones stay text. Aliases and tags are
+ * refused, for a scenario needs neither and aliases can make a document explode. */
 #include <errno.h>
 #include <yaml.h>
 
 #include "sim/whatif_impl.h"
-#include "wire/json.h"
 
-enum { MAX_DEPTH = 20 };
+enum { MAX_DEPTH = 20, MAX_DOCUMENT = 64 << 20 };
 
 struct loader {
     yaml_parser_t parser;
+    struct fl_arena *arena;
+    struct fl_json_writer jw; /* the document as JSON */
     struct fl_err *err;
 };
 
@@ -30,43 +31,56 @@ static int next(struct loader *l, yaml_event_t *ret_event)
 }
 
 /* Numbers and words as JSON writes them; what JSON does not know is text. */
-static json_t *scalar(const yaml_event_t *event)
+static int scalar(struct loader *l, const yaml_event_t *event)
 {
     struct fl_str text = {(const char *)event->data.scalar.value, event->data.scalar.length};
-    json_t *json = NULL;
+    const struct fl_json *json = NULL;
+    if (fl_str_index(text, '\0') >= 0)
+        return wrong(l, &event->start_mark, "it holds a NUL");
     if (event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && !fl_str_contains(text, FL_STR("\"")))
-        json = fl_json_parse(text, NULL);
-    if (json && (json_is_object(json) || json_is_array(json))) {
-        json_decref(json);
-        json = NULL;
-    }
-    return json ? json : json_stringn(text.p, text.n);
+        json = fl_json_read(text, l->arena, NULL);
+    if (json && json->kind != FL_JSON_OBJECT && json->kind != FL_JSON_ARRAY)
+        fl_jw_json(&l->jw, json);
+    else
+        fl_jw_str(&l->jw, text);
+    return 0;
 }
 
-static json_t *value(struct loader *l, const yaml_event_t *event, int depth);
+static int value(struct loader *l, const yaml_event_t *event, int depth);
 
-static json_t *sequence(struct loader *l, int depth)
+static int sequence(struct loader *l, int depth)
 {
-    json_t *list = json_array();
-    for (;;) {
+    bool is_end = false;
+    int rc = 0;
+    fl_jw_array_begin(&l->jw);
+    while (rc == 0 && !is_end) {
         yaml_event_t event;
-        if (next(l, &event) < 0)
+        rc = next(l, &event);
+        if (rc < 0)
             break;
-        bool is_end = event.type == YAML_SEQUENCE_END_EVENT;
-        json_t *item = is_end ? NULL : value(l, &event, depth);
+        is_end = event.type == YAML_SEQUENCE_END_EVENT;
+        rc = is_end ? 0 : value(l, &event, depth);
         yaml_event_delete(&event);
-        if (is_end)
-            return list;
-        if (!item)
-            break;
-        (void)json_array_append_new(list, item);
     }
-    json_decref(list);
-    return NULL;
+    fl_jw_array_end(&l->jw);
+    return rc;
 }
 
-/* One member; 1 when there was none left. */
-static int member(struct loader *l, json_t *object, int depth)
+struct name {
+    struct name *next;
+    struct fl_str text;
+};
+
+static bool is_known(const struct name *names, struct fl_str text)
+{
+    for (; names; names = names->next)
+        if (fl_str_eq(names->text, text))
+            return true;
+    return false;
+}
+
+/* One member; 1 when there was none left. names: those before it. */
+static int member(struct loader *l, struct name **names, int depth)
 {
     yaml_event_t key, content;
     if (next(l, &key) < 0)
@@ -77,70 +91,71 @@ static int member(struct loader *l, json_t *object, int depth)
         yaml_event_delete(&key);
         return rc;
     }
-    const char *name = (const char *)key.data.scalar.value;
-    int rc = json_object_get(object, name)
+    struct name *name = fl_arena_new_object(l->arena, struct name);
+    name->text = fl_str_dup(l->arena, fl_str_of((const char *)key.data.scalar.value));
+    name->next = *names;
+    int rc = is_known(*names, name->text)
                  ? wrong(l, &key.start_mark, "this member was there before")
                  : next(l, &content);
+    *names = name;
     if (rc == 0) {
-        json_t *item = value(l, &content, depth);
+        fl_jw_key_str(&l->jw, name->text);
+        rc = value(l, &content, depth);
         yaml_event_delete(&content);
-        rc = item ? json_object_set_new(object, name, item) : -EINVAL;
     }
     yaml_event_delete(&key);
     return rc;
 }
 
-static json_t *mapping(struct loader *l, int depth)
+static int mapping(struct loader *l, int depth)
 {
-    json_t *object = json_object();
+    struct name *names = NULL;
     int rc;
+    fl_jw_object_begin(&l->jw);
     do
-        rc = member(l, object, depth);
+        rc = member(l, &names, depth);
     while (rc == 0);
-    if (rc > 0)
-        return object;
-    json_decref(object);
-    return NULL;
+    fl_jw_object_end(&l->jw);
+    return FL_MIN(rc, 0);
 }
 
-static json_t *value(struct loader *l, const yaml_event_t *event, int depth)
+static int value(struct loader *l, const yaml_event_t *event, int depth)
 {
-    json_t *json = NULL;
     if (depth == MAX_DEPTH)
-        (void)wrong(l, &event->start_mark, "it is nested too deeply");
-    else if (event->type == YAML_SCALAR_EVENT)
-        json = scalar(event);
-    else if (event->type == YAML_SEQUENCE_START_EVENT)
-        json = sequence(l, depth + 1);
-    else if (event->type == YAML_MAPPING_START_EVENT)
-        json = mapping(l, depth + 1);
-    else
-        (void)wrong(l, &event->start_mark,
-                    "a value is missing, or an alias, which is not for here");
-    if (!json && event->type == YAML_SCALAR_EVENT)
-        (void)wrong(l, &event->start_mark, "it is not UTF-8");
-    return json;
+        return wrong(l, &event->start_mark, "it is nested too deeply");
+    if (event->type == YAML_SCALAR_EVENT)
+        return scalar(l, event);
+    if (event->type == YAML_SEQUENCE_START_EVENT)
+        return sequence(l, depth + 1);
+    if (event->type == YAML_MAPPING_START_EVENT)
+        return mapping(l, depth + 1);
+    return wrong(l, &event->start_mark, "a value is missing, or an alias, which is not for here");
 }
 
-json_t *whatif_yaml_parse(struct fl_str text, struct fl_err *err)
+static int document(struct loader *l)
 {
-    struct loader l = {.err = err};
-    json_t *json = NULL;
-    bool is_done = false;
+    for (;;) {
+        yaml_event_t event;
+        if (next(l, &event) < 0)
+            return -EINVAL;
+        bool is_start =
+            event.type == YAML_STREAM_START_EVENT || event.type == YAML_DOCUMENT_START_EVENT;
+        int rc = is_start ? 0 : value(l, &event, 0);
+        yaml_event_delete(&event);
+        if (!is_start)
+            return rc;
+    }
+}
+
+const struct fl_json *whatif_yaml_parse(struct fl_str text, struct fl_arena *arena,
+                                        struct fl_err *err)
+{
+    FL_CLEANUP_BUF struct fl_buf json = FL_BUF_INIT(MAX_DOCUMENT);
+    struct loader l = {.arena = arena, .jw = {.buf = &json}, .err = err};
     if (!yaml_parser_initialize(&l.parser))
         return NULL;
     yaml_parser_set_input_string(&l.parser, (const unsigned char *)text.p, text.n);
-    while (!is_done && !json) {
-        yaml_event_t event;
-        if (next(&l, &event) < 0)
-            break;
-        bool is_start =
-            event.type == YAML_STREAM_START_EVENT || event.type == YAML_DOCUMENT_START_EVENT;
-        if (!is_start)
-            json = value(&l, &event, 0);
-        is_done = !is_start;
-        yaml_event_delete(&event);
-    }
+    int rc = document(&l);
     yaml_parser_delete(&l.parser);
-    return json;
+    return rc < 0 ? NULL : fl_json_read(fl_buf_str(&json), arena, err);
 }

@@ -2,6 +2,8 @@
  * compared as text, the state is read back; restarts go through the records. */
 #include "task/test_brain.h"
 
+#include <jansson.h>
+
 #define T1 "arn:aws:ecs:r:a:task/c/t1"
 
 static struct fl_container_spec containers[] = {

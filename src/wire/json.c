@@ -8,62 +8,6 @@
 #include <math.h>
 #include <stdio.h>
 
-/* Checks what jansson is not asked to: NUL bytes, depth and the number of values, strings left
- * alone. A value of two bytes takes hundreds in memory. What is no JSON at all is for jansson to
- * refuse. */
-static int check_text(struct fl_str text, struct fl_err *err)
-{
-    size_t depth = 0, values = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < text.n; i++) {
-        char c = text.p[i];
-        if (c == '\0')
-            return fl_err_set(err, -EINVAL, "the JSON text has a NUL byte at offset %zu", i);
-        if (in_string && c == '\\')
-            i++;
-        else if (c == '"')
-            in_string = !in_string;
-        else if (!in_string && (c == '{' || c == '['))
-            depth++;
-        else if (!in_string && (c == '}' || c == ']') && depth > 0)
-            depth--;
-        if (depth > FL_JSON_MAX_DEPTH)
-            return fl_err_set(err, -EINVAL, "the JSON text is nested deeper than %d levels",
-                              FL_JSON_MAX_DEPTH);
-        values += !in_string && (c == ',' || c == '{' || c == '[');
-        if (values > FL_JSON_MAX_VALUES)
-            return fl_err_set(err, -EINVAL, "the JSON text has more than %d values",
-                              FL_JSON_MAX_VALUES);
-    }
-    return 0;
-}
-
-json_t *fl_json_parse(struct fl_str text, struct fl_err *err)
-{
-    if (check_text(text, err) < 0)
-        return NULL;
-    json_error_t error;
-    json_t *json = json_loadb(text.n ? text.p : "", text.n, JSON_DECODE_ANY, &error);
-    if (json)
-        return json;
-    if (json_error_code(&error) == json_error_invalid_utf8)
-        (void)fl_err_set(err, -EINVAL, "the JSON text is not UTF-8 at offset %d", error.position);
-    else if (json_error_code(&error) == json_error_null_character)
-        (void)fl_err_set(err, -EINVAL, "the JSON text has a NUL character at offset %d",
-                         error.position);
-    else
-        (void)fl_err_set(err, -EINVAL, "not valid JSON: %s at line %d, column %d", error.text,
-                         error.line, error.column);
-    return NULL;
-}
-
-struct fl_str fl_json_str(const json_t *json)
-{
-    if (!json_is_string(json))
-        return FL_STR("");
-    return (struct fl_str){json_string_value(json), json_string_length(json)};
-}
-
 static void before_value(struct fl_json_writer *jw)
 {
     if (jw->need_comma)

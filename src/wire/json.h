@@ -1,7 +1,6 @@
 /* JSON: reading into an arena with bounds on size and depth, writing straight into a buffer. */
 #pragma once
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -116,20 +115,6 @@ const struct fl_json *fl_json_get(const struct fl_json *json, const char *name);
 /* Bytes of the character that s (not empty) begins with, or 0 when it is not UTF-8: overlong
  * forms, surrogates and what lies beyond U+10FFFF are none. */
 size_t fl_json_char_length(struct fl_str s);
-
-/* Parses one JSON text of any type. Returns a new reference, or NULL with err filled: what is not
- * JSON, goes beyond these bounds, is not UTF-8, or is followed by more than blanks is
- * refused. Duplicate members: the last one wins, as in AWS's parsers. */
-json_t *fl_json_parse(struct fl_str text, struct fl_err *err);
-
-static inline void fl_cleanup_json(json_t **json)
-{
-    json_decref(*json);
-}
-#define FL_CLEANUP_JSON __attribute__((cleanup(fl_cleanup_json)))
-
-/* A string's bytes, valid as long as the value; empty when json is NULL or no string. */
-struct fl_str fl_json_str(const json_t *json);
 
 /* Writer. Commas are its business: begin, key, value, end, in JSON's order. */
 struct fl_json_writer {

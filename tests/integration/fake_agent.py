@@ -145,7 +145,7 @@ class FakeAgent:
     """name is only for messages; attributes a dict; the rest the host's resources. arn: registered
     already; nonce: what our own agents call themselves by; mute: reads, and says nothing."""
 
-    def __init__(self, cluster, name, *, cpu=1024, memory=1024, ports=(), attributes=None,
+    def __init__(self, cluster, name, *, cpu=1024, memory=1024, ports=(), gpus=(), attributes=None,
                  ecs_cluster="default", connect=True, arn=None, nonce=None):
         self.cluster, self.name, self.ecs_cluster = cluster, name, ecs_cluster
         self.key = cluster.key("agent")
@@ -154,7 +154,7 @@ class FakeAgent:
         self.nonce = nonce
         self.mute = False
         self.socket = None
-        self.arn = arn or self._register(cpu, memory, ports, attributes or {})
+        self.arn = arn or self._register(cpu, memory, ports, gpus, attributes or {})
         if connect:
             self.connect()
 
@@ -163,13 +163,15 @@ class FakeAgent:
         assert status == 200, (operation, status, answer)
         return answer
 
-    def _register(self, cpu, memory, ports, attributes):
+    def _register(self, cpu, memory, ports, gpus, attributes):
         resources = [
             {"name": "CPU", "type": "INTEGER", "integerValue": cpu},
             {"name": "MEMORY", "type": "INTEGER", "integerValue": memory},
             {"name": "PORTS", "type": "STRINGSET", "stringSetValue": [str(p) for p in ports]},
             {"name": "PORTS_UDP", "type": "STRINGSET", "stringSetValue": []},
         ]
+        if gpus:
+            resources.append({"name": "GPU", "type": "STRINGSET", "stringSetValue": gpus})
         capabilities = ["com.amazonaws.ecs.capability.docker-remote-api.1.%d" % minor
                         for minor in range(17, 45)]
         capabilities += ["com.amazonaws.ecs.capability.logging-driver.awslogs",

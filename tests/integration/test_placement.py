@@ -243,3 +243,41 @@ def test_explain_says_what_is_missing(cluster, hosts):
     assert text.startswith("task " + task.rsplit("/", 1)[1][:8])
     refused = cluster.fairlead("explain", "definition", "nothing", check=False)
     assert refused.returncode == 1 and "TaskDefinition not found" in refused.stderr
+
+
+def test_explain_takes_the_call_itself(cluster, hosts, tmp_path):
+    hosts("a"), hosts("b", memory=100)
+    arn = definition(cluster, cpu=64, memory=256)
+    call = {"cluster": hosts.cluster, "taskDefinition": arn, "count": 2, "group": "mine",
+            "placementConstraints": [{"type": "distinctInstance"}]}
+    path = tmp_path / "call.json"
+    path.write_text(json.dumps(call))
+    text = cluster.fairlead("explain", "run-task", "--cli-input-json", f"file://{path}").stdout
+    assert text.startswith("the call runs 2 tasks of group mine, each on its own instance")
+    assert "1 of 2 instances can take it" in text
+    answer = cluster.ecs.run_task(**call)
+    assert len(answer["tasks"]) == 1 and len(answer["failures"]) == 2
+    found = json.loads(cluster.fairlead("explain", "run-task", "--json", "--cli-input-json",
+                                        str(path)).stdout)
+    assert [group["reason"] for group in found["excluded"]] == [
+        "DistinctInstance placement constraint unsatisfied.", "RESOURCE:MEMORY"]
+    call["count"] = 11
+    refused = cluster.fairlead("explain", "run-task", "--cli-input-json", json.dumps(call),
+                               check=False)
+    assert refused.returncode == 1 and "count should be between 1 and 10." in refused.stderr
+    assert cluster.fairlead("explain", "run-task", check=False).returncode == 2
+
+
+def test_gpus_are_handed_out_by_id(cluster, hosts):
+    host = hosts("a", gpus=["GPU-0", "GPU-1"])
+    hosts("b")
+    arn = definition(cluster, container={
+        "resourceRequirements": [{"type": "GPU", "value": "1"}]})
+    first, second = (run(cluster, hosts, arn)["tasks"][0] for _ in range(2))
+    assert [task["containers"][0]["gpuIds"] for task in (first, second)] == [["GPU-0"], ["GPU-1"]]
+    answer = run(cluster, hosts, arn)
+    assert sorted(reasons(answer)) == ["RESOURCE:GPU", "RESOURCE:GPU"]
+    shown = cluster.ecs.describe_container_instances(
+        cluster=hosts.cluster, containerInstances=[host.arn])["containerInstances"][0]
+    left = {r["name"]: r.get("stringSetValue") for r in shown["remainingResources"]}
+    assert left["GPU"] == []
