@@ -18,16 +18,26 @@ static bool is_abandoned(struct sim *sim, const struct sim_task *task)
 {
     const struct sim_instance *instance = &sim->ledger.instances[task->instance];
     bool is_gone = instance->drop_put || instance->status == SIM_INSTANCE_INACTIVE;
-    return is_gone && is_away(sim, &sim->hosts[task->running_on]);
+    const struct sim_host *host = &sim->hosts[task->running_on];
+    return is_gone && (is_away(sim, host) || !sim_host_has_manifests(host));
+}
+
+/* Its host has lost what it knew of it, and has joined again as another instance. */
+static bool is_lost(struct sim *sim, const struct sim_task *task)
+{
+    const struct sim_instance *instance = &sim->ledger.instances[task->instance];
+    return instance->host == SIM_NOWHERE && !is_away(sim, &sim->hosts[instance->machine]);
 }
 
 static void check_task(struct sim *sim, const struct sim_task *task)
 {
     bool is_running = task->exists && task->status == REC_TaskStatus_RUNNING;
-    if (task->exists && task->status != REC_TaskStatus_STOPPED &&
-        sim->ledger.instances[task->instance].host == SIM_NOWHERE)
+    if (task->exists && task->status != REC_TaskStatus_STOPPED && is_lost(sim, task))
         sim_violation(sim, "L1", "task %s has lost its host and is in status %d", task->id,
                       task->status);
+    if (task->exists && task->status != REC_TaskStatus_STOPPED &&
+        sim->ledger.instances[task->instance].host == SIM_NOWHERE)
+        return;
     if (task->exists && task->desired == REC_TaskStatus_STOPPED &&
         task->status != REC_TaskStatus_STOPPED)
         sim_violation(sim, "L1", "task %s is to stop and does not", task->id);

@@ -192,7 +192,7 @@ static void fire_rejoin(struct sim *sim, struct sim_event *event)
 static void rejoin(struct sim *sim, const struct sim_instance *instance)
 {
     static const struct sim_action again = {"an operator restarts an agent", fire_rejoin};
-    if (instance->host != SIM_NOWHERE && sim_chance(sim, 800))
+    if (instance->host != SIM_NOWHERE && sim_chance(sim, 600))
         sim_at_any(sim, (int64_t)sim_below(sim, 3 * SIM_MINUTE), &again, SIM_CLIENTS,
                    instance->host, NULL);
 }

@@ -27,6 +27,11 @@ int32_t sim_host_cpu(const struct sim_host *host)
 
 /* ---- effects ---- */
 
+bool sim_host_has_manifests(const struct sim_host *host)
+{
+    return host->index % 3 > 0;
+}
+
 static void carry_out(struct sim *sim, struct sim_host *host, struct fl_effect *effect)
 {
     switch (effect->type) {

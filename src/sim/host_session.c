@@ -86,6 +86,8 @@ static struct ecs_Attribute_list attributes_of(const struct sim_host *host, stru
     FL_SET(&list.items[0], ecs_Attribute, value, fl_str_printf(arena, "r%u", host->index % 7));
     FL_SET(&list.items[1], ecs_Attribute, name,
            FL_STR("com.amazonaws.ecs.capability.docker-remote-api.1.18"));
+    if (!sim_host_has_manifests(host))
+        list.n--;
     FL_SET(&list.items[2], ecs_Attribute, name, FL_STR("ecs.capability.full-sync"));
     return list;
 }
@@ -166,7 +168,8 @@ static void take_identity(struct sim *sim, struct sim_host *host, struct fl_str 
 {
     struct fl_str id = fl_str_from(arn, (size_t)fl_str_rindex(arn, '/') + 1);
     (void)snprintf(host->instance_arn, sizeof(host->instance_arn), "%.*s", FL_STR_ARG(arn));
-    sim_ledger_instance(sim, id)->host = host->index;
+    struct sim_instance *instance = sim_ledger_instance(sim, id);
+    instance->host = instance->machine = host->index;
 }
 
 static bool is_deregistered(struct sim *sim, const struct sim_host *host,

@@ -94,7 +94,8 @@ enum sim_instance_status { SIM_INSTANCE_ACTIVE, SIM_INSTANCE_DRAINING, SIM_INSTA
 struct sim_instance {
     uint64_t key;
     char id[SIM_ID];
-    uint32_t host; /* whose it is, SIM_NOWHERE once that host has forgotten it */
+    uint32_t host;    /* whose it is, SIM_NOWHERE once that host has forgotten it */
+    uint32_t machine; /* whose it has ever been */
     int64_t cpu, memory, cpu_used, memory_used;
     bool exists, drop_put;
     bool leave_asked; /* somebody has wanted it deregistered */
@@ -409,6 +410,8 @@ extern const struct sim_action sim_host_start_action;
 void sim_hosts_init(struct sim *sim);
 void sim_hosts_end(struct sim *sim);
 int32_t sim_host_cpu(const struct sim_host *host);
+/* Its agent takes manifests; older ones do not. */
+bool sim_host_has_manifests(const struct sim_host *host);
 void sim_host_init(struct sim *sim, struct sim_host *host, uint32_t index);
 void sim_host_start(struct sim *sim, struct sim_host *host);
 void sim_host_kill(struct sim *sim, struct sim_host *host);
