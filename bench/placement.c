@@ -14,7 +14,7 @@
 #include "core/placement_naive.h"
 
 enum { CPU = 8192, MEMORY = 32768, TASK_CPU = 128, TASK_MEMORY = 512, PER_HOST = 64 };
-enum { GROUPS = 300, KINDS = 2 * GROUPS }; /* the second half has a size each */
+enum { MAX_SIZES = 3, GROUPS = 300, KINDS = 2 * GROUPS }; /* the second half has a size each */
 
 /* As small as can be: what is measured is the engine's memory and not this. */
 struct held {
@@ -316,28 +316,41 @@ static void run_tasks(uint32_t hosts)
     tear_down(b);
 }
 
+/* The best of a few rounds, which the sizes have by turns: what else the machine does disturbs them
+ * alike, and the caches that they share with it least. */
+static void print_placements(const uint32_t *sizes, struct bench **b, size_t count)
+{
+    enum { ROUNDS = 3 };
+    double chosen[MAX_SIZES] = {0};
+    for (int round = 0; round < ROUNDS; round++)
+        for (size_t i = 0; i < count; i++)
+            chosen[i] = FL_MAX(chosen[i], choose(b[i]));
+    for (size_t i = 0; i < count; i++) {
+        double churned = churn(b[i], 0, 1);
+        double groups = churn(b[i], 0, GROUPS), kinds = churn(b[i], GROUPS, GROUPS);
+        (void)printf("%8u %12.0f %11.0f%% %12.0f %12.0f %12.0f %8.0f\n", sizes[i], chosen[i],
+                     100 * chosen[i] / chosen[0], churned, groups, kinds, scan(b[i]));
+        (void)fflush(stdout);
+    }
+}
+
 int main(void)
 {
-    static const uint32_t sizes[] = {1000, 5000, 100000};
-    double first = 0;
+    static const uint32_t sizes[MAX_SIZES] = {1000, 5000, 100000};
+    struct bench *b[MAX_SIZES];
+    size_t host_bytes;
+    for (size_t i = 0; i < MAX_SIZES; i++)
+        b[i] = set_up(sizes[i], &host_bytes);
     (void)printf("placements/s of processor time, memberOf + spread by zone + binpack by memory\n");
     (void)printf("%8s %12s %12s %12s %12s %12s %8s\n", "hosts", "choose", "of 1000's", "churn",
                  "groups", "sizes", "scan");
-    for (size_t i = 0; i < FL_ARRAY_SIZE(sizes); i++) {
-        size_t host_bytes;
-        struct bench *b = set_up(sizes[i], &host_bytes);
-        double chosen = choose(b), churned = churn(b, 0, 1);
-        double groups = churn(b, 0, GROUPS), kinds = churn(b, GROUPS, GROUPS);
-        first = i ? first : chosen;
-        (void)printf("%8u %12.0f %11.0f%% %12.0f %12.0f %12.0f %8.0f\n", sizes[i], chosen,
-                     100 * chosen / first, churned, groups, kinds, scan(b));
-        (void)fflush(stdout);
-        tear_down(b);
-    }
+    print_placements(sizes, b, MAX_SIZES);
+    for (size_t i = 0; i < MAX_SIZES; i++)
+        tear_down(b[i]);
     (void)printf("RunTask, count 10, through fl_core_step; bytes in the heap\n");
     (void)printf("%8s %12s %12s %12s %12s\n", "hosts", "tasks/s", "a pending", "a running",
                  "an instance");
-    for (size_t i = 0; i < FL_ARRAY_SIZE(sizes); i++)
+    for (size_t i = 0; i < MAX_SIZES; i++)
         run_tasks(sizes[i]);
     return 0;
 }

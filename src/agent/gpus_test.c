@@ -11,7 +11,6 @@
 #include <sys/sysmacros.h>
 
 #include <cmocka.h>
-#include <jansson.h>
 
 #include "agent/bundle_devices.h"
 #include "agent/gpus.h"
@@ -110,12 +109,10 @@ static void nodes_follow_ids(FL_UNUSED void **state)
     fl_bundle_nodes(nodes, count, &jw);
     fl_bundle_allow_nodes(nodes, count, &jw);
     fl_jw_array_end(&jw);
-    json_t *json = json_loadb(text.p, text.n, 0, NULL);
-    assert_int_equal(json_array_size(json), 4);
-    assert_string_equal(json_string_value(json_object_get(json_array_get(json, 0), "path")),
-                        "/dev/nvidia1");
-    assert_int_equal(json_integer_value(json_object_get(json_array_get(json, 2), "minor")), 1);
-    json_decref(json);
+    const struct fl_json *json = fl_json_read(fl_buf_str(&text), arena, NULL);
+    assert_int_equal(fl_json_items(json), 4);
+    assert_string_equal(fl_json_z(fl_json_get(fl_json_item(json, 0), "path")), "/dev/nvidia1");
+    assert_int_equal(fl_json_int(fl_json_get(fl_json_item(json, 2), "minor")), 1);
     assert_int_equal(fl_gpus_nodes(&gpus, ids, 2, arena, &nodes, &count, &err), -ENODEV);
     assert_string_equal(err.text, "GPU GPU-other is not on this host");
 }

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <strings.h>
 
+enum { SHORT_TEXT = 256 };
+
 int fl_str_cmp(struct fl_str a, struct fl_str b)
 {
     size_t common = FL_MIN(a.n, b.n);
@@ -117,16 +119,23 @@ struct fl_str fl_str_dup(struct fl_arena *arena, struct fl_str s)
     return (struct fl_str){fl_arena_memdup(arena, s.p, s.n), s.n};
 }
 
+/* Most texts are short, and are formatted once. */
 struct fl_str fl_str_printf(struct fl_arena *arena, const char *fmt, ...)
 {
+    char small[SHORT_TEXT];
     va_list args, again;
     va_start(args, fmt);
     va_copy(again, args);
-    int n = vsnprintf(NULL, 0, fmt, args);
+    int n = vsnprintf(small, sizeof(small), fmt, args);
     va_end(args);
     FL_ASSERT(n >= 0);
-    char *p = fl_arena_alloc(arena, (size_t)n + 1);
-    (void)vsnprintf(p, (size_t)n + 1, fmt, again);
+    char *p = small;
+    if ((size_t)n < sizeof(small)) {
+        p = fl_arena_memdup(arena, small, (size_t)n);
+    } else {
+        p = fl_arena_alloc(arena, (size_t)n + 1);
+        (void)vsnprintf(p, (size_t)n + 1, fmt, again);
+    }
     va_end(again);
     return (struct fl_str){p, (size_t)n};
 }
@@ -179,16 +188,21 @@ void fl_buf_add_char(struct fl_buf *buf, char c)
 
 void fl_buf_printf(struct fl_buf *buf, const char *fmt, ...)
 {
+    char small[SHORT_TEXT];
     va_list args, again;
     va_start(args, fmt);
     va_copy(again, args);
-    int n = vsnprintf(NULL, 0, fmt, args);
+    int n = vsnprintf(small, sizeof(small), fmt, args);
     va_end(args);
     FL_ASSERT(n >= 0);
-    char *to = fl_buf_reserve(buf, (size_t)n);
-    if (to) {
-        (void)vsnprintf(to, (size_t)n + 1, fmt, again);
-        buf->n += (size_t)n;
+    if ((size_t)n < sizeof(small)) {
+        fl_buf_add(buf, small, (size_t)n);
+    } else {
+        char *to = fl_buf_reserve(buf, (size_t)n);
+        if (to) {
+            (void)vsnprintf(to, (size_t)n + 1, fmt, again);
+            buf->n += (size_t)n;
+        }
     }
     va_end(again);
 }

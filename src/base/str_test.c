@@ -64,6 +64,35 @@ static void hex_goes_there_and_back(FL_UNUSED void **state)
     assert_false(fl_unhex(FL_STR("00ff10zz"), bytes, 4));
 }
 
+/* Around the length up to which a text is formatted on the stack. */
+static void texts_of_any_length_are_formatted(FL_UNUSED void **state)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    for (int n = 250; n < 1000; n += n < 260 ? 1 : 100) {
+        FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(2048);
+        struct fl_str text = fl_str_printf(arena, "%*d|", n, 7);
+        fl_buf_printf(&buf, "%*d|", n, 7);
+        assert_int_equal(text.n, n + 1);
+        assert_string_equal(text.p + n - 1, "7|");
+        assert_string_equal(buf.p, text.p);
+        assert_int_equal(buf.n, text.n);
+    }
+}
+
+/* What is taken from the stock is there once. */
+static void random_bytes_do_not_repeat(FL_UNUSED void **state)
+{
+    struct fl_random_stock stock = {.left = 0};
+    uint8_t before[32] = {0}, bytes[32];
+    for (int i = 0; i < 200; i++) {
+        fl_random_take(&stock, bytes, sizeof(bytes));
+        assert_memory_not_equal(bytes, before, sizeof(bytes));
+        memcpy(before, bytes, sizeof(bytes));
+        for (size_t k = 0; k < sizeof(bytes); k++)
+            assert_int_equal(stock.bytes[stock.left + k], 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -72,6 +101,8 @@ int main(void)
         cmocka_unit_test(splitting_yields_every_part),
         cmocka_unit_test(one_seed_gives_one_sequence),
         cmocka_unit_test(hex_goes_there_and_back),
+        cmocka_unit_test(texts_of_any_length_are_formatted),
+        cmocka_unit_test(random_bytes_do_not_repeat),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

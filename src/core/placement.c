@@ -192,6 +192,8 @@ static struct fl_str detail(struct fl_decision *d, const struct fl_placement *pl
                              (long long)s.wanted, s.unit, (long long)s.left, (long long)s.all);
     if (h.obstacle == FL_OBSTACLE_PORTS)
         return fl_str_printf(d->arena, "host port %lld is taken", (long long)h.lacks);
+    if (h.obstacle == FL_OBSTACLE_INACTIVE)
+        return fl_str_printf(d->arena, "the instance is %.*s", FL_STR_ARG(instance->rec->status));
     return h.what.n ? fl_str_dup(d->arena, h.what) : FL_STR("");
 }
 

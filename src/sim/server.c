@@ -102,19 +102,35 @@ static void free_turns(struct sim *sim)
 static void fire_commit(struct sim *sim, struct sim_event *event);
 static const struct sim_action commit_action = {"the server commits", fire_commit};
 
+static void release_effects(struct sim *sim, struct sim_turn *turn);
+
+/* A question's answer leaves on the spot when nothing that it shows could still be lost. */
+static bool may_leave(const struct sim *sim, const struct fl_turn *turn)
+{
+    return turn->record_count == 0 && sim->server.disk.waiting_count == 0 &&
+           turn->effect_count == 1 && turn->effects[0].kind == FL_CORE_EFFECT_REPLY;
+}
+
 void sim_server_step(struct sim *sim, struct fl_core_event *event)
 {
     struct sim_server *server = &sim->server;
+    bool is_first = !server->open;
     event->now_ms = sim_server_wall_ms(sim);
     sim_seed(sim, event->seed);
-    if (!server->open) {
+    if (is_first)
         server->open = turn_new(sim);
-        sim_at(sim, (int64_t)sim_below(sim, 200), &commit_action, SIM_SERVER, server->turns++,
-               NULL);
-    }
     size_t before = server->open->turn.record_count;
     fl_core_step(server->core, event, &server->open->turn);
     sim_audit_records(sim, &server->open->turn, before, event->now_ms);
+    if (!is_first)
+        return;
+    if (may_leave(sim, &server->open->turn)) {
+        struct sim_turn *turn = FL_TAKE_PTR(server->open);
+        release_effects(sim, turn);
+        turn_free(sim, turn);
+        return;
+    }
+    sim_at(sim, (int64_t)sim_below(sim, 200), &commit_action, SIM_SERVER, server->turns++, NULL);
 }
 
 static void fire_due(struct sim *sim, FL_UNUSED struct sim_event *event)
