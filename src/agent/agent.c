@@ -35,6 +35,12 @@ static void on_session_message(void *context, struct fl_str text)
     fl_agent_on_frame(context, text);
 }
 
+static void on_session_discovered(void *context, struct fl_str telemetry_endpoint,
+                                  struct fl_str instance_arn)
+{
+    fl_agent_services_discovered(context, telemetry_endpoint, instance_arn);
+}
+
 static struct fl_str host_and_port(struct fl_str url)
 {
     const char *mark = url.n ? memmem(url.p, url.n, "://", 3) : NULL;
@@ -149,7 +155,8 @@ static int open_server_parts(struct fl_agent *agent, struct fl_err *err)
 
 static void open_session(struct fl_agent *agent)
 {
-    static const struct fl_session_callbacks callbacks = {.opened = on_session_opened,
+    static const struct fl_session_callbacks callbacks = {.discovered = on_session_discovered,
+                                                          .opened = on_session_opened,
                                                           .message = on_session_message};
     struct fl_session_config session = {
         .loop = &agent->loop,
@@ -238,6 +245,8 @@ static int open_all(struct fl_agent *agent, const struct fl_agent_config *config
         r = open_state(agent, err);
     if (r == 0)
         r = open_server_parts(agent, err);
+    if (r == 0)
+        r = fl_agent_services_open(agent, err);
     if (r < 0)
         return r;
     fl_agent_turns_start(agent);
@@ -259,6 +268,7 @@ static void close_loop_parts(struct fl_agent *agent)
         fl_log_shipper_close(agent->shipper);
     if (agent->http)
         fl_http_client_free(agent->http);
+    fl_agent_services_close(agent);
     fl_session_close(agent->session);
     fl_reporter_free(agent->reporter);
 }

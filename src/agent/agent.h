@@ -23,9 +23,11 @@ struct fl_agent_config {
     struct fl_str instance_type;     /* empty: none */
     const struct fl_str *attributes; /* "name=value" or "name" */
     size_t attribute_count;
-    int64_t cpu_units;        /* 0: 1024 per processor */
-    int64_t memory_mib;       /* 0: all of the host's memory */
-    struct fl_str ecs_config; /* the ECS agent's file; empty: FL_ECS_CONFIG_FILE, if present */
+    int64_t cpu_units;           /* 0: 1024 per processor */
+    int64_t memory_mib;          /* 0: all of the host's memory */
+    uint16_t metadata_port;      /* 0: 51679, or another one if that is taken */
+    uint16_t introspection_port; /* 0: 51678 */
+    struct fl_str ecs_config;    /* the ECS agent's file; empty: FL_ECS_CONFIG_FILE, if present */
     /* Filled in from that file and the environment (fl_config_complete). */
     struct fl_ecs_settings ecs;
     struct fl_ecs_notes notes;

@@ -46,6 +46,7 @@ static void on_started(void *context, struct fl_str container_id, int64_t wall_m
     event.process.container_id = container_id;
     event.process.at_ms = wall_ms;
     (void)fl_agent_post(context, &event);
+    fl_agent_services_started(context, container_id);
     fl_agent_launch_ended(context, container_id);
 }
 
@@ -76,6 +77,7 @@ static void on_exited(void *context, struct fl_str container_id, int exit_code, 
     event.process.at_ms = wall_ms;
     event.process.exit_code = exit_code;
     event.process.oom_killed = oom_killed;
+    fl_agent_services_ended(agent, container_id);
     if (live && live->exit_held)
         return;
     if (live && fl_agent_log_finish(agent, container_id))

@@ -12,11 +12,14 @@
 #include "agent/agent.h"
 #include "agent/gpus.h"
 #include "agent/images.h"
+#include "agent/introspection.h"
 #include "agent/log_shipper.h"
+#include "agent/metadata.h"
 #include "agent/network.h"
 #include "agent/reporter.h"
 #include "agent/runtime.h"
 #include "agent/session.h"
+#include "agent/telemetry.h"
 #include "store/store.h"
 #include "task/brain.h"
 
@@ -70,7 +73,14 @@ struct fl_agent {
     struct fl_reporter *reporter;
     struct fl_identity identity;
     struct fl_session *session;
-    struct turn *turn; /* collecting; NULL: nothing has happened since the last commit */
+    struct fl_stats *stats;
+    struct fl_metadata_facts facts;
+    struct fl_metadata *metadata;
+    struct fl_introspection *introspection; /* NULL: somebody else has its port */
+    struct fl_tcs *telemetry;
+    struct fl_network_services services;
+    bool has_metadata_address; /* the host's own processes reach it, too */
+    struct turn *turn;         /* collecting; NULL: nothing has happened since the last commit */
     struct fl_live *live;
     TAILQ_HEAD(fl_live_queue, fl_live) launch_queue;
     unsigned launching;
@@ -143,6 +153,20 @@ void fl_agent_restore(struct fl_agent *agent);
 
 /* agent_remove.c */
 void fl_agent_remove(struct fl_agent *agent, struct fl_str task_arn);
+
+/* agent_services.c: metadata, statistics, introspection. */
+int fl_agent_services_open(struct fl_agent *agent, struct fl_err *err);
+void fl_agent_services_close(struct fl_agent *agent);
+void fl_agent_services_discovered(struct fl_agent *agent, struct fl_str telemetry_endpoint,
+                                  struct fl_str instance_arn);
+/* A container runs (also: was adopted), has ended, its task is forgotten. */
+void fl_agent_services_started(struct fl_agent *agent, struct fl_str container_id);
+void fl_agent_services_ended(struct fl_agent *agent, struct fl_str container_id);
+void fl_agent_services_removed(struct fl_agent *agent, struct fl_str task_arn);
+
+/* agent_environment.c: what ECS puts into a container's environment, and the metadata file. */
+void fl_agent_add_environment(struct fl_agent *agent, const struct fl_task_container *container,
+                              struct fl_arena *arena, struct fl_launch *launch);
 
 /* agent_acs.c: one frame of the control plane's. */
 void fl_agent_on_frame(struct fl_agent *agent, struct fl_str text);

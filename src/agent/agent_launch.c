@@ -224,19 +224,9 @@ void fl_agent_prepare(struct fl_agent *agent, struct fl_str container_id)
 
 /* ---- launch ---- */
 
-/* "GPU-a,GPU-b": what NVIDIA's programs go by. */
-static struct fl_str gpu_list(const struct fl_container_spec *spec, struct fl_arena *arena)
-{
-    struct fl_str list = FL_STR("");
-    for (size_t i = 0; i < spec->gpu_count; i++)
-        list = fl_str_printf(arena, "%.*s%s%.*s", FL_STR_ARG(list), i ? "," : "",
-                             FL_STR_ARG(spec->gpus[i]));
-    return list;
-}
-
-/* The devices that the container is given and the variable that names them. */
+/* The devices that the container is given; its environment names them. */
 static int add_gpus(struct fl_live *live, const struct fl_container_spec *spec,
-                    struct fl_key_value *extra, struct fl_launch *launch, struct fl_err *err)
+                    struct fl_launch *launch, struct fl_err *err)
 {
     struct fl_str *nodes;
     if (spec->gpu_count == 0)
@@ -246,8 +236,6 @@ static int add_gpus(struct fl_live *live, const struct fl_container_spec *spec,
     if (r < 0)
         return r;
     launch->device_nodes = nodes;
-    extra[launch->extra_environment_count++] =
-        (struct fl_key_value){FL_STR("NVIDIA_VISIBLE_DEVICES"), gpu_list(spec, live->arena)};
     return 0;
 }
 
@@ -257,10 +245,6 @@ static int fill_launch(struct fl_live *live, const struct fl_task_container *con
     struct fl_agent *agent = live->agent;
     struct fl_arena *arena = live->arena;
     enum fl_network_mode mode = container->task->spec->network_mode;
-    struct fl_key_value *extra = fl_arena_new_array(arena, struct fl_key_value, 4);
-    extra[0] = (struct fl_key_value){FL_STR("AWS_EXECUTION_ENV"), FL_STR("AWS_ECS_EC2")};
-    extra[1] = (struct fl_key_value){FL_STR("AWS_REGION"), agent->config.region};
-    extra[2] = (struct fl_key_value){FL_STR("AWS_DEFAULT_REGION"), agent->config.region};
     struct fl_str hostname = fl_agent_hostname_of(agent, container, arena);
     *launch = (struct fl_launch){
         .container_id = fl_str_of(live->id),
@@ -270,15 +254,14 @@ static int fill_launch(struct fl_live *live, const struct fl_task_container *con
         .image = &live->image.config,
         .layers = live->image.layers,
         .layer_count = live->image.layer_count,
-        .extra_environment = extra,
-        .extra_environment_count = 3,
         .hostname = hostname,
         .etc_hosts = fl_agent_etc_hosts(mode, live->endpoint.address, hostname, arena),
         .etc_resolv_conf = fl_agent_etc_resolv_conf(mode, arena),
         .netns_fd = live->endpoint.netns_fd,
         .spool_is_shipped = fl_agent_is_shipped(container->spec),
     };
-    return add_gpus(live, container->spec, extra, launch, err);
+    fl_agent_add_environment(agent, container, arena, launch);
+    return add_gpus(live, container->spec, launch, err);
 }
 
 static void launch(struct fl_live *live, const struct fl_task_container *container)

@@ -33,6 +33,7 @@ void fl_agent_remove(struct fl_agent *agent, struct fl_str task_arn)
         !remove_containers(agent, task))
         return;
     fl_runtime_remove_task(agent->runtime, fl_task_id(task->arn));
+    fl_agent_services_removed(agent, task->arn);
     struct fl_brain_event event = {.type = FL_EVENT_REMOVED};
     event.removed.task_arn = task->arn;
     (void)fl_agent_post(agent, &event);

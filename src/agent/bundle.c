@@ -484,6 +484,8 @@ static int write_mounts(struct making *m)
     fl_jw_array_begin(&m->jw);
     write_own_mounts(m);
     write_etc_binds(m);
+    if (m->launch->metadata_dir.n > 0)
+        write_bind(&m->jw, m->launch->metadata_dir, m->launch->metadata_mount, true);
     int rc = write_user_mounts(m);
     fl_jw_array_end(&m->jw);
     return rc;

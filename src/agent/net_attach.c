@@ -59,7 +59,7 @@ static int write_table(struct fl_network *network, struct fl_err *err)
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(MAX_TABLE_TEXT);
     struct fl_str tag = fl_str_of(network->tag);
     struct fl_net_endpoint *endpoint, *next;
-    fl_rules_table(&text, tag, network->addresses.subnet);
+    fl_rules_table(&text, tag, network->addresses.subnet, &network->services);
     HASH_ITER(hh, network->endpoints, endpoint, next)
     fl_rules_add_ports(&text, tag, endpoint->ports, endpoint->port_count);
     if (text.overflow)

@@ -224,7 +224,7 @@ static int take_address(struct nlmsghdr *message, void *context)
     if (message->nlmsg_type != RTM_NEWADDR || search->found ||
         nlmsg_parse(message, sizeof(*info), attrs, IFA_MAX, NULL) < 0)
         return 0;
-    if ((int)info->ifa_index != search->index || info->ifa_prefixlen > 32)
+    if ((int)info->ifa_index != search->index || info->ifa_prefixlen >= 32)
         return 0;
     search->found = read_ipv4(attrs[IFA_LOCAL], &search->address);
     search->prefix = info->ifa_prefixlen;
@@ -251,7 +251,7 @@ int fl_link_add_address(struct nl_sock *sock, int index, uint32_t address, uint8
     struct nl_msg *message =
         new_message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, &info, sizeof(info));
     uint32_t wire = htonl(address);
-    uint32_t broadcast = htonl(address | (UINT32_MAX >> prefix));
+    uint32_t broadcast = htonl(address | (prefix < 32 ? UINT32_MAX >> prefix : 0));
     if (!message)
         return -ENOMEM;
     bool complete = nla_put(message, IFA_LOCAL, 4, &wire) == 0 &&

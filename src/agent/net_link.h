@@ -28,7 +28,8 @@ int fl_link_index(struct nl_sock *sock, const char *name, int *ret_index);
  * belongs to a link of another kind. */
 int fl_link_make_bridge(struct nl_sock *sock, const char *name, const uint8_t mac[6],
                         int *ret_index);
-/* The first IPv4 address of a link, with its prefix: -ENOENT when it has none. */
+/* The first IPv4 address of a link that is one of a network (no /32), with its prefix: -ENOENT when
+ * it has none. */
 int fl_link_address(struct nl_sock *sock, int index, uint32_t *ret_address, uint8_t *ret_prefix);
 /* Adds an address; 0 when the link has it already. */
 int fl_link_add_address(struct nl_sock *sock, int index, uint32_t address, uint8_t prefix);

@@ -18,11 +18,25 @@ struct fl_rule_port {
     bool udp;
 };
 
+/* What tasks reach at the metadata address (fl_rules_metadata_address), and who answers. */
+struct fl_rule_services {
+    uint16_t metadata_port;      /* on the host's 127.0.0.1; 0: nobody answers */
+    uint16_t introspection_port; /* shielded likewise; 0: none */
+    uint16_t api_port;           /* at the metadata address; 0: nobody answers */
+    uint32_t api_address;        /* where the API really listens, on this host */
+    uint16_t api_target_port;
+    bool for_host; /* the host's own processes are led there, too */
+};
+
+/* 169.254.170.2, where ECS's tasks look for their metadata. */
+uint32_t fl_rules_metadata_address(void);
+
 /* A tag names a link, a table and rules: 1 to 9 lower-case letters and digits, a letter first. */
 bool fl_rules_tag_valid(struct fl_str tag);
 /* One transaction that puts table "ip <tag>" in place, empty of ports, whatever was there before.
  */
-void fl_rules_table(struct fl_buf *text, struct fl_str tag, struct fl_subnet subnet);
+void fl_rules_table(struct fl_buf *text, struct fl_str tag, struct fl_subnet subnet,
+                    const struct fl_rule_services *services);
 /* Publishes or unpublishes ports; nothing for none. */
 void fl_rules_add_ports(struct fl_buf *text, struct fl_str tag, const struct fl_rule_port *ports,
                         size_t port_count);

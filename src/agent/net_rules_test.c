@@ -49,12 +49,49 @@ static void the_table_replaces_only_itself(FL_UNUSED void **state)
 {
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(65536);
     struct fl_str all;
-    fl_rules_table(&text, FL_STR("fl1"), (struct fl_subnet){0xac120000, 20});
+    const struct fl_rule_services none = {0};
+    fl_rules_table(&text, FL_STR("fl1"), (struct fl_subnet){0xac120000, 20}, &none);
     all = fl_buf_str(&text);
     assert_true(
         fl_str_starts(all, FL_STR("add table ip fl1\ndelete table ip fl1\ntable ip fl1 {")));
     assert_true(fl_str_contains(all, FL_STR("ip saddr 172.18.0.0/20 oifname != \"fl1\"")));
     assert_false(fl_str_contains(all, FL_STR("flush")));
+    assert_false(fl_str_contains(all, FL_STR("169.254.170.2")));
+}
+
+static size_t count(struct fl_str text, const char *what)
+{
+    size_t found = 0;
+    for (const char *at = text.p; (at = strstr(at, what)) != NULL; at++)
+        found++;
+    return found;
+}
+
+static void services_are_for_the_bridge_and_shielded(FL_UNUSED void **state)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(65536);
+    struct fl_rule_services services = {.metadata_port = 51679,
+                                        .introspection_port = 51678,
+                                        .api_port = 4566,
+                                        .api_address = 0x7f000001,
+                                        .api_target_port = 4567};
+    fl_rules_table(&text, FL_STR("fl1"), (struct fl_subnet){0xac120000, 20}, &services);
+    struct fl_str all = fl_buf_str(&text);
+    assert_int_equal(count(all, "iifname \"fl1\" ip daddr 169.254.170.2 tcp dport 80 dnat ip to "
+                                "127.0.0.1:51679\n"),
+                     1);
+    assert_int_equal(count(all, "iifname \"fl1\" ip daddr 169.254.170.2 tcp dport 4566 dnat ip to "
+                                "127.0.0.1:4567\n"),
+                     1);
+    assert_int_equal(count(all, "169.254.170.2"), 2);
+    assert_int_equal(count(all, "iifname != \"lo\" ip daddr 127.0.0.0/8 tcp dport 51679 drop\n"),
+                     1);
+    assert_int_equal(count(all, "iifname != \"lo\" ip daddr 127.0.0.0/8 tcp dport 51678 drop\n"),
+                     1);
+    fl_buf_clear(&text);
+    services.for_host = true;
+    fl_rules_table(&text, FL_STR("fl1"), (struct fl_subnet){0xac120000, 20}, &services);
+    assert_int_equal(count(fl_buf_str(&text), "169.254.170.2"), 4);
 }
 
 int main(void)
@@ -64,6 +101,7 @@ int main(void)
         cmocka_unit_test(ports_go_to_the_map_of_their_protocol),
         cmocka_unit_test(a_change_of_no_ports_says_nothing),
         cmocka_unit_test(the_table_replaces_only_itself),
+        cmocka_unit_test(services_are_for_the_bridge_and_shielded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,6 +32,7 @@ struct fl_network {
     int bridge_index;
     struct fl_nft *nft;
     struct fl_address_pool addresses;
+    struct fl_rule_services services;
     uint16_t dynamic_low;
     uint16_t dynamic_high;
     uint16_t dynamic_next;

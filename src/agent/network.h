@@ -31,6 +31,24 @@ void fl_network_close(struct fl_network *network);
 /* Removes bridge and table of an installation: for `uninstall`. */
 int fl_network_destroy(const struct fl_network_config *config, struct fl_err *err);
 
+/* What tasks are led to at 169.254.170.2. */
+struct fl_network_services {
+    uint16_t metadata_port;      /* the agent's listener on 127.0.0.1; 0: none */
+    uint16_t introspection_port; /* the other one, not for tasks; 0: none */
+    struct fl_str api_host;      /* IPv4 of this host where the API listens; empty: not led there */
+    uint16_t api_port;
+};
+
+/* The port at 169.254.170.2 behind which the API answers: its own, unless that is 80. */
+uint16_t fl_network_api_port(const struct fl_network_services *services);
+/* To be called between fl_network_open and fl_network_restore_begin: takes effect with the table.
+ * The first installation of a host also has the address itself, so that the host's own processes
+ * (host mode) get there: *ret_has_address says so. */
+int fl_network_serve(struct fl_network *network, const struct fl_network_services *services,
+                     bool *ret_has_address, struct fl_err *err);
+/* Whether an address of the bridge's subnet can be a container's: not the host's own. */
+bool fl_network_is_container(const struct fl_network *network, const uint8_t address[4]);
+
 struct fl_binding {
     uint16_t container_port;
     uint16_t host_port;

@@ -63,6 +63,8 @@ struct fl_launch {
     size_t layer_count;
     const struct fl_key_value *extra_environment; /* over the image's, under the definition's */
     size_t extra_environment_count;
+    struct fl_str metadata_dir; /* bound read-only at metadata_mount; empty: none */
+    struct fl_str metadata_mount;
     const struct fl_str *device_nodes; /* of the host, to be the container's too, beneath /dev */
     size_t device_node_count;
     struct fl_str hostname;

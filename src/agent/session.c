@@ -11,6 +11,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "net/ws.h"
+#include "wire/acs.h"
 #include "wire/json.h"
 
 enum {
@@ -115,6 +116,18 @@ static bool make_cluster(struct fl_session *session, const struct fl_http_respon
     return true;
 }
 
+/* So that nothing is believed of another agent with our identity, while we are there, and of us,
+ * while it is. */
+static void introduce(struct fl_session *session)
+{
+    const struct fl_header headers[] = {
+        {FL_STR(FL_ACS_NONCE_HEADER), fl_str_of(session->identity.nonce)},
+        {FL_STR(FL_ACS_INSTANCE_HEADER), session->identity.instance_arn},
+    };
+    if (session->identity.instance_arn.n)
+        fl_aws_client_introduce(session->config.aws, headers);
+}
+
 static void wait_inactive(struct fl_session *session, enum stage stage)
 {
     try_again(session, stage);
@@ -173,12 +186,14 @@ static void on_registered(void *context, const struct fl_http_response *response
             fl_log_error("%s", err.text);
     }
     session->was_registered = true;
+    introduce(session);
     session->stage = STAGE_DISCOVER;
     attempt(session);
 }
 
 static void call_register(struct fl_session *session)
 {
+    introduce(session);
     FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(FL_SESSION_MAX_BODY);
     fl_session_write_register(&session->config, &session->identity, &body);
     fl_aws_call(session->config.aws, "ecs", FL_ECS_TARGET "RegisterContainerInstance",
@@ -205,6 +220,9 @@ static void on_discovered(void *context, const struct fl_http_response *response
         fl_buf_add_char(&session->endpoint_buf, '/');
     session->stage = STAGE_CONNECT;
     session->connect_failures = 0;
+    session->callbacks.discovered(session->context,
+                                  fl_json_text(fl_json_get(json, "telemetryEndpoint")),
+                                  session->identity.instance_arn);
     attempt(session);
 }
 
@@ -313,7 +331,8 @@ static void open_connection(struct fl_session *session)
     struct fl_header *headers;
     struct fl_str url = fl_session_url(fl_buf_str(&session->endpoint_buf), &session->config,
                                        &session->identity, !session->was_open, arena);
-    size_t count = fl_aws_sign_websocket(session->config.aws, "ecs", url, arena, &headers);
+    size_t count =
+        fl_aws_sign_websocket(session->config.aws, "ecs", url, FL_STR(""), arena, &headers);
     session->ws = fl_ws_connect(session->config.loop, url, headers, count, &callbacks, session);
 }
 

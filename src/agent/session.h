@@ -32,6 +32,8 @@ struct fl_session_config {
 };
 
 struct fl_session_callbacks {
+    /* Registered, and the control plane found: its telemetry endpoint (empty: none) and our ARN. */
+    void (*discovered)(void *context, struct fl_str telemetry_endpoint, struct fl_str instance_arn);
     void (*opened)(void *context);
     void (*message)(void *context, struct fl_str text);
 };

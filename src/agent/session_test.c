@@ -125,6 +125,12 @@ static void handle(void *context, struct fl_http_exchange *exchange)
     }
 }
 
+static void on_discovered(FL_UNUSED void *context, FL_UNUSED struct fl_str telemetry_endpoint,
+                          struct fl_str instance_arn)
+{
+    assert_true(instance_arn.n > 0);
+}
+
 static void on_opened(void *context)
 {
     struct plane *plane = context;
@@ -159,8 +165,8 @@ static struct plane *plane_new(void)
 
 static void session_start(struct plane *plane)
 {
-    static const struct fl_session_callbacks callbacks = {.opened = on_opened,
-                                                          .message = on_message};
+    static const struct fl_session_callbacks callbacks = {
+        .discovered = on_discovered, .opened = on_opened, .message = on_message};
     static const struct fl_key_value capabilities[] = {{{"fairlead.protocol", 17}, {"1", 1}}};
     static const struct fl_key_value custom[] = {{{"rack", 4}, {"7", 1}}};
     static const struct fl_machine machine;

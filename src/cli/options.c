@@ -46,6 +46,12 @@ static const struct row rows[FL_OPTION_COUNT] = {
                              true, "", "CPU units this host offers (1024 per CPU)"},
     [FL_OPTION_MEMORY_MIB] = {"memory-mib", "N", KIND_NUMBER, FL_COMMAND_UP | FL_COMMAND_AGENT,
                               true, true, "", "MiB this host offers (what it has)"},
+    [FL_OPTION_METADATA_PORT] = {"metadata-port", "PORT", KIND_NUMBER,
+                                 FL_COMMAND_UP | FL_COMMAND_AGENT, true, true, "",
+                                 "where the agent serves tasks' metadata (51679, or a free one)"},
+    [FL_OPTION_INTROSPECTION_PORT] = {"introspection-port", "PORT", KIND_NUMBER,
+                                      FL_COMMAND_UP | FL_COMMAND_AGENT, true, true, "",
+                                      "where the agent tells of itself (51678)"},
     [FL_OPTION_STRICT] = {"strict", NULL, KIND_SWITCH, FL_COMMAND_UP | FL_COMMAND_SERVER, true,
                           true, "", "behave as ECS does and no better"},
     [FL_OPTION_SESSION_LIFE] = {"session-life", "SECONDS", KIND_NUMBER,
@@ -236,6 +242,9 @@ static void validate(const struct fl_options *options)
             (!fl_str_to_u64(options->value[i], &number) || number == 0 || number > INT32_MAX))
             refuse("--%s wants a number from 1 to %d", rows[i].name, INT32_MAX);
     }
+    if (fl_options_number(options, FL_OPTION_METADATA_PORT) > UINT16_MAX ||
+        fl_options_number(options, FL_OPTION_INTROSPECTION_PORT) > UINT16_MAX)
+        refuse("a port is a number from 1 to %d", UINT16_MAX);
 }
 
 void fl_options_parse(enum fl_command command, const char *summary, int argc, char **argv,

@@ -52,6 +52,8 @@ int fl_cli_agent(int argc, char **argv)
         .cpu_units = (int64_t)fl_options_number(&options, FL_OPTION_CPU_UNITS),
         .ecs_config = options.value[FL_OPTION_ECS_CONFIG],
         .memory_mib = (int64_t)fl_options_number(&options, FL_OPTION_MEMORY_MIB),
+        .metadata_port = (uint16_t)fl_options_number(&options, FL_OPTION_METADATA_PORT),
+        .introspection_port = (uint16_t)fl_options_number(&options, FL_OPTION_INTROSPECTION_PORT),
     };
     return fl_agent_run(&config);
 }

@@ -7,7 +7,7 @@
 #include "cli/install.h"
 #include "cli/operator.h"
 
-enum { MAX_REPORT = 256 << 20 };
+enum { MAX_REPORT = 256 << 20, CALL_TIMEOUT_MS = 30 * 1000 };
 
 /* What is told about each cluster: how the API lists and describes it, and the members of the
  * API's objects under our names. */
@@ -46,6 +46,7 @@ struct report {
     pid_t server, agent;                       /* 0: does not run */
     struct fl_operator_items *found[LISTINGS]; /* of each cluster */
     size_t cluster_count;
+    const struct fl_json *measured; /* what agents have measured, by cluster; NULL: not known */
 };
 
 /* ---- gathering ---- */
@@ -68,6 +69,18 @@ static int find(struct fl_operator *caller, const struct listing *listing, const
     return r;
 }
 
+static int find_measures(struct fl_operator *caller, const struct fl_json **ret_measured,
+                         struct fl_err *err)
+{
+    const struct fl_json *answer;
+    int r = fl_operator_send(caller, "Fairlead_20261120.Utilization",
+                             FL_STR("{\"instances\":true,\"tasks\":true}"), CALL_TIMEOUT_MS,
+                             &answer, err);
+    if (r == 0)
+        *ret_measured = fl_json_get(answer, "clusters");
+    return r;
+}
+
 /* What has been found until something fails stays in the report. */
 static int ask_server(struct report *report, struct fl_err *err)
 {
@@ -87,7 +100,7 @@ static int ask_server(struct report *report, struct fl_err *err)
         for (size_t i = 0; r == 0 && i < LISTINGS; i++)
             r = find(&caller, &listings[i], arn ? arn : "", &report->found[i][at], err);
     }
-    return r;
+    return r == 0 ? find_measures(&caller, &report->measured, err) : r;
 }
 
 /* ---- for programs ---- */
@@ -128,6 +141,7 @@ static void write_listing(struct fl_json_writer *jw, const struct report *report
 
 static void print_json(const struct report *report)
 {
+    static const struct fl_json no_list = {.kind = FL_JSON_ARRAY};
     const struct fl_options *options = report->options;
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(MAX_REPORT);
     struct fl_json_writer jw = {.buf = &text};
@@ -140,6 +154,8 @@ static void print_json(const struct report *report)
     write_role(&jw, "agent", report->agent);
     for (size_t i = 0; i < LISTINGS; i++)
         write_listing(&jw, report, i);
+    fl_jw_key(&jw, "utilization");
+    fl_jw_json(&jw, report->measured ? report->measured : &no_list);
     fl_jw_object_end(&jw);
     fl_operator_print(fl_buf_str(&text));
 }
@@ -166,25 +182,84 @@ static void print_role(const char *name, pid_t pid)
         (void)printf("%-9s does not run\n", name);
 }
 
-static void print_instance(const struct fl_json *instance)
+/* The item of that list whose member `key` is the id. */
+static const struct fl_json *item_of(const struct fl_json *list, const char *key, const char *id)
 {
-    bool connected = fl_json_is_true(fl_json_get(instance, "agentConnected"));
-    (void)printf("instance  %s  %s, agent %s, %d tasks running, %d pending\n",
-                 short_arn(text_of(instance, "containerInstanceArn")), text_of(instance, "status"),
-                 connected ? "connected" : "away",
-                 (int)fl_json_int(fl_json_get(instance, "runningTasksCount")),
-                 (int)fl_json_int(fl_json_get(instance, "pendingTasksCount")));
+    for (size_t i = 0; i < fl_json_items(list); i++)
+        if (fl_str_is(fl_json_text(fl_json_get(fl_json_item(list, i), key)), id))
+            return fl_json_item(list, i);
+    return NULL;
 }
 
-static void print_task(const struct fl_json *task)
+static const struct fl_json *instances_of(const struct report *report, size_t cluster)
 {
-    (void)printf("task      %s  %s  %s\n", short_arn(text_of(task, "taskArn")),
-                 short_arn(text_of(task, "taskDefinitionArn")), text_of(task, "lastStatus"));
+    return fl_json_get(fl_json_item(report->measured, cluster), "containerInstances");
+}
+
+static const struct fl_json *measured_instance(const struct report *report, const char *id)
+{
+    const struct fl_json *found = NULL;
+    for (size_t i = 0; i < fl_json_items(report->measured) && !found; i++)
+        found = item_of(instances_of(report, i), "containerInstance", id);
+    return found;
+}
+
+static const struct fl_json *measured_task(const struct report *report, const char *id)
+{
+    const struct fl_json *found = NULL;
+    for (size_t i = 0; i < fl_json_items(report->measured) && !found; i++)
+        for (size_t k = 0; k < fl_json_items(instances_of(report, i)) && !found; k++)
+            found =
+                item_of(fl_json_get(fl_json_item(instances_of(report, i), k), "tasks"), "task", id);
+    return found;
+}
+
+/* ", 12 CPU units, 40 MiB used", where an agent has measured it. */
+static void print_used(const struct fl_json *measured)
+{
+    if (fl_json_get(measured, "cpuUsed"))
+        (void)printf(", %.0f CPU units, %.0f MiB used",
+                     fl_json_number(fl_json_get(measured, "cpuUsed")),
+                     fl_json_number(fl_json_get(measured, "memoryUsed")));
+    (void)putchar('\n');
+}
+
+static void print_instance(const struct report *report, const struct fl_json *instance)
+{
+    bool connected = fl_json_is_true(fl_json_get(instance, "agentConnected"));
+    const char *id = short_arn(text_of(instance, "containerInstanceArn"));
+    (void)printf("instance  %s  %s, agent %s, %d tasks running, %d pending", id,
+                 text_of(instance, "status"), connected ? "connected" : "away",
+                 (int)fl_json_int(fl_json_get(instance, "runningTasksCount")),
+                 (int)fl_json_int(fl_json_get(instance, "pendingTasksCount")));
+    print_used(measured_instance(report, id));
+}
+
+static void print_task(const struct report *report, const struct fl_json *task)
+{
+    const char *id = short_arn(text_of(task, "taskArn"));
+    (void)printf("task      %s  %s  %s", id, short_arn(text_of(task, "taskDefinitionArn")),
+                 text_of(task, "lastStatus"));
+    print_used(measured_task(report, id));
+}
+
+static void print_cluster(const struct fl_json *cluster)
+{
+    (void)printf(
+        "cluster   %s  %lld instances, %lld of %lld CPU units and %lld of %lld MiB reserved",
+        text_of(cluster, "cluster"),
+        (long long)fl_json_int(fl_json_get(cluster, "instancesRegistered")),
+        (long long)fl_json_int(fl_json_get(cluster, "cpuReserved")),
+        (long long)fl_json_int(fl_json_get(cluster, "cpuRegistered")),
+        (long long)fl_json_int(fl_json_get(cluster, "memoryReserved")),
+        (long long)fl_json_int(fl_json_get(cluster, "memoryRegistered")));
+    print_used(fl_json_int(fl_json_get(cluster, "instancesMeasured")) > 0 ? cluster : NULL);
 }
 
 static void print_report(const struct report *report)
 {
-    static void (*const print[LISTINGS])(const struct fl_json *object) = {
+    static void (*const print[LISTINGS])(const struct report *report,
+                                         const struct fl_json *object) = {
         [INSTANCES] = print_instance, [TASKS] = print_task};
     const struct fl_options *options = report->options;
     (void)printf("endpoint  %s, region %s, account %s\ndata      %s\n",
@@ -192,10 +267,12 @@ static void print_report(const struct report *report)
                  options->value[FL_OPTION_ACCOUNT].p, options->value[FL_OPTION_DATA_DIR].p);
     print_role("server", report->server);
     print_role("agent", report->agent);
+    for (size_t i = 0; i < fl_json_items(report->measured); i++)
+        print_cluster(fl_json_item(report->measured, i));
     for (size_t which = 0; which < LISTINGS; which++)
         for (size_t at = 0; at < report->cluster_count; at++)
             for (size_t i = 0; i < report->found[which][at].n; i++)
-                print[which](report->found[which][at].items[i]);
+                print[which](report, report->found[which][at].items[i]);
 }
 
 /* The status's own verdict, one line for stderr; NULL when all is well. */

@@ -145,12 +145,20 @@ static inline const struct fl_json *fix_parse(struct fl_str text, struct fl_aren
     return json;
 }
 
+/* A copy that outlives the next step. */
+static inline const struct fl_json *fix_copy(const struct fl_json *json, struct fl_arena *arena)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(64 << 20);
+    fl_jw_json(&(struct fl_json_writer){.buf = &text}, json);
+    return fix_parse(fl_buf_str(&text), arena);
+}
+
 /* {"list":"manifest" or "stop","id":…,"tasks":{<arn>: desired RUNNING?}} */
 static inline void fix_take_list(const struct fl_core_effect *effect, struct fl_json_writer *sent)
 {
     bool is_manifest = effect->kind == FL_CORE_EFFECT_AGENT_MANIFEST;
     fl_jw_object_begin(sent);
-    fl_jw_member_str(sent, "list", fl_str_of(is_manifest ? "manifest" : "stop"));
+    fl_jw_member_str(sent, "list", is_manifest ? FL_STR("manifest") : FL_STR("stop"));
     fl_jw_member_str(sent, "id", effect->message_id);
     fl_jw_key(sent, "tasks");
     fl_jw_object_begin(sent);
@@ -160,14 +168,6 @@ static inline void fix_take_list(const struct fl_core_effect *effect, struct fl_
     }
     fl_jw_object_end(sent);
     fl_jw_object_end(sent);
-}
-
-/* A copy that outlives the next step. */
-static inline const struct fl_json *fix_copy(const struct fl_json *json, struct fl_arena *arena)
-{
-    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(64 << 20);
-    fl_jw_json(&(struct fl_json_writer){.buf = &text}, json);
-    return fix_parse(fl_buf_str(&text), arena);
 }
 
 static inline void fix_take_effect(struct fix *f, const struct fl_core_effect *effect,

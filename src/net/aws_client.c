@@ -8,12 +8,14 @@
 #include "base/clock.h"
 #include "wire/json.h"
 
-enum { MAX_HEADERS = 3 + FL_SIGV4_SIGNED_HEADERS };
+enum { MAX_HEADERS = 5 + FL_SIGV4_SIGNED_HEADERS };
 
 struct fl_aws_client {
     struct fl_http_client *http;
     struct fl_arena *arena; /* holds the configuration */
     struct fl_aws_config config;
+    struct fl_header introduction[2];
+    size_t introduction_count;
 };
 
 struct fl_aws_client *fl_aws_client_new(struct fl_http_client *http,
@@ -29,6 +31,14 @@ struct fl_aws_client *fl_aws_client_new(struct fl_http_client *http,
                                              fl_str_dup(arena, config->key.secret),
                                              fl_str_dup(arena, config->key.session_token)}};
     return client;
+}
+
+void fl_aws_client_introduce(struct fl_aws_client *client, const struct fl_header headers[2])
+{
+    client->introduction_count = FL_ARRAY_SIZE(client->introduction);
+    for (size_t i = 0; i < client->introduction_count; i++)
+        client->introduction[i] = (struct fl_header){fl_str_dup(client->arena, headers[i].name),
+                                                     fl_str_dup(client->arena, headers[i].value)};
 }
 
 void fl_aws_client_free(struct fl_aws_client *client)
@@ -89,17 +99,20 @@ void fl_aws_call(struct fl_aws_client *client, const char *service, const char *
                                          sign(client, service, &request, headers, arena),
                                      .body = body,
                                      .timeout_ms = timeout_ms};
+    for (size_t i = 0; i < client->introduction_count; i++)
+        headers[wanted.header_count++] = client->introduction[i];
     fl_http_client_send(client->http, &wanted, done, context);
 }
 
 size_t fl_aws_sign_websocket(struct fl_aws_client *client, const char *service, struct fl_str url,
-                             struct fl_arena *arena, struct fl_header **ret_headers)
+                             struct fl_str body, struct fl_arena *arena,
+                             struct fl_header **ret_headers)
 {
     struct fl_header *headers = fl_arena_new_array(arena, struct fl_header, MAX_HEADERS);
     struct fl_str host, path, query;
     split_url(url, &host, &path, &query);
     headers[0] = (struct fl_header){FL_STR("Host"), fl_str_dup(arena, host)};
-    struct fl_sigv4_request request = {FL_STR("GET"), path, query, headers, 1, {"", 0}};
+    struct fl_sigv4_request request = {FL_STR("GET"), path, query, headers, 1, body};
     *ret_headers = headers;
     return sign(client, service, &request, headers, arena);
 }

@@ -15,16 +15,20 @@ struct fl_aws_config {
 struct fl_aws_client *fl_aws_client_new(struct fl_http_client *http,
                                         const struct fl_aws_config *config);
 void fl_aws_client_free(struct fl_aws_client *client);
+/* From now on calls carry these two headers, unsigned: who calls, in more words than the key's. */
+void fl_aws_client_introduce(struct fl_aws_client *client, const struct fl_header headers[2]);
 
 /* Calls target "AmazonEC2ContainerServiceV20141113.RunTask" of signing service "ecs" with a JSON
  * body. done gets the HTTP response; for status ≥ 400 fl_aws_error reads code and message. */
 void fl_aws_call(struct fl_aws_client *client, const char *service, const char *target,
                  struct fl_str body, unsigned timeout_ms, fl_http_done done, void *context);
 
-/* Handshake headers for a websocket to url, signed as a GET with an empty body (the agent
- * protocol's way). In the arena; returns their number. */
+/* Headers for a websocket to url, signed as a GET of it: the handshake's with an empty body, and
+ * with a message as body those that the agent protocol's telemetry puts before each. Host is the
+ * first. In the arena; returns their number. */
 size_t fl_aws_sign_websocket(struct fl_aws_client *client, const char *service, struct fl_str url,
-                             struct fl_arena *arena, struct fl_header **ret_headers);
+                             struct fl_str body, struct fl_arena *arena,
+                             struct fl_header **ret_headers);
 
 /* Error code ("ClusterNotFoundException") and message of an error answer, in the arena. */
 void fl_aws_error(const struct fl_http_response *response, struct fl_arena *arena,

@@ -38,6 +38,7 @@ struct fl_http_server_config {
     struct fl_str listen; /* "127.0.0.1:4566", "[::1]:80"; port 0 picks one */
     size_t max_body;
     unsigned max_connections;
+    unsigned max_connections_per_peer; /* 0: as many */
     fl_http_handler handler;
     void *context;
 };

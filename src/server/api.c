@@ -5,6 +5,7 @@
 #include "base/id.h"
 #include "shapes/ecs_shapes.h"
 #include "shapes/logs_shapes.h"
+#include "wire/acs.h"
 #include "wire/arn.h"
 #include "wire/json.h"
 
@@ -115,6 +116,7 @@ static bool agent_may(int operation)
     static const int allowed[] = {
         ECS_OP_CreateCluster,
         ECS_OP_DiscoverPollEndpoint,
+        ECS_OP_ListTagsForResource, /* for the task metadata endpoint */
         ECS_OP_RegisterContainerInstance,
         ECS_OP_SubmitAttachmentStateChanges,
         ECS_OP_SubmitContainerStateChange,
@@ -159,11 +161,22 @@ static void *decode_input(struct call *call, const struct fl_operation *operatio
     return NULL;
 }
 
+static bool is_heard(const struct call *call)
+{
+    const struct fl_http_exchange *exchange = call->exchange;
+    return fl_sessions_hears(call->api->sessions, fl_http_header(exchange, FL_ACS_INSTANCE_HEADER),
+                             fl_http_header(exchange, FL_ACS_NONCE_HEADER), exchange->peer);
+}
+
 static void call_ecs(struct call *call, int operation)
 {
     const struct fl_operation *op = &ecs_service.operations[operation];
     if (call->role == FL_ROLE_AGENT && !agent_may(operation)) {
         deny(call, "ecs", fl_str_of(op->name));
+        return;
+    }
+    if (call->role == FL_ROLE_AGENT && !is_heard(call)) {
+        refuse(call->exchange, 400, FL_STR("ClientException"), FL_STR(FL_SESSION_IN_USE));
         return;
     }
     void *input =

@@ -43,6 +43,6 @@ struct fl_measures_wanted {
     bool tasks;
     bool history;
 };
-/* Appends JSON: see docs/utilization.md. False when there is no such cluster. */
+/* Appends JSON: see docs/instances.md. False when there is no such cluster. */
 bool fl_measures_show(const struct fl_measures *measures, const struct fl_measures_wanted *wanted,
                       int64_t now_ms, struct fl_buf *buf);

@@ -35,6 +35,14 @@ void fl_sessions_free(struct fl_sessions *sessions);
 
 /* A GET of <endpoint>/ws whose signature is good: upgrades it, or answers why not. */
 void fl_sessions_accept(struct fl_sessions *sessions, struct fl_http_exchange *exchange);
+/* May the agent with this nonce (headers of its call; empty: it has none) speak for the instance?
+ * Not while another one holds the session; then the answer is FL_SESSION_IN_USE. */
+bool fl_sessions_hears(struct fl_sessions *sessions, struct fl_str instance_arn,
+                       struct fl_str nonce, struct fl_str peer);
+#define FL_SESSION_IN_USE                                                                          \
+    "Another agent is connected as this container instance. Two hosts with one identity? One has " \
+    "a copy of the other's data directory."
+
 /* FL_CORE_EFFECT_AGENT_TASK: gathers the task for its instance's next payload. */
 void fl_sessions_task(struct fl_sessions *sessions, const struct fl_core_effect *effect);
 /* FL_CORE_EFFECT_AGENT_CLOSE: tells the agent that its instance is INACTIVE and ends its session.

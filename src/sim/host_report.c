@@ -80,6 +80,7 @@ static void call(struct sim *sim, struct sim_host *host, struct sim_report *repo
     report->under_way = true;
     host->reports_under_way++;
     sim_at(sim, CALL_TIMEOUT_MS * SIM_MS, &timeout, host->index, report->ref, NULL);
+    sim_session_introduce(host, report->call);
     sim_call(sim, host->index, report->ref, sim_message_hold(report->call));
 }
 

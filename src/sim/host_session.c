@@ -47,11 +47,19 @@ static void fire_call_timeout(struct sim *sim, struct sim_event *event)
     try_again(sim, host, SIM_REGISTER);
 }
 
+void sim_session_introduce(const struct sim_host *host, struct sim_message *call)
+{
+    struct fl_str id = fl_task_id(fl_str_of(host->instance_arn));
+    call->nonce = sim_host_nonce(host);
+    memcpy(call->speaker, id.p, FL_MIN(id.n, sizeof(call->speaker) - 1));
+}
+
 /* Takes the message, which is a call already. */
 static void call(struct sim *sim, struct sim_host *host, struct sim_message *message)
 {
     static const struct sim_action timeout = {"an agent's call is given up", fire_call_timeout};
     host->call = ++sim->next_ref;
+    sim_session_introduce(host, message);
     sim_at(sim, CALL_TIMEOUT_MS * SIM_MS, &timeout, host->index, host->call, NULL);
     sim_call(sim, host->index, host->call, message);
 }
@@ -227,7 +235,7 @@ void sim_session_answer(struct sim *sim, struct sim_host *host, const struct sim
     if (message->status == 200)
         arn = sim_message_answered(sim, message, ECS_OP_RegisterContainerInstance)->instance_arn;
     if (arn.n == 0) {
-        if (message->status == 400)
+        if (message->status == 400 && !fl_str_is(message->text, "in use"))
             sim_violation(sim, "S1", "host %u cannot register: %.*s", host->index,
                           FL_STR_ARG(message->text));
         try_again(sim, host, SIM_REGISTER);

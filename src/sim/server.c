@@ -247,6 +247,13 @@ static void fire_call(struct sim *sim, struct sim_event *event)
         sim_answer(sim, message->from, event->number, sim_message_new(sim));
         return;
     }
+    if (!sim_sessions_hear(sim, message)) {
+        struct sim_message *answer = sim_message_new(sim);
+        answer->status = 400;
+        answer->text = FL_STR("in use");
+        sim_answer(sim, message->from, event->number, answer);
+        return;
+    }
     struct fl_core_event command = {
         .kind = FL_CORE_EVENT_COMMAND,
         .request_id = (uint64_t)message->from << 32 | (event->number & UINT32_MAX),

@@ -289,9 +289,9 @@ static void beat(struct sim *sim, struct sim_session *session)
 
 /* May the newer one have the place? Not while another agent holds it. Whether that one lives is
  * asked now, and seen when the newer one tries again. */
-static bool gives_way(struct sim *sim, struct sim_session *session, const struct sim_session *newer)
+static bool gives_way(struct sim *sim, struct sim_session *session, uint64_t nonce)
 {
-    if (session->is_closing || session->nonce == newer->nonce)
+    if (session->is_closing || session->nonce == nonce)
         return true;
     if (session->is_doubted)
         return sim->now_us - session->probed_us > PROBE_MS * SIM_MS;
@@ -299,6 +299,13 @@ static bool gives_way(struct sim *sim, struct sim_session *session, const struct
     session->probed_us = sim->now_us;
     send_heartbeat(sim, session);
     return false;
+}
+
+bool sim_sessions_hear(struct sim *sim, const struct sim_message *call)
+{
+    struct sim_session *session =
+        call->speaker[0] ? find_session(sim, fl_str_of(call->speaker)) : NULL;
+    return !session || gives_way(sim, session, call->nonce);
 }
 
 static void fire_connect(struct sim *sim, struct sim_event *event)
@@ -316,7 +323,7 @@ static void fire_connect(struct sim *sim, struct sim_event *event)
         return;
     }
     struct sim_session *older = find_session(sim, fl_str_of(session->instance));
-    if (older && !gives_way(sim, older, session)) {
+    if (older && !gives_way(sim, older, session->nonce)) {
         session_free(sim, session);
         answer_connect(sim, message, &sim_host_refused, 400, "in use");
         return;

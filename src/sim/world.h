@@ -60,10 +60,12 @@ struct sim_message {
     struct sim_message *next_free;
     uint32_t holders;
     uint32_t from;
-    int operation;      /* call, answer */
-    unsigned status;    /* answer; 0: no connection */
-    const void *input;  /* call: decoded; NULL: the text says it */
-    struct fl_str text; /* in a run with codecs: a call's or answer's body, an order; a refusal */
+    int operation;        /* call, answer */
+    uint64_t nonce;       /* call of an agent: which process, */
+    char speaker[SIM_ID]; /* and as which container instance; empty: none yet */
+    unsigned status;      /* answer; 0: no connection */
+    const void *input;    /* call: decoded; NULL: the text says it */
+    struct fl_str text;   /* in a run with codecs: a call's or answer's body, an order; a refusal */
     struct sim_answer answer;
     struct fl_brain_order order; /* decoded, in an order */
     uint64_t ref;                /* acknowledgement: of which payload; handshake: the nonce */
@@ -400,6 +402,8 @@ void sim_sessions_list(struct sim *sim, const struct fl_core_effect *effect);
 void sim_sessions_end(struct sim *sim, const struct fl_core_effect *effect);
 /* The server has died. */
 void sim_sessions_drop(struct sim *sim);
+/* Is the agent heard that makes this call? Not while another one holds its instance's session. */
+bool sim_sessions_hear(struct sim *sim, const struct sim_message *call);
 /* Every open session tells the given core that its agent is there. */
 void sim_server_tell_sessions(struct sim *sim, struct fl_core *core);
 bool sim_server_has_session(struct sim *sim, struct fl_str instance);
@@ -447,6 +451,8 @@ void sim_runtime_die(struct sim *sim, struct sim_host *host);
 /* ---- host_session.c, host_report.c ---- */
 extern const struct sim_action sim_host_payload, sim_host_heartbeat, sim_host_opened,
     sim_host_refused, sim_host_closed, sim_host_old_payload, sim_host_manifest, sim_host_stop_list;
+/* Who makes the call: each attempt says so anew. */
+void sim_session_introduce(const struct sim_host *host, struct sim_message *call);
 void sim_session_start(struct sim *sim, struct sim_host *host);
 void sim_session_answer(struct sim *sim, struct sim_host *host, const struct sim_event *event);
 /* Asks which of these tasks it is to stop. */

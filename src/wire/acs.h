@@ -35,6 +35,9 @@ static inline uint64_t fl_acs_seq_epoch(int64_t seq)
 /* Our extension to the session's URL: a word that another process of the same identity does not
  * have. The official agent sends none. */
 #define FL_ACS_NONCE "fairleadNonce"
+/* The same word, and the container instance's ARN, as headers of its calls. */
+#define FL_ACS_NONCE_HEADER "X-Fairlead-Nonce"
+#define FL_ACS_INSTANCE_HEADER "X-Fairlead-Instance"
 
 /* Types that one of the two ends handles; the rest is FL_ACS_OTHER and dropped. */
 enum fl_acs_type {

@@ -89,8 +89,9 @@ def test_a_container_starts_with_three_descriptors_and_its_own_environment(clust
     lines = printed(cluster, clusters.sh("ls -l /proc/self/fd 2>/dev/null | grep -c -e '->';"
                                          "tr '\\0' '\\n' < /proc/1/environ | cut -d= -f1 | sort"))
     assert int(lines[0]) in (3, 4)  # 0, 1, 2 and what ls has open itself
-    assert lines[1:] == ["AWS_DEFAULT_REGION", "AWS_EXECUTION_ENV", "AWS_REGION", "HOME",
-                         "HOSTNAME", "PATH"]
+    assert lines[1:] == ["AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_EXECUTION_ENV", "AWS_REGION",
+                         "ECS_AGENT_URI", "ECS_CONTAINER_METADATA_URI",
+                         "ECS_CONTAINER_METADATA_URI_V4", "HOME", "HOSTNAME", "PATH"]
 
 
 def test_the_host_s_devices_stay_closed(cluster):

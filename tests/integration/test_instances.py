@@ -98,6 +98,15 @@ def test_two_agents_with_one_identity_are_told_apart(private):
         assert "Another agent is connected" in refusal.value.envelope["message"]["message"]
         assert described(private, first.arn)["agentConnected"]
     assert "has a copy of the other's data directory" in private.diagnose()
+    # Nor is it heard: it would report the first one's tasks as gone.
+    task = private.start(private.register(clusters.idle()))
+    body = json.dumps({"task": task, "status": "STOPPED"}).encode()
+    target = f"{clusters.TARGETS['ecs']}.SubmitTaskStateChange"
+    status, answer = private.post({**private.signed(target, body, key=private.key("agent")),
+                                   "X-Fairlead-Nonce": "b" * 32,
+                                   "X-Fairlead-Instance": first.arn}, body)
+    assert status == 400 and "Another agent is connected" in answer["message"]
+    assert private.task(task)["lastStatus"] != "STOPPED"
     again = FakeAgent(private, "first, connecting again", arn=first.arn, nonce="a" * 32)
     again.mute = True
 

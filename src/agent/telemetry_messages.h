@@ -1,0 +1,30 @@
+/* The messages of a telemetry session (TCS), as the ECS agent protocol has them. No I/O. */
+#pragma once
+
+#include "agent/stats.h"
+#include "task/brain.h"
+
+enum { FL_TELEMETRY_TASKS_PER_MESSAGE = 10, FL_TELEMETRY_FRAME_MAX = 1024 * 1024 };
+
+struct fl_tcs_source {
+    const struct fl_brain *brain;
+    const struct fl_stats *stats;
+    struct fl_str cluster; /* as the agent knows it */
+    struct fl_str instance_arn;
+};
+
+/* Writes a PublishMetricsRequest with up to ten tasks that have metrics, from the first one behind
+ * `after` (NULL: from the beginning) on. Returns where the next message goes on; NULL: this was the
+ * last one (`fin`). A host without any says that it is idle. */
+const struct fl_task *fl_tcs_write_metrics(const struct fl_tcs_source *source,
+                                           struct fl_str message_id, int64_t wall_ms,
+                                           const struct fl_task *after, struct fl_json_writer *jw);
+struct fl_tcs_status {
+    bool is_well;       /* of the container runtime */
+    int64_t updated_ms; /* wall clock: when it was looked at */
+    int64_t changed_ms; /* when it became so */
+};
+
+void fl_tcs_write_status(const struct fl_tcs_source *source, struct fl_str message_id,
+                         int64_t wall_ms, const struct fl_tcs_status *status,
+                         struct fl_json_writer *jw);
