@@ -251,6 +251,21 @@ static int64_t wait_for_answer(struct bench *bench)
     return fl_clock_mono_ms() - begun_ms;
 }
 
+/* User and system time of the server so far. */
+static double cpu_seconds(const struct bench *bench)
+{
+    char path[64];
+    unsigned long user = 0, system = 0;
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", bench->server);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return 0;
+    (void)fscanf(file, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
+                 &system);
+    (void)fclose(file);
+    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+}
+
 /* A line of /proc/PID/smaps_rollup, in MiB. */
 static double rolled_up(const struct bench *bench, const char *name)
 {
@@ -305,9 +320,9 @@ int main(int argc, char **argv)
     start_server(&bench);
     int64_t started_ms = wait_for_answer(&bench);
     (void)printf("%zu tasks on %zu instances: the server's PSS is %.0f MiB (goal 1024), anonymous "
-                 "%.0f MiB; it started in %.2f s; the store's file has %.0f MiB.\n",
+                 "%.0f MiB; it started in %.2f s (%.2f s of CPU); the store's file has %.0f MiB.\n",
                  tasks, instances, rolled_up(&bench, "Pss"), rolled_up(&bench, "Anonymous"),
-                 (double)started_ms / 1000, (double)file.st_size / (1 << 20));
+                 (double)started_ms / 1000, cpu_seconds(&bench), (double)file.st_size / (1 << 20));
     stop_server(&bench);
     fl_arena_free(bench.arena);
     (void)snprintf(path, sizeof(path), "%s.log", bench.dir);

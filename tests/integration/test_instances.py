@@ -7,6 +7,7 @@ import botocore.exceptions
 import cluster as clusters
 import pytest
 from fake_agent import FakeAgent, Refused
+from test_surface import checked
 
 
 def instance(cluster):
@@ -119,3 +120,31 @@ def test_two_agents_with_one_identity_are_told_apart(private):
     clusters.until(taken_over, timeout=30, pause=0.2, what="the place of a mute agent")
     plain = FakeAgent(private, "without a nonce", arn=first.arn)
     assert described(private, plain.arn)["agentConnected"]
+
+
+def test_answers_have_the_models_shapes(cluster):
+    cluster.ecs.create_cluster(clusterName="shaped")
+    agent = FakeAgent(cluster, "shaped", ecs_cluster="shaped")
+    where = {"cluster": "shaped"}
+    named = {"name": "stack", "targetId": agent.arn}
+    put = checked(cluster, "PutAttributes", {**where, "attributes": [{**named, "value": "prod"}]})
+    assert put["attributes"] == [{**named, "value": "prod"}]
+    listed = checked(cluster, "ListAttributes", {**where, "targetType": "container-instance",
+                                                 "attributeName": "stack"})
+    assert listed["attributes"] == put["attributes"]
+    assert checked(cluster, "DeleteAttributes", {**where, "attributes": [named]})["attributes"]
+    for status in ("DRAINING", "ACTIVE"):
+        changed = checked(cluster, "UpdateContainerInstancesState", {
+            **where, "containerInstances": [agent.arn, "nope"], "status": status})
+        assert changed["containerInstances"][0]["status"] == status
+        assert changed["failures"][0]["reason"] == "MISSING"
+    checked(cluster, "DescribeContainerInstances", {
+        **where, "containerInstances": [agent.arn],
+        "include": ["TAGS", "CONTAINER_INSTANCE_HEALTH"]})
+    with pytest.raises(cluster.ecs.exceptions.NoUpdateAvailableException):
+        cluster.ecs.update_container_agent(cluster="shaped", containerInstance=agent.arn)
+    with pytest.raises(cluster.ecs.exceptions.TargetNotFoundException):
+        cluster.ecs.put_attributes(cluster="shaped", attributes=[
+            {"name": "a", "targetType": "container-instance", "targetId": "nope"}])
+    gone = checked(cluster, "DeregisterContainerInstance", {**where, "containerInstance": agent.arn})
+    assert gone["containerInstance"]["status"] == "INACTIVE"

@@ -12,6 +12,10 @@ IMPLEMENTED = {
     "DescribeContainerInstances", "ListContainerInstances", "DiscoverPollEndpoint",
     "SubmitTaskStateChange", "SubmitContainerStateChange", "SubmitAttachmentStateChanges",
 }
+IMPLEMENTED |= {
+    "DeregisterContainerInstance", "UpdateContainerInstancesState", "UpdateContainerAgent",
+    "PutAttributes", "DeleteAttributes", "ListAttributes",
+}
 
 
 def smallest(shape):
