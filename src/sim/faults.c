@@ -131,7 +131,7 @@ static void freeze(struct sim *sim)
 static void clone_host(struct sim *sim)
 {
     struct sim_host *host = some_host(sim), *from = some_host(sim);
-    if (host == from)
+    if (host == from || from->machine == host->index) /* not its own of former times */
         return;
     sim_fault_counted(sim, "a machine is cloned", from->index);
     sim_host_clone(sim, host, from);

@@ -454,9 +454,6 @@ void sim_host_clone(struct sim *sim, struct sim_host *host, const struct sim_hos
     memcpy(host->instance_arn, from->instance_arn, sizeof(host->instance_arn));
     memcpy(host->client_token, from->client_token, sizeof(host->client_token));
     host->machine = from->machine;
-    if (host->machine == host->index &&
-        host->instance_arn[0]) /* it has its own again, an old copy */
-        sim_ledger_instance(sim, fl_task_id(fl_str_of(host->instance_arn)))->host = host->index;
 }
 
 void sim_host_free(struct sim *sim, struct sim_host *host)
