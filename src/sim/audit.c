@@ -141,6 +141,8 @@ static void put_instance(struct sim *sim, struct fl_str id)
     if (instance->exists && instance->status == SIM_INSTANCE_INACTIVE &&
         !fl_str_is(at.rec->status, "INACTIVE"))
         sim_violation(sim, "S4", "instance %s: it was INACTIVE and is not", instance->id);
+    if (instance->status != SIM_INSTANCE_INACTIVE && fl_str_is(at.rec->status, "INACTIVE"))
+        instance->inactive_us = sim->now_us;
     take_instance(instance, at.rec);
 }
 
@@ -254,6 +256,10 @@ static void check_host_of(struct sim *sim, const struct sim_instance *instance,
                           const struct sim_core_instance *at)
 {
     bool is_inactive = instance->status == SIM_INSTANCE_INACTIVE; /* its session is being closed */
+    if (is_inactive && sim->now_us - instance->inactive_us > PATIENCE_MS * SIM_MS &&
+        sim_server_has_session(sim, fl_str_of(instance->id)))
+        sim_violation(sim, "L3", "instance %s is INACTIVE, and its agent is still connected",
+                      instance->id);
     if (!is_inactive && at->connected != sim_server_has_session(sim, fl_str_of(instance->id)))
         sim_violation(sim, "S8", "instance %s: the core believes the agent %s", instance->id,
                       at->connected ? "connected" : "away");

@@ -103,6 +103,7 @@ struct sim_instance {
     bool leave_asked; /* somebody has wanted it deregistered */
     enum sim_instance_status status;
     int64_t version, inactive_ms;
+    int64_t inactive_us; /* simulated */
     /* As somebody has been told; 0: nobody has. */
     enum sim_instance_status seen_status;
     int64_t seen_version;
