@@ -135,13 +135,20 @@ static void wait_inactive(struct fl_session *session, enum stage stage)
                          (uint64_t)jitter(session, INACTIVE_PAUSE_MS), 0);
 }
 
+/* A deregistered instance is INACTIVE, and is forgotten after a while. */
+static bool is_deregistered(const struct fl_http_response *response)
+{
+    return response->status == 400 &&
+           (fl_str_contains(response->body, FL_STR("is inactive.")) ||
+            fl_str_contains(response->body, FL_STR("to register again was not found.")));
+}
+
 /* Deregistration is final, and an agent that is told of it stays away; one that is started again
  * joins as a new container instance. What still runs of the former one is then found to be unknown
  * to the control plane, and stopped. */
 static bool join_anew(struct fl_session *session, const struct fl_http_response *response)
 {
-    if (response->status != 400 || session->identity.instance_arn.n == 0 ||
-        !fl_str_contains(response->body, FL_STR("is inactive.")))
+    if (!is_deregistered(response))
         return false;
     if (session->was_registered) {
         note_error_answer(session, "this host takes no more tasks until its agent is started again",
@@ -149,8 +156,7 @@ static bool join_anew(struct fl_session *session, const struct fl_http_response 
         wait_inactive(session, STAGE_REGISTER);
         return true;
     }
-    fl_log_info("the container instance %.*s was deregistered: joining as a new one",
-                FL_STR_ARG(session->identity.instance_arn));
+    fl_log_info("the container instance of this host was deregistered: joining as a new one");
     fl_identity_renew(&session->identity, session->arena);
     struct fl_err err;
     if (fl_identity_save(session->config.state_dir, &session->identity, &err) < 0)

@@ -52,11 +52,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         wanted->config.mode = strcmp(arg, "safety") == 0 ? FL_SIM_SAFETY : FL_SIM_LIVENESS;
         wanted->mode_is_given = true;
         break;
+    case 'j':
+        is_good = strcmp(arg, "always") == 0 || strcmp(arg, "never") == 0;
+        wanted->config.codecs =
+            strcmp(arg, "never") == 0 ? FL_SIM_CODECS_NEVER : FL_SIM_CODECS_ALWAYS;
+        break;
     case 'c':
         wanted->config.calm = true;
-        break;
-    case 'd':
-        wanted->config.clones = true;
         break;
     case 'v':
         wanted->verbose = true;
@@ -87,8 +89,11 @@ static const struct argp_option options[] = {
     {.name = "hosts", .key = 'n', .arg = "N", .doc = "hosts in each run (10)"},
     {.name = "tasks", .key = 't', .arg = "N", .doc = "about so many tasks (ten for each host)"},
     {.name = "mode", .key = 'm', .arg = "MODE", .doc = "safety or liveness (by turns)"},
+    {.name = "codecs",
+     .key = 'j',
+     .arg = "WHEN",
+     .doc = "always or never: through the production's JSON (one seed in sixteen)"},
     {.name = "calm", .key = 'c', .doc = "no faults, for measuring"},
-    {.name = "clones", .key = 'd', .doc = "also clone machines, data directory and all"},
     {.name = "verbose", .key = 'v', .doc = "a line for each seed"},
     {.name = "from", .key = 'f', .arg = "FILE", .doc = "what if: plays the scenario of this file"},
     {.name = "svg", .key = 'g', .arg = "FILE", .doc = "with --from: the plot goes here"},
@@ -183,7 +188,12 @@ int fl_cli_sim(int argc, char **argv)
     struct argp argp = {.options = options,
                         .parser = parse,
                         .doc = "Plays a control plane and its hosts with faults drawn from a seed, "
-                               "and checks that nothing promised is broken."};
+                               "and checks that nothing promised is broken."
+                               "\vAn event is a call, an answer or a frame that arrives, a timer "
+                               "that is due, something that completes, a sync, a commit, a "
+                               "client's decision or a fault. What comes for a process that has "
+                               "died, or a timer whose reason is gone, is not counted. The rate "
+                               "is by CPU time, checks included."};
     argp_parse(&argp, argc, argv, 0, NULL, &wanted);
     if (wanted.svg && !wanted.from) {
         (void)fputs("fairlead: --svg needs a scenario, --from FILE\n", stderr);

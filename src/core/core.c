@@ -7,6 +7,7 @@
 
 #include "core/decide.h"
 #include "core/explain.h"
+#include "core/former.h"
 #include "wire/arn.h"
 
 /* What is accepted keeps every record far below its bound; an answer, made of up to a hundred
@@ -30,6 +31,7 @@ struct fl_core *fl_core_new(const struct fl_core_config *config)
     RB_INIT(&core->tokens);
     RB_INIT(&core->retired);
     RB_INIT(&core->machines);
+    TAILQ_INIT(&core->doubted);
     return core;
 }
 
@@ -142,7 +144,9 @@ static struct fl_record *add_record(struct fl_turn *turn)
         turn->record_cap = FL_MAX(turn->record_cap * 2, (size_t)8);
         turn->records = fl_realloc(turn->records, turn->record_cap * sizeof(*turn->records));
     }
-    return &turn->records[turn->record_count++];
+    struct fl_record *record = &turn->records[turn->record_count++];
+    *record = (struct fl_record){0};
+    return record;
 }
 
 static struct fl_core_effect *add_effect(struct fl_turn *turn, enum fl_core_effect_kind kind)
@@ -188,8 +192,13 @@ void fl_put(struct fl_decision *d, enum fl_record_kind kind, const void *rec)
 {
     struct fl_record *record = add_record(d->turn);
     record->key = fl_record_key(d->arena, kind, rec);
-    bool fits = encode(d, fl_record_shape(kind), rec, MAX_RECORD, &record->value);
-    FL_ASSERT(fits);
+    const struct fl_core_taker *taker = d->turn->taker;
+    if (taker) {
+        record->object = taker->record(taker->context, (int)kind, rec);
+    } else {
+        bool fits = encode(d, fl_record_shape(kind), rec, MAX_RECORD, &record->value);
+        FL_ASSERT(fits);
+    }
     fl_state_apply(d->core, kind, rec);
 }
 
@@ -197,7 +206,6 @@ static void delete_record(struct fl_decision *d, enum fl_record_kind kind, const
 {
     struct fl_record *record = add_record(d->turn);
     record->key = fl_record_key(d->arena, kind, rec);
-    record->value = (struct fl_str){0};
 }
 
 void fl_drop_task(struct fl_decision *d, struct fl_task *task)
@@ -257,7 +265,7 @@ void fl_send_task(struct fl_decision *d, const struct fl_task *task)
     struct fl_core_effect *effect = add_effect(d->turn, FL_CORE_EFFECT_AGENT_TASK);
     effect->cluster = fl_str_dup(d->arena, task->cluster->rec->name);
     effect->instance = fl_str_dup(d->arena, task->instance->rec->id);
-    effect->task = fl_task_object(d, task);
+    fl_task_object(d, task, effect);
 }
 
 struct fl_str fl_cut(struct fl_str s, size_t max)
@@ -437,40 +445,46 @@ static struct fl_str error_body(struct fl_decision *d)
     return fl_str_dup(d->arena, fl_buf_str(&buf));
 }
 
-static void answer(struct fl_decision *d, uint64_t request_id, int rc, struct fl_str body)
+static struct fl_core_effect *answer(struct fl_decision *d, uint64_t request_id, int rc,
+                                     struct fl_str body)
 {
     struct fl_core_effect *reply = add_effect(d->turn, FL_CORE_EFFECT_REPLY);
     reply->request_id = request_id;
     reply->status = rc == 0 ? 200 : 400;
     reply->body = rc == 0 ? body : error_body(d);
+    return reply;
 }
 
 static void explain(struct fl_decision *d, const struct fl_core_event *event)
 {
     struct fl_str body = FL_STR("{}");
     int rc = fl_explain(d, event, &body);
-    answer(d, event->request_id, rc, body);
+    (void)answer(d, event->request_id, rc, body);
 }
 
 static void command(struct fl_decision *d, const struct fl_core_event *event)
 {
     const struct fl_operation *operation = &ecs_service.operations[event->operation];
     fl_handler handler = handler_of(event->operation);
+    const struct fl_core_taker *taker = d->turn->taker;
     struct fl_str body = FL_STR("{}");
+    void *output = NULL;
     int rc;
     if (!handler) {
         rc = fl_refuse(d, "ClientException", "%s is not implemented yet.", operation->name);
     } else {
         size_t records_before = d->turn->record_count;
-        void *output = fl_arena_alloc(d->arena, fl_shape_size(operation->output));
+        output = fl_arena_alloc(d->arena, fl_shape_size(operation->output));
         rc = handler(d, event->input, output);
         FL_ASSERT(rc == 0 || d->turn->record_count == records_before);
-        if (rc == 0 && !encode(d, operation->output, output, MAX_REPLY, &body))
+        if (rc == 0 && !taker && !encode(d, operation->output, output, MAX_REPLY, &body))
             rc = fl_refuse(d, "ClientException",
                            "The answer would be longer than %d bytes: ask for less at a time.",
                            MAX_REPLY);
     }
-    answer(d, event->request_id, rc, body);
+    struct fl_core_effect *reply = answer(d, event->request_id, rc, body);
+    if (rc == 0 && taker)
+        reply->object = taker->answer(taker->context, event->operation, output);
 }
 
 static int64_t stopped_due(const struct fl_core *core)
@@ -498,6 +512,7 @@ static int64_t retired_due(const struct fl_core *core)
 static void expire(struct fl_decision *d)
 {
     enum { AT_ONCE = 1000 };
+    fl_former_judge(d);
     for (int i = 0; i < AT_ONCE; i++) {
         if (stopped_due(d->core) <= d->now_ms)
             fl_drop_task(d, RB_MIN(fl_stopped_tree, &d->core->stopped));
@@ -551,7 +566,9 @@ void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struc
 
 int64_t fl_core_next_due(const struct fl_core *core)
 {
-    return FL_MIN(FL_MIN(stopped_due(core), doomed_due(core)), retired_due(core));
+    int64_t records_ms = FL_MIN(stopped_due(core), FL_MIN(doomed_due(core), retired_due(core)));
+    int64_t former_ms = fl_former_due(core);
+    return FL_MIN(records_ms, former_ms);
 }
 
 struct fl_core_counts fl_core_count(const struct fl_core *core)

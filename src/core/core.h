@@ -79,7 +79,6 @@ struct fl_core_event {
     struct fl_str cluster;  /* name */
     struct fl_str instance; /* id */
     uint64_t session;       /* tells a newer session of the same instance from an older */
-    bool was_silent;        /* AGENT_DISCONNECTED: the agent had not been heard for long */
     struct fl_str agent_version;
     struct fl_str agent_hash;
     struct fl_str docker_version;
@@ -96,6 +95,7 @@ struct fl_core_event {
 struct fl_record {
     struct fl_str key;
     struct fl_str value;
+    void *object; /* in place of the value, where the turn has a taker */
 };
 
 enum fl_core_effect_kind {
@@ -114,9 +114,22 @@ struct fl_core_effect {
     struct fl_str cluster;
     struct fl_str instance;
     struct fl_str task;
+    void *object; /* in place of body or task, where the turn has a taker */
     const struct fl_acs_task *tasks;
     size_t task_count;
     struct fl_str message_id;
+};
+
+struct fl_task_spec;
+
+/* Takes what leaves the core as structures, before they become texts: who plays store, agents and
+ * clients himself has no need of the codecs. What a function is given lives until it returns; what
+ * it returns stands in the record or effect. Refusals and explanations are texts always. */
+struct fl_core_taker {
+    void *(*record)(void *context, int kind, const void *record); /* enum fl_record_kind */
+    void *(*answer)(void *context, int operation, const void *output);
+    void *(*task)(void *context, const struct fl_task_spec *spec);
+    void *context;
 };
 
 /* What events have brought about: records to commit in one transaction, then effects to let out, in
@@ -127,12 +140,13 @@ struct fl_turn {
     size_t record_count, record_cap;
     struct fl_core_effect *effects;
     size_t effect_count, effect_cap;
-    struct fl_buf scratch; /* where texts grow before they move to the arena */
+    const struct fl_core_taker *taker; /* NULL: everything is text */
+    struct fl_buf scratch;             /* where texts grow before they move to the arena */
 };
 
 void fl_turn_init(struct fl_turn *turn);
 void fl_turn_free(struct fl_turn *turn);
-/* Empties it for another turn. */
+/* Empties it for other events; its memory is used again. */
 void fl_turn_clear(struct fl_turn *turn);
 
 /* Decides and applies one event; records and effects are appended to the turn. */

@@ -163,5 +163,6 @@ int fl_check_life(struct fl_decision *d, const struct ecs_RegisterTaskDefinition
 void fl_default_life(struct ecs_ContainerDefinition *c);
 /* Fills requiresAttributes. */
 void fl_derive_attributes(struct fl_decision *d, struct ecs_TaskDefinition *def);
-/* The protocol's Task object for a task's agent. */
-struct fl_str fl_task_object(struct fl_decision *d, const struct fl_task *task);
+/* The protocol's Task object for a task's agent, into an effect. */
+void fl_task_object(struct fl_decision *d, const struct fl_task *task,
+                    struct fl_core_effect *effect);

@@ -40,13 +40,13 @@ void fl_retire_instance(struct fl_decision *d, struct fl_instance *instance,
                         enum ecs_TaskStopCode code, struct fl_str reason)
 {
     struct fl_task *task;
-    while ((task = RB_MIN(fl_held_tree, &instance->tasks)))
+    while (FL_BUG(42, NULL, (task = RB_MIN(fl_held_tree, &instance->tasks))))
         orphan(d, task, code, reason);
     struct rec_Instance rec = *instance->rec;
     FL_SET(&rec, rec_Instance, status, FL_STR("INACTIVE"));
     FL_SET(&rec, rec_Instance, deregisteredAt, d->now_ms);
     FL_SET(&rec, rec_Instance, version, rec.version + 1);
-    if (instance->connected)
+    if (FL_BUG(45, false, instance->connected))
         fl_close_agent(d, instance);
     fl_put(d, FL_RECORD_INSTANCE, &rec);
 }

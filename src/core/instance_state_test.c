@@ -279,6 +279,13 @@ static void add_machine(struct fix *f, const char *machine, bool connect, char r
         (void)fix_connect(f, "default", ret_id);
 }
 
+static void let_two_minutes_pass(struct fix *f)
+{
+    struct fl_core_event timer = {.kind = FL_CORE_EVENT_TIMER};
+    f->now_ms += 2 * 60 * 1000;
+    fix_step(f, &timer);
+}
+
 /* A host whose data were lost registers anew: what its former registration ran is over. */
 static void a_machine_registers_anew(FL_UNUSED void **state)
 {
@@ -299,6 +306,8 @@ static void a_machine_registers_anew(FL_UNUSED void **state)
     assert_int_equal(f->records_put, 0);
     f->now_ms += 1000;
     add_machine(f, "i-1", true, ids[2]);
+    assert_string_equal(status_of(f, ids[0]), "ACTIVE");
+    let_two_minutes_pass(f);
     assert_string_equal(status_of(f, ids[0]), "INACTIVE");
     assert_string_equal(status_of(f, ids[1]), "ACTIVE");
     assert_string_equal(status_of(f, other), "ACTIVE");
@@ -312,8 +321,8 @@ static void a_machine_registers_anew(FL_UNUSED void **state)
     fix_free(f);
 }
 
-/* Its former session was still believed in when it registered: it ends in silence. */
-static void a_silent_session_gives_way_to_its_successor(FL_UNUSED void **state)
+/* Its former session was still believed in when it registered: it ends, and nobody comes back. */
+static void a_dead_session_gives_way_to_its_successor(FL_UNUSED void **state)
 {
     struct fix *f = fix_with_definition();
     char ids[2][64], arn[200];
@@ -327,9 +336,10 @@ static void a_silent_session_gives_way_to_its_successor(FL_UNUSED void **state)
             .cluster = FL_STR("default"),
             .instance = fl_str_of(ids[0]),
             .session = f->sessions[0].session,
-            .was_silent = true,
         };
         fix_step(f, &event);
+        assert_string_equal(status_of(f, ids[0]), "ACTIVE");
+        let_two_minutes_pass(f);
         assert_string_equal(status_of(f, ids[0]), i == 0 ? "ACTIVE" : "INACTIVE");
         (void)fix_connect(f, "default", ids[0]);
         (void)fix_connect(f, "default", ids[1]);
@@ -405,7 +415,7 @@ int main(void)
         cmocka_unit_test(its_record_goes_after_its_tasks),
         cmocka_unit_test(churn),
         cmocka_unit_test(a_machine_registers_anew),
-        cmocka_unit_test(a_silent_session_gives_way_to_its_successor),
+        cmocka_unit_test(a_dead_session_gives_way_to_its_successor),
         cmocka_unit_test(a_document_tells_attributes),
         cmocka_unit_test(capabilities_follow_the_agent),
     };

@@ -2,6 +2,7 @@
 #include "core/decide.h"
 #include "core/expression.h"
 #include "core/filter.h"
+#include "core/former.h"
 #include "core/gpu.h"
 #include "core/instance_document.h"
 #include "core/page.h"
@@ -147,14 +148,12 @@ static int find_earlier(struct fl_decision *d, const struct fl_cluster *cluster,
         if (!instance)
             return fl_refuse(d, "ClientException",
                              "The container instance to register again was not found.");
-        if (is_inactive(instance))
-            return fl_refuse(d, "ClientException", "Container instance %.*s is inactive.",
-                             FL_STR_ARG(instance->id));
     } else if (in->clientToken.n) {
         instance = fl_state_instance(cluster, id_of_token(d, in->clientToken));
-        if (instance && is_inactive(instance))
-            instance = NULL;
     }
+    if (instance && is_inactive(instance))
+        return fl_refuse(d, "ClientException", "Container instance %.*s is inactive.",
+                         FL_STR_ARG(instance->id));
     *ret_instance = instance;
     return 0;
 }
@@ -206,36 +205,6 @@ static int check_type(struct fl_decision *d, const struct fl_instance *earlier,
     return fl_refuse(d, "ClientException", "Container instance type changes are not supported.");
 }
 
-/* A machine that registers anew has lost what it knew of its former registrations: their tasks
- * would wait for it for ever. */
-static void retire(struct fl_decision *d, struct fl_instance *former)
-{
-    struct fl_str reason = fl_str_printf(
-        d->arena, "Host (instance %.*s) registered anew: what its former registration ran is lost.",
-        FL_STR_ARG(former->rec->ec2InstanceId));
-    fl_retire_instance(d, former, ECS_TaskStopCode_TerminationNotice, reason);
-}
-
-/* One whose agent is connected is no former one, unless its session turns out to be dead. */
-static void retire_former(struct fl_decision *d, struct fl_str machine)
-{
-    struct fl_instance *at = machine.n ? fl_state_machine(d->core, machine) : NULL, *next;
-    for (; at && fl_str_eq(at->rec->ec2InstanceId, machine); at = next) {
-        next = RB_NEXT(fl_machine_tree, &d->core->machines, at);
-        if (!at->connected)
-            retire(d, at);
-    }
-}
-
-static bool has_successor(const struct fl_instance *instance)
-{
-    const struct fl_instance *next =
-        instance->has_machine ? RB_NEXT(fl_machine_tree, NULL, (struct fl_instance *)instance)
-                              : NULL;
-    return next && next->connected &&
-           fl_str_eq(next->rec->ec2InstanceId, instance->rec->ec2InstanceId);
-}
-
 int fl_register_instance(struct fl_decision *d, const void *input, void *output)
 {
     const struct ecs_RegisterContainerInstanceRequest *in = input;
@@ -276,8 +245,6 @@ int fl_register_instance(struct fl_decision *d, const void *input, void *output)
     fill_ports(d, in, &rec);
     if (fl_gpu_register(d, in, &rec) < 0)
         return -1;
-    if (!instance)
-        retire_former(d, document.instance_id);
     fl_put(d, FL_RECORD_INSTANCE, &rec);
     instance = fl_state_instance(cluster, rec.id);
     FL_SET(out, ecs_RegisterContainerInstanceResponse, containerInstance,
@@ -402,6 +369,7 @@ void fl_agent_connected(struct fl_decision *d, const struct fl_core_event *event
     if (!instance || is_inactive(instance))
         return;
     fl_state_connect(instance, true, event->session);
+    fl_former_connected(d, instance);
     struct rec_Instance rec = *instance->rec;
     if (set_versions(&rec, fl_cut(event->agent_version, MAX_TEXT),
                      fl_cut(event->agent_hash, MAX_TEXT),
@@ -420,6 +388,5 @@ void fl_agent_disconnected(struct fl_decision *d, const struct fl_core_event *ev
         FL_BUG(14, false, instance->session != event->session))
         return;
     fl_state_connect(instance, false, 0);
-    if (event->was_silent && has_successor(instance))
-        retire(d, instance);
+    fl_former_disconnected(d, instance);
 }

@@ -37,7 +37,7 @@ static int refuse_reuse(struct fl_decision *d, struct fl_task *task)
 static int repeat(struct fl_decision *d, struct fl_task *task, struct fl_str hash,
                   struct ecs_RunTaskResponse *out)
 {
-    if (!fl_str_eq(task->rec->requestHash, hash))
+    if (FL_BUG(43, false, !fl_str_eq(task->rec->requestHash, hash)))
         return refuse_reuse(d, task);
     out->tasks.items = fl_arena_new_array(d->arena, struct ecs_Task, FL_MAX_LAUNCHED);
     for (; task && out->tasks.n < FL_MAX_LAUNCHED; task = next_of_call(task))

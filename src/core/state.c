@@ -125,6 +125,20 @@ const struct fl_shape *fl_record_shape(enum fl_record_kind kind)
     return shapes[kind];
 }
 
+/* "<kind>/<cluster>/<id>": made for every record that is put. */
+static struct fl_str key_in_cluster(struct fl_arena *arena, char kind, struct fl_str cluster,
+                                    struct fl_str id)
+{
+    size_t n = 2 + cluster.n + 1 + id.n;
+    char *key = fl_arena_alloc(arena, n + 1);
+    key[0] = kind;
+    key[1] = '/';
+    memcpy(key + 2, cluster.p, cluster.n);
+    key[2 + cluster.n] = '/';
+    memcpy(key + 3 + cluster.n, id.p, id.n);
+    return (struct fl_str){key, n};
+}
+
 struct fl_str fl_record_key(struct fl_arena *arena, enum fl_record_kind kind, const void *rec)
 {
     const struct rec_Cluster *cluster = rec;
@@ -137,8 +151,7 @@ struct fl_str fl_record_key(struct fl_arena *arena, enum fl_record_kind kind, co
     case FL_RECORD_CLUSTER:
         return fl_str_printf(arena, "c/%.*s", FL_STR_ARG(cluster->name));
     case FL_RECORD_INSTANCE:
-        return fl_str_printf(arena, "i/%.*s/%.*s", FL_STR_ARG(instance->cluster),
-                             FL_STR_ARG(instance->id));
+        return key_in_cluster(arena, 'i', instance->cluster, instance->id);
     case FL_RECORD_DEFINITION:
         return fl_str_printf(arena, "d/%.*s/%010d", FL_STR_ARG(definition->definition->family),
                              definition->definition->revision);
@@ -285,7 +298,8 @@ static bool is_registered(const struct rec_Instance *rec)
 
 static void open_or_close(struct fl_instance *instance)
 {
-    instance->is_open = instance->connected && fl_str_is(instance->rec->status, "ACTIVE");
+    instance->is_open = instance->connected && FL_BUG(41, is_registered(instance->rec),
+                                                      fl_str_is(instance->rec->status, "ACTIVE"));
 }
 
 /* The tree of retired instances holds exactly those that may be forgotten one day. */
@@ -319,6 +333,13 @@ static void give_seat(struct fl_cluster *cluster, struct fl_instance *instance, 
     instance->session = 0;
 }
 
+void fl_state_trust(struct fl_core *core, struct fl_instance *instance)
+{
+    if (instance->is_doubted)
+        TAILQ_REMOVE(&core->doubted, instance, by_doubt);
+    instance->is_doubted = false;
+}
+
 static void leave_machine(struct fl_core *core, struct fl_instance *instance)
 {
     if (instance->has_machine)
@@ -331,6 +352,8 @@ static void join_machine(struct fl_core *core, struct fl_instance *instance)
     instance->has_machine = is_registered(instance->rec) && instance->rec->ec2InstanceId.n > 0;
     if (instance->has_machine)
         (void)RB_INSERT(fl_machine_tree, &core->machines, instance);
+    else
+        fl_state_trust(core, instance);
 }
 
 static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)

@@ -68,9 +68,12 @@ struct fl_instance {
     int64_t health_ms; /* when the agent last told of its health; 0: not in this life */
     RB_ENTRY(fl_instance) by_retirement; /* while is_retired */
     RB_ENTRY(fl_instance) by_machine;    /* while has_machine */
-    bool is_retired;                     /* INACTIVE, and no task's record names it */
-    bool has_machine;                    /* not INACTIVE, and said on which machine it is */
-    uint64_t gpus_taken;                 /* gpu.h: one bit for each id of the record */
+    TAILQ_ENTRY(fl_instance) by_doubt;   /* while is_doubted: former.h */
+    int64_t doubted_until_ms;
+    bool is_doubted;
+    bool is_retired;     /* INACTIVE, and no task's record names it */
+    bool has_machine;    /* not INACTIVE, and said on which machine it is */
+    uint64_t gpus_taken; /* gpu.h: one bit for each id of the record */
 };
 
 RB_HEAD(fl_task_tree, fl_task);
@@ -138,6 +141,7 @@ struct fl_core {
     struct fl_token_tree tokens;
     struct fl_retired_tree retired;  /* in order of deregistration */
     struct fl_machine_tree machines; /* of all clusters, by ec2InstanceId */
+    TAILQ_HEAD(, fl_instance) doubted;
     struct fl_core_counts counts;
 };
 
@@ -194,6 +198,8 @@ void fl_state_forget_definition(struct fl_core *core, struct fl_definition *defi
 void fl_state_forget_setting(struct fl_core *core, struct fl_setting *setting);
 /* Takes a retired instance's record out. */
 void fl_state_forget_instance(struct fl_core *core, struct fl_instance *instance);
+/* The instance is not taken for a former one, or not any more. */
+void fl_state_trust(struct fl_core *core, struct fl_instance *instance);
 /* Sessions are no records: a restarted server has none. */
 void fl_state_connect(struct fl_instance *instance, bool connected, uint64_t session);
 void fl_state_free(struct fl_core *core);

@@ -422,12 +422,11 @@ static void set_volumes(struct fl_decision *d, const struct ecs_TaskDefinition *
     }
 }
 
-struct fl_str fl_task_object(struct fl_decision *d, const struct fl_task *task)
+static struct fl_task_spec make_spec(struct fl_decision *d, const struct fl_task *task)
 {
     const struct rec_Task *rec = task->rec;
     const struct ecs_TaskDefinition *def = task->definition->rec->definition;
     const struct ecs_TaskOverride *o = rec->overrides;
-    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(MAX_TASK_OBJECT);
     struct fl_task_spec spec = {
         .arn = fl_task_arn(d, rec),
         .cluster_arn = fl_cluster_arn(d, rec->cluster),
@@ -451,7 +450,20 @@ struct fl_str fl_task_object(struct fl_decision *d, const struct fl_task *task)
         spec.containers[i].arn = fl_container_arn(d, rec, &rec->containers.items[i]);
     }
     set_volumes(d, def, &spec);
+    return spec;
+}
+
+void fl_task_object(struct fl_decision *d, const struct fl_task *task,
+                    struct fl_core_effect *effect)
+{
+    struct fl_task_spec spec = make_spec(d, task);
+    const struct fl_core_taker *taker = d->turn->taker;
+    if (taker) {
+        effect->object = taker->task(taker->context, &spec);
+        return;
+    }
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(MAX_TASK_OBJECT);
     fl_task_spec_encode(&spec, &buf);
     FL_ASSERT(!buf.overflow);
-    return fl_str_dup(d->arena, fl_buf_str(&buf));
+    effect->task = fl_str_dup(d->arena, fl_buf_str(&buf));
 }

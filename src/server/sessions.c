@@ -75,7 +75,7 @@ static void on_message(void *context, FL_UNUSED struct fl_ws *ws, struct fl_str 
 /* It has not come back, or another session of the instance is there, of which the core knows. */
 static void bid_farewell(struct fl_session_link *session)
 {
-    struct fl_core_event event = {.was_silent = session->was_silent};
+    struct fl_core_event event = {0};
     TAILQ_REMOVE(&session->owner->leaving, session, by_leave);
     if (session->owner->engine)
         fl_session_tell(session, FL_CORE_EVENT_AGENT_DISCONNECTED, &event);
@@ -120,7 +120,7 @@ static void on_closed(void *context, FL_UNUSED struct fl_ws *ws, uint16_t code,
             expect_back(session);
             return;
         }
-        struct fl_core_event event = {.was_silent = session->was_silent};
+        struct fl_core_event event = {0};
         fl_session_tell(session, FL_CORE_EVENT_AGENT_DISCONNECTED, &event);
     }
     session_drop(session);
@@ -275,7 +275,6 @@ static void on_heartbeat(uv_timer_t *timer)
     struct fl_session_link *session;
     RB_FOREACH (session, fl_session_tree, &sessions->tree) {
         if (now_ms - session->heard_ms > FL_SESSION_SILENCE_MS) {
-            session->was_silent = true;
             fl_session_end(session, "no answer to heartbeats");
             continue;
         }

@@ -47,7 +47,6 @@ struct fl_session_link {
     int64_t ends_ms; /* monotonic: when the connection is to be renewed */
     bool is_closing;
     bool is_replaced;
-    bool was_silent;
     bool is_expired;
     TAILQ_ENTRY(fl_session_link) by_leave; /* closed, and expected back */
     int64_t gone_ms;

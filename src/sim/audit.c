@@ -14,6 +14,12 @@ enum {
     PATIENCE_MS = 3 * 60 * 1000
 };
 
+/* What is looked at does not change what happens: samples have a stream of their own. */
+static size_t sample(struct sim *sim, size_t count)
+{
+    return (size_t)fl_rand_below(&sim->samples, count);
+}
+
 static int code_of(const struct rec_Task *rec)
 {
     return FL_HAS(rec, rec_Task, stopCode) ? (int)rec->stopCode + 1 : 0;
@@ -64,14 +70,21 @@ static void check_step(struct sim *sim, const struct sim_task *task, const struc
         sim_violation(sim, "S4", "task %s: its stop code or reason is set twice", task->id);
     if (rec->status == REC_TaskStatus_STOPPED && code_of(rec) == 0)
         sim_violation(sim, "S4", "task %s: stopped without a stop code", task->id);
+    if (FL_HAS(rec, rec_Task, stopCode) && rec->stopCode == ECS_TaskStopCode_TerminationNotice &&
+        sim->ledger.instances[task->instance].host != SIM_NOWHERE)
+        sim_violation(sim, "L5", "task %s: its host is said to have lost it, and has not",
+                      task->id);
 }
 
-/* A task is given to an instance whose agent is there to take it. */
+/* A task is given to an instance that takes tasks, and whose agent is there. */
 static void check_place(struct sim *sim, const struct sim_task *task, const struct rec_Task *rec)
 {
     struct sim_core_instance at;
     if (!sim_core_instance(sim->server.core, rec->instance, &at) || !at.connected)
         sim_violation(sim, "S9", "task %s is placed where no agent is", task->id);
+    else if (!fl_str_is(at.rec->status, "ACTIVE"))
+        sim_violation(sim, "S9", "task %s is placed on an instance that is %.*s", task->id,
+                      FL_STR_ARG(at.rec->status));
 }
 
 static void put_task(struct sim *sim, struct fl_str id)
@@ -106,15 +119,41 @@ static void drop_task(struct sim *sim, struct fl_str id, int64_t now_ms)
     sim->ledger.live--;
 }
 
+static void take_instance(struct sim_instance *instance, const struct rec_Instance *rec)
+{
+    instance->exists = true;
+    instance->cpu = rec->cpu;
+    instance->memory = rec->memory;
+    instance->status = (enum sim_instance_status)sim_instance_status(rec->status);
+    instance->version = rec->version;
+    instance->inactive_ms = rec->deregisteredAt;
+}
+
 static void put_instance(struct sim *sim, struct fl_str id)
 {
     struct sim_core_instance at;
     struct sim_instance *instance = sim_ledger_instance(sim, id);
     if (!sim_core_instance(sim->server.core, id, &at))
         return;
-    instance->exists = true;
-    instance->cpu = at.rec->cpu;
-    instance->memory = at.rec->memory;
+    if (instance->drop_put || (instance->exists && at.rec->version <= instance->version))
+        sim_violation(sim, "S10", "instance %s: version %lld after %lld", instance->id,
+                      (long long)at.rec->version, (long long)instance->version);
+    if (instance->exists && instance->status == SIM_INSTANCE_INACTIVE &&
+        !fl_str_is(at.rec->status, "INACTIVE"))
+        sim_violation(sim, "S4", "instance %s: it was INACTIVE and is not", instance->id);
+    if (instance->status != SIM_INSTANCE_INACTIVE && fl_str_is(at.rec->status, "INACTIVE"))
+        instance->inactive_us = sim->now_us;
+    take_instance(instance, at.rec);
+}
+
+static void drop_instance(struct sim *sim, struct fl_str id, int64_t now_ms)
+{
+    struct sim_instance *instance = sim_ledger_instance(sim, id);
+    if (!instance->exists || instance->status != SIM_INSTANCE_INACTIVE ||
+        instance->inactive_ms + FL_CORE_INACTIVE_INSTANCE_MS > now_ms)
+        sim_violation(sim, "S1", "instance %s is forgotten too early", instance->id);
+    instance->exists = false;
+    instance->drop_put = true;
 }
 
 static bool comes_again(const struct fl_turn *turn, size_t i)
@@ -130,11 +169,15 @@ void sim_audit_records(struct sim *sim, const struct fl_turn *turn, size_t from,
     for (size_t i = from; i < turn->record_count; i++) {
         struct fl_str key = turn->records[i].key;
         struct fl_str id = fl_str_from(key, (size_t)fl_str_rindex(key, '/') + 1);
-        if (key.p[0] == 'i')
+        bool is_drop = turn->records[i].value.n == 0 && !turn->records[i].object;
+        bool is_last = key.p[0] != 'c' && key.p[0] != 'd' && !comes_again(turn, i);
+        if (key.p[0] == 'i' && is_drop)
+            drop_instance(sim, id, now_ms);
+        else if (key.p[0] == 'i' && is_last)
             put_instance(sim, id);
-        else if (key.p[0] == 't' && turn->records[i].value.n == 0)
+        else if (key.p[0] == 't' && is_drop)
             drop_task(sim, id, now_ms);
-        else if (key.p[0] == 't' && !comes_again(turn, i))
+        else if (key.p[0] == 't' && is_last)
             put_task(sim, id);
     }
 }
@@ -152,6 +195,16 @@ static void check_promise(struct sim *sim, const struct sim_task *task)
                       (long long)task->seen_version, (long long)task->version);
     else if (task->stop_is_seen && task->desired != STOPPED)
         sim_violation(sim, "S1", "task %s: its stop was acknowledged and is lost", task->id);
+}
+
+static void check_instance_promise(struct sim *sim, const struct sim_instance *instance)
+{
+    if (instance->seen_version == 0 || instance->drop_put)
+        return;
+    if (!instance->exists || instance->version < instance->seen_version)
+        sim_violation(sim, "S1", "instance %s: version %lld was shown, %lld is what is left",
+                      instance->id, (long long)instance->seen_version,
+                      (long long)instance->version);
 }
 
 static void check_definitions(struct sim *sim)
@@ -177,7 +230,7 @@ void sim_audit_recovered(struct sim *sim)
         ledger->instances[i].cpu_used = ledger->instances[i].memory_used = 0;
     }
     while (sim_core_next_instance(sim->server.core, &at))
-        put_instance(sim, at.rec->id);
+        take_instance(sim_ledger_instance(sim, at.rec->id), at.rec);
     ledger->live = 0;
     for (const struct rec_Task *rec = NULL; (rec = sim_core_next_task(sim->server.core, rec));) {
         ledger->live++;
@@ -185,9 +238,12 @@ void sim_audit_recovered(struct sim *sim)
     }
     for (size_t i = 0; i < ledger->task_count; i++)
         check_promise(sim, &ledger->tasks[i]);
+    for (size_t i = 0; i < ledger->instance_count; i++)
+        check_instance_promise(sim, &ledger->instances[i]);
     for (size_t i = 0; i < sim->host_count; i++) {
         struct fl_str arn = fl_str_of(sim->hosts[i].instance_arn);
-        if (arn.n && !sim_ledger_instance(sim, fl_task_id(arn))->exists)
+        const struct sim_instance *its = arn.n ? sim_ledger_instance(sim, fl_task_id(arn)) : NULL;
+        if (its && !its->exists && !its->drop_put)
             sim_violation(sim, "S1", "host %zu: its registration was acknowledged and is lost", i);
     }
     check_definitions(sim);
@@ -199,7 +255,12 @@ void sim_audit_recovered(struct sim *sim)
 static void check_host_of(struct sim *sim, const struct sim_instance *instance,
                           const struct sim_core_instance *at)
 {
-    if (at->connected != sim_server_has_session(sim, fl_str_of(instance->id)))
+    bool is_inactive = instance->status == SIM_INSTANCE_INACTIVE; /* its session is being closed */
+    if (is_inactive && sim->now_us - instance->inactive_us > PATIENCE_MS * SIM_MS &&
+        sim_server_has_session(sim, fl_str_of(instance->id)))
+        sim_violation(sim, "L3", "instance %s is INACTIVE, and its agent is still connected",
+                      instance->id);
+    if (!is_inactive && at->connected != sim_server_has_session(sim, fl_str_of(instance->id)))
         sim_violation(sim, "S8", "instance %s: the core believes the agent %s", instance->id,
                       at->connected ? "connected" : "away");
     if (instance->host != SIM_NOWHERE && at->rec->cpu != sim_host_cpu(&sim->hosts[instance->host]))
@@ -211,9 +272,9 @@ static void check_instances(struct sim *sim)
 {
     struct sim_core_instance at = {0};
     size_t count = fl_core_count(sim->server.core).instances;
-    if (count > sim->host_count + sim->wiped_count)
+    if (count > sim->identity_count)
         sim_violation(sim, "S5", "%zu instances, and no more than %zu hosts have ever been", count,
-                      sim->host_count + sim->wiped_count);
+                      sim->identity_count);
     while (sim_core_next_instance(sim->server.core, &at)) {
         const struct sim_instance *mine = sim_ledger_instance(sim, at.rec->id);
         if (at.cpu_used != mine->cpu_used || at.memory_used != mine->memory_used)
@@ -223,6 +284,9 @@ static void check_instances(struct sim *sim)
                           mine->id, (long long)at.cpu_used, (long long)at.memory_used,
                           (long long)mine->cpu_used, (long long)mine->memory_used);
         check_host_of(sim, mine, &at);
+        if (mine->status == SIM_INSTANCE_INACTIVE && at.task_count)
+            sim_violation(sim, "S9", "instance %s is INACTIVE, and %zu tasks are on it", mine->id,
+                          at.task_count);
     }
 }
 
@@ -264,7 +328,9 @@ static void check_tokens(struct sim *sim)
         if (rec->clientToken.n == 0 || !fl_str_to_u64(fl_str_from(rec->clientToken, 1), &index))
             continue;
         struct sim_operation *operation = &sim->clients.operations[index];
-        bool is_known = operation->placed == 0; /* a call that made none has left no token */
+        bool is_known = operation->placed == 0; /* it has left no token */
+        if (operation->placed && !sim_token_lives(sim, operation))
+            continue; /* the token was forgotten and has been used again */
         for (size_t k = 0; k < operation->placed && !is_known; k++)
             is_known = fl_str_is(rec->id, sim->ledger.tasks[operation->tasks[k]].id);
         if (!is_known || ++operation->live > operation->count)
@@ -310,7 +376,7 @@ static void compare_tasks(struct sim *sim, struct fl_core *other)
     struct ecs_ListTasksRequest list = {0};
     for (size_t i = 0; i < SAMPLED_TASKS && sim->ledger.task_count; i++)
         ids[describe.tasks.n++] =
-            fl_str_of(sim->ledger.tasks[sim_below(sim, sim->ledger.task_count)].id);
+            fl_str_of(sim->ledger.tasks[sample(sim, sim->ledger.task_count)].id);
     if (describe.tasks.n)
         compare_answers(sim, other, ECS_OP_DescribeTasks, &describe);
     compare_answers(sim, other, ECS_OP_ListTasks, &list);
@@ -323,7 +389,7 @@ static void compare_instances(struct sim *sim, struct fl_core *other)
     struct ecs_ListContainerInstancesRequest list = {0};
     for (size_t i = 0; i < SAMPLED_HOSTS && sim->ledger.instance_count; i++)
         ids[describe.containerInstances.n++] =
-            fl_str_of(sim->ledger.instances[sim_below(sim, sim->ledger.instance_count)].id);
+            fl_str_of(sim->ledger.instances[sample(sim, sim->ledger.instance_count)].id);
     if (describe.containerInstances.n)
         compare_answers(sim, other, ECS_OP_DescribeContainerInstances, &describe);
     compare_answers(sim, other, ECS_OP_ListContainerInstances, &list);
@@ -331,16 +397,19 @@ static void compare_instances(struct sim *sim, struct fl_core *other)
 
 static void compare_recovered(struct sim *sim)
 {
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_core *other = sim_server_rebuild(sim);
     struct fl_core_counts a = fl_core_count(sim->server.core), b = fl_core_count(other);
-    if (memcmp(&a, &b, sizeof(a)) != 0 ||
-        fl_core_next_due(sim->server.core) != fl_core_next_due(other))
+    if (memcmp(&a, &b, sizeof(a)) != 0)
         sim_violation(sim, "S11", "%zu tasks, %zu instances; recovered: %zu, %zu", a.tasks,
                       a.instances, b.tasks, b.instances);
     sim_server_tell_sessions(sim, other);
-    if (!sim->ended)
+    const char *difference = sim_core_differs(sim->server.core, other, arena);
+    if (difference)
+        sim_violation(sim, "S11", "%s is recovered as another", difference);
+    if (!sim->ended && sim->codecs)
         compare_tasks(sim, other);
-    if (!sim->ended)
+    if (!sim->ended && sim->codecs)
         compare_instances(sim, other);
     fl_core_free(other);
 }
@@ -350,7 +419,7 @@ static void compare_recovered(struct sim *sim)
 static void load(struct fl_brain *brain, struct sim_disk *disk)
 {
     for (const struct sim_record *at = NULL; (at = sim_disk_next(disk, at));)
-        (void)fl_brain_load(brain, at->key, at->value, NULL);
+        (void)sim_host_load(brain, at, NULL);
 }
 
 static struct fl_brain *rebuild_brain(const struct sim_host *host)
@@ -403,11 +472,13 @@ static void check_forgotten(struct sim *sim)
 void sim_audit_full(struct sim *sim)
 {
     for (size_t i = 0; i < SAMPLED_BRAINS && !sim->ended; i++)
-        check_brain(sim, &sim->hosts[sim_below(sim, sim->host_count)]);
+        check_brain(sim, &sim->hosts[sample(sim, sim->host_count)]);
     if (!sim->server.up || sim->ended)
         return;
     for (size_t i = 0; i < sim->ledger.task_count; i++)
         check_promise(sim, &sim->ledger.tasks[i]);
+    for (size_t i = 0; i < sim->ledger.instance_count; i++)
+        check_instance_promise(sim, &sim->ledger.instances[i]);
     check_instances(sim);
     check_ports(sim);
     check_tokens(sim);

@@ -3,16 +3,40 @@
 #include "shapes/rec_shapes.h"
 #include "sim/world.h"
 
-/* Tasks of a host that was installed anew stay as they were: nobody can say what became of them. */
-static bool is_orphan(const struct sim *sim, const struct sim_task *task)
+/* An agent that was told that its instance is deregistered stays away until it is restarted. */
+static bool is_away(struct sim *sim, const struct sim_host *host)
 {
-    return sim->ledger.instances[task->instance].host == SIM_NOWHERE;
+    struct fl_str arn = fl_str_of(host->instance_arn);
+    const struct sim_instance *instance = arn.n ? sim_ledger_instance(sim, fl_task_id(arn)) : NULL;
+    return instance && host->was_registered && instance->leave_asked &&
+           instance->status == SIM_INSTANCE_INACTIVE;
+}
+
+/* Deregistered by force, its tasks are accounted for no more, and what runs of them runs on until
+ * their agent joins again. */
+static bool is_abandoned(struct sim *sim, const struct sim_task *task)
+{
+    const struct sim_instance *instance = &sim->ledger.instances[task->instance];
+    bool is_gone = instance->drop_put || instance->status == SIM_INSTANCE_INACTIVE;
+    const struct sim_host *host = &sim->hosts[task->running_on];
+    return is_gone && (is_away(sim, host) || !sim_host_has_manifests(host));
+}
+
+/* Its host has lost what it knew of it, and has joined again as another instance. */
+static bool is_lost(struct sim *sim, const struct sim_task *task)
+{
+    const struct sim_instance *instance = &sim->ledger.instances[task->instance];
+    return instance->host == SIM_NOWHERE && !is_away(sim, &sim->hosts[instance->machine]);
 }
 
 static void check_task(struct sim *sim, const struct sim_task *task)
 {
     bool is_running = task->exists && task->status == REC_TaskStatus_RUNNING;
-    if (task->exists && is_orphan(sim, task))
+    if (task->exists && task->status != REC_TaskStatus_STOPPED && is_lost(sim, task))
+        sim_violation(sim, "L1", "task %s has lost its host and is in status %d", task->id,
+                      task->status);
+    if (task->exists && task->status != REC_TaskStatus_STOPPED &&
+        sim->ledger.instances[task->instance].host == SIM_NOWHERE)
         return;
     if (task->exists && task->desired == REC_TaskStatus_STOPPED &&
         task->status != REC_TaskStatus_STOPPED)
@@ -21,13 +45,15 @@ static void check_task(struct sim *sim, const struct sim_task *task)
         sim_violation(sim, "L1", "task %s is to run and is in status %d", task->id, task->status);
     if (is_running && task->running == 0)
         sim_violation(sim, "L2", "task %s is said to run, and nothing of it does", task->id);
-    if (!is_running && task->running > 0)
+    if (!is_running && task->running > 0 && !is_abandoned(sim, task))
         sim_violation(sim, "L4", "task %s has ended, and %u of its containers run on host %u",
                       task->id, task->running, task->running_on);
 }
 
 static void check_host(struct sim *sim, const struct sim_host *host)
 {
+    if (host->up && is_away(sim, host))
+        return;
     if (!host->up || host->stage != SIM_OPEN || !sim_server_is_connected(sim, host->index)) {
         sim_violation(sim, "L3", "host %u is not connected", host->index);
         return;
@@ -42,6 +68,14 @@ static void check_host(struct sim *sim, const struct sim_host *host)
                           c->id);
 }
 
+static void check_instance(struct sim *sim, const struct sim_instance *instance)
+{
+    if (instance->status == SIM_INSTANCE_INACTIVE &&
+        sim_server_has_session(sim, fl_str_of(instance->id)))
+        sim_violation(sim, "L3", "instance %s is INACTIVE, and its agent is connected",
+                      instance->id);
+}
+
 void sim_audit_rest(struct sim *sim)
 {
     if (!sim->server.up) {
@@ -52,6 +86,8 @@ void sim_audit_rest(struct sim *sim)
         check_task(sim, &sim->ledger.tasks[i]);
     for (size_t i = 0; i < sim->host_count && !sim->ended; i++)
         check_host(sim, &sim->hosts[i]);
+    for (size_t i = 0; i < sim->ledger.instance_count && !sim->ended; i++)
+        check_instance(sim, &sim->ledger.instances[i]);
     if (sim->clients.open)
         sim_violation(sim, "L2", "%zu calls have no end", sim->clients.open);
 }

@@ -21,6 +21,7 @@ static void show(const struct fl_instance *instance, struct sim_core_instance *r
         .rec = instance->rec,
         .cpu_used = instance->cpu_used,
         .memory_used = instance->memory_used,
+        .task_count = instance->running_count + instance->pending_count,
         .connected = instance->connected,
     };
 }
@@ -76,4 +77,108 @@ void sim_core_sum(const struct fl_core *core, struct sim_core_sums *ret_sums)
         ret_sums->memory_used += at->memory_used;
         ret_sums->empty += at->running_count + at->pending_count == 0;
     }
+}
+
+const struct fl_shape *sim_core_shape(int kind)
+{
+    return fl_record_shape((enum fl_record_kind)kind);
+}
+
+void sim_core_load(struct fl_core *core, int kind, const void *record)
+{
+    fl_state_apply(core, (enum fl_record_kind)kind, record);
+}
+
+static const char *tell(struct fl_arena *arena, const char *what, struct fl_str id)
+{
+    return fl_str_printf(arena, "%s %.*s", what, FL_STR_ARG(id)).p;
+}
+
+/* What is to be forgotten next. */
+static const char *ends_differ(const struct fl_core *a, const struct fl_core *b,
+                               struct fl_arena *arena)
+{
+    const struct fl_task *task = RB_MIN(fl_stopped_tree, (struct fl_stopped_tree *)&a->stopped);
+    const struct fl_task *other = RB_MIN(fl_stopped_tree, (struct fl_stopped_tree *)&b->stopped);
+    const struct fl_instance *at = RB_MIN(fl_retired_tree, (struct fl_retired_tree *)&a->retired);
+    const struct fl_instance *twin = RB_MIN(fl_retired_tree, (struct fl_retired_tree *)&b->retired);
+    if (!task != !other || (task && !fl_str_eq(task->rec->id, other->rec->id)))
+        return tell(arena, "what is forgotten next:", FL_STR("a task"));
+    if (!at != !twin || (at && !fl_str_eq(at->id, twin->id)))
+        return tell(arena, "what is forgotten next:", FL_STR("an instance"));
+    return NULL;
+}
+
+static const char *definitions_differ(const struct fl_core *a, const struct fl_core *b,
+                                      struct fl_arena *arena)
+{
+    struct fl_definition *one;
+    RB_FOREACH (one, fl_definition_tree, (struct fl_definition_tree *)&a->definitions) {
+        struct fl_definition *other = fl_state_definition(b, one->family, one->revision);
+        if (!other || !fl_shape_equal(&rec_shape_TaskDefinition, one->rec, other->rec))
+            return tell(arena, "definition", one->family);
+    }
+    return NULL;
+}
+
+static const char *tasks_differ(struct fl_cluster *a, const struct fl_cluster *b,
+                                struct fl_arena *arena)
+{
+    struct fl_task *one;
+    RB_FOREACH (one, fl_task_tree, &a->tasks) {
+        struct fl_task *other = fl_state_task(b, one->rec->id);
+        if (!other || !fl_shape_equal(&rec_shape_Task, one->rec, other->rec) ||
+            one->holds != other->holds || one->is_stopped != other->is_stopped)
+            return tell(arena, "task", one->rec->id);
+    }
+    return NULL;
+}
+
+static bool counts_differ(const struct fl_instance *a, const struct fl_instance *b)
+{
+    return a->cpu_used != b->cpu_used || a->memory_used != b->memory_used ||
+           a->running_count != b->running_count || a->pending_count != b->pending_count ||
+           a->port_count != b->port_count || a->connected != b->connected ||
+           a->is_open != b->is_open;
+}
+
+static const char *instances_differ(struct fl_cluster *a, const struct fl_cluster *b,
+                                    struct fl_arena *arena)
+{
+    struct fl_instance *one;
+    RB_FOREACH (one, fl_instance_tree, &a->instances) {
+        struct fl_instance *other = fl_state_instance(b, one->id);
+        if (!other || !fl_shape_equal(&rec_shape_Instance, one->rec, other->rec) ||
+            counts_differ(one, other))
+            return tell(arena, "instance", one->id);
+    }
+    return NULL;
+}
+
+static const char *clusters_differ(struct fl_cluster *a, const struct fl_core *core,
+                                   struct fl_arena *arena)
+{
+    struct fl_cluster *b = fl_state_cluster(core, a->name);
+    if (!b || !fl_shape_equal(&rec_shape_Cluster, a->rec, b->rec) ||
+        a->running_count != b->running_count || a->pending_count != b->pending_count ||
+        a->active_instances != b->active_instances)
+        return tell(arena, "cluster", a->name);
+    const char *found = instances_differ(a, b, arena);
+    return found ? found : tasks_differ(a, b, arena);
+}
+
+const char *sim_core_differs(const struct fl_core *a, const struct fl_core *b,
+                             struct fl_arena *arena)
+{
+    struct fl_core_counts one = fl_core_count(a), other = fl_core_count(b);
+    struct fl_cluster *cluster;
+    if (memcmp(&one, &other, sizeof(one)) != 0)
+        return tell(arena, "the count of", FL_STR("its records"));
+    RB_FOREACH (cluster, fl_cluster_tree, (struct fl_cluster_tree *)&a->clusters) {
+        const char *found = clusters_differ(cluster, b, arena);
+        if (found)
+            return found;
+    }
+    const char *found = ends_differ(a, b, arena);
+    return found ? found : definitions_differ(a, b, arena);
 }

@@ -8,6 +8,7 @@
 struct sim_core_instance {
     const struct rec_Instance *rec;
     int64_t cpu_used, memory_used;
+    size_t task_count; /* that are not STOPPED */
     bool connected;
 };
 
@@ -20,6 +21,15 @@ const struct rec_Task *sim_core_next_task(const struct fl_core *core, const stru
 bool sim_core_next_instance(const struct fl_core *core, struct sim_core_instance *at);
 /* The highest revision of a family; 0: there is none. */
 int32_t sim_core_latest_revision(const struct fl_core *core, struct fl_str family);
+
+/* Records without their texts: the shape of a kind, and loading one whose references are good. */
+const struct fl_shape *sim_core_shape(int kind);
+void sim_core_load(struct fl_core *core, int kind, const void *record);
+
+/* Compares all records of two cores, and what their instances and clusters count. NULL: they are
+ * the same; else what differs, in the arena. */
+const char *sim_core_differs(const struct fl_core *a, const struct fl_core *b,
+                             struct fl_arena *arena);
 
 /* Sums over the instances of "default". */
 struct sim_core_sums {

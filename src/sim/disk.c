@@ -8,6 +8,38 @@ static int order(const struct sim_record *a, const struct sim_record *b)
 
 RB_GENERATE_INTERNAL(sim_record_tree, sim_record, by_key, order, FL_UNUSED static)
 
+struct sim_value *sim_value_text(struct fl_str text)
+{
+    struct sim_value *value = fl_malloc(sizeof(*value) + text.n);
+    char *bytes = (char *)(value + 1);
+    memcpy(bytes, text.p, text.n);
+    *value = (struct sim_value){.holders = 1, .text = {bytes, text.n}};
+    return value;
+}
+
+struct sim_value *sim_value_object(int kind, void *object, void (*free_object)(void *object))
+{
+    struct sim_value *value = fl_malloc(sizeof(*value));
+    *value = (struct sim_value){
+        .holders = 1, .kind = kind, .object = object, .free_object = free_object};
+    return value;
+}
+
+struct sim_value *sim_value_hold(struct sim_value *value)
+{
+    value->holders++;
+    return value;
+}
+
+void sim_value_release(struct sim_value *value)
+{
+    if (!value || --value->holders > 0)
+        return;
+    if (value->object)
+        value->free_object(value->object);
+    free(value);
+}
+
 void sim_disk_init(struct sim_disk *disk)
 {
     *disk = (struct sim_disk){0};
@@ -21,27 +53,38 @@ void sim_disk_append(struct sim_disk *disk, struct sim_commit *commit)
     disk->waiting_count++;
 }
 
-static struct sim_record *record_new(struct fl_str key, struct fl_str value)
+static struct sim_record *record_new(struct fl_str key)
 {
-    struct sim_record *record = fl_malloc(sizeof(*record) + key.n + value.n);
+    struct sim_record *record = fl_malloc(sizeof(*record) + key.n);
     char *bytes = (char *)(record + 1);
     memcpy(bytes, key.p, key.n);
-    memcpy(bytes + key.n, value.p, value.n);
     record->key = (struct fl_str){bytes, key.n};
-    record->value = (struct fl_str){bytes + key.n, value.n};
     return record;
 }
 
-void sim_disk_write(struct sim_disk *disk, struct fl_str key, struct fl_str value)
+static void forget(struct sim_disk *disk, struct sim_record *record)
+{
+    (void)RB_REMOVE(sim_record_tree, &disk->records, record);
+    sim_value_release(record->value);
+    free(record);
+}
+
+void sim_disk_write(struct sim_disk *disk, struct fl_str key, struct sim_value *value)
 {
     struct sim_record probe = {.key = key};
-    struct sim_record *old = RB_FIND(sim_record_tree, &disk->records, &probe);
-    if (old) {
-        (void)RB_REMOVE(sim_record_tree, &disk->records, old);
-        free(old);
+    struct sim_record *record = RB_FIND(sim_record_tree, &disk->records, &probe);
+    if (!value) {
+        if (record)
+            forget(disk, record);
+        return;
     }
-    if (value.n)
-        (void)RB_INSERT(sim_record_tree, &disk->records, record_new(key, value));
+    if (record) {
+        sim_value_release(record->value);
+    } else {
+        record = record_new(key);
+        (void)RB_INSERT(sim_record_tree, &disk->records, record);
+    }
+    record->value = sim_value_hold(value);
 }
 
 static struct sim_commit *take(struct sim_disk *disk)
@@ -83,8 +126,6 @@ const struct sim_record *sim_disk_next(const struct sim_disk *disk, const struct
 void sim_disk_wipe(struct sim_disk *disk)
 {
     struct sim_record *record;
-    while ((record = RB_MIN(sim_record_tree, &disk->records)) != NULL) {
-        (void)RB_REMOVE(sim_record_tree, &disk->records, record);
-        free(record);
-    }
+    while ((record = RB_MIN(sim_record_tree, &disk->records)) != NULL)
+        forget(disk, record);
 }

@@ -1,7 +1,10 @@
 /* A simulated store: what is durable, and the commits that are on their way to be.
  *
  * Commits become durable in their order, several of them in one sync. A crash loses what is not
- * durable; the sync that was under way is then all there or not at all, as a transaction is. */
+ * durable; the sync that was under way is then all there or not at all, as a transaction is.
+ *
+ * A value is a text, or the structure that such a text says; who wrote it knows which. It does not
+ * change and is shared by everybody who holds it. */
 #pragma once
 
 #include <bsd/sys/tree.h>
@@ -10,17 +13,32 @@
 
 #include "base/str.h"
 
+struct sim_value {
+    uint32_t holders;
+    int kind;     /* of the object */
+    void *object; /* owned; NULL: it is text */
+    void (*free_object)(void *object);
+    struct fl_str text; /* behind the structure */
+};
+
+/* Held once. */
+struct sim_value *sim_value_text(struct fl_str text);
+/* Takes the object. */
+struct sim_value *sim_value_object(int kind, void *object, void (*free_object)(void *object));
+struct sim_value *sim_value_hold(struct sim_value *value);
+void sim_value_release(struct sim_value *value);
+
 struct sim_record {
     RB_ENTRY(sim_record) by_key;
-    struct fl_str key; /* key and value lie behind the structure */
-    struct fl_str value;
+    struct fl_str key; /* behind the structure */
+    struct sim_value *value;
 };
 
 RB_HEAD(sim_record_tree, sim_record);
 
 struct sim_write {
     struct fl_str key;
-    struct fl_str value; /* empty: delete */
+    struct sim_value *value; /* NULL: delete */
 };
 
 /* The writes belong to whoever made the commit and live as long as it. */
@@ -46,7 +64,8 @@ void sim_disk_append(struct sim_disk *disk, struct sim_commit *commit);
 struct sim_commit *sim_disk_apply(struct sim_disk *disk);
 /* Forgets the first waiting commit and returns it; NULL when none waits. */
 struct sim_commit *sim_disk_lose(struct sim_disk *disk);
-void sim_disk_write(struct sim_disk *disk, struct fl_str key, struct fl_str value);
+/* Holds the value. */
+void sim_disk_write(struct sim_disk *disk, struct fl_str key, struct sim_value *value);
 const struct sim_record *sim_disk_find(const struct sim_disk *disk, struct fl_str key);
 /* In the order of keys; first with NULL. */
 const struct sim_record *sim_disk_next(const struct sim_disk *disk, const struct sim_record *at);

@@ -62,7 +62,7 @@ static void break_connection(struct sim *sim)
     struct sim_host *host = some_host(sim);
     if (!host->up || !host->connection)
         return;
-    struct sim_message *message = sim_message_new();
+    struct sim_message *message = sim_message_new(sim);
     message->connection = host->connection;
     sim_fault_counted(sim, "the connection breaks", host->index);
     sim_at(sim, (int64_t)sim_below(sim, SIM_SECOND), &sim_host_closed, host->index,
@@ -131,7 +131,7 @@ static void freeze(struct sim *sim)
 static void clone_host(struct sim *sim)
 {
     struct sim_host *host = some_host(sim), *from = some_host(sim);
-    if (!sim->config.clones || host == from)
+    if (host == from || from->machine == host->index) /* not its own of former times */
         return;
     sim_fault_counted(sim, "a machine is cloned", from->index);
     sim_host_clone(sim, host, from);

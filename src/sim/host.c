@@ -25,15 +25,14 @@ int32_t sim_host_cpu(const struct sim_host *host)
     return 1000 * (int32_t)(host->index % 3 + 1);
 }
 
-static void turn_free(struct sim_host_turn *turn)
-{
-    free(turn->commit.writes);
-    fl_arena_free(turn->arena);
-}
-
 /* ---- effects ---- */
 
-static void carry_out(struct sim *sim, struct sim_host *host, const struct fl_effect *effect)
+bool sim_host_has_manifests(const struct sim_host *host)
+{
+    return host->index % 3 > 0;
+}
+
+static void carry_out(struct sim *sim, struct sim_host *host, struct fl_effect *effect)
 {
     switch (effect->type) {
     case FL_EFFECT_ENSURE_IMAGE:
@@ -63,7 +62,8 @@ static void carry_out(struct sim *sim, struct sim_host *host, const struct fl_ef
     case FL_EFFECT_ACK:
         sim_session_send_ack(sim, host, effect->header.message_id);
         return;
-    case FL_EFFECT_STOP_VERIFICATION: /* no server of ours sends manifests yet */
+    case FL_EFFECT_STOP_VERIFICATION:
+        sim_session_verify(sim, host, effect);
         return;
     case FL_EFFECT_REMOVE:
         sim_runtime_remove(sim, host, effect->task_arn);
@@ -73,11 +73,100 @@ static void carry_out(struct sim *sim, struct sim_host *host, const struct fl_ef
 
 /* ---- turns ---- */
 
+static void *take_report(void *context, const struct ecs_SubmitTaskStateChangeRequest *report)
+{
+    struct sim_message *call = sim_message_new(context);
+    sim_message_ask(context, call, ECS_OP_SubmitTaskStateChange,
+                    fl_shape_copy(&ecs_shape_SubmitTaskStateChangeRequest, report, call->arena));
+    return call;
+}
+
+static void free_task(void *task)
+{
+    fl_task_free(task);
+}
+
+static void *take_task(FL_UNUSED void *context, const struct fl_task *task)
+{
+    return sim_value_object(0, fl_task_copy(task), free_task);
+}
+
+/* From a disk's record, text or not. */
+int sim_host_load(struct fl_brain *brain, const struct sim_record *record, struct fl_err *err)
+{
+    if (!record->value->object)
+        return fl_brain_load(brain, record->key, record->value->text, err);
+    fl_brain_load_task(brain, record->value->object);
+    return 0;
+}
+
+void sim_hosts_init(struct sim *sim)
+{
+    sim->brain_taker = (struct fl_brain_taker){take_report, take_task, sim};
+}
+
+static struct sim_host_turn *turn_new(struct sim *sim)
+{
+    struct sim_host_turn *turn = sim->free_turns;
+    if (turn) {
+        sim->free_turns = turn->next_free;
+    } else {
+        turn = fl_calloc(1, sizeof(*turn));
+        turn->arena = fl_arena_new();
+    }
+    turn->epoch = 0;
+    turn->brain = (struct fl_brain_turn){.arena = turn->arena,
+                                         .taker = sim->codecs ? NULL : &sim->brain_taker};
+    return turn;
+}
+
+static void turn_free(struct sim *sim, struct sim_host_turn *turn)
+{
+    for (size_t i = 0; i < turn->commit.count; i++)
+        sim_value_release(turn->commit.writes[i].value);
+    for (size_t i = 0; i < turn->brain.record_count; i++)
+        sim_value_release(turn->brain.records[i].object);
+    for (struct fl_effect *effect = turn->brain.first; effect; effect = effect->next)
+        sim_message_free(sim, effect->object);
+    turn->commit.count = 0;
+    fl_arena_reset(turn->arena);
+    turn->next_free = sim->free_turns;
+    sim->free_turns = turn;
+}
+
+void sim_hosts_end(struct sim *sim)
+{
+    struct sim_host_turn *turn;
+    while ((turn = sim->free_turns) != NULL) {
+        sim->free_turns = turn->next_free;
+        fl_arena_free(turn->arena);
+        free(turn->commit.writes);
+        free(turn);
+    }
+}
+
+static void make_commit(struct sim_host_turn *turn)
+{
+    size_t count = turn->brain.record_count;
+    if (count > turn->write_cap) {
+        turn->write_cap = FL_MAX(2 * turn->write_cap, count);
+        turn->commit.writes =
+            fl_realloc(turn->commit.writes, turn->write_cap * sizeof(*turn->commit.writes));
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct fl_brain_record *record = &turn->brain.records[i];
+        struct sim_value *value = FL_TAKE_PTR(record->object);
+        if (!value && record->value.n)
+            value = sim_value_text(record->value);
+        turn->commit.writes[i] = (struct sim_write){record->key, value};
+    }
+    turn->commit.count = count;
+}
+
 static void release_effects(struct sim *sim, struct sim_host *host, struct sim_host_turn *turn)
 {
     host->epoch = FL_MAX(host->epoch, turn->epoch);
-    for (const struct fl_effect *effect = turn->brain.first; effect && !sim->ended;
-         effect = effect->next)
+    for (struct fl_effect *effect = turn->brain.first; effect && !sim->ended; effect = effect->next)
         carry_out(sim, host, effect);
 }
 
@@ -97,7 +186,7 @@ static void fire_synced(struct sim *sim, struct sim_event *event)
         struct sim_host_turn *turn = (struct sim_host_turn *)sim_disk_apply(&host->disk);
         if (!FL_BUG(4, true, false))
             release_effects(sim, host, turn);
-        turn_free(turn);
+        turn_free(sim, turn);
     }
     start_sync(sim, host);
 }
@@ -118,8 +207,10 @@ static void fire_due(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
     struct fl_brain_event timer = {.type = FL_EVENT_TIMER};
-    if (event->number != host->due_number)
+    if (event->number != host->due_number) {
+        sim_void(sim);
         return;
+    }
     host->due_ms = INT64_MAX;
     (void)sim_host_post(sim, host, &timer);
 }
@@ -144,16 +235,11 @@ static void fire_commit(struct sim *sim, struct sim_event *event)
     struct sim_host_turn *turn = FL_TAKE_PTR(host->open);
     fl_brain_flush(host->brain, &turn->brain);
     set_due(sim, host);
-    size_t count = turn->brain.record_count;
-    if (count == 0 && !turn->brain.first) {
-        turn_free(turn);
+    if (turn->brain.record_count == 0 && !turn->brain.first) {
+        turn_free(sim, turn);
         return;
     }
-    turn->commit.count = count;
-    turn->commit.writes = fl_calloc(count, sizeof(*turn->commit.writes));
-    for (size_t i = 0; i < count; i++)
-        turn->commit.writes[i] =
-            (struct sim_write){turn->brain.records[i].key, turn->brain.records[i].value};
+    make_commit(turn);
     sim_disk_append(&host->disk, &turn->commit);
     if (FL_BUG(4, true, false)) /* effects before their records are durable */
         release_effects(sim, host, turn);
@@ -165,9 +251,7 @@ static struct sim_host_turn *open_turn(struct sim *sim, struct sim_host *host)
     static const struct sim_action commit = {"the agent commits", fire_commit};
     if (host->open)
         return host->open;
-    struct fl_arena *arena = fl_arena_new();
-    host->open = fl_arena_new_object(arena, struct sim_host_turn);
-    host->open->arena = host->open->brain.arena = arena;
+    host->open = turn_new(sim);
     sim_at(sim, (int64_t)sim_below(sim, 500), &commit, host->index, 0, NULL);
     return host->open;
 }
@@ -192,15 +276,61 @@ bool sim_host_post(struct sim *sim, struct sim_host *host, struct fl_brain_event
 
 /* ---- life and death ---- */
 
-/* A new data directory has a new identity. */
-static void make_identity(struct sim *sim, struct sim_host *host)
+uint64_t sim_host_nonce(const struct sim_host *host)
+{
+    return (uint64_t)host->index << 32 | host->life;
+}
+
+void sim_host_instance_id(const struct sim_host *host, char ret_id[SIM_ID])
+{
+    const char *from = host->client_token;
+    struct fl_str id = fl_task_id(fl_str_of(host->instance_arn));
+    size_t n = 0;
+    if (id.n)
+        n = FL_MIN(id.n, (size_t)SIM_ID - 1), memcpy(ret_id, id.p, n);
+    for (; id.n == 0 && *from; from++)
+        if (*from != '-')
+            ret_id[n++] = *from;
+    ret_id[n] = '\0';
+}
+
+static void make_token(struct sim *sim, struct sim_host *host)
 {
     uint64_t high = fl_rand_u64(&sim->rand), low = fl_rand_u64(&sim->rand);
-    host->instance_arn[0] = '\0';
     (void)snprintf(host->client_token, sizeof(host->client_token), "%08x-%04x-4%03x-8%03x-%012llx",
                    (unsigned)(high >> 32), (unsigned)(high >> 16 & 0xffff),
                    (unsigned)(high & 0xfff), (unsigned)(low >> 48 & 0xfff),
                    (unsigned long long)(low & UINT64_C(0xffffffffffff)));
+}
+
+void sim_host_renew_identity(struct sim *sim, struct sim_host *host)
+{
+    if (host->instance_arn[0]) {
+        struct fl_str arn = fl_str_of(host->instance_arn);
+        struct sim_instance *instance = sim_ledger_instance(sim, fl_task_id(arn));
+        if (instance->host == host->index)
+            instance->host = SIM_NOWHERE;
+    }
+    host->instance_arn[0] = '\0';
+    make_token(sim, host);
+    sim->identity_count++;
+}
+
+/* A new data directory has a new identity. */
+static void make_identity(struct sim *sim, struct sim_host *host)
+{
+    sim_host_renew_identity(sim, host);
+    host->machine = host->index;
+}
+
+/* What a copied data directory says is true on another machine alone: kept, it would be reported as
+ * the end of that one's tasks. */
+static void drop_foreign(struct sim *sim, struct sim_host *host)
+{
+    sim_note(sim, "the data directory is another machine's", host->index, host->machine);
+    sim_disk_wipe(&host->disk);
+    host->instance_arn[0] = '\0'; /* it is still the other's */
+    make_identity(sim, host);
 }
 
 static void fire_start(struct sim *sim, struct sim_event *event)
@@ -219,7 +349,7 @@ void sim_host_init(struct sim *sim, struct sim_host *host, uint32_t index)
     host->drift_ppm = sim->config.calm ? 0 : (int64_t)sim_below(sim, 100000) - 50000;
     sim_disk_init(&host->disk);
     TAILQ_INIT(&host->reports);
-    sim_report_forget(host);
+    sim_report_forget(sim, host);
     bool is_late = sim_chance(sim, 150); /* it joins while others work */
     int64_t within_us = is_late ? sim->load_until_us : 5 * SIM_SECOND;
     sim_at_any(sim, (int64_t)sim_below(sim, (uint64_t)within_us), &sim_host_start_action, index, 0,
@@ -236,12 +366,15 @@ void sim_host_start(struct sim *sim, struct sim_host *host)
                    NULL);
         return;
     }
+    if (FL_BUG(35, false, host->machine != host->index)) /* 35: a copy passes for the original */
+        drop_foreign(sim, host);
     host->life++;
     host->up = true;
+    host->was_registered = false;
     host->due_ms = INT64_MAX;
     host->brain = fl_brain_new(&brain_config);
     for (const struct sim_record *at = NULL; (at = sim_disk_next(&host->disk, at));)
-        if (fl_brain_load(host->brain, at->key, at->value, &err) < 0)
+        if (sim_host_load(host->brain, at, &err) < 0)
             sim_violation(sim, "S11", "host %u: a record of ours is refused: %s", host->index,
                           err.text);
     (void)snprintf(boot_id, sizeof(boot_id), "boot-%u-%u", host->index, host->boot);
@@ -257,7 +390,7 @@ static void crash_disk(struct sim *sim, struct sim_host *host)
     size_t kept = is_kept ? disk->syncing : 0;
     struct sim_commit *commit;
     while ((commit = kept ? sim_disk_apply(disk) : sim_disk_lose(disk)) != NULL) {
-        turn_free((struct sim_host_turn *)commit);
+        turn_free(sim, (struct sim_host_turn *)commit);
         kept -= kept > 0;
     }
     disk->syncing = 0;
@@ -280,9 +413,9 @@ static void die(struct sim *sim, struct sim_host *host)
     host->frozen_us = 0;
     break_connection(sim, host);
     sim_runtime_forget(host);
-    sim_report_forget(host);
+    sim_report_forget(sim, host);
     if (host->open)
-        turn_free(FL_TAKE_PTR(host->open));
+        turn_free(sim, FL_TAKE_PTR(host->open));
     crash_disk(sim, host);
     fl_brain_free(FL_TAKE_PTR(host->brain));
     sim->result->restarts++;
@@ -310,16 +443,10 @@ void sim_host_wipe(struct sim *sim, struct sim_host *host)
 {
     sim_host_reboot(sim, host);
     sim_disk_wipe(&host->disk);
-    if (host->instance_arn[0]) {
-        struct fl_str arn = fl_str_of(host->instance_arn);
-        struct fl_str id = fl_str_from(arn, (size_t)fl_str_rindex(arn, '/') + 1);
-        sim_ledger_instance(sim, id)->host = SIM_NOWHERE;
-    }
     make_identity(sim, host);
-    sim->wiped_count++;
     host->epoch = 0;
     host->last_seq = 0;
-    sim_message_free(FL_TAKE_PTR(host->old_frame));
+    sim_message_free(sim, FL_TAKE_PTR(host->old_frame));
 }
 
 void sim_host_clone(struct sim *sim, struct sim_host *host, const struct sim_host *from)
@@ -329,6 +456,7 @@ void sim_host_clone(struct sim *sim, struct sim_host *host, const struct sim_hos
         sim_disk_write(&host->disk, at->key, at->value);
     memcpy(host->instance_arn, from->instance_arn, sizeof(host->instance_arn));
     memcpy(host->client_token, from->client_token, sizeof(host->client_token));
+    host->machine = from->machine;
 }
 
 void sim_host_free(struct sim *sim, struct sim_host *host)
@@ -337,5 +465,5 @@ void sim_host_free(struct sim *sim, struct sim_host *host)
     die(sim, host);
     sim_runtime_die(sim, host);
     sim_disk_wipe(&host->disk);
-    sim_message_free(host->old_frame);
+    sim_message_free(sim, host->old_frame);
 }

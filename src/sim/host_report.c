@@ -34,6 +34,13 @@ static struct sim_report *find_call(const struct sim_host *host, uint64_t ref)
     return NULL;
 }
 
+static void report_free(struct sim *sim, struct sim_host *host, struct sim_report *report)
+{
+    TAILQ_REMOVE(&host->reports, report, entry);
+    sim_message_free(sim, report->call);
+    free(report);
+}
+
 static void ended(struct sim *sim, struct sim_host *host, struct sim_report *report,
                   unsigned status)
 {
@@ -46,9 +53,8 @@ static void ended(struct sim *sim, struct sim_host *host, struct sim_report *rep
     struct fl_brain_event acked = {.type = FL_EVENT_REPORT_ACKED};
     acked.report.task_arn = report->task_arn;
     acked.report.seq = report->seq;
-    TAILQ_REMOVE(&host->reports, report, entry);
     (void)sim_host_post(sim, host, &acked);
-    free(report);
+    report_free(sim, host, report);
 }
 
 bool sim_report_answer(struct sim *sim, struct sim_host *host, uint64_t ref, unsigned status)
@@ -63,20 +69,19 @@ bool sim_report_answer(struct sim *sim, struct sim_host *host, uint64_t ref, uns
 
 static void fire_timeout(struct sim *sim, struct sim_event *event)
 {
-    (void)sim_report_answer(sim, &sim->hosts[event->who], event->number, 0);
+    if (!sim_report_answer(sim, &sim->hosts[event->who], event->number, 0))
+        sim_void(sim);
 }
 
 static void call(struct sim *sim, struct sim_host *host, struct sim_report *report)
 {
     static const struct sim_action timeout = {"a report is given up", fire_timeout};
-    struct sim_message *message = sim_message_new();
-    message->operation = ECS_OP_SubmitTaskStateChange;
-    message->text = fl_str_dup(message->arena, report->body);
     report->ref = ++sim->next_ref;
     report->under_way = true;
     host->reports_under_way++;
     sim_at(sim, CALL_TIMEOUT_MS * SIM_MS, &timeout, host->index, report->ref, NULL);
-    sim_call(sim, host->index, report->ref, message);
+    sim_session_introduce(host, report->call);
+    sim_call(sim, host->index, report->ref, sim_message_hold(report->call));
 }
 
 static void set_timer(struct sim *sim, struct sim_host *host, int64_t due_us)
@@ -106,14 +111,24 @@ static void pump(struct sim *sim, struct sim_host *host)
         set_timer(sim, host, next_us);
 }
 
-void sim_report_send(struct sim *sim, struct sim_host *host, const struct fl_effect *effect)
+static struct sim_message *call_of(struct sim *sim, struct fl_effect *effect)
 {
-    struct sim_report *report = fl_calloc(1, sizeof(*report) + effect->task_arn.n + effect->text.n);
+    struct sim_message *call = FL_TAKE_PTR(effect->object);
+    if (call)
+        return call;
+    call = sim_message_new(sim);
+    call->operation = ECS_OP_SubmitTaskStateChange;
+    call->text = fl_str_dup(call->arena, effect->text);
+    return call;
+}
+
+void sim_report_send(struct sim *sim, struct sim_host *host, struct fl_effect *effect)
+{
+    struct sim_report *report = fl_malloc(sizeof(*report) + effect->task_arn.n);
     char *bytes = (char *)(report + 1);
     memcpy(bytes, effect->task_arn.p, effect->task_arn.n);
-    memcpy(bytes + effect->task_arn.n, effect->text.p, effect->text.n);
-    report->task_arn = (struct fl_str){bytes, effect->task_arn.n};
-    report->body = (struct fl_str){bytes + effect->task_arn.n, effect->text.n};
+    *report =
+        (struct sim_report){.task_arn = {bytes, effect->task_arn.n}, .call = call_of(sim, effect)};
     report->seq = effect->number;
     TAILQ_INSERT_TAIL(&host->reports, report, entry);
     pump(sim, host);
@@ -129,13 +144,11 @@ void sim_report_hurry(struct sim *sim, struct sim_host *host)
     pump(sim, host);
 }
 
-void sim_report_forget(struct sim_host *host)
+void sim_report_forget(struct sim *sim, struct sim_host *host)
 {
     struct sim_report *report;
-    while ((report = TAILQ_FIRST(&host->reports)) != NULL) {
-        TAILQ_REMOVE(&host->reports, report, entry);
-        free(report);
-    }
+    while ((report = TAILQ_FIRST(&host->reports)) != NULL)
+        report_free(sim, host, report);
     host->reports_under_way = 0;
     host->reports_due_us = INT64_MAX;
 }

@@ -22,10 +22,11 @@ static void free_live(struct sim_host *host, uint64_t key)
         }
 }
 
-static struct sim_live *new_live(struct sim_host *host, uint64_t key)
+static struct sim_live *new_live(struct sim_host *host, struct fl_str id)
 {
     struct sim_live *live = fl_calloc(1, sizeof(*live));
-    live->key = key;
+    live->key = sim_key(id);
+    memcpy(live->id, id.p, FL_MIN(id.n, sizeof(live->id) - 1));
     live->next = host->live;
     host->live = live;
     return live;
@@ -39,14 +40,9 @@ static struct sim_container *find_container(const struct sim_host *host, uint64_
     return NULL;
 }
 
-static struct fl_task_container const *find_known(const struct sim_host *host, uint64_t key)
+static const struct fl_task_container *find_known(const struct sim_host *host, const char *id)
 {
-    const struct fl_task *task = NULL;
-    while ((task = fl_brain_next_task(host->brain, task)) != NULL)
-        for (size_t i = 0; i < task->container_count; i++)
-            if (sim_key(fl_str_of(task->containers[i].id)) == key)
-                return &task->containers[i];
-    return NULL;
+    return fl_brain_container(host->brain, (struct fl_str){id, FL_CONTAINER_ID_SIZE - 1});
 }
 
 static int64_t delay(struct sim *sim, int64_t us)
@@ -83,10 +79,12 @@ static void fire_image(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
     struct sim_live *live = find_live(host, event->number);
-    const struct fl_task_container *container = find_known(host, event->number);
     struct fl_brain_event ready = {.type = FL_EVENT_IMAGE_READY};
-    if (!live)
+    if (!live) {
+        sim_void(sim);
         return;
+    }
+    const struct fl_task_container *container = find_known(host, live->id);
     live->busy = false;
     if (live->released || !container || container->state == FL_CONTAINER_STOPPED) {
         free_live(host, event->number);
@@ -112,7 +110,7 @@ void sim_runtime_ensure_image(struct sim *sim, struct sim_host *host, struct fl_
     uint64_t key = sim_key(id);
     if (!container || find_live(host, key) || container->state == FL_CONTAINER_STOPPED)
         return;
-    new_live(host, key)->busy = true;
+    new_live(host, id)->busy = true;
     sim_at(sim, delay(sim, sim_chance(sim, 300) ? 2 * SIM_SECOND : 5 * SIM_MS), &image, host->index,
            key, NULL);
 }
@@ -123,10 +121,12 @@ static void fire_prepared(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
     struct sim_live *live = find_live(host, event->number);
-    const struct fl_task_container *container = find_known(host, event->number);
     struct fl_brain_event prepared = {.type = FL_EVENT_PREPARED};
-    if (!live)
+    if (!live) {
+        sim_void(sim);
         return;
+    }
+    const struct fl_task_container *container = find_known(host, live->id);
     live->busy = false;
     if (live->released || !container || container->state != FL_CONTAINER_PULLED) {
         free_live(host, event->number);
@@ -151,7 +151,7 @@ void sim_runtime_prepare(struct sim *sim, struct sim_host *host, struct fl_str i
     const struct fl_task_container *container = fl_brain_container(host->brain, id);
     struct sim_live *live = find_live(host, key);
     if (!live && container && container->restarts > 0)
-        live = new_live(host, key);
+        live = new_live(host, id);
     if (!live || live->busy || live->attached)
         return;
     if (!container || container->state != FL_CONTAINER_PULLED) {
@@ -170,8 +170,10 @@ static void fire_told_started(struct sim *sim, struct sim_event *event)
     struct sim_container *c = find_container(host, event->number);
     struct sim_live *live = find_live(host, event->number);
     struct fl_brain_event started = {.type = FL_EVENT_STARTED};
-    if (!c)
+    if (!c) {
+        sim_void(sim);
         return;
+    }
     started.process.container_id = fl_str_of(c->id);
     started.process.at_ms = sim_host_wall_ms(sim, host);
     started.process.run = c->run;
@@ -186,8 +188,10 @@ static void fire_told_exited(struct sim *sim, struct sim_event *event)
     struct sim_host *host = &sim->hosts[event->who];
     struct sim_container *c = find_container(host, event->number);
     struct fl_brain_event exited = {.type = FL_EVENT_EXITED};
-    if (!c)
+    if (!c) {
+        sim_void(sim);
         return;
+    }
     exited.process.container_id = fl_str_of(c->id);
     exited.process.at_ms = sim_host_wall_ms(sim, host);
     exited.process.exit_code = c->exit_code;
@@ -199,7 +203,8 @@ static const struct sim_action told_exited = {"an exit is told", fire_told_exite
 static void fire_told_failed(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
-    const struct fl_task_container *container = find_known(host, event->number);
+    const struct sim_container *c = find_container(host, event->number);
+    const struct fl_task_container *container = c ? find_known(host, c->id) : NULL;
     if (container)
         fail(sim, host, container, FL_EFFECT_LAUNCH, FL_FAILURE_START);
 }
@@ -249,8 +254,10 @@ static void fire_exits(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
     struct sim_container *c = find_container(host, event->number);
-    if (!c || c->state != SIM_RUNNING)
+    if (!c || c->state != SIM_RUNNING) {
+        sim_void(sim);
         return;
+    }
     end_container(sim, c, (int)sim_below(sim, 2));
     tell(sim, host, c, &told_exited);
 }
@@ -260,8 +267,10 @@ static void fire_runs(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
     struct sim_container *c = find_container(host, event->number);
-    if (!c || c->state != SIM_STARTING)
+    if (!c || c->state != SIM_STARTING) {
+        sim_void(sim);
         return;
+    }
     if (sim_fault(sim, sim->knobs.launch_fails)) {
         sim_fault_counted(sim, "a launch fails", host->index);
         c->state = SIM_FAILED;
@@ -326,7 +335,7 @@ void sim_runtime_adopt(struct sim *sim, struct sim_host *host, struct fl_str id)
     const struct fl_task_container *container = fl_brain_container(host->brain, id);
     if (!container || find_live(host, key))
         return;
-    new_live(host, key)->attached = true;
+    new_live(host, id)->attached = true;
     if (!c || c->run < container->restarts) {
         gone.process.container_id = id;
         (void)sim_host_post(sim, host, &gone);
@@ -394,8 +403,10 @@ void sim_runtime_release(struct sim *sim, struct sim_host *host, struct fl_str i
     if (c && (c->state == SIM_RUNNING || c->state == SIM_STARTING))
         sim_violation(sim, "H3", "host %u takes the network of container %.12s, which runs",
                       host->index, id.p);
-    if (!live)
+    if (!live) {
+        sim_void(sim);
         return;
+    }
     live->released = true;
     if (!live->busy)
         free_live(host, key);

@@ -39,48 +39,101 @@ static void try_again(struct sim *sim, struct sim_host *host, enum sim_stage sta
 static void fire_call_timeout(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
-    if (host->call != event->number)
+    if (host->call != event->number) {
+        sim_void(sim);
         return;
+    }
     host->call = host->connection = 0;
     try_again(sim, host, SIM_REGISTER);
 }
 
-static void call(struct sim *sim, struct sim_host *host, int operation, struct fl_buf *body)
+void sim_session_introduce(const struct sim_host *host, struct sim_message *call)
+{
+    struct fl_str id = fl_task_id(fl_str_of(host->instance_arn));
+    call->nonce = sim_host_nonce(host);
+    memcpy(call->speaker, id.p, FL_MIN(id.n, sizeof(call->speaker) - 1));
+}
+
+/* Takes the message, which is a call already. */
+static void call(struct sim *sim, struct sim_host *host, struct sim_message *message)
 {
     static const struct sim_action timeout = {"an agent's call is given up", fire_call_timeout};
-    struct sim_message *message = sim_message_new();
-    message->operation = operation;
-    message->text = fl_str_dup(message->arena, fl_buf_str(body));
     host->call = ++sim->next_ref;
+    sim_session_introduce(host, message);
     sim_at(sim, CALL_TIMEOUT_MS * SIM_MS, &timeout, host->index, host->call, NULL);
     sim_call(sim, host->index, host->call, message);
 }
 
+static struct ecs_Resource number_of(const char *name, int32_t value)
+{
+    struct ecs_Resource resource = {0};
+    FL_SET(&resource, ecs_Resource, name, fl_str_of(name));
+    FL_SET(&resource, ecs_Resource, type, FL_STR("INTEGER"));
+    FL_SET(&resource, ecs_Resource, integerValue, value);
+    return resource;
+}
+
+static struct ecs_Resource_list resources_of(const struct sim_host *host, struct fl_arena *arena)
+{
+    struct ecs_Resource_list list = {3, fl_arena_new_array(arena, struct ecs_Resource, 3)};
+    struct fl_str_list ports = {1, fl_arena_new_array(arena, struct fl_str, 1)};
+    struct ecs_Resource *reserved = &list.items[2];
+    ports.items[0] = FL_STR("22");
+    list.items[0] = number_of("CPU", sim_host_cpu(host));
+    list.items[1] = number_of("MEMORY", 2 * sim_host_cpu(host));
+    FL_SET(reserved, ecs_Resource, name, FL_STR("PORTS"));
+    FL_SET(reserved, ecs_Resource, type, FL_STR("STRINGSET"));
+    FL_SET(reserved, ecs_Resource, stringSetValue, ports);
+    return list;
+}
+
+/* What the workload's definitions ask for; manifests only of hosts that take them. */
+static struct ecs_Attribute_list attributes_of(const struct sim_host *host, struct fl_arena *arena)
+{
+    static const char *const names[] = {
+        "com.amazonaws.ecs.capability.docker-remote-api.1.18",
+        "ecs.capability.container-ordering",
+        "ecs.capability.full-sync",
+    };
+    size_t count = FL_ARRAY_SIZE(names) - !sim_host_has_manifests(host);
+    struct ecs_Attribute_list list = {1 + count,
+                                      fl_arena_new_array(arena, struct ecs_Attribute, 1 + count)};
+    FL_SET(&list.items[0], ecs_Attribute, name, FL_STR("rack"));
+    FL_SET(&list.items[0], ecs_Attribute, value, fl_str_printf(arena, "r%u", host->index % 7));
+    for (size_t i = 0; i < count; i++)
+        FL_SET(&list.items[1 + i], ecs_Attribute, name, fl_str_of(names[i]));
+    return list;
+}
+
 static void call_register(struct sim *sim, struct sim_host *host)
 {
-    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(4096);
-    fl_buf_printf(&body,
-                  "{\"cluster\":\"default\",\"totalResources\":["
-                  "{\"name\":\"CPU\",\"type\":\"INTEGER\",\"integerValue\":%d},"
-                  "{\"name\":\"MEMORY\",\"type\":\"INTEGER\",\"integerValue\":%d},"
-                  "{\"name\":\"PORTS\",\"type\":\"STRINGSET\",\"stringSetValue\":[\"22\"]}],"
-                  "\"attributes\":[{\"name\":\"rack\",\"value\":\"r%u\"},"
-                  "{\"name\":\"com.amazonaws.ecs.capability.docker-remote-api.1.18\"}]",
-                  sim_host_cpu(host), 2 * sim_host_cpu(host), host->index % 7);
+    struct sim_message *message = sim_message_new(sim);
+    struct ecs_RegisterContainerInstanceRequest *input =
+        fl_arena_new_object(message->arena, struct ecs_RegisterContainerInstanceRequest);
+    FL_SET(input, ecs_RegisterContainerInstanceRequest, cluster, FL_STR("default"));
+    FL_SET(input, ecs_RegisterContainerInstanceRequest, totalResources,
+           resources_of(host, message->arena));
+    FL_SET(input, ecs_RegisterContainerInstanceRequest, attributes,
+           attributes_of(host, message->arena));
     if (host->instance_arn[0])
-        fl_buf_printf(&body, ",\"containerInstanceArn\":\"%s\"", host->instance_arn);
-    fl_buf_printf(&body, ",\"clientToken\":\"%s\"", host->client_token);
-    fl_buf_add_char(&body, '}');
-    call(sim, host, ECS_OP_RegisterContainerInstance, &body);
+        FL_SET(input, ecs_RegisterContainerInstanceRequest, containerInstanceArn,
+               fl_str_dup(message->arena, fl_str_of(host->instance_arn)));
+    FL_SET(input, ecs_RegisterContainerInstanceRequest, clientToken,
+           fl_str_dup(message->arena, fl_str_of(host->client_token)));
+    FL_SET(input, ecs_RegisterContainerInstanceRequest, instanceIdentityDocument,
+           fl_str_printf(message->arena, "{\"instanceId\":\"mi-%017u\"}", host->index));
+    sim_message_ask(sim, message, ECS_OP_RegisterContainerInstance, input);
+    call(sim, host, message);
 }
 
 static void open_connection(struct sim *sim, struct sim_host *host)
 {
     static const struct sim_action timeout = {"an agent's handshake is given up",
                                               fire_call_timeout};
-    struct sim_message *message = sim_message_new();
+    struct sim_message *message = sim_message_new(sim);
     message->connection = ++sim->next_connection;
     message->text = fl_str_dup(message->arena, fl_str_of(host->instance_arn));
+    message->ref = sim_host_nonce(host);
     host->connection = message->connection;
     host->call = ++sim->next_ref;
     sim_at(sim, CALL_TIMEOUT_MS * SIM_MS, &timeout, host->index, host->call, NULL);
@@ -113,33 +166,59 @@ void sim_session_start(struct sim *sim, struct sim_host *host)
 
 /* ---- registration ---- */
 
-static struct fl_str registered_arn(const struct fl_json *json)
-{
-    return fl_json_text(
-        fl_json_get(fl_json_get(json, "containerInstance"), "containerInstanceArn"));
-}
-
 static void make_cluster(struct sim *sim, struct sim_host *host)
 {
-    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(256);
-    fl_buf_add_z(&body, "{\"clusterName\":\"default\"}");
+    struct sim_message *message = sim_message_new(sim);
+    struct ecs_CreateClusterRequest *input =
+        fl_arena_new_object(message->arena, struct ecs_CreateClusterRequest);
+    FL_SET(input, ecs_CreateClusterRequest, clusterName, FL_STR("default"));
+    sim_message_ask(sim, message, ECS_OP_CreateCluster, input);
     host->making_cluster = true;
-    call(sim, host, ECS_OP_CreateCluster, &body);
+    call(sim, host, message);
 }
 
 static void take_identity(struct sim *sim, struct sim_host *host, struct fl_str arn)
 {
     struct fl_str id = fl_str_from(arn, (size_t)fl_str_rindex(arn, '/') + 1);
     (void)snprintf(host->instance_arn, sizeof(host->instance_arn), "%.*s", FL_STR_ARG(arn));
-    sim_ledger_instance(sim, id)->host = host->index;
+    struct sim_instance *instance = sim_ledger_instance(sim, id);
+    instance->host = instance->machine = host->index;
+}
+
+static bool is_deregistered(struct sim *sim, const struct sim_host *host,
+                            const struct sim_message *answer)
+{
+    if (answer->status != 400 ||
+        (!fl_str_contains(answer->text, FL_STR("is inactive.")) &&
+         !fl_str_contains(answer->text, FL_STR("to register again was not found."))))
+        return false;
+    char id[SIM_ID];
+    sim_host_instance_id(host, id);
+    const struct sim_instance *instance = sim_ledger_instance(sim, fl_str_of(id));
+    if (!instance->leave_asked ||
+        (!instance->drop_put && instance->status != SIM_INSTANCE_INACTIVE))
+        sim_violation(sim, "S1", "host %u is said to be deregistered", host->index);
+    return true;
+}
+
+/* Deregistration is final: an agent that is told of it stays away, one that is started again joins
+ * as a new container instance. */
+static void take_inactive(struct sim *sim, struct sim_host *host)
+{
+    if (host->was_registered) {
+        host->stage = SIM_REGISTER;
+        wait(sim, host, INACTIVE_PAUSE_MS * SIM_MS);
+        return;
+    }
+    sim_host_renew_identity(sim, host);
+    attempt(sim, host);
 }
 
 void sim_session_answer(struct sim *sim, struct sim_host *host, const struct sim_event *event)
 {
-    const struct sim_message *message = event->message;
+    struct sim_message *message = event->message;
     if (!host->up || host->call != event->number)
         return;
-    const struct fl_json *json = fl_json_read(message->text, message->arena, NULL);
     host->call = 0;
     if (host->making_cluster) {
         host->making_cluster = false;
@@ -153,9 +232,15 @@ void sim_session_answer(struct sim *sim, struct sim_host *host, const struct sim
         make_cluster(sim, host);
         return;
     }
-    struct fl_str arn = message->status == 200 ? registered_arn(json) : (struct fl_str){0};
+    if (is_deregistered(sim, host, message)) {
+        take_inactive(sim, host);
+        return;
+    }
+    struct fl_str arn = {0};
+    if (message->status == 200)
+        arn = sim_message_answered(sim, message, ECS_OP_RegisterContainerInstance)->instance_arn;
     if (arn.n == 0) {
-        if (message->status == 400)
+        if (message->status == 400 && !fl_str_is(message->text, "in use"))
             sim_violation(sim, "S1", "host %u cannot register: %.*s", host->index,
                           FL_STR_ARG(message->text));
         try_again(sim, host, SIM_REGISTER);
@@ -163,6 +248,7 @@ void sim_session_answer(struct sim *sim, struct sim_host *host, const struct sim
     }
     if (!host->instance_arn[0])
         take_identity(sim, host, arn);
+    host->was_registered = true;
     host->stage = SIM_CONNECT;
     attempt(sim, host);
 }
@@ -178,21 +264,30 @@ static void lose(struct sim *sim, struct sim_host *host)
     try_again(sim, host, SIM_CONNECT);
 }
 
+static void fire_silence(struct sim *sim, struct sim_event *event);
+static const struct sim_action silence = {"an agent hears nothing", fire_silence};
+
 static void fire_silence(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
-    if (host->stage != SIM_OPEN || host->silence_number != event->number)
+    if (host->stage != SIM_OPEN || host->silence_number != event->number) {
+        sim_void(sim);
         return;
+    }
+    if (host->silent_us > sim->now_us) { /* it has heard something meanwhile */
+        sim_void(sim);
+        sim_at(sim, host->silent_us - sim->now_us, &silence, host->index, event->number, NULL);
+        return;
+    }
     sim_at_any(sim, SIM_MS, &sim_server_closed, SIM_SERVER, host->connection, NULL);
     lose(sim, host);
 }
 
 /* One timer for each connection looks at when something was heard last. */
-static void watch_silence(struct sim *sim, struct sim_host *host)
+static void hear(struct sim *sim, struct sim_host *host)
 {
-    static const struct sim_action silence = {"an agent hears nothing", fire_silence};
     int64_t wait_us = SILENCE_MS * SIM_MS + (int64_t)sim_below(sim, SILENCE_MS * SIM_MS);
-    sim_at(sim, wait_us, &silence, host->index, ++host->silence_number, NULL);
+    host->silent_us = sim->now_us + wait_us;
 }
 
 static bool is_of_ours(const struct sim_host *host, const struct sim_event *event)
@@ -211,7 +306,8 @@ static void fire_opened(struct sim *sim, struct sim_event *event)
     host->stage = SIM_OPEN;
     host->opened_us = sim->now_us;
     host->connect_failures = 0;
-    watch_silence(sim, host);
+    hear(sim, host);
+    sim_at(sim, host->silent_us - sim->now_us, &silence, host->index, ++host->silence_number, NULL);
     sim_report_hurry(sim, host);
 }
 const struct sim_action sim_host_opened = {"a connection is open", fire_opened};
@@ -222,9 +318,16 @@ static void fire_refused(struct sim *sim, struct sim_event *event)
     if (!is_of_ours(host, event))
         return;
     host->connection = host->call = 0;
+    if (event->message->status && fl_str_is(event->message->text, "in use")) {
+        try_again(sim, host, SIM_CONNECT); /* another agent is there: it may go */
+        return;
+    }
     if (event->message->status) {
-        sim_violation(sim, "S1", "host %u is not known any more", host->index);
-        try_again(sim, host, SIM_REGISTER);
+        struct fl_str id = fl_task_id(fl_str_of(host->instance_arn));
+        if (sim_ledger_instance(sim, id)->status != SIM_INSTANCE_INACTIVE)
+            sim_violation(sim, "S1", "host %u is not known any more", host->index);
+        host->stage = SIM_REGISTER;
+        wait(sim, host, INACTIVE_PAUSE_MS * SIM_MS);
         return;
     }
     bool again = ++host->connect_failures < FAILURES_BEFORE_DISCOVERY;
@@ -247,8 +350,8 @@ static void fire_heartbeat(struct sim *sim, struct sim_event *event)
     struct sim_host *host = &sim->hosts[event->who];
     if (!is_of_ours(host, event) || host->stage != SIM_OPEN)
         return;
-    watch_silence(sim, host);
-    struct sim_message *answer = sim_message_new();
+    hear(sim, host);
+    struct sim_message *answer = sim_message_new(sim);
     answer->connection = host->connection;
     sim_frame_to_server(sim, host->index, &sim_server_heard, answer);
 }
@@ -256,55 +359,28 @@ const struct sim_action sim_host_heartbeat = {"a heartbeat arrives", fire_heartb
 
 /* ---- payloads ---- */
 
-static void read_order(struct fl_str text, struct fl_arena *arena, struct fl_brain_order *ret_order)
+static bool obey(struct sim *sim, struct sim_host *host, const struct sim_message *message,
+                 const struct fl_acs_header *header)
 {
-    struct fl_err err = {0};
-    const struct fl_json *json = fl_json_read(text, arena, &err);
-    struct fl_task_spec *spec = fl_arena_new_object(arena, struct fl_task_spec);
-    int r = fl_task_spec_decode(json, arena, spec, &err);
-    *ret_order = (struct fl_brain_order){
-        .arn = fl_str_dup(arena, fl_json_text(fl_json_get(json, "arn"))),
-        .cluster_arn = fl_str_dup(arena, fl_json_text(fl_json_get(json, "taskClusterArn"))),
-        .spec = r == 0 ? spec : NULL,
-        .error = r == 0 ? (struct fl_str){0} : fl_str_printf(arena, "%s", err.text),
-    };
-}
-
-static bool obey(struct sim *sim, struct sim_host *host, const struct sim_message *message)
-{
-    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct fl_brain_order orders[SIM_PAYLOAD_TASKS];
     struct fl_brain_event event = {.type = FL_EVENT_PAYLOAD};
-    struct fl_brain_order *orders =
-        fl_arena_new_array(arena, struct fl_brain_order, message->task_count);
-    for (size_t i = 0; i < message->task_count; i++)
-        read_order(message->tasks[i], arena, &orders[i]);
-    event.payload.header = message->header;
+    for (size_t i = 0; i < message->order_count; i++) {
+        sim_order_read(sim, message->orders[i]);
+        orders[i] = message->orders[i]->order;
+    }
+    event.payload.header = *header;
     event.payload.orders = orders;
-    event.payload.order_count = message->task_count;
+    event.payload.order_count = message->order_count;
     return sim_host_post(sim, host, &event);
 }
 
-static struct sim_message *copy_payload(const struct sim_message *message)
-{
-    struct sim_message *copy = sim_message_new();
-    copy->header = message->header;
-    copy->header.message_id = FL_STR("0");
-    copy->header.cluster_arn = FL_STR("default");
-    copy->header.instance_arn = fl_str_dup(copy->arena, message->header.instance_arn);
-    copy->tasks = fl_arena_new_array(copy->arena, struct fl_str, message->task_count);
-    copy->task_count = message->task_count;
-    for (size_t i = 0; i < copy->task_count; i++)
-        copy->tasks[i] = fl_str_dup(copy->arena, message->tasks[i]);
-    return copy;
-}
-
 /* One in a few is kept, for the day when an old server speaks up. */
-static void keep_old(struct sim *sim, struct sim_host *host, const struct sim_message *message)
+static void keep_old(struct sim *sim, struct sim_host *host, struct sim_message *message)
 {
     if (!sim->knobs.zombie_us || sim_below(sim, 4) > 0)
         return;
-    sim_message_free(host->old_frame);
-    host->old_frame = copy_payload(message);
+    sim_message_free(sim, host->old_frame);
+    host->old_frame = sim_message_hold(message);
     host->old_epoch = fl_acs_seq_epoch(message->header.seq);
 }
 
@@ -313,23 +389,65 @@ static void fire_payload(struct sim *sim, struct sim_event *event)
     struct sim_host *host = &sim->hosts[event->who];
     if (!is_of_ours(host, event) || host->stage != SIM_OPEN)
         return;
-    watch_silence(sim, host);
+    hear(sim, host);
     if (event->message->header.seq <= host->last_seq)
         sim_violation(sim, "S7", "host %u: sequence number %llx after %llx", host->index,
                       (unsigned long long)event->message->header.seq,
                       (unsigned long long)host->last_seq);
     host->last_seq = event->message->header.seq;
-    if (!obey(sim, host, event->message) && !sim->ended)
+    if (!obey(sim, host, event->message, &event->message->header) && !sim->ended)
         sim_violation(sim, "H5", "host %u does not obey the present server", host->index);
     keep_old(sim, host, event->message);
 }
 const struct sim_action sim_host_payload = {"a payload arrives", fire_payload};
 
+static void fire_list(struct sim *sim, struct sim_event *event, enum fl_brain_event_type type)
+{
+    struct sim_host *host = &sim->hosts[event->who];
+    struct fl_brain_event list = {.type = type};
+    if (!is_of_ours(host, event) || host->stage != SIM_OPEN)
+        return;
+    hear(sim, host);
+    if (type == FL_EVENT_MANIFEST)
+        host->last_seq = event->message->header.seq;
+    list.list.header = event->message->header;
+    list.list.tasks = event->message->tasks;
+    list.list.task_count = event->message->task_count;
+    if (!sim_host_post(sim, host, &list))
+        sim_violation(sim, "H5", "host %u does not believe the present server", host->index);
+}
+
+static void fire_manifest(struct sim *sim, struct sim_event *event)
+{
+    fire_list(sim, event, FL_EVENT_MANIFEST);
+}
+const struct sim_action sim_host_manifest = {"a manifest arrives", fire_manifest};
+
+static void fire_stop_list(struct sim *sim, struct sim_event *event)
+{
+    fire_list(sim, event, FL_EVENT_STOP_LIST);
+}
+const struct sim_action sim_host_stop_list = {"a list of what is to stop arrives", fire_stop_list};
+
+void sim_session_verify(struct sim *sim, struct sim_host *host, const struct fl_effect *effect)
+{
+    if (host->stage != SIM_OPEN || !host->connection)
+        return;
+    struct sim_message *message = sim_message_new(sim);
+    message->connection = host->connection;
+    message->header.message_id = fl_str_dup(message->arena, effect->header.message_id);
+    sim_message_list(message, effect->tasks, effect->task_count);
+    sim_frame_to_server(sim, host->index, &sim_server_verify, message);
+}
+
 static void fire_old_payload(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
-    if (host->up && host->old_frame)
-        (void)obey(sim, host, host->old_frame);
+    if (!host->up || !host->old_frame)
+        return;
+    struct fl_acs_header header = host->old_frame->header;
+    header.message_id = FL_STR("0"); /* nobody waits for its acknowledgement */
+    (void)obey(sim, host, host->old_frame, &header);
 }
 const struct sim_action sim_host_old_payload = {"a replaced server speaks", fire_old_payload};
 
@@ -337,7 +455,7 @@ void sim_session_send_ack(struct sim *sim, struct sim_host *host, struct fl_str 
 {
     if (host->stage != SIM_OPEN || !host->connection)
         return;
-    struct sim_message *message = sim_message_new();
+    struct sim_message *message = sim_message_new(sim);
     message->connection = host->connection;
     (void)fl_str_to_u64(message_id, &message->ref);
     sim_frame_to_server(sim, host->index, &sim_server_ack, message);

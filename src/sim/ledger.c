@@ -97,29 +97,7 @@ struct sim_instance *sim_ledger_instance(struct sim *sim, struct fl_str id)
 
 /* ---- what is shown ---- */
 
-struct shown {
-    int status, code;
-    bool is_stopping;
-    int64_t version;
-    uint64_t reason;
-};
-
-static bool read_shown(const struct fl_json *json, struct shown *ret_shown)
-{
-    struct fl_str code = fl_json_text(fl_json_get(json, "stopCode"));
-    struct fl_str desired = fl_json_text(fl_json_get(json, "desiredStatus"));
-    *ret_shown = (struct shown){
-        .status =
-            fl_enum_value(&rec_enum_TaskStatus, fl_json_text(fl_json_get(json, "lastStatus"))),
-        .code = code.n ? fl_enum_value(&ecs_enum_TaskStopCode, code) + 1 : 0,
-        .is_stopping = fl_str_is(desired, "STOPPED"),
-        .version = fl_json_int(fl_json_get(json, "version")),
-        .reason = sim_hash(fl_json_text(fl_json_get(json, "stoppedReason"))),
-    };
-    return ret_shown->status >= 0;
-}
-
-static void compare(struct sim *sim, const struct sim_task *task, const struct shown *shown)
+static void compare(struct sim *sim, const struct sim_task *task, const struct sim_shown *shown)
 {
     bool is_older = shown->version < task->seen_version;
     if (is_older ? shown->status > task->seen_status : shown->status < task->seen_status)
@@ -137,7 +115,7 @@ static void compare(struct sim *sim, const struct sim_task *task, const struct s
 }
 
 /* What was shown was durable; so it is still there. */
-static void check_kept(struct sim *sim, const struct sim_task *task, const struct shown *shown)
+static void check_kept(struct sim *sim, const struct sim_task *task, const struct sim_shown *shown)
 {
     if (!sim->server.up || task->drop_put)
         return;
@@ -148,27 +126,59 @@ static void check_kept(struct sim *sim, const struct sim_task *task, const struc
                       (long long)shown->version, (long long)task->version);
 }
 
-struct sim_task *sim_ledger_see(struct sim *sim, const struct fl_json *json)
+struct sim_task *sim_ledger_see(struct sim *sim, const struct sim_shown *shown)
 {
-    struct shown shown;
-    struct fl_str arn = fl_json_text(fl_json_get(json, "taskArn"));
-    if (arn.n == 0 || !read_shown(json, &shown)) {
+    if (shown->id[0] == '\0' || shown->status < 0) {
         sim_violation(sim, "A1", "a task is shown that cannot be read");
         return NULL;
     }
-    struct sim_task *task = sim_ledger_task(sim, fl_task_id(arn));
-    check_kept(sim, task, &shown);
+    struct sim_task *task = sim_ledger_task(sim, fl_str_of(shown->id));
+    check_kept(sim, task, shown);
     if (task->is_seen)
-        compare(sim, task, &shown);
-    if (!task->is_seen || shown.version > task->seen_version) {
-        task->seen_status = shown.status;
-        task->seen_code = shown.code;
-        task->seen_version = shown.version;
-        task->seen_reason = shown.reason;
-        task->stop_is_seen = shown.is_stopping;
+        compare(sim, task, shown);
+    if (!task->is_seen || shown->version > task->seen_version) {
+        task->seen_status = shown->status;
+        task->seen_code = shown->code;
+        task->seen_version = shown->version;
+        task->seen_reason = shown->reason;
+        task->stop_is_seen = shown->is_stopping;
     }
     task->is_seen = true;
     return task;
+}
+
+int sim_instance_status(struct fl_str text)
+{
+    static const char *const names[] = {[SIM_INSTANCE_ACTIVE] = "ACTIVE",
+                                        [SIM_INSTANCE_DRAINING] = "DRAINING",
+                                        [SIM_INSTANCE_INACTIVE] = "INACTIVE"};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(names); i++)
+        if (fl_str_is(text, names[i]))
+            return (int)i;
+    return -1;
+}
+
+struct sim_instance *sim_ledger_see_instance(struct sim *sim,
+                                             const struct sim_shown_instance *shown)
+{
+    struct sim_instance *instance = sim_ledger_instance(sim, fl_str_of(shown->id));
+    if (shown->status < 0)
+        sim_violation(sim, "A1", "instance %s is shown in a state that there is not", shown->id);
+    if (sim->server.up && !instance->drop_put &&
+        (!instance->exists || instance->version < shown->version))
+        sim_violation(sim, "S1", "instance %s: version %lld was shown and is lost", shown->id,
+                      (long long)shown->version);
+    if (shown->version == instance->seen_version && shown->status != (int)instance->seen_status)
+        sim_violation(sim, "S10", "instance %s: two states of version %lld", shown->id,
+                      (long long)shown->version);
+    if (shown->version > instance->seen_version) {
+        if (instance->seen_version && instance->seen_status == SIM_INSTANCE_INACTIVE &&
+            shown->status != SIM_INSTANCE_INACTIVE)
+            sim_violation(sim, "S4", "instance %s: it was INACTIVE and is not", shown->id);
+        instance->seen_version = shown->version;
+        instance->seen_status = (enum sim_instance_status)shown->status;
+    }
+    return instance;
 }
 
 void sim_ledger_free(struct sim *sim)

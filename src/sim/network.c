@@ -22,30 +22,19 @@ static int64_t journey(struct sim *sim, uint32_t host, int direction)
     return us;
 }
 
-static struct sim_message *copy_call(const struct sim_message *message)
-{
-    struct sim_message *copy = sim_message_new();
-    copy->operation = message->operation;
-    copy->from = message->from;
-    copy->ref = message->ref;
-    copy->text = fl_str_dup(copy->arena, message->text);
-    return copy;
-}
-
 void sim_call(struct sim *sim, uint32_t from, uint64_t ref, struct sim_message *message)
 {
     message->from = from;
-    message->ref = ref;
     if (sim_fault(sim, sim->knobs.loss)) {
         sim_fault_counted(sim, "a call is lost", from);
-        sim_message_free(message);
+        sim_message_free(sim, message);
         return;
     }
     if (sim_fault(sim, sim->knobs.duplicate)) {
         sim_fault_counted(sim, "a call is doubled", from);
         int64_t late_us = (int64_t)sim_below(sim, 3 * SIM_SECOND);
         sim_at(sim, late_us + journey(sim, from, TO_SERVER), &sim_server_call, SIM_SERVER, ref,
-               copy_call(message));
+               sim_message_hold(message));
     }
     sim_at(sim, journey(sim, from, TO_SERVER), &sim_server_call, SIM_SERVER, ref, message);
 }
@@ -61,16 +50,14 @@ static void fire_answer(struct sim *sim, struct sim_event *event)
         sim_session_answer(sim, host, event);
 }
 
-void sim_answer(struct sim *sim, uint32_t to, uint64_t ref, unsigned status, struct fl_str body)
+void sim_answer(struct sim *sim, uint32_t to, uint64_t ref, struct sim_message *message)
 {
     static const struct sim_action arrives = {"an answer arrives", fire_answer};
     if (sim_fault(sim, sim->knobs.loss)) {
         sim_fault_counted(sim, "an answer is lost", to);
+        sim_message_free(sim, message);
         return;
     }
-    struct sim_message *message = sim_message_new();
-    message->status = status;
-    message->text = fl_str_dup(message->arena, body);
     sim_at(sim, journey(sim, to, FROM_SERVER), &arrives, to, ref, message);
 }
 

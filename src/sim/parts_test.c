@@ -36,13 +36,15 @@ static void events_come_in_order(FL_UNUSED void **state)
 static const char *value_of(const struct sim_disk *disk, const char *key)
 {
     const struct sim_record *record = sim_disk_find(disk, fl_str_of(key));
-    return record ? record->value.p : NULL;
+    return record ? record->value->text.p : NULL;
 }
 
 static void a_disk_keeps_what_was_applied(FL_UNUSED void **state)
 {
-    struct sim_write first[] = {{FL_STR("b"), FL_STR("1")}, {FL_STR("a"), FL_STR("2")}};
-    struct sim_write second[] = {{FL_STR("b"), FL_STR("")}, {FL_STR("a"), FL_STR("3")}};
+    struct sim_value *values[] = {sim_value_text(FL_STR("1")), sim_value_text(FL_STR("2")),
+                                  sim_value_text(FL_STR("3"))};
+    struct sim_write first[] = {{FL_STR("b"), values[0]}, {FL_STR("a"), values[1]}};
+    struct sim_write second[] = {{FL_STR("b"), NULL}, {FL_STR("a"), values[2]}};
     struct sim_commit commits[] = {{.writes = first, .count = 2},
                                    {.writes = second, .count = 2},
                                    {.writes = first, .count = 2}};
@@ -64,6 +66,10 @@ static void a_disk_keeps_what_was_applied(FL_UNUSED void **state)
     assert_null(sim_disk_apply(&disk));
     sim_disk_wipe(&disk);
     assert_null(sim_disk_next(&disk, NULL));
+    for (size_t i = 0; i < FL_ARRAY_SIZE(values); i++) {
+        assert_int_equal(values[i]->holders, 1);
+        sim_value_release(values[i]);
+    }
 }
 
 int main(void)

@@ -22,6 +22,11 @@ bool sim_fault(struct sim *sim, unsigned in_a_thousand)
     return sim->faults_on && sim_chance(sim, in_a_thousand);
 }
 
+void sim_void(struct sim *sim)
+{
+    sim->count--;
+}
+
 int64_t sim_about(struct sim *sim, int64_t us)
 {
     return us / 2 + (int64_t)sim_below(sim, (uint64_t)us + 1);
@@ -38,20 +43,6 @@ void sim_seed(struct sim *sim, uint8_t ret_seed[32])
 int64_t sim_wall_ms(const struct sim *sim)
 {
     return INT64_C(1700000000000) + sim->now_us / SIM_MS;
-}
-
-struct sim_message *sim_message_new(void)
-{
-    struct fl_arena *arena = fl_arena_new();
-    struct sim_message *message = fl_arena_new_object(arena, struct sim_message);
-    message->arena = arena;
-    return message;
-}
-
-void sim_message_free(struct sim_message *message)
-{
-    if (message)
-        fl_arena_free(message->arena);
 }
 
 uint32_t sim_life(const struct sim *sim, uint32_t who)
@@ -178,10 +169,11 @@ static void fire(struct sim *sim, struct sim_event *event)
     sim->now_us = event->at_us;
     sim->step++;
     if (!is_stale) {
+        sim->count++;
         sim_note(sim, event->action->name, event->who, event->number);
         event->action->fire(sim, event);
     }
-    sim_message_free(event->message);
+    sim_message_free(sim, event->message);
 }
 
 static void check_now_and_then(struct sim *sim)
@@ -221,16 +213,32 @@ static void set_times(struct sim *sim)
     sim->next_full_check_us = sim->end_us / CHECKS;
 }
 
+static bool has_codecs(const struct fl_sim_config *config)
+{
+    switch (config->codecs) {
+    case FL_SIM_CODECS_SOMETIMES:
+        return config->seed % 16 == 0;
+    case FL_SIM_CODECS_NEVER:
+        return false;
+    case FL_SIM_CODECS_ALWAYS:
+        return true;
+    }
+    return true;
+}
+
 static void begin(struct sim *sim)
 {
     uint8_t seed[32] = {0};
     memcpy(seed, &sim->config.seed, sizeof(sim->config.seed));
     fl_rand_seed(&sim->rand, seed);
+    fl_rand_seed(&sim->samples, seed);
+    sim->codecs = has_codecs(&sim->config);
     set_times(sim);
     sim_faults_draw(sim);
+    sim_server_init(sim);
+    sim_hosts_init(sim);
     sim->host_count = sim->config.hosts;
     sim->hosts = fl_calloc(sim->host_count, sizeof(*sim->hosts));
-    sim_disk_init(&sim->server.disk);
     sim_server_start(sim);
     for (uint32_t i = 0; i < sim->host_count; i++)
         sim_host_init(sim, &sim->hosts[i], i);
@@ -242,15 +250,17 @@ static void finish(struct sim *sim)
 {
     struct sim_event event;
     while (sim_queue_take(&sim->queue, &event))
-        sim_message_free(event.message);
+        sim_message_free(sim, event.message);
     sim_queue_free(&sim->queue);
     for (size_t i = 0; i < sim->host_count; i++)
         sim_host_free(sim, &sim->hosts[i]);
+    sim_hosts_end(sim);
     free(sim->hosts);
     sim_server_free(sim);
     sim_clients_free(sim);
     sim->result->tasks = sim->ledger.task_count;
     sim_ledger_free(sim);
+    sim_messages_end(sim);
 }
 
 void fl_sim_run(const struct fl_sim_config *config, struct fl_sim_result *ret_result)
@@ -263,7 +273,7 @@ void fl_sim_run(const struct fl_sim_config *config, struct fl_sim_result *ret_re
     sim->result = ret_result;
     begin(sim);
     play(sim);
-    ret_result->events = sim->step;
+    ret_result->events = sim->count;
     ret_result->simulated_ms = sim->now_us / SIM_MS;
     finish(sim);
     free(sim);

@@ -7,6 +7,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What is called, answered, ordered and stored: as structures, or through the production's JSON.
+ * The history is the same; only the time that it takes is not. */
+enum fl_sim_codecs {
+    FL_SIM_CODECS_SOMETIMES, /* one seed in sixteen */
+    FL_SIM_CODECS_NEVER,
+    FL_SIM_CODECS_ALWAYS,
+};
+
 enum fl_sim_mode {
     FL_SIM_SAFETY,   /* faults until the end; nothing wrong may ever be seen */
     FL_SIM_LIVENESS, /* faults stop; everything that is wanted must come about */
@@ -17,8 +25,8 @@ struct fl_sim_config {
     unsigned hosts; /* 1 … 100,000 */
     unsigned tasks; /* about how many are asked for; 0: ten per host */
     enum fl_sim_mode mode;
-    bool calm;   /* no faults at all: for measuring */
-    bool clones; /* a data directory may find itself on two machines, which breaks promises yet */
+    enum fl_sim_codecs codecs;
+    bool calm; /* no faults at all: for measuring */
 };
 
 /* How often something was broken. */
@@ -30,6 +38,9 @@ struct fl_sim_fault {
 enum { FL_SIM_FAULT_KINDS = 32 };
 
 struct fl_sim_result {
+    /* Calls, answers and frames that arrived, timers that were due, completions, syncs, commits,
+     * clients' decisions, faults. Not what came for a process that had died, nor timers whose
+     * reason was gone. */
     uint64_t events;
     uint64_t faults;
     uint64_t violations; /* 0 or 1: the first one ends the run */

@@ -11,379 +11,9 @@
 #include "sim/whatif_impl.h"
 #include "wire/json.h"
 
-enum { A_CALL = 10, ID = 48, MAX_BODY = 1 << 20 };
+enum { A_CALL = 10 };
 
-/* Midnight, so that hours of the day are those of the scenario. */
-static const int64_t begin_ms = INT64_C(1700006400000);
 static const char arn_start[] = "arn:aws:ecs:eu-central-1:000000000000:task/default/";
-
-enum event_kind { EVENT_ARRIVAL, EVENT_STOP };
-
-struct event {
-    int64_t at_ms;
-    uint64_t number; /* first come, first served among those of a moment */
-    enum event_kind kind;
-    uint32_t arrival;
-    char task[ID];
-};
-
-/* What an arrival has asked for and not got. */
-struct line {
-    uint64_t waiting;
-    bool is_explained; /* in this hour */
-};
-
-struct whatif {
-    const struct whatif_scenario *scenario;
-    struct fl_core *core;
-    struct fl_turn turn;
-    struct fl_arena *arena;
-    struct fl_rand rand;
-    int64_t now_ms; /* from the beginning */
-    struct event *heap;
-    size_t heap_count, heap_cap;
-    uint64_t next_number, sessions;
-    struct fl_buf runs[WHATIF_MAX_ITEMS]; /* RunTask's input for a definition, up to its count */
-    struct line lines[WHATIF_MAX_ITEMS];
-    struct whatif_history history;
-    struct fl_whatif_totals *totals;
-    uint64_t delayed_since; /* the last sample */
-    struct fl_err *err;
-};
-
-/* ---- what comes ---- */
-
-static bool is_before(const struct event *a, const struct event *b)
-{
-    return a->at_ms != b->at_ms ? a->at_ms < b->at_ms : a->number < b->number;
-}
-
-static struct event *push(struct whatif *w, int64_t at_ms, enum event_kind kind, uint32_t arrival)
-{
-    if (w->heap_count == w->heap_cap) {
-        w->heap_cap = FL_MAX(2 * w->heap_cap, (size_t)1024);
-        w->heap = fl_realloc(w->heap, w->heap_cap * sizeof(*w->heap));
-    }
-    struct event added = {at_ms, w->next_number++, kind, arrival, ""};
-    size_t at = w->heap_count++;
-    while (at && is_before(&added, &w->heap[(at - 1) / 2])) {
-        w->heap[at] = w->heap[(at - 1) / 2];
-        at = (at - 1) / 2;
-    }
-    w->heap[at] = added;
-    return &w->heap[at];
-}
-
-static struct event pop(struct whatif *w)
-{
-    struct event first = w->heap[0], last = w->heap[--w->heap_count];
-    size_t at = 0, child;
-    while ((child = 2 * at + 1) < w->heap_count) {
-        if (child + 1 < w->heap_count && is_before(&w->heap[child + 1], &w->heap[child]))
-            child++;
-        if (!is_before(&w->heap[child], &last))
-            break;
-        w->heap[at] = w->heap[child];
-        at = child;
-    }
-    w->heap[at] = last;
-    return first;
-}
-
-/* ---- chance ---- */
-
-/* Above 0, at most 1. */
-static double draw(struct whatif *w)
-{
-    return (double)((fl_rand_u64(&w->rand) >> 11) + 1) / 9007199254740992.0;
-}
-
-/* -ln(u) for 0 < u <= 1, by ln u = 2 artanh((u - 1) / (u + 1)). The library's logarithm may differ
- * in its last bit from one machine to the next, and histories must not. */
-static double minus_ln(double u)
-{
-    double whole = 0, sum = 0;
-    for (; u < 0.5; u *= 2)
-        whole += 0.693147180559945309417;
-    double y = (1 - u) / (1 + u), power = y;
-    for (int k = 1; k < 40; k += 2, power *= y * y)
-        sum += power / k;
-    return whole + 2 * sum;
-}
-
-static int64_t draw_duration_ms(struct whatif *w, const struct whatif_arrival *arrival)
-{
-    double minutes = arrival->low;
-    switch (arrival->duration) {
-    case WHATIF_FIXED:
-        break;
-    case WHATIF_EXPONENTIAL:
-        minutes *= minus_ln(draw(w));
-        break;
-    case WHATIF_UNIFORM:
-        minutes += (arrival->high - arrival->low) * draw(w);
-        break;
-    }
-    return FL_MAX((int64_t)(minutes * WHATIF_MINUTE_MS), INT64_C(1000));
-}
-
-/* The next moment of arrivals that come by chance: candidates at the day's highest rate, of which
- * as many are taken as the hour's share says. */
-static void plan_arrival(struct whatif *w, uint32_t index, int64_t from_ms)
-{
-    const struct whatif_arrival *arrival = &w->scenario->arrivals[index];
-    double hour = (double)from_ms / WHATIF_HOUR_MS;
-    double highest = arrival->per_hour * arrival->daily_max;
-    if (highest <= 0)
-        return;
-    do
-        hour += minus_ln(draw(w)) / highest;
-    while (hour < w->scenario->hours &&
-           draw(w) * arrival->daily_max > arrival->daily[(uint64_t)hour % 24]);
-    if (hour < w->scenario->hours)
-        (void)push(w, (int64_t)(hour * WHATIF_HOUR_MS), EVENT_ARRIVAL, index);
-}
-
-static void plan_arrivals(struct whatif *w)
-{
-    for (uint32_t i = 0; i < w->scenario->arrival_count; i++) {
-        const struct whatif_arrival *arrival = &w->scenario->arrivals[i];
-        for (size_t k = 0; k < fl_json_items(arrival->at); k++) {
-            double hour = fl_json_number(fl_json_item(arrival->at, k));
-            (void)push(w, (int64_t)(hour * WHATIF_HOUR_MS), EVENT_ARRIVAL, i);
-        }
-        plan_arrival(w, i, 0);
-    }
-}
-
-/* ---- the core ---- */
-
-static void step(struct whatif *w, struct fl_core_event *event)
-{
-    event->now_ms = begin_ms + w->now_ms;
-    for (size_t i = 0; i < sizeof(event->seed); i += sizeof(uint64_t)) {
-        uint64_t word = fl_rand_u64(&w->rand);
-        memcpy(event->seed + i, &word, sizeof(word));
-    }
-    fl_arena_reset(w->turn.arena);
-    w->turn.record_count = w->turn.effect_count = 0;
-    fl_core_step(w->core, event, &w->turn);
-    w->totals->steps++;
-}
-
-static const struct fl_core_effect *reply_of(const struct whatif *w)
-{
-    for (size_t i = 0; i < w->turn.effect_count; i++)
-        if (w->turn.effects[i].kind == FL_CORE_EFFECT_REPLY)
-            return &w->turn.effects[i];
-    return NULL;
-}
-
-/* The answer as JSON (until the next command), or NULL and the core's refusal as the error. */
-static const struct fl_json *answer_of(struct whatif *w, const char *what)
-{
-    const struct fl_core_effect *reply = reply_of(w);
-    FL_ASSERT(reply);
-    const struct fl_json *json = fl_json_read(reply->body, w->arena, NULL);
-    if (reply->status == 200)
-        return json;
-    const char *message = fl_json_z(fl_json_get(json, "message"));
-    (void)fl_err_set(w->err, -EINVAL, "%s is refused: %s", what,
-                     message ? message : "for an unknown reason");
-    return NULL;
-}
-
-static int command(struct whatif *w, int operation, const struct fl_buf *body, const char *what)
-{
-    const struct fl_shape *shape = ecs_service.operations[operation].input;
-    struct fl_shape_error fault;
-    fl_arena_reset(w->arena);
-    void *input = fl_arena_alloc(w->arena, fl_shape_size(shape));
-    const struct fl_json *json = fl_json_read(fl_buf_str(body), w->arena, w->err);
-    if (!json)
-        return -EINVAL;
-    if (fl_shape_decode(shape, json, w->arena, input, &fault) < 0)
-        return fl_err_set(w->err, -EINVAL, "%s is refused: %s", what, fault.text);
-    struct fl_core_event event = {
-        .kind = FL_CORE_EVENT_COMMAND,
-        .operation = operation,
-        .input = input,
-        .input_size = 1024,
-    };
-    step(w, &event);
-    return 0;
-}
-
-static const struct fl_json *ask(struct whatif *w, int operation, const struct fl_buf *body,
-                                 const char *what)
-{
-    return command(w, operation, body, what) < 0 ? NULL : answer_of(w, what);
-}
-
-/* ---- the beginning ---- */
-
-static void add_attribute(struct fl_json_writer *jw, const char *name, const struct fl_json *value)
-{
-    fl_jw_object_begin(jw);
-    fl_jw_member_str(jw, "name", fl_str_of(name));
-    if (value)
-        fl_jw_member_str(jw, "value", fl_json_text(value));
-    fl_jw_object_end(jw);
-}
-
-static void add_resource(struct fl_json_writer *jw, const char *name, int value)
-{
-    fl_jw_object_begin(jw);
-    fl_jw_member_str(jw, "name", fl_str_of(name));
-    fl_jw_member_str(jw, "type", FL_STR("INTEGER"));
-    fl_jw_member_int(jw, "integerValue", value);
-    fl_jw_object_end(jw);
-}
-
-static void write_host(const struct whatif_hosts *hosts, uint32_t index, struct fl_buf *body)
-{
-    struct fl_json_writer jw = {.buf = body};
-    size_t zones = fl_json_items(hosts->zones);
-    fl_jw_object_begin(&jw);
-    fl_jw_member_str(&jw, "cluster", FL_STR("default"));
-    fl_jw_key(&jw, "totalResources");
-    fl_jw_array_begin(&jw);
-    add_resource(&jw, "CPU", hosts->cpu);
-    add_resource(&jw, "MEMORY", hosts->memory);
-    fl_jw_raw(&jw, FL_STR("{\"name\":\"PORTS\",\"type\":\"STRINGSET\","
-                          "\"stringSetValue\":[\"22\"]}"));
-    fl_jw_array_end(&jw);
-    fl_jw_key(&jw, "attributes");
-    fl_jw_array_begin(&jw);
-    add_attribute(&jw, "com.amazonaws.ecs.capability.docker-remote-api.1.18", NULL);
-    if (zones)
-        add_attribute(&jw, "ecs.availability-zone", fl_json_item(hosts->zones, index % zones));
-    if (hosts->type)
-        add_attribute(&jw, "ecs.instance-type", hosts->type);
-    for (size_t i = 0; i < fl_json_members(hosts->attributes); i++)
-        add_attribute(&jw, fl_json_z(fl_json_member_name(hosts->attributes, i)),
-                      fl_json_member(hosts->attributes, i));
-    fl_jw_array_end(&jw);
-    fl_jw_object_end(&jw);
-}
-
-static int add_host(struct whatif *w, const struct whatif_hosts *hosts, uint32_t index)
-{
-    char what[64];
-    (void)snprintf(what, sizeof(what), "a host of hosts[%zu]",
-                   (size_t)(hosts - w->scenario->hosts));
-    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(MAX_BODY);
-    write_host(hosts, index, &body);
-    const struct fl_json *answer = ask(w, ECS_OP_RegisterContainerInstance, &body, what);
-    if (!answer)
-        return -EINVAL;
-    struct fl_str arn =
-        fl_json_text(fl_json_get(fl_json_get(answer, "containerInstance"), "containerInstanceArn"));
-    struct fl_core_event connected = {
-        .kind = FL_CORE_EVENT_AGENT_CONNECTED,
-        .cluster = FL_STR("default"),
-        .instance = fl_str_from(arn, (size_t)fl_str_rindex(arn, '/') + 1),
-        .session = ++w->sessions,
-        .agent_version = FL_STR("0.1"),
-        .agent_hash = FL_STR("sim"),
-        .docker_version = FL_STR("none"),
-    };
-    step(w, &connected);
-    return 0;
-}
-
-/* A definition may hold memberOf alone; what else there is goes with each call. */
-static void write_constraints(struct fl_json_writer *jw, const struct fl_json *constraints,
-                              bool of_definition)
-{
-    fl_jw_key(jw, "placementConstraints");
-    fl_jw_array_begin(jw);
-    for (size_t i = 0; i < fl_json_items(constraints); i++) {
-        const struct fl_json *item = fl_json_item(constraints, i);
-        bool is_member_of = fl_str_is(fl_json_text(fl_json_get(item, "type")), "memberOf");
-        if (is_member_of == of_definition)
-            fl_jw_json(jw, item);
-    }
-    fl_jw_array_end(jw);
-}
-
-static void write_container(struct fl_json_writer *jw, const struct whatif_definition *def)
-{
-    fl_jw_object_begin(jw);
-    fl_jw_member_str(jw, "name", FL_STR("app"));
-    fl_jw_member_str(jw, "image", FL_STR("app:1"));
-    fl_jw_member_int(jw, "cpu", def->cpu);
-    fl_jw_member_int(jw, "memory", def->memory);
-    fl_jw_key(jw, "portMappings");
-    fl_jw_array_begin(jw);
-    for (size_t i = 0; i < fl_json_items(def->ports); i++) {
-        int64_t port = fl_json_int(fl_json_item(def->ports, i));
-        fl_jw_object_begin(jw);
-        fl_jw_member_int(jw, "containerPort", port);
-        fl_jw_member_int(jw, "hostPort", port);
-        fl_jw_object_end(jw);
-    }
-    fl_jw_array_end(jw);
-    fl_jw_object_end(jw);
-}
-
-static void write_definition(const struct whatif_definition *def, struct fl_buf *body)
-{
-    struct fl_json_writer jw = {.buf = body};
-    fl_jw_object_begin(&jw);
-    fl_jw_member_str(&jw, "family", fl_str_of(def->family));
-    fl_jw_key(&jw, "containerDefinitions");
-    fl_jw_array_begin(&jw);
-    write_container(&jw, def);
-    fl_jw_array_end(&jw);
-    write_constraints(&jw, def->constraints, true);
-    fl_jw_object_end(&jw);
-}
-
-/* The object stays open: each call adds its count. */
-static void write_run(const struct whatif_definition *def, struct fl_buf *body)
-{
-    struct fl_json_writer jw = {.buf = body};
-    fl_jw_object_begin(&jw);
-    fl_jw_member_str(&jw, "cluster", FL_STR("default"));
-    fl_jw_member_str(&jw, "taskDefinition", fl_str_of(def->family));
-    write_constraints(&jw, def->constraints, false);
-    if (def->strategy) {
-        fl_jw_key(&jw, "placementStrategy");
-        fl_jw_json(&jw, def->strategy);
-    }
-}
-
-static int add_definition(struct whatif *w, uint32_t index)
-{
-    const struct whatif_definition *def = &w->scenario->definitions[index];
-    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(MAX_BODY);
-    char what[64];
-    (void)snprintf(what, sizeof(what), "definitions[%u]", index);
-    write_definition(def, &body);
-    w->runs[index] = FL_BUF_INIT(MAX_BODY);
-    write_run(def, &w->runs[index]);
-    if (body.overflow || w->runs[index].overflow)
-        return fl_err_set(w->err, -EINVAL, "the scenario's %s is too large", what);
-    return ask(w, ECS_OP_RegisterTaskDefinition, &body, what) ? 0 : -EINVAL;
-}
-
-static int set_up(struct whatif *w)
-{
-    struct fl_core_config config = {.region = FL_STR("eu-central-1"),
-                                    .account = FL_STR("000000000000"),
-                                    .endpoint = FL_STR("http://127.0.0.1")};
-    w->core = fl_core_new(&config);
-    FL_CLEANUP_BUF struct fl_buf cluster = FL_BUF_INIT(MAX_BODY);
-    fl_buf_add_z(&cluster, "{\"clusterName\":\"default\"}");
-    int rc = ask(w, ECS_OP_CreateCluster, &cluster, "the cluster") ? 0 : -EINVAL;
-    for (size_t i = 0; rc == 0 && i < w->scenario->hosts_count; i++)
-        for (uint32_t k = 0; rc == 0 && k < w->scenario->hosts[i].count; k++)
-            rc = add_host(w, &w->scenario->hosts[i], k);
-    for (uint32_t i = 0; rc == 0 && i < w->scenario->definition_count; i++)
-        rc = add_definition(w, i);
-    return rc;
-}
 
 /* ---- tasks ---- */
 
@@ -395,17 +25,17 @@ static struct whatif_hour *this_hour(struct whatif *w)
 
 static void report(struct whatif *w, const char *id, const char *status)
 {
-    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(MAX_BODY);
+    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(WHATIF_MAX_BODY);
     fl_buf_printf(&body,
                   "{\"cluster\":\"default\",\"task\":\"%s%s\",\"status\":\"%s\","
                   "\"containers\":[{\"containerName\":\"app\",\"status\":\"%s\"}]}",
                   arn_start, id, status, status);
-    int rc = command(w, ECS_OP_SubmitTaskStateChange, &body, "a report");
-    FL_ASSERT(rc == 0 && reply_of(w)->status == 200);
+    int rc = whatif_command(w, ECS_OP_SubmitTaskStateChange, &body, "a report");
+    FL_ASSERT(rc == 0 && whatif_reply(w)->status == 200);
 }
 
 /* The turn's tasks by their records: reading whole answers would cost a third of all time. */
-static size_t take_ids(const struct whatif *w, char ids[A_CALL][ID])
+static size_t take_ids(const struct whatif *w, char ids[A_CALL][WHATIF_ID])
 {
     size_t count = 0;
     for (size_t i = 0; i < w->turn.record_count; i++) {
@@ -413,7 +43,7 @@ static size_t take_ids(const struct whatif *w, char ids[A_CALL][ID])
         struct fl_str id = fl_str_from(key, (size_t)fl_str_rindex(key, '/') + 1);
         if (!fl_str_starts(key, FL_STR("t/")))
             continue;
-        FL_ASSERT(count < A_CALL && id.n < ID);
+        FL_ASSERT(count < A_CALL && id.n < WHATIF_ID);
         memcpy(ids[count], id.p, id.n);
         ids[count++][id.n] = 0;
     }
@@ -422,8 +52,8 @@ static size_t take_ids(const struct whatif *w, char ids[A_CALL][ID])
 
 static void begin_task(struct whatif *w, uint32_t index, const char *id)
 {
-    int64_t end_ms = w->now_ms + draw_duration_ms(w, &w->scenario->arrivals[index]);
-    struct event *stop = push(w, end_ms, EVENT_STOP, index);
+    int64_t end_ms = w->now_ms + whatif_draw_duration_ms(w, &w->scenario->arrivals[index]);
+    struct whatif_event *stop = whatif_push(w, end_ms, WHATIF_STOP, index);
     memcpy(stop->task, id, strlen(id) + 1);
     report(w, id, "RUNNING");
 }
@@ -432,15 +62,15 @@ static void begin_task(struct whatif *w, uint32_t index, const char *id)
 static int run(struct whatif *w, uint32_t index, uint64_t count)
 {
     uint32_t definition = w->scenario->arrivals[index].definition;
-    char what[64], ids[A_CALL][ID];
+    char what[64], ids[A_CALL][WHATIF_ID];
     (void)snprintf(what, sizeof(what), "a task of definitions[%u]", definition);
-    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(MAX_BODY);
+    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(WHATIF_MAX_BODY);
     fl_buf_add_str(&body, fl_buf_str(&w->runs[definition]));
     fl_buf_printf(&body, ",\"count\":%d}", (int)FL_MIN(count, (uint64_t)A_CALL));
-    if (command(w, ECS_OP_RunTask, &body, what) < 0)
+    if (whatif_command(w, ECS_OP_RunTask, &body, what) < 0)
         return -EINVAL;
-    if (reply_of(w)->status != 200) {
-        (void)answer_of(w, what);
+    if (whatif_reply(w)->status != 200) {
+        (void)whatif_answer(w, what);
         return -EINVAL;
     }
     size_t placed = take_ids(w, ids);
@@ -504,7 +134,7 @@ static void add_reason(struct whatif_hour *hour, const char *family, const struc
  * end when more are waiting than ever before. */
 static void explain(struct whatif *w, uint32_t index)
 {
-    struct line *line = &w->lines[index];
+    struct whatif_line *line = &w->lines[index];
     const char *family = w->scenario->definitions[w->scenario->arrivals[index].definition].family;
     if (line->is_explained)
         return;
@@ -515,9 +145,9 @@ static void explain(struct whatif *w, uint32_t index)
         .definition = fl_str_of(family),
     };
     struct fl_err ignored, *err = w->err;
-    step(w, &event);
+    whatif_step(w, &event);
     w->err = &ignored;
-    const struct fl_json *answer = answer_of(w, "an explanation");
+    const struct fl_json *answer = whatif_answer(w, "an explanation");
     w->err = err;
     add_reason(this_hour(w), family, answer);
     const char *text = fl_json_z(fl_json_get(answer, "text"));
@@ -543,12 +173,12 @@ static uint64_t waiting(const struct whatif *w)
 static int arrive(struct whatif *w, uint32_t index)
 {
     const struct whatif_arrival *arrival = &w->scenario->arrivals[index];
-    struct line *line = &w->lines[index];
+    struct whatif_line *line = &w->lines[index];
     uint64_t left = arrival->count;
     w->totals->arrived += left;
     this_hour(w)->arrived += left;
     if (!arrival->at)
-        plan_arrival(w, index, w->now_ms);
+        whatif_plan_arrival(w, index, w->now_ms);
     int rc = line->waiting ? 0 : run_all(w, index, &left);
     line->waiting += left;
     w->totals->delayed += left;
@@ -559,7 +189,7 @@ static int arrive(struct whatif *w, uint32_t index)
     return rc;
 }
 
-static void end_task(struct whatif *w, const struct event *event)
+static void end_task(struct whatif *w, const struct whatif_event *event)
 {
     report(w, event->task, "STOPPED");
     w->totals->ended++;
@@ -606,8 +236,8 @@ static int minute(struct whatif *w, int64_t number)
     w->now_ms = number * WHATIF_MINUTE_MS;
     if (number % WHATIF_SAMPLE_MINUTES == 0)
         sample(w, number % 60 == 0);
-    if (fl_core_next_due(w->core) <= begin_ms + w->now_ms)
-        step(w, &timer);
+    if (fl_core_next_due(w->core) <= WHATIF_BEGIN_MS + w->now_ms)
+        whatif_step(w, &timer);
     return retry(w);
 }
 
@@ -615,12 +245,12 @@ static int play(struct whatif *w)
 {
     int64_t minutes = 60 * (int64_t)w->scenario->hours;
     int rc = 0;
-    plan_arrivals(w);
+    whatif_plan_arrivals(w);
     for (int64_t i = 0; rc == 0 && i <= minutes; i++) {
         while (rc == 0 && w->heap_count && w->heap[0].at_ms < i * WHATIF_MINUTE_MS) {
-            struct event event = pop(w);
+            struct whatif_event event = whatif_pop(w);
             w->now_ms = event.at_ms;
-            if (event.kind == EVENT_ARRIVAL)
+            if (event.kind == WHATIF_ARRIVAL)
                 rc = arrive(w, event.arrival);
             else
                 end_task(w, &event);
@@ -672,7 +302,7 @@ int fl_whatif_run(struct fl_str text, struct fl_buf *table, struct fl_buf *svg,
     int rc = whatif_scenario_read(text, scenario, err);
     if (rc == 0) {
         struct whatif *w = whatif_new(scenario, ret_totals, err);
-        rc = set_up(w);
+        rc = whatif_set_up(w);
         if (rc == 0)
             rc = play(w);
         if (rc == 0)

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 
+#include "base/id.h"
 #include "sim/core_view.h"
 #include "sim/whatif.h"
 #include "wire/json.h"
@@ -17,7 +18,12 @@ enum {
     WHATIF_HOUR_MS = 60 * WHATIF_MINUTE_MS,
     WHATIF_SAMPLE_MINUTES = 5,
     WHATIF_REASON = 300,
+    WHATIF_ID = 48,
+    WHATIF_MAX_BODY = 1 << 20,
 };
+
+/* Midnight, so that hours of the day are those of the scenario. */
+#define WHATIF_BEGIN_MS INT64_C(1700006400000)
 
 struct whatif_hosts {
     uint32_t count;
@@ -94,3 +100,65 @@ struct whatif_history {
 void whatif_table_write(const struct whatif_history *history, const struct fl_whatif_totals *totals,
                         struct fl_buf *out);
 void whatif_svg_write(const struct whatif_history *history, struct fl_buf *out);
+
+/* ---- a scenario being played ---- */
+
+enum whatif_event_kind { WHATIF_ARRIVAL, WHATIF_STOP };
+
+struct whatif_event {
+    int64_t at_ms;
+    uint64_t number; /* first come, first served among those of a moment */
+    enum whatif_event_kind kind;
+    uint32_t arrival;
+    char task[WHATIF_ID];
+};
+
+/* What an arrival has asked for and not got. */
+struct whatif_line {
+    uint64_t waiting;
+    bool is_explained; /* in this hour */
+};
+
+struct whatif {
+    const struct whatif_scenario *scenario;
+    struct fl_core *core;
+    struct fl_turn turn;
+    struct fl_arena *arena;
+    struct fl_rand rand;
+    int64_t now_ms; /* from the beginning */
+    struct whatif_event *heap;
+    size_t heap_count, heap_cap;
+    uint64_t next_number, sessions;
+    struct fl_buf runs[WHATIF_MAX_ITEMS]; /* RunTask's input for a definition, up to its count */
+    struct whatif_line lines[WHATIF_MAX_ITEMS];
+    struct whatif_history history;
+    struct fl_whatif_totals *totals;
+    uint64_t delayed_since; /* the last sample */
+    struct fl_err *err;
+};
+
+/* ---- whatif_plan.c ---- */
+/* The new event, for the caller to complete; valid until the next one. */
+struct whatif_event *whatif_push(struct whatif *w, int64_t at_ms, enum whatif_event_kind kind,
+                                 uint32_t arrival);
+/* The next one, of which there must be one. */
+struct whatif_event whatif_pop(struct whatif *w);
+int64_t whatif_draw_duration_ms(struct whatif *w, const struct whatif_arrival *arrival);
+/* The next time that a line of arrivals brings something, after from_ms; then all of them. */
+void whatif_plan_arrival(struct whatif *w, uint32_t index, int64_t from_ms);
+void whatif_plan_arrivals(struct whatif *w);
+
+/* ---- whatif_core.c ---- */
+/* Stamps the event with time and seed; the turn holds what it has brought about. */
+void whatif_step(struct whatif *w, struct fl_core_event *event);
+/* The turn's answer; NULL: there is none. */
+const struct fl_core_effect *whatif_reply(const struct whatif *w);
+/* The answer as JSON (until the next command), or NULL and the core's refusal as the error. */
+const struct fl_json *whatif_answer(struct whatif *w, const char *what);
+/* A call; 0, or -EINVAL and a sentence that begins with `what`. */
+int whatif_command(struct whatif *w, int operation, const struct fl_buf *body, const char *what);
+/* The same with its answer, or NULL. */
+const struct fl_json *whatif_ask(struct whatif *w, int operation, const struct fl_buf *body,
+                                 const char *what);
+/* Cluster, hosts and definitions. 0 or -EINVAL. */
+int whatif_set_up(struct whatif *w);

@@ -24,21 +24,57 @@
 #define SIM_MINUTE (60 * SIM_SECOND)
 #define SIM_HOUR (60 * SIM_MINUTE)
 
+enum { SIM_PAYLOAD_TASKS = 100 }; /* in one frame, at most */
 enum { SIM_ID = 33, SIM_NOTES = 48, SIM_FAMILIES = 12, SIM_REVISIONS = 4096, SIM_MAX_COUNT = 10 };
 
-/* A call, an answer or a frame under way. Everything in it lives in its arena, and so does it. */
+/* A task as an answer shows it. */
+struct sim_shown {
+    char id[SIM_ID];
+    int status, code; /* code: 0, or one more than the enum's value */
+    bool is_stopping;
+    int64_t version;
+    uint64_t reason; /* a hash */
+};
+
+/* A container instance as an answer shows it. */
+struct sim_shown_instance {
+    char id[SIM_ID];
+    int status;
+    int64_t version;
+};
+
+/* What an answer says to those who read it. */
+struct sim_answer {
+    struct sim_shown *tasks;
+    size_t task_count;
+    struct sim_shown_instance *instances;
+    size_t instance_count;
+    struct fl_str instance_arn;
+    int revision;
+};
+
+/* A call, an answer, a frame, or an order within one: under way, perhaps twice, and not changed
+ * any more. Everything in it lives in its arena; both are used again by others. */
 struct sim_message {
     struct fl_arena *arena;
-    int operation;      /* call */
-    unsigned status;    /* answer; 0: no connection */
-    struct fl_str text; /* call: body; answer: body */
-    struct fl_str task; /* report: the task's ARN */
+    struct sim_message *next_free;
+    uint32_t holders;
     uint32_t from;
-    uint64_t ref;        /* call and answer: who asked for what */
-    uint64_t connection; /* frames */
+    int operation;        /* call, answer */
+    uint64_t nonce;       /* call of an agent: which process, */
+    char speaker[SIM_ID]; /* and as which container instance; empty: none yet */
+    unsigned status;      /* answer; 0: no connection */
+    const void *input;    /* call: decoded; NULL: the text says it */
+    struct fl_str text;   /* in a run with codecs: a call's or answer's body, an order; a refusal */
+    struct sim_answer answer;
+    struct fl_brain_order order; /* decoded, in an order */
+    uint64_t ref;                /* acknowledgement: of which payload; handshake: the nonce */
+    uint64_t connection;         /* frames */
     struct fl_acs_header header;
-    struct fl_str *tasks; /* payload: Task objects */
-    size_t task_count, task_cap, task_bytes;
+    struct fl_acs_task *tasks; /* manifest, question and answer about what is to stop */
+    size_t task_count;
+    struct sim_message **orders; /* payload */
+    size_t order_count, order_bytes;
 };
 
 /* Chances in a thousand, and mean times between; 0: never. Drawn from the seed. */
@@ -54,13 +90,23 @@ struct sim_knobs {
 
 /* ---- the ledger: what is true, and who knows it ---- */
 
+enum sim_instance_status { SIM_INSTANCE_ACTIVE, SIM_INSTANCE_DRAINING, SIM_INSTANCE_INACTIVE };
+
 /* A container instance as the core's records have it. */
 struct sim_instance {
     uint64_t key;
     char id[SIM_ID];
-    uint32_t host; /* whose it is, SIM_NOWHERE once that host has forgotten it */
+    uint32_t host;    /* whose it is, SIM_NOWHERE once that host has forgotten it */
+    uint32_t machine; /* whose it has ever been */
     int64_t cpu, memory, cpu_used, memory_used;
-    bool exists;
+    bool exists, drop_put;
+    bool leave_asked; /* somebody has wanted it deregistered */
+    enum sim_instance_status status;
+    int64_t version, inactive_ms;
+    int64_t inactive_us; /* simulated */
+    /* As somebody has been told; 0: nobody has. */
+    enum sim_instance_status seen_status;
+    int64_t seen_version;
 };
 
 struct sim_task {
@@ -111,10 +157,12 @@ struct sim_ledger {
 
 struct sim_turn {
     struct sim_commit commit; /* first: the disk hands it back */
+    size_t write_cap;
+    struct sim_turn *next_free;
     struct fl_turn turn;
 };
 
-struct sim_session; /* server.c */
+struct sim_session; /* server_session.c */
 
 struct sim_server {
     struct fl_core *core;
@@ -132,6 +180,7 @@ struct sim_server {
     struct sim_session *by_instance;   /* uthash */
     struct sim_session *by_connection; /* uthash */
     struct sim_session *first_dirty;
+    struct sim_turn *free_turns;
     size_t turns;
 };
 
@@ -157,12 +206,14 @@ struct sim_container {
 struct sim_live {
     struct sim_live *next;
     uint64_t key;
+    char id[FL_CONTAINER_ID_SIZE];
     bool busy, attached, launching, released;
 };
 
 struct sim_report {
     TAILQ_ENTRY(sim_report) entry;
-    struct fl_str task_arn, body; /* behind the structure */
+    struct sim_message *call;
+    struct fl_str task_arn; /* behind the structure */
     int64_t seq, pause_us, due_us;
     uint64_t ref;
     bool under_way;
@@ -170,6 +221,8 @@ struct sim_report {
 
 struct sim_host_turn {
     struct sim_commit commit; /* first */
+    size_t write_cap;
+    struct sim_host_turn *next_free;
     struct fl_arena *arena;
     struct fl_brain_turn brain;
     uint64_t epoch; /* of the payloads obeyed in it */
@@ -182,8 +235,10 @@ struct sim_host {
     int64_t frozen_us;   /* until when the agent does nothing */
     struct fl_brain *brain;
     struct sim_disk disk;
-    char instance_arn[160]; /* the identity file, */
-    char client_token[37];  /* made with it */
+    char instance_arn[160]; /* the identity file: */
+    char client_token[37];
+    uint32_t machine;    /* whose it is */
+    bool was_registered; /* by this agent */
     struct sim_host_turn *open;
     int64_t booted_us, clock_ms, drift_ppm;
     int64_t due_ms; /* monotonic; what the timer is armed for */
@@ -197,6 +252,7 @@ struct sim_host {
     enum sim_stage stage;
     uint64_t connection, silence_number;
     int64_t pause_us, opened_us;
+    int64_t silent_us; /* when the connection counts as dead, if nothing is heard until then */
     unsigned connect_failures;
     uint64_t call; /* of the call that the session waits for; 0: none */
     bool making_cluster;
@@ -218,8 +274,10 @@ struct sim_operation {
     uint32_t count, placed, live;
     uint32_t tasks[SIM_MAX_COUNT]; /* of the first answer, in the ledger */
     bool has_token, is_done, is_answered;
+    uint32_t token_of; /* it has the token of another call, and another body: that one, +1 */
     int family, revision;
-    struct fl_str body; /* owned */
+    int status;               /* wanted of instances */
+    struct sim_message *call; /* sent with each attempt; NULL once it is done */
 };
 
 struct sim_clients {
@@ -239,19 +297,26 @@ struct sim_note {
 struct sim {
     struct fl_sim_config config;
     struct fl_sim_result *result;
-    struct fl_rand rand;
+    struct fl_rand rand, samples;
     int64_t now_us;
     struct sim_queue queue;
     struct sim_knobs knobs;
     bool faults_on, ended;
     int64_t load_until_us, faults_until_us, end_us;
+    bool codecs; /* what is called, answered, ordered, stored goes through JSON */
+    struct fl_core_taker core_taker;
+    struct fl_brain_taker brain_taker;
+    struct sim_message *free_messages;
+    struct sim_host_turn *free_turns;
     struct sim_server server;
     struct sim_host *hosts;
-    size_t host_count, wiped_count;
+    size_t host_count;
+    size_t identity_count; /* that there have ever been */
     struct sim_clients clients;
     struct sim_ledger ledger;
     uint64_t next_ref, next_connection, next_message;
-    uint64_t step;
+    uint64_t step;  /* events that came up */
+    uint64_t count; /* and did something */
     int64_t next_full_check_us;
     struct sim_note notes[SIM_NOTES];
     size_t note_count;
@@ -262,6 +327,9 @@ uint64_t sim_below(struct sim *sim, uint64_t bound);
 bool sim_chance(struct sim *sim, unsigned in_a_thousand);
 /* Somewhere between half of it and one and a half. */
 int64_t sim_about(struct sim *sim, int64_t us);
+/* The event under way was for nobody (any more), and is not counted: a timer that would have been
+ * stopped, news of what is gone. */
+void sim_void(struct sim *sim);
 /* A chance that is there only while faults are. */
 bool sim_fault(struct sim *sim, unsigned in_a_thousand);
 void sim_note(struct sim *sim, const char *what, uint32_t who, uint64_t number);
@@ -275,15 +343,37 @@ uint32_t sim_life(const struct sim *sim, uint32_t who);
 /* The first violation ends the run. */
 void sim_violation(struct sim *sim, const char *invariant, const char *fmt, ...) FL_PRINTF(3, 4);
 void sim_seed(struct sim *sim, uint8_t ret_seed[32]);
-struct sim_message *sim_message_new(void);
-void sim_message_free(struct sim_message *message);
 void sim_fault_counted(struct sim *sim, const char *what, uint32_t who);
 int64_t sim_wall_ms(const struct sim *sim);
 
+/* ---- message.c ---- */
+/* Held once. */
+struct sim_message *sim_message_new(struct sim *sim);
+struct sim_message *sim_message_hold(struct sim_message *message);
+/* One holder less; NULL is fine. */
+void sim_message_free(struct sim *sim, struct sim_message *message);
+/* The end of the run: frees what was kept for being used again. */
+void sim_messages_end(struct sim *sim);
+/* Makes it a call; the input, in its arena, is an object of the operation's shape. */
+void sim_message_ask(struct sim *sim, struct sim_message *message, int operation,
+                     const void *input);
+/* The input of a call; NULL after a violation. */
+const void *sim_message_asked(struct sim *sim, struct sim_message *message);
+/* Reads an operation's output into the message's answer. */
+void sim_answer_read(struct sim_message *message, int operation, const void *output);
+/* Copies a list of tasks into it. */
+void sim_message_list(struct sim_message *message, const struct fl_acs_task *tasks, size_t count);
+/* What an answer of status 200 says. */
+const struct sim_answer *sim_message_answered(struct sim *sim, struct sim_message *message,
+                                              int operation);
+/* Has an order's text decoded, if there is one. */
+void sim_order_read(struct sim *sim, struct sim_message *order);
+
 /* ---- network.c ---- */
-/* A call to the server. The answer (or its absence) comes to whoever asked. Takes the message. */
+/* A call to the server. The answer (or its absence) comes to whoever asked. Both take the message.
+ */
 void sim_call(struct sim *sim, uint32_t from, uint64_t ref, struct sim_message *message);
-void sim_answer(struct sim *sim, uint32_t to, uint64_t ref, unsigned status, struct fl_str body);
+void sim_answer(struct sim *sim, uint32_t to, uint64_t ref, struct sim_message *message);
 /* A frame of a connection. Takes the message. */
 void sim_frame_to_host(struct sim *sim, uint32_t host, const struct sim_action *action,
                        struct sim_message *message);
@@ -291,14 +381,31 @@ void sim_frame_to_server(struct sim *sim, uint32_t host, const struct sim_action
                          struct sim_message *message);
 
 /* ---- server.c ---- */
-extern const struct sim_action sim_server_call, sim_server_connect, sim_server_ack,
-    sim_server_heard, sim_server_closed;
+extern const struct sim_action sim_server_call;
+/* An event for the core, in the open turn. */
+void sim_server_step(struct sim *sim, struct fl_core_event *event);
+void sim_server_init(struct sim *sim);
 void sim_server_start(struct sim *sim);
 void sim_server_kill(struct sim *sim);
 void sim_server_free(struct sim *sim);
 int64_t sim_server_wall_ms(const struct sim *sim);
 /* A core that has loaded what is durable and what is on its way: NULL after a violation. */
 struct fl_core *sim_server_rebuild(struct sim *sim);
+/* ---- server_session.c ---- */
+extern const struct sim_action sim_server_connect, sim_server_ack, sim_server_heard,
+    sim_server_closed, sim_server_heartbeat, sim_server_verify;
+#define SIM_HEARTBEAT_US (30 * SIM_SECOND)
+/* Takes the effect's task, for the payload that the next flush sends. */
+void sim_sessions_task(struct sim *sim, struct fl_core_effect *effect);
+void sim_sessions_flush(struct sim *sim);
+/* Sends the effect's tasks: all of the instance, or those to stop. */
+void sim_sessions_list(struct sim *sim, const struct fl_core_effect *effect);
+/* The effect's instance is INACTIVE. */
+void sim_sessions_end(struct sim *sim, const struct fl_core_effect *effect);
+/* The server has died. */
+void sim_sessions_drop(struct sim *sim);
+/* Is the agent heard that makes this call? Not while another one holds its instance's session. */
+bool sim_sessions_hear(struct sim *sim, const struct sim_message *call);
 /* Every open session tells the given core that its agent is there. */
 void sim_server_tell_sessions(struct sim *sim, struct fl_core *core);
 bool sim_server_has_session(struct sim *sim, struct fl_str instance);
@@ -306,7 +413,11 @@ bool sim_server_is_connected(const struct sim *sim, uint32_t host);
 
 /* ---- host.c ---- */
 extern const struct sim_action sim_host_start_action;
+void sim_hosts_init(struct sim *sim);
+void sim_hosts_end(struct sim *sim);
 int32_t sim_host_cpu(const struct sim_host *host);
+/* Its agent takes manifests; older ones do not. */
+bool sim_host_has_manifests(const struct sim_host *host);
 void sim_host_init(struct sim *sim, struct sim_host *host, uint32_t index);
 void sim_host_start(struct sim *sim, struct sim_host *host);
 void sim_host_kill(struct sim *sim, struct sim_host *host);
@@ -314,6 +425,13 @@ void sim_host_reboot(struct sim *sim, struct sim_host *host);
 void sim_host_wipe(struct sim *sim, struct sim_host *host);
 /* Installed anew with a copy of another host's data directory. */
 void sim_host_clone(struct sim *sim, struct sim_host *host, const struct sim_host *from);
+/* Forgets the container instance: the next registration makes a new one. */
+void sim_host_renew_identity(struct sim *sim, struct sim_host *host);
+/* The id of the container instance that the host is, or is going to be. */
+void sim_host_instance_id(const struct sim_host *host, char ret_id[SIM_ID]);
+/* Tells one agent's process from another. */
+uint64_t sim_host_nonce(const struct sim_host *host);
+int sim_host_load(struct fl_brain *brain, const struct sim_record *record, struct fl_err *err);
 void sim_host_free(struct sim *sim, struct sim_host *host);
 bool sim_host_post(struct sim *sim, struct sim_host *host, struct fl_brain_event *event);
 int64_t sim_host_mono_ms(const struct sim *sim, const struct sim_host *host);
@@ -335,20 +453,36 @@ void sim_runtime_die(struct sim *sim, struct sim_host *host);
 
 /* ---- host_session.c, host_report.c ---- */
 extern const struct sim_action sim_host_payload, sim_host_heartbeat, sim_host_opened,
-    sim_host_refused, sim_host_closed, sim_host_old_payload;
+    sim_host_refused, sim_host_closed, sim_host_old_payload, sim_host_manifest, sim_host_stop_list;
+/* Who makes the call: each attempt says so anew. */
+void sim_session_introduce(const struct sim_host *host, struct sim_message *call);
 void sim_session_start(struct sim *sim, struct sim_host *host);
 void sim_session_answer(struct sim *sim, struct sim_host *host, const struct sim_event *event);
+/* Asks which of these tasks it is to stop. */
+void sim_session_verify(struct sim *sim, struct sim_host *host, const struct fl_effect *effect);
 void sim_session_send_ack(struct sim *sim, struct sim_host *host, struct fl_str message_id);
-void sim_report_send(struct sim *sim, struct sim_host *host, const struct fl_effect *effect);
+/* Takes the call out of the effect. */
+void sim_report_send(struct sim *sim, struct sim_host *host, struct fl_effect *effect);
 /* False: it is none of the reporter's calls. */
 bool sim_report_answer(struct sim *sim, struct sim_host *host, uint64_t ref, unsigned status);
 void sim_report_hurry(struct sim *sim, struct sim_host *host);
-void sim_report_forget(struct sim_host *host);
+void sim_report_forget(struct sim *sim, struct sim_host *host);
 
 /* ---- clients.c ---- */
-void sim_clients_start(struct sim *sim);
+/* A call that is going to be made, its input in the message, which it takes; then an attempt. */
+struct sim_operation *sim_client_call(struct sim *sim, int operation, struct sim_message *call,
+                                      const void *input);
+void sim_client_send(struct sim *sim, struct sim_operation *operation);
+/* True while one of the call's tasks has not been forgotten: its token is known as long. */
+bool sim_token_lives(const struct sim *sim, const struct sim_operation *operation);
 void sim_clients_answer(struct sim *sim, const struct sim_event *event);
 void sim_clients_free(struct sim *sim);
+
+/* ---- workload.c ---- */
+void sim_clients_start(struct sim *sim);
+void sim_client_stop(struct sim *sim, const char *id);
+/* The same token again, with another body. */
+void sim_client_conflict(struct sim *sim, struct sim_operation *operation);
 
 /* ---- faults.c ---- */
 void sim_faults_draw(struct sim *sim);
@@ -363,7 +497,12 @@ struct sim_task *sim_ledger_task(struct sim *sim, struct fl_str id);
 struct sim_instance *sim_ledger_instance(struct sim *sim, struct fl_str id);
 uint64_t sim_hash(struct fl_str text);
 /* Somebody is shown a task: what is shown may not contradict what was shown before. */
-struct sim_task *sim_ledger_see(struct sim *sim, const struct fl_json *task);
+struct sim_task *sim_ledger_see(struct sim *sim, const struct sim_shown *shown);
+/* The same for an instance. */
+struct sim_instance *sim_ledger_see_instance(struct sim *sim,
+                                             const struct sim_shown_instance *shown);
+/* -1: none that a record can have. */
+int sim_instance_status(struct fl_str text);
 void sim_ledger_free(struct sim *sim);
 
 /* ---- audit.c ---- */

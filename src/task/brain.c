@@ -60,7 +60,7 @@ static void forget_dirty(struct fl_brain *brain, const struct fl_task *task)
         }
 }
 
-static void add_record(struct fl_brain_turn *turn, struct fl_str key, struct fl_str value)
+static struct fl_brain_record *add_record(struct fl_brain_turn *turn, struct fl_str key)
 {
     if (turn->record_count == turn->record_cap) {
         size_t cap = turn->record_cap ? 2 * turn->record_cap : 8;
@@ -70,15 +70,16 @@ static void add_record(struct fl_brain_turn *turn, struct fl_str key, struct fl_
         turn->records = more;
         turn->record_cap = cap;
     }
-    turn->records[turn->record_count++] = (struct fl_brain_record){key, value};
+    struct fl_brain_record *record = &turn->records[turn->record_count++];
+    *record = (struct fl_brain_record){.key = key};
+    return record;
 }
 
 void fl_brain_delete(struct fl_step *step, struct fl_task *task)
 {
     struct fl_brain *brain = step->brain;
     if (!FL_BUG(24, true, false))
-        add_record(step->turn, fl_task_record_key(step->turn->arena, task->arn),
-                   (struct fl_str){0});
+        (void)add_record(step->turn, fl_task_record_key(step->turn->arena, task->arn));
     forget_dirty(brain, task);
     for (size_t i = 0; i < task->container_count - FL_BUG(16, 1, 0); i++)
         HASH_DEL(brain->containers, &task->containers[i]);
@@ -129,6 +130,11 @@ int fl_brain_load(struct fl_brain *brain, struct fl_str key, struct fl_str value
     if (r == 0)
         fl_brain_insert(brain, task);
     return r;
+}
+
+void fl_brain_load_task(struct fl_brain *brain, const struct fl_task *task)
+{
+    fl_brain_insert(brain, fl_task_copy(task));
 }
 
 /* The first pull's begin and the last one's end are the task's. */
@@ -345,15 +351,25 @@ bool fl_brain_step(struct fl_brain *brain, const struct fl_brain_event *event,
     return true;
 }
 
+static void put_task(struct fl_brain_turn *turn, const struct fl_task *task)
+{
+    const struct fl_brain_taker *taker = turn->taker;
+    struct fl_brain_record *record = add_record(turn, fl_task_record_key(turn->arena, task->arn));
+    if (taker)
+        record->object = taker->record(taker->context, task);
+    else
+        record->value = fl_task_record_write(task, turn->arena);
+}
+
 void fl_brain_flush(struct fl_brain *brain, struct fl_brain_turn *turn)
 {
     if (FL_BUG(26, false, brain->host_dirty))
-        add_record(turn, FL_HOST_RECORD_KEY, fl_host_record_write(&brain->host, turn->arena));
+        add_record(turn, FL_HOST_RECORD_KEY)->value =
+            fl_host_record_write(&brain->host, turn->arena);
     brain->host_dirty = false;
     for (struct fl_task *task = brain->first_dirty; task; task = task->next_dirty) {
         task->dirty = false;
-        add_record(turn, fl_task_record_key(turn->arena, task->arn),
-                   fl_task_record_write(task, turn->arena));
+        put_task(turn, task);
     }
     brain->first_dirty = NULL;
 }

@@ -134,6 +134,7 @@ struct fl_effect {
     struct fl_str container_id;
     int64_t number;
     struct fl_str text;
+    void *object; /* REPORT: in place of the text, where the turn has a taker */
     struct fl_acs_header header;
     struct fl_acs_task *tasks;
     size_t task_count;
@@ -142,6 +143,18 @@ struct fl_effect {
 struct fl_brain_record {
     struct fl_str key;
     struct fl_str value; /* empty: delete */
+    void *object;        /* of a task: in place of the value, where the turn has a taker */
+};
+
+struct ecs_SubmitTaskStateChangeRequest;
+
+/* Takes reports and tasks' records as structures, for who plays control plane and store himself.
+ * What is given lives until the function returns; what it returns stands in the effect or record.
+ */
+struct fl_brain_taker {
+    void *(*report)(void *context, const struct ecs_SubmitTaskStateChangeRequest *report);
+    void *(*record)(void *context, const struct fl_task *task);
+    void *context;
 };
 
 /* Collects a turn. Zeroed but for the arena at the turn's start. */
@@ -152,6 +165,7 @@ struct fl_brain_turn {
     struct fl_brain_record *records;
     size_t record_count;
     size_t record_cap;
+    const struct fl_brain_taker *taker; /* NULL: everything is text */
 };
 
 struct fl_brain *fl_brain_new(const struct fl_brain_config *config);
@@ -159,6 +173,8 @@ void fl_brain_free(struct fl_brain *brain);
 /* One record of the store, before the first event. */
 int fl_brain_load(struct fl_brain *brain, struct fl_str key, struct fl_str value,
                   struct fl_err *err);
+/* The same for a task that was kept as a structure, which is copied. */
+void fl_brain_load_task(struct fl_brain *brain, const struct fl_task *task);
 /* True when the event was obeyed; false when it came from a control plane older than one already
  * seen, or when there is no room: then nothing changed and nothing is acknowledged. */
 bool fl_brain_step(struct fl_brain *brain, const struct fl_brain_event *event,

@@ -130,7 +130,12 @@ void fl_brain_report(struct fl_step *step, struct fl_task *task)
     struct fl_effect *effect = fl_brain_emit(step, FL_EFFECT_REPORT);
     effect->task_arn = fl_str_dup(step->turn->arena, task->arn);
     effect->number = task->change_seq;
-    effect->text = fl_report_write(task, step->turn->arena);
+    const struct fl_brain_taker *taker = step->turn->taker;
+    struct ecs_SubmitTaskStateChangeRequest report = fl_report_make(task, step->turn->arena);
+    if (taker)
+        effect->object = taker->report(taker->context, &report);
+    else
+        effect->text = fl_report_write(&report, step->turn->arena);
 }
 
 /* Who waited for one of these has given up, once the task is settled. */

@@ -4,8 +4,6 @@
  * server that has been replaced, and is not obeyed. */
 #include "task/brain_impl.h"
 
-#include "wire/json.h"
-
 /* The sentence in front of what decoding said is the ECS agent's, misspelling included. */
 static const char unreadable[] = "UnrecogniedTaskError: Error loading task - ";
 
@@ -40,25 +38,12 @@ static void make_id(struct fl_rand *rand, char ret_id[FL_CONTAINER_ID_SIZE])
     fl_hex(words, sizeof(words), ret_id);
 }
 
-/* The task keeps the specification by way of its wire form: what lives in memory is exactly what a
- * record gives back. */
-static int copy_spec(struct fl_task *task, const struct fl_task_spec *spec, struct fl_err *err)
-{
-    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(FL_BRAIN_MAX_SPEC);
-    fl_task_spec_encode(spec, &buf);
-    if (buf.overflow)
-        return fl_err_set(err, -1, "it is larger than %d bytes", FL_BRAIN_MAX_SPEC);
-    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
-    const struct fl_json *json = fl_json_read(fl_buf_str(&buf), arena, err);
-    return json ? fl_task_set_spec(task, json, err) : -1;
-}
-
 static void accept_task(struct fl_step *step, const struct fl_brain_order *order,
                         struct fl_rand *rand)
 {
     struct fl_err err = {0};
     struct fl_task *task = fl_task_new(order->arn, order->cluster_arn);
-    if (order->spec && copy_spec(task, order->spec, &err) == 0)
+    if (order->spec && fl_task_set_spec(task, order->spec, FL_BRAIN_MAX_SPEC, &err) == 0)
         task->desired_running = order->spec->desired_running;
     else
         task->reason = fl_str_printf(

@@ -179,6 +179,9 @@ static void check_records(struct world *world)
         assert_non_null(twin);
         struct fl_str text = fl_task_record_write(t, arena);
         assert_true(fl_str_eq(text, fl_task_record_write(twin, arena)));
+        struct fl_task *copy = fl_task_copy(t);
+        assert_true(fl_str_eq(text, fl_task_record_write(copy, arena)));
+        fl_task_free(copy);
         digest_add(world, text.p);
     }
     assert_int_equal(live, rebuilt);

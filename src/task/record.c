@@ -96,15 +96,18 @@ static void write_spec(struct fl_json_writer *jw, const struct fl_task *task)
     for (size_t i = 0; i < task->container_count; i++)
         write_container(jw, &task->containers[i]);
     fl_jw_array_end(jw);
-    FL_CLEANUP_BUF struct fl_buf spec = FL_BUF_INIT(FL_TASK_RECORD_MAX);
-    fl_task_spec_encode(task->spec, &spec);
     fl_jw_key(jw, "spec");
-    fl_jw_raw(jw, fl_buf_str(&spec));
+    fl_jw_raw(jw, task->spec_text);
 }
 
 struct fl_str fl_task_record_key(struct fl_arena *arena, struct fl_str arn)
 {
-    return fl_str_printf(arena, "task/%.*s", FL_STR_ARG(arn));
+    static const char prefix[] = "task/";
+    size_t n = sizeof(prefix) - 1;
+    char *key = fl_arena_alloc(arena, n + arn.n + 1);
+    memcpy(key, prefix, n);
+    memcpy(key + n, arn.p, arn.n);
+    return (struct fl_str){key, n + arn.n};
 }
 
 struct fl_str fl_task_record_write(const struct fl_task *task, struct fl_arena *arena)
@@ -208,10 +211,14 @@ static int read_container(const struct fl_json *json, struct fl_task *task, stru
 
 static int read_spec(const struct fl_json *json, struct fl_task *task, struct fl_err *err)
 {
-    const struct fl_json *spec = fl_json_get(json, "spec");
-    if (!spec)
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    const struct fl_json *text = fl_json_get(json, "spec");
+    struct fl_task_spec spec;
+    if (!text)
         return 0;
-    int r = fl_task_set_spec(task, spec, err);
+    int r = fl_task_spec_decode(text, arena, &spec, err);
+    if (r == 0)
+        r = fl_task_set_spec(task, &spec, FL_TASK_RECORD_MAX, err);
     const struct fl_json *containers = fl_json_get(json, "containers");
     if (r == 0 && fl_json_items(containers) != task->container_count)
         r = fl_err_set(err, -EINVAL, "containers do not fit the specification");

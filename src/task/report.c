@@ -1,95 +1,116 @@
 /* Reports: the whole present state of a task, so that a later one makes an earlier one needless. */
 #include "task/report.h"
 
-#include "wire/json.h"
-
 enum { REPORT_MAX = 1024 * 1024 };
 
-static void put_reason(struct fl_json_writer *jw, struct fl_str reason)
+static struct fl_str shown(struct fl_str reason)
 {
-    if (reason.n > 0)
-        fl_jw_member_str(jw, "reason", fl_str_sub(reason, 0, FL_REPORT_REASON_MAX));
+    return fl_str_sub(reason, 0, FL_REPORT_REASON_MAX);
 }
 
-static void put_time(struct fl_json_writer *jw, const char *key, int64_t wall_ms)
+static void add_bindings(const struct fl_task_container *container, struct fl_arena *arena,
+                         struct ecs_ContainerStateChange *change)
 {
-    if (wall_ms == 0)
+    size_t count = FL_MIN(container->binding_count, (size_t)FL_REPORT_BINDINGS_MAX);
+    struct ecs_NetworkBinding_list list = {count, NULL};
+    if (count == 0)
         return;
-    fl_jw_key(jw, key);
-    fl_jw_time(jw, wall_ms);
-}
-
-static void write_bindings(struct fl_json_writer *jw, const struct fl_task_container *container)
-{
-    if (container->binding_count == 0)
-        return;
-    fl_jw_key(jw, "networkBindings");
-    fl_jw_array_begin(jw);
-    for (size_t i = 0; i < FL_MIN(container->binding_count, (size_t)FL_REPORT_BINDINGS_MAX); i++) {
-        const struct fl_task_binding *binding = &container->bindings[i];
-        fl_jw_object_begin(jw);
-        fl_jw_member_str(jw, "bindIP", FL_STR("0.0.0.0"));
-        fl_jw_member_int(jw, "containerPort", binding->container_port);
-        fl_jw_member_int(jw, "hostPort", binding->host_port);
-        fl_jw_member_str(jw, "protocol", binding->udp ? FL_STR("udp") : FL_STR("tcp"));
-        fl_jw_object_end(jw);
+    list.items = fl_arena_new_array(arena, struct ecs_NetworkBinding, count);
+    for (size_t i = 0; i < count; i++) {
+        const struct fl_task_binding *from = &container->bindings[i];
+        struct ecs_NetworkBinding *to = &list.items[i];
+        FL_SET(to, ecs_NetworkBinding, bindIP, FL_STR("0.0.0.0"));
+        FL_SET(to, ecs_NetworkBinding, containerPort, from->container_port);
+        FL_SET(to, ecs_NetworkBinding, hostPort, from->host_port);
+        FL_SET(to, ecs_NetworkBinding, protocol,
+               from->udp ? ECS_TransportProtocol_udp : ECS_TransportProtocol_tcp);
     }
-    fl_jw_array_end(jw);
+    FL_SET(change, ecs_ContainerStateChange, networkBindings, list);
 }
 
 /* One that is being restarted has not stopped, as the API sees it. */
-static const char *status_name(const struct fl_task_container *container)
+static struct fl_str status_name(const struct fl_task_container *container)
 {
     switch (container->state) {
     case FL_CONTAINER_NONE:
     case FL_CONTAINER_PULLED:
     case FL_CONTAINER_CREATED:
-        return container->restarts > 0 ? "RUNNING" : "PENDING";
+        return container->restarts > 0 ? FL_STR("RUNNING") : FL_STR("PENDING");
     case FL_CONTAINER_RUNNING:
-        return "RUNNING";
+        return FL_STR("RUNNING");
     case FL_CONTAINER_STOPPED:
-        return "STOPPED";
+        return FL_STR("STOPPED");
     }
-    return "PENDING";
+    return FL_STR("PENDING");
 }
 
-static void write_container(struct fl_json_writer *jw, const struct fl_task_container *container)
+static int health_status(enum fl_health health)
 {
-    fl_jw_object_begin(jw);
-    fl_jw_member_str(jw, "containerName", container->spec->name);
-    fl_jw_member_str(jw, "status", fl_str_of(status_name(container)));
-    if (container->launched)
-        fl_jw_member_str(jw, "runtimeId", fl_str_of(container->id));
-    if (container->has_exit_code)
-        fl_jw_member_int(jw, "exitCode", container->exit_code);
-    put_reason(jw, container->reason);
-    if (container->image_digest.n > 0)
-        fl_jw_member_str(jw, "imageDigest", container->image_digest);
-    if (container->spec->health_check.test_count > 0)
-        fl_jw_member_str(jw, "healthStatus", fl_str_of(fl_health_name(container->health)));
-    write_bindings(jw, container);
-    fl_jw_object_end(jw);
+    static const int statuses[] = {
+        [FL_HEALTH_UNKNOWN] = ECS_HealthStatus_UNKNOWN,
+        [FL_HEALTH_HEALTHY] = ECS_HealthStatus_HEALTHY,
+        [FL_HEALTH_UNHEALTHY] = ECS_HealthStatus_UNHEALTHY,
+    };
+    return statuses[health];
 }
 
-struct fl_str fl_report_write(const struct fl_task *task, struct fl_arena *arena)
+static void fill_container(const struct fl_task_container *container, struct fl_arena *arena,
+                           struct ecs_ContainerStateChange *change)
+{
+    FL_SET(change, ecs_ContainerStateChange, containerName, container->spec->name);
+    FL_SET(change, ecs_ContainerStateChange, status, status_name(container));
+    if (container->launched)
+        FL_SET(change, ecs_ContainerStateChange, runtimeId, fl_str_of(container->id));
+    if (container->has_exit_code)
+        FL_SET(change, ecs_ContainerStateChange, exitCode, container->exit_code);
+    if (container->reason.n)
+        FL_SET(change, ecs_ContainerStateChange, reason, shown(container->reason));
+    if (container->image_digest.n)
+        FL_SET(change, ecs_ContainerStateChange, imageDigest, container->image_digest);
+    if (container->spec->health_check.test_count > 0)
+        FL_SET(change, ecs_ContainerStateChange, healthStatus, health_status(container->health));
+    add_bindings(container, arena, change);
+}
+
+static struct ecs_ContainerStateChange_list containers_of(const struct fl_task *task,
+                                                          struct fl_arena *arena)
+{
+    struct ecs_ContainerStateChange_list list = {
+        task->container_count,
+        fl_arena_new_array(arena, struct ecs_ContainerStateChange, task->container_count)};
+    for (size_t i = 0; i < list.n; i++)
+        fill_container(&task->containers[i], arena, &list.items[i]);
+    return list;
+}
+
+struct ecs_SubmitTaskStateChangeRequest fl_report_make(const struct fl_task *task,
+                                                       struct fl_arena *arena)
+{
+    struct ecs_SubmitTaskStateChangeRequest report = {0};
+    struct ecs_ContainerStateChange_list containers = containers_of(task, arena);
+    if (task->cluster_arn.n)
+        FL_SET(&report, ecs_SubmitTaskStateChangeRequest, cluster, task->cluster_arn);
+    FL_SET(&report, ecs_SubmitTaskStateChangeRequest, task, task->arn);
+    FL_SET(&report, ecs_SubmitTaskStateChangeRequest, status,
+           fl_str_of(fl_task_status_name(task->status)));
+    if (task->reason.n)
+        FL_SET(&report, ecs_SubmitTaskStateChangeRequest, reason, shown(task->reason));
+    FL_SET(&report, ecs_SubmitTaskStateChangeRequest, containers, containers);
+    if (task->pull_started_ms)
+        FL_SET(&report, ecs_SubmitTaskStateChangeRequest, pullStartedAt, task->pull_started_ms);
+    if (task->pull_stopped_ms)
+        FL_SET(&report, ecs_SubmitTaskStateChangeRequest, pullStoppedAt, task->pull_stopped_ms);
+    if (task->execution_stopped_ms)
+        FL_SET(&report, ecs_SubmitTaskStateChangeRequest, executionStoppedAt,
+               task->execution_stopped_ms);
+    return report;
+}
+
+struct fl_str fl_report_write(const struct ecs_SubmitTaskStateChangeRequest *report,
+                              struct fl_arena *arena)
 {
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(REPORT_MAX);
-    struct fl_json_writer jw = {.buf = &buf};
-    fl_jw_object_begin(&jw);
-    if (task->cluster_arn.n > 0)
-        fl_jw_member_str(&jw, "cluster", task->cluster_arn);
-    fl_jw_member_str(&jw, "task", task->arn);
-    fl_jw_member_str(&jw, "status", fl_str_of(fl_task_status_name(task->status)));
-    put_reason(&jw, task->reason);
-    fl_jw_key(&jw, "containers");
-    fl_jw_array_begin(&jw);
-    for (size_t i = 0; i < task->container_count; i++)
-        write_container(&jw, &task->containers[i]);
-    fl_jw_array_end(&jw);
-    put_time(&jw, "pullStartedAt", task->pull_started_ms);
-    put_time(&jw, "pullStoppedAt", task->pull_stopped_ms);
-    put_time(&jw, "executionStoppedAt", task->execution_stopped_ms);
-    fl_jw_object_end(&jw);
+    fl_shape_encode(&ecs_shape_SubmitTaskStateChangeRequest, report, &buf);
     FL_ASSERT(!buf.overflow);
     return fl_str_dup(arena, fl_buf_str(&buf));
 }

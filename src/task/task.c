@@ -1,6 +1,8 @@
 /* States of tasks and containers: the tables of what may follow what, and their names. */
 #include "task/task.h"
 
+#include <errno.h>
+
 #include "base/util.h"
 
 static const char *const container_names[] = {
@@ -112,21 +114,88 @@ struct fl_task *fl_task_new(struct fl_str arn, struct fl_str cluster_arn)
     return task;
 }
 
-int fl_task_set_spec(struct fl_task *task, const struct fl_json *json, struct fl_err *err)
+struct fl_spec_holder {
+    unsigned holders;
+    struct fl_arena *arena;
+    struct fl_task_spec spec;
+};
+
+static void make_containers(struct fl_task *task)
 {
-    struct fl_task_spec *spec = fl_arena_new_object(task->arena, struct fl_task_spec);
-    int r = fl_task_spec_decode(json, task->arena, spec, err);
-    if (r < 0)
-        return r;
-    task->spec = spec;
-    task->container_count = spec->container_count;
+    task->container_count = task->spec->container_count;
     task->containers =
         fl_arena_new_array(task->arena, struct fl_task_container, task->container_count);
     for (size_t i = 0; i < task->container_count; i++) {
         task->containers[i].task = task;
-        task->containers[i].spec = &spec->containers[i];
+        task->containers[i].spec = &task->spec->containers[i];
     }
+}
+
+int fl_task_set_spec(struct fl_task *task, const struct fl_task_spec *spec, size_t max,
+                     struct fl_err *err)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(max);
+    fl_task_spec_encode(spec, &buf);
+    if (buf.overflow)
+        return fl_err_set(err, -EINVAL, "it is larger than %zu bytes", max);
+    struct fl_spec_holder *holder = fl_calloc(1, sizeof(*holder));
+    holder->holders = 1;
+    holder->arena = fl_arena_new();
+    fl_task_spec_copy(spec, holder->arena, &holder->spec);
+    task->holder = holder;
+    task->spec = &holder->spec;
+    task->spec_text = fl_str_dup(holder->arena, fl_buf_str(&buf));
+    make_containers(task);
     return 0;
+}
+
+static void copy_container(const struct fl_task_container *from, struct fl_task_container *to)
+{
+    struct fl_arena *arena = to->task->arena;
+    struct fl_task_container copy = *from;
+    copy.hh = to->hh;
+    copy.task = to->task;
+    copy.reason = fl_str_dup(arena, from->reason);
+    copy.image_digest = fl_str_dup(arena, from->image_digest);
+    copy.log_stream = fl_str_dup(arena, from->log_stream);
+    copy.bindings = fl_arena_new_array(arena, struct fl_task_binding, from->binding_count);
+    for (size_t i = 0; i < from->binding_count; i++)
+        copy.bindings[i] = from->bindings[i];
+    copy.check_due_ms = 0;
+    copy.health_exit_code = 0;
+    copy.health_output = NULL;
+    copy.asked = copy.image_ready = copy.cleared = false;
+    *to = copy;
+}
+
+struct fl_task *fl_task_copy(const struct fl_task *task)
+{
+    struct fl_task *made = fl_task_new(task->arn, task->cluster_arn);
+    struct fl_task copy = *task;
+    copy.hh = made->hh;
+    copy.arena = made->arena;
+    copy.arn = made->arn;
+    copy.cluster_arn = made->cluster_arn;
+    copy.reason = fl_str_dup(made->arena, task->reason);
+    copy.sent_seq = 0;
+    copy.dirty = false;
+    copy.next_dirty = NULL;
+    *made = copy;
+    if (!task->holder)
+        return made;
+    made->holder->holders++;
+    make_containers(made);
+    for (size_t i = 0; i < made->container_count; i++)
+        copy_container(&task->containers[i], &made->containers[i]);
+    return made;
+}
+
+static void release_spec(struct fl_spec_holder *holder)
+{
+    if (!holder || --holder->holders > 0)
+        return;
+    fl_arena_free(holder->arena);
+    free(holder);
 }
 
 void fl_task_free(struct fl_task *task)
@@ -135,6 +204,7 @@ void fl_task_free(struct fl_task *task)
         return;
     for (size_t i = 0; i < task->container_count; i++)
         free(task->containers[i].health_output);
+    release_spec(task->holder);
     fl_arena_free(task->arena);
     free(task);
 }

@@ -83,6 +83,8 @@ struct fl_task {
     struct fl_str arn;
     struct fl_str cluster_arn;
     const struct fl_task_spec *spec; /* NULL: the control plane sent what we could not read */
+    struct fl_str spec_text;       /* the protocol's Task object that says the same: for records */
+    struct fl_spec_holder *holder; /* of both: copies of the task share them */
     bool desired_running;
     enum fl_task_status status;
     struct fl_str reason; /* first cause of the task's own end; mostly empty */
@@ -115,9 +117,12 @@ void fl_task_move(struct fl_task *task, enum fl_task_status to);
 
 /* A task without containers, owning an arena. */
 struct fl_task *fl_task_new(struct fl_str arn, struct fl_str cluster_arn);
-/* Gives it its specification, a protocol Task object: copied, decoded, one container (NONE, no id)
- * made for each in it. */
-int fl_task_set_spec(struct fl_task *task, const struct fl_json *json, struct fl_err *err);
+/* Gives it a specification, which is copied; one container (NONE, no id) is made for each in it.
+ * -EINVAL: as a text it would be longer than max bytes. */
+int fl_task_set_spec(struct fl_task *task, const struct fl_task_spec *spec, size_t max,
+                     struct fl_err *err);
+/* What a record of the task would give back. */
+struct fl_task *fl_task_copy(const struct fl_task *task);
 void fl_task_free(struct fl_task *task);
 struct fl_task_container *fl_task_container_named(const struct fl_task *task, struct fl_str name);
 /* True when every container is STOPPED (also without any). */

@@ -200,6 +200,10 @@ bool fl_condition_read(struct fl_str name, enum fl_condition *ret_condition);
 /* Appends the protocol's Task object (a JSON object) to buf. */
 void fl_task_spec_encode(const struct fl_task_spec *spec, struct fl_buf *buf);
 
+/* A deep copy in the arena. */
+void fl_task_spec_copy(const struct fl_task_spec *spec, struct fl_arena *arena,
+                       struct fl_task_spec *ret_copy);
+
 /* Reads a protocol Task object, ours or AWS's, into the arena (nothing refers to json afterwards).
  * Unknown members are ignored; a wrong type, too many of anything, or a missing arn, name or image
  * is -EINVAL with err naming the member. */

@@ -115,6 +115,28 @@ static void assert_full_container(const struct fl_container_spec *c)
     assert_str(c->log_options[0].value, "/g");
 }
 
+static void assert_sample(const struct fl_task_spec *out)
+{
+    assert_str(out->arn, "arn:t");
+    assert_str(out->cluster_arn, "arn:cl");
+    assert_str(out->family, "f");
+    assert_str(out->revision, "3");
+    assert_true(out->desired_running);
+    assert_int_equal(out->network_mode, FL_NET_HOST);
+    assert_int_equal(out->cpu_units, 256);
+    assert_int_equal(out->memory_mib, 512);
+    assert_str(out->group, "family:f");
+    assert_str(out->launch_type, "EC2");
+    assert_int_equal(out->container_count, 2);
+    assert_full_container(&out->containers[0]);
+    assert_false(out->containers[1].essential);
+    assert_null(out->containers[1].entry_point);
+    assert_int_equal(out->containers[1].stop_timeout_s, -1);
+    assert_int_equal(out->volume_count, 2);
+    assert_str(out->volumes[0].host_path, "/srv");
+    assert_str(out->volumes[1].host_path, "");
+}
+
 static void what_is_encoded_is_decoded(FL_UNUSED void **state)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
@@ -124,24 +146,23 @@ static void what_is_encoded_is_decoded(FL_UNUSED void **state)
     struct fl_err err;
     fl_task_spec_encode(&in, &buf);
     assert_int_equal(decode_text(buf.p, arena, &out, &err), 0);
-    assert_str(out.arn, "arn:t");
-    assert_str(out.cluster_arn, "arn:cl");
-    assert_str(out.family, "f");
-    assert_str(out.revision, "3");
-    assert_true(out.desired_running);
-    assert_int_equal(out.network_mode, FL_NET_HOST);
-    assert_int_equal(out.cpu_units, 256);
-    assert_int_equal(out.memory_mib, 512);
-    assert_str(out.group, "family:f");
-    assert_str(out.launch_type, "EC2");
-    assert_int_equal(out.container_count, 2);
-    assert_full_container(&out.containers[0]);
-    assert_false(out.containers[1].essential);
-    assert_null(out.containers[1].entry_point);
-    assert_int_equal(out.containers[1].stop_timeout_s, -1);
-    assert_int_equal(out.volume_count, 2);
-    assert_str(out.volumes[0].host_path, "/srv");
-    assert_str(out.volumes[1].host_path, "");
+    assert_sample(&out);
+}
+
+/* The original is overwritten afterwards: nothing of the copy may lie in it. */
+static void a_copy_is_the_same_and_its_own(FL_UNUSED void **state)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct fl_arena *first = fl_arena_new();
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(65536);
+    struct fl_container_spec containers[2];
+    struct fl_task_spec in = sample(containers), out, copy;
+    struct fl_err err;
+    fl_task_spec_encode(&in, &buf);
+    assert_int_equal(decode_text(buf.p, first, &out, &err), 0);
+    fl_task_spec_copy(&out, arena, &copy);
+    fl_arena_free(first);
+    assert_sample(&copy);
 }
 
 /* Conditions, timeouts, restart policy and health check, and that a container without any of them
@@ -374,6 +395,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_encoded_is_decoded),
+        cmocka_unit_test(a_copy_is_the_same_and_its_own),
         cmocka_unit_test(a_life_is_encoded_and_decoded),
         cmocka_unit_test(health_checks_of_others_are_understood),
         cmocka_unit_test(dockers_strings_carry_the_rest),
