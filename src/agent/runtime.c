@@ -219,9 +219,6 @@ void fl_runtime_close(struct fl_runtime *runtime)
     if (!runtime)
         return;
     fl_runtime_watch_close(runtime);
-    if (runtime->cgroup.hierarchy_count > 0) /* gone only if no container is left */
-        fl_cgroup_remove(&runtime->cgroup,
-                         fl_str_printf(runtime->arena, "/%.*s", FL_STR_ARG(runtime->tag)).p);
     fl_cgroup_close(&runtime->cgroup);
     if (runtime->program_fd >= 0)
         (void)close(runtime->program_fd);

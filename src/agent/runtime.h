@@ -37,6 +37,7 @@ struct fl_runtime_callbacks {
 int fl_runtime_open(uv_loop_t *loop, const struct fl_runtime_config *config,
                     const struct fl_runtime_callbacks *callbacks, void *context,
                     struct fl_runtime **ret_runtime, struct fl_err *err);
+/* Containers and their cgroups stay, also those that are just being started. */
 void fl_runtime_close(struct fl_runtime *runtime);
 /* One line for `status` and the log: "crun 1.8.1, cgroup hybrid, seccomp on". */
 struct fl_str fl_runtime_describe(const struct fl_runtime *runtime);

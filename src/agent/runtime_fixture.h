@@ -185,7 +185,11 @@ static inline void fixture_stop(struct fixture *f)
 
 static inline void fixture_close(struct fixture *f)
 {
+    const struct fl_runtime_config config = {.data_dir = fl_str_of(f->data_dir),
+                                             .tag = fl_str_of(f->tag)};
+    struct fl_err err = {.text = ""};
     fixture_stop(f);
+    FL_ASSERT(fl_runtime_destroy(&config, &err) == 0);
     FL_ASSERT(fl_fs_remove_tree(AT_FDCWD, f->dir) == 0);
     fl_arena_free(f->arena);
 }
