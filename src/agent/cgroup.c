@@ -23,6 +23,7 @@ enum {
     CPU_QUOTA_MIN_US = 1000,
     KILL_ROUNDS = 50,
     ROOM_ROUNDS = 10,
+    FREE_FD = 10,
     TREE_DEPTH_MAX = 32
 };
 
@@ -241,7 +242,9 @@ static void mount_missing(void)
 
 /* The first write to cgroup.procs after a quiet moment waits for an RCU grace period of 7 to 15 ms,
  * in all hierarchies, unless one hierarchy is mounted so. This one is mounted nowhere: it lives as
- * long as the descriptor, thus as long as this process. */
+ * long as a descriptor of it, which shims hold, too: a runtime that has seen it and is still
+ * starting its container when the agent ends must find it again. The number is above those of
+ * standard and of a shim's descriptors. */
 static int mount_quick(void)
 {
     FL_CLEANUP_FD int fs = fsopen("cgroup", FSOPEN_CLOEXEC);
@@ -252,7 +255,8 @@ static int mount_quick(void)
         fsconfig(fs, FSCONFIG_SET_FLAG, "favordynmods", NULL, 0) < 0 ||
         fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
         return -1;
-    return fsmount(fs, FSMOUNT_CLOEXEC, 0);
+    FL_CLEANUP_FD int mounted = fsmount(fs, FSMOUNT_CLOEXEC, 0);
+    return mounted < 0 ? -1 : fcntl(mounted, F_DUPFD_CLOEXEC, FREE_FD);
 }
 
 int fl_cgroup_open(struct fl_cgroup *ret_cgroup, struct fl_err *err)

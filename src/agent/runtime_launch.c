@@ -19,6 +19,7 @@ enum {
     NETNS_FD = 3,
     PROGRAM_FD = 4,
     LOCK_FD = 5,
+    QUICK_FD = 6,
     FREE_FD = 10,
     PROGRAM_MAX = 64 * 1024 * 1024,
     RUN_TIMEOUT_MS = 60000,
@@ -45,19 +46,21 @@ int fl_runtime_seal_program(const char *path)
     return fd < 0 ? -errno : fd;
 }
 
-/* The numbers of the sealed program and of the lock are above those that are given away here. */
-static void set_actions(posix_spawn_file_actions_t *actions, int netns_fd, int program_fd,
-                        int lock_fd)
+/* All numbers but the network namespace's are above those that are given away here. */
+static void set_actions(posix_spawn_file_actions_t *actions, const struct fl_runtime *runtime,
+                        int netns_fd, int lock_fd)
 {
     (void)posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDWR, 0);
     (void)posix_spawn_file_actions_adddup2(actions, STDIN_FILENO, STDOUT_FILENO);
     (void)posix_spawn_file_actions_adddup2(actions, STDIN_FILENO, STDERR_FILENO);
     if (netns_fd >= 0)
         (void)posix_spawn_file_actions_adddup2(actions, netns_fd, NETNS_FD);
-    if (program_fd >= 0)
-        (void)posix_spawn_file_actions_adddup2(actions, program_fd, PROGRAM_FD);
+    if (runtime->program_fd >= 0)
+        (void)posix_spawn_file_actions_adddup2(actions, runtime->program_fd, PROGRAM_FD);
     if (lock_fd >= 0)
         (void)posix_spawn_file_actions_adddup2(actions, lock_fd, LOCK_FD);
+    if (runtime->cgroup.quick_fd >= 0)
+        (void)posix_spawn_file_actions_adddup2(actions, runtime->cgroup.quick_fd, QUICK_FD);
 }
 
 /* posix_spawn does not copy the agent's page tables, which fork would. */
@@ -70,7 +73,7 @@ int fl_runtime_spawn_shim(struct fl_runtime *runtime, struct fl_str dir, int net
     if (posix_spawnattr_init(&attr) != 0 || posix_spawn_file_actions_init(&actions) != 0)
         return -ENOMEM;
     fl_spawn_reset_signals(&attr, POSIX_SPAWN_SETSID);
-    set_actions(&actions, netns_fd, runtime->program_fd, lock_fd);
+    set_actions(&actions, runtime, netns_fd, lock_fd);
     int rc = posix_spawn(ret_pid, argv[0], &actions, &attr, argv, fl_spawn_environment);
     (void)posix_spawn_file_actions_destroy(&actions);
     (void)posix_spawnattr_destroy(&attr);

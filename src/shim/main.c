@@ -2,7 +2,8 @@
  *
  * Called as `fairlead-shim <container directory>`, with the network namespace as descriptor 3 and
  * a sealed copy of the runtime's program as descriptor 4 if the orders say so, and as descriptor 5
- * the lock that keeps the task's shared namespaces alive, if it shares any. It mounts the root
+ * the lock that keeps the task's shared namespaces alive, if it shares any, and as descriptor 6 a
+ * cgroup hierarchy that must not go while the runtime starts. It mounts the root
  * file system, runs the OCI runtime, copies the output into the spool, waits for the container's
  * first process (whose parent it becomes as a subreaper), and tells what happened by files that
  * appear by rename: `failed`, or `started` and later `exit`. It holds nothing of the agent's and is
@@ -38,6 +39,7 @@ enum {
     NETNS_FD = NAMESPACES_NETWORK_FD,
     RUNTIME_FD = 4,
     LOCK_FD = 5,
+    QUICK_FD = 6,      /* of the hierarchy that makes cgroups quick: held, no more */
     DRAIN_MS = 2000,   /* a process outside the container's pid namespace may hold the pipe */
     RECHECK_MS = 50,   /* while the spool is full */
     DELETE_MS = 10000, /* for the runtime's own removal */
@@ -417,8 +419,8 @@ static int write_shim(int dir_fd)
 
 static int settle(struct shim *s, const char *dir)
 {
-    (void)close_range(LOCK_FD + 1, ~0U, 0);
-    (void)close_range(NETNS_FD, LOCK_FD, CLOSE_RANGE_CLOEXEC);
+    (void)close_range(QUICK_FD + 1, ~0U, 0);
+    (void)close_range(NETNS_FD, QUICK_FD, CLOSE_RANGE_CLOEXEC);
     (void)umask(0022);
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     s->spool.streams[0].fd = s->spool.streams[1].fd = -1;
