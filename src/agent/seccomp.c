@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -134,15 +135,92 @@ static void copy_member(struct fl_json_writer *jw, const struct fl_json *from, c
     fl_jw_json(jw, value);
 }
 
-static void resolve_rule(struct fl_json_writer *jw, const struct fl_json *rule)
+/* Docker's set of capabilities lets a container make device nodes. It cannot open what it may not
+ * have, but a node of the host's disk has no business in a volume: block devices are not made. */
+static const struct {
+    const char *name;
+    int mode_index;
+} node_makers[] = {{"mknod", 1}, {"mknodat", 2}};
+
+static bool makes_nodes(struct fl_str name)
+{
+    for (size_t i = 0; i < FL_ARRAY_SIZE(node_makers); i++)
+        if (fl_str_is(name, node_makers[i].name))
+            return true;
+    return false;
+}
+
+static void write_mode(struct fl_json_writer *jw, int index, int64_t kind)
 {
     fl_jw_object_begin(jw);
-    copy_member(jw, rule, "names");
+    fl_jw_member_int(jw, "index", index);
+    fl_jw_member_int(jw, "value", S_IFMT);
+    fl_jw_member_int(jw, "valueTwo", kind);
+    fl_jw_member_str(jw, "op", FL_STR("SCMP_CMP_MASKED_EQ"));
+    fl_jw_object_end(jw);
+}
+
+static void write_node_rule(struct fl_json_writer *jw, size_t maker, const char *action,
+                            const int64_t *kinds, size_t count)
+{
+    fl_jw_object_begin(jw);
+    fl_jw_key(jw, "names");
+    fl_jw_array_begin(jw);
+    fl_jw_str(jw, fl_str_of(node_makers[maker].name));
+    fl_jw_array_end(jw);
+    fl_jw_member_str(jw, "action", fl_str_of(action));
+    if (strcmp(action, "SCMP_ACT_ERRNO") == 0)
+        fl_jw_member_int(jw, "errnoRet", EPERM);
+    fl_jw_key(jw, "args");
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < count; i++)
+        write_mode(jw, node_makers[maker].mode_index, kinds[i]);
+    fl_jw_array_end(jw);
+    fl_jw_object_end(jw);
+}
+
+static void write_node_rules(struct fl_json_writer *jw)
+{
+    static const int64_t allowed[] = {0, S_IFREG, S_IFCHR, S_IFIFO, S_IFSOCK},
+                         refused[] = {S_IFBLK};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(node_makers); i++) {
+        write_node_rule(jw, i, "SCMP_ACT_ALLOW", allowed, FL_ARRAY_SIZE(allowed));
+        write_node_rule(jw, i, "SCMP_ACT_ERRNO", refused, FL_ARRAY_SIZE(refused));
+    }
+}
+
+/* The rule's names but those that make nodes; true when there were such, allowed without condition.
+ */
+static bool write_names(struct fl_json_writer *jw, const struct fl_json *rule, bool is_free)
+{
+    const struct fl_json *names = fl_json_get(rule, "names");
+    bool found = false;
+    fl_jw_key(jw, "names");
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < fl_json_items(names); i++) {
+        bool makes = is_free && makes_nodes(fl_json_text(fl_json_item(names, i)));
+        found |= makes;
+        if (!makes)
+            fl_jw_json(jw, fl_json_item(names, i));
+    }
+    fl_jw_array_end(jw);
+    return found;
+}
+
+static void resolve_rule(struct fl_json_writer *jw, const struct fl_json *rule)
+{
+    bool has_args = fl_json_items(fl_json_get(rule, "args")) > 0;
+    bool is_free =
+        !has_args && fl_str_is(fl_json_text(fl_json_get(rule, "action")), "SCMP_ACT_ALLOW");
+    fl_jw_object_begin(jw);
+    bool makes_some = write_names(jw, rule, is_free);
     copy_member(jw, rule, "action");
     copy_member(jw, rule, "errnoRet");
-    if (fl_json_items(fl_json_get(rule, "args")) > 0)
+    if (has_args)
         copy_member(jw, rule, "args");
     fl_jw_object_end(jw);
+    if (makes_some)
+        write_node_rules(jw);
 }
 
 /* The native architecture and those whose programs run on it too. */

@@ -105,6 +105,13 @@ def test_the_host_s_devices_stay_closed(cluster):
     assert printed(cluster, clusters.sh(tries + "echo end")) == ["end"]
 
 
+def test_a_node_of_a_disk_is_not_even_made(cluster):
+    script = ("mknod /tmp/b b 8 0 2>&1; ls /tmp/b 2>/dev/null; mknod /tmp/c c 1 3 && "
+              "mkfifo /tmp/f && echo others")
+    lines = printed(cluster, clusters.sh(script))
+    assert lines == ["mknod: /tmp/b: Operation not permitted", "others"]
+
+
 def test_the_kernel_s_settings_are_read_only(cluster):
     tries = ["echo x > /proc/sys/kernel/hostname", "echo 1 > /proc/irq/default_smp_affinity",
              "echo x > /sys/kernel/uevent_helper", "mkdir /sys/fs/cgroup/memory/x",
