@@ -21,8 +21,8 @@ struct fl_unacked {
 };
 
 struct fl_session_link {
-    RB_ENTRY(fl_session_link) by_instance;
-    LIST_ENTRY(fl_session_link) to_send; /* in the list while task_count > 0 */
+    RB_ENTRY(fl_session_link) by_instance; /* in `tree`, or in `gone` */
+    LIST_ENTRY(fl_session_link) to_send;   /* in the list while task_count > 0 */
     struct fl_sessions *owner;
     struct fl_ws *ws;
     uint64_t number;
@@ -60,6 +60,7 @@ struct fl_sessions {
     struct fl_engine *engine;
     struct fl_session_tree tree;
     TAILQ_HEAD(, fl_session_link) leaving; /* the one that has been gone longest first */
+    struct fl_session_tree gone;           /* the same ones, one of an instance */
     LIST_HEAD(, fl_session_link) to_send;  /* a turn speaks to few agents of many */
     size_t count;
     uint64_t last_number;
