@@ -6,7 +6,6 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <errno.h>
 
 #include "cli/doctor.h"
 
@@ -49,7 +48,7 @@ static void a_program_is_heard_to_its_end(FL_UNUSED void **state)
         {"echo 1.0", "1.0\n", 0},
         {"echo no >&2; exit 3", "no\n", 3},
         {"echo 1.0; exec >&- 2>&-; sleep 0.1", "1.0\n", 0},
-        {"yes", "y\ny\ny\ny", -EINTR},
+        {"printf 123456789", "1234567", 0},
     };
     for (size_t i = 0; i < FL_ARRAY_SIZE(rows); i++) {
         const char *const argv[] = {"sh", "-c", rows[i].script, NULL};

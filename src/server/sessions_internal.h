@@ -12,7 +12,7 @@ enum {
     FL_SESSION_PAYLOAD_BYTES = 1 << 20,
     FL_SESSION_MAX_UNACKED = 256,
     FL_SESSION_ID_SIZE = 33,
-    FL_SESSION_COMPLAINTS = 10, /* about what one agent says */
+    FL_SESSION_LOG_LINES = 10, /* about what one agent says */
 };
 
 struct fl_unacked {
@@ -43,7 +43,7 @@ struct fl_session_link {
     struct fl_arena *task_arena;
     struct fl_unacked unacked[FL_SESSION_MAX_UNACKED]; /* oldest first */
     size_t unacked_count;
-    unsigned complaints;
+    unsigned log_lines;
     int64_t ends_ms; /* monotonic: when the connection is to be renewed */
     bool is_closing;
     bool is_replaced;

@@ -6,8 +6,10 @@ import http.client
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import threading
 import urllib.parse
 
 import pytest
@@ -396,6 +398,37 @@ def test_tags_are_asked_for(meta):
         assert {"ErrorField", "ErrorCode", "ErrorMessage", "StatusCode",
                 "ResourceARN"} == set(document["Errors"][0])
     meta.ecs.stop_task(task=arn)
+
+
+# Forty questions at once; ends when its input does.
+CROWD = """
+import select, socket, sys
+held = [socket.create_connection(("169.254.170.2", 80), 5) for _ in range(40)]
+for connection in held:
+    connection.sendall(b"GET " + sys.argv[1].encode() + b" HTTP/1.1\\r\\nHost: 169.254.170.2\\r\\n\\r\\n")
+first, = select.select(held, [], [], 5)[0][:1]
+print(first.recv(4096).decode().split(" ")[1], flush=True)
+sys.stdin.read()
+"""
+
+
+def test_while_the_control_plane_is_slow_no_task_takes_all_places(meta):
+    first, one = started(meta, idle(name="one"))
+    second, two = started(meta, idle(name="two"))
+    server = meta.status()["server"]["pid"]
+    inside = ["nsenter", "-t", str(one["one"].pid), "-n", PYTHON, "-c", CROWD]
+    os.kill(server, signal.SIGSTOP)
+    try:
+        with subprocess.Popen([*inside, one["one"].v4.split(METADATA)[1] + "/taskWithTags"],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE) as crowd:
+            assert crowd.stdout.readline() == b"429\n"
+            threading.Timer(1, os.kill, (server, signal.SIGCONT)).start()
+            assert two["two"].get(two["two"].v4 + "/taskWithTags")["TaskARN"] == second["taskArn"]
+            crowd.stdin.close()
+    finally:
+        os.kill(server, signal.SIGCONT)
+    for task in (first, second):
+        meta.ecs.stop_task(task=task["taskArn"])
 
 
 def test_variables_are_injected_and_the_endpoint_works(meta):
