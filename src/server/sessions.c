@@ -122,7 +122,8 @@ static void on_closed(void *context, FL_UNUSED struct fl_ws *ws, uint16_t code,
         (void)RB_REMOVE(fl_session_tree, &sessions->tree, session);
     sessions->count--;
     if (sessions->engine) {
-        if (session->is_expired || code == CODE_NORMAL) {
+        bool by_agent = !session->is_closing && code == CODE_NORMAL;
+        if (session->is_expired || by_agent) {
             expect_back(session);
             return;
         }
