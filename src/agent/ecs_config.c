@@ -193,19 +193,25 @@ int64_t fl_ecs_config_duration_ms(struct fl_str text)
     return total;
 }
 
-static bool is_one_of(struct fl_str text, const char *choices)
+/* In upper or lower case, as ECS's agent takes them; kept as the table has it. */
+static bool take_choice(struct fl_str text, const char *choices, struct fl_str *ret_choice)
 {
     struct fl_str rest = fl_str_of(choices), choice;
     while (fl_str_split(&rest, ' ', &choice))
-        if (fl_str_eq(choice, text))
+        if (fl_str_case_eq(choice, text)) {
+            *ret_choice = choice;
             return true;
+        }
     return false;
 }
 
 static bool take_switch(struct fl_str text, bool *ret_value)
 {
-    *ret_value = fl_str_case_eq(text, FL_STR("true")) || fl_str_is(text, "1");
-    return *ret_value || fl_str_case_eq(text, FL_STR("false")) || fl_str_is(text, "0");
+    bool on = fl_str_case_eq(text, FL_STR("true")) || fl_str_is(text, "1");
+    bool off = fl_str_case_eq(text, FL_STR("false")) || fl_str_is(text, "0");
+    if (on || off)
+        *ret_value = on;
+    return on || off;
 }
 
 static bool take_texts(struct fl_str text, bool ports, struct fl_arena *arena,
@@ -283,9 +289,7 @@ static bool take(const struct row *row, struct fl_str text, struct fl_arena *are
     void *member = (char *)settings + row->at;
     switch (row->kind) {
     case CHOICE:
-        if (!is_one_of(text, row->choices))
-            return false;
-        /* fall through */
+        return take_choice(text, row->choices, member);
     case TEXT:
         *(struct fl_str *)member = fl_str_dup(arena, text);
         return true;
@@ -351,6 +355,13 @@ static const struct row *find_row(struct fl_str name)
     return NULL;
 }
 
+/* NULL: the environment does not say; an empty variable is none. */
+static const char *said_by_environment(const struct row *row)
+{
+    const char *value = getenv(row->name);
+    return value && *value ? value : NULL;
+}
+
 static int read_line(struct reading *reading, struct fl_str line, struct fl_err *err)
 {
     line = fl_str_trim(line);
@@ -366,7 +377,7 @@ static int read_line(struct reading *reading, struct fl_str line, struct fl_err 
     if (!row)
         note(reading, fl_str_printf(reading->arena, "%.*s is not a variable of the ECS agent",
                                     (int)FL_MIN(name.n, (size_t)80), name.p));
-    else if (!getenv(row->name))
+    else if (!said_by_environment(row))
         read_value(reading, row, unquoted(line));
     return 0;
 }
@@ -386,8 +397,8 @@ static int read_lines(struct reading *reading, struct fl_str text, const char *n
 static void read_environment(struct reading *reading)
 {
     for (size_t i = 0; i < FL_ARRAY_SIZE(rows); i++) {
-        const char *value = rows[i].kind == NOWHERE ? NULL : getenv(rows[i].name);
-        if (value && *value)
+        const char *value = rows[i].kind == NOWHERE ? NULL : said_by_environment(&rows[i]);
+        if (value)
             read_value(reading, &rows[i], fl_str_of(value));
     }
 }

@@ -88,7 +88,7 @@ static void every_kind_of_value_is_read(FL_UNUSED void **state)
     OUTCOME o = read_text("# a comment\n\n"
                           "ECS_RESERVED_PORTS=[22, \"80\"]\n"
                           "ECS_RESERVED_PORTS_UDP=[53]\n"
-                          "ECS_LOGLEVEL=debug\n"
+                          "ECS_LOGLEVEL=Debug\n"
                           "ECS_DISABLE_METRICS=true\n"
                           "ECS_POLLING_METRICS_WAIT_DURATION=15s\n"
                           "ECS_PULL_DEPENDENT_CONTAINERS_UPFRONT=true\n"
@@ -137,6 +137,7 @@ static void what_is_not_understood_leaves_the_default_and_is_said(FL_UNUSED void
         "ECS_RESERVED_PORTS_UDP=[0]",
         "ECS_LOGLEVEL=loud",
         "ECS_DISABLE_METRICS=perhaps",
+        "ECS_ENABLE_TASK_CPU_MEM_LIMIT=perhaps",
         "ECS_POLLING_METRICS_WAIT_DURATION=1s",
         "ECS_POLLING_METRICS_WAIT_DURATION=21s",
         "ECS_RESERVED_MEMORY=-1",
@@ -163,6 +164,8 @@ static void what_is_not_understood_leaves_the_default_and_is_said(FL_UNUSED void
         assert_int_equal(o.settings.metadata_rps.low, fresh.settings.metadata_rps.low);
         assert_int_equal(o.settings.dynamic_ports.high, 0);
         assert_int_equal(o.settings.reserved_memory_mib, 0);
+        assert_false(o.settings.disable_metrics);
+        assert_true(o.settings.task_cpu_mem_limit);
         assert_int_equal(o.settings.logging_drivers.n, fresh.settings.logging_drivers.n);
     }
 }
@@ -183,6 +186,10 @@ static void the_environment_wins(FL_UNUSED void **state)
     assert_int_equal(unsetenv("ECS_CLUSTER"), 0);
     assert_true(fl_str_is(o.settings.cluster, "b"));
     assert_int_equal(o.settings.reserved_memory_mib, 5);
+    assert_int_equal(setenv("ECS_CLUSTER", "", 1), 0);
+    OUTCOME empty = read_text("ECS_CLUSTER=a\n");
+    assert_int_equal(unsetenv("ECS_CLUSTER"), 0);
+    assert_true(fl_str_is(empty.settings.cluster, "a"));
 }
 
 static void a_broken_file_is_refused_by_line(FL_UNUSED void **state)

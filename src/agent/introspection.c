@@ -23,6 +23,14 @@ static void reply(struct fl_http_exchange *exchange, unsigned status, const char
     fl_http_reply(exchange, status, &header, 1, body);
 }
 
+static void reply_document(struct fl_http_exchange *exchange, const struct fl_buf *buf)
+{
+    if (buf->overflow)
+        reply(exchange, 500, "text/plain; charset=utf-8", FL_STR("the document is too long\n"));
+    else
+        reply(exchange, 200, "application/json", fl_buf_str(buf));
+}
+
 static void write_container(const struct fl_metadata_facts *facts,
                             const struct fl_task_container *container, struct fl_json_writer *jw)
 {
@@ -93,7 +101,7 @@ static void reply_one(const struct fl_introspection *introspection,
         return;
     }
     write_task(introspection->config.facts, task, &jw);
-    reply(exchange, 200, "application/json", fl_buf_str(&buf));
+    reply_document(exchange, &buf);
 }
 
 static void reply_all(const struct fl_introspection *introspection,
@@ -110,7 +118,7 @@ static void reply_all(const struct fl_introspection *introspection,
             write_task(introspection->config.facts, task, &jw);
     fl_jw_array_end(&jw);
     fl_jw_object_end(&jw);
-    reply(exchange, 200, "application/json", fl_buf_str(&buf));
+    reply_document(exchange, &buf);
 }
 
 static void reply_tasks(const struct fl_introspection *introspection,

@@ -141,19 +141,26 @@ static const struct fl_task *task_by_address(const struct fl_metadata *metadata,
     return NULL;
 }
 
-/* The Host header, if there is one, names the endpoint: a name that leads here by a trick of DNS
- * does not. Requests that somebody passes on are refused, too. */
-static bool is_direct(const struct fl_metadata *metadata, const struct fl_http_exchange *exchange)
+static bool is_own_name(const struct fl_metadata *metadata, struct fl_str host)
 {
-    struct fl_str host = fl_http_header(exchange, "Host");
     char loopback[32], named[32];
     uint16_t port = fl_http_server_port(metadata->server);
     (void)snprintf(loopback, sizeof(loopback), "127.0.0.1:%u", port);
     (void)snprintf(named, sizeof(named), "localhost:%u", port);
-    bool known = host.n == 0 || fl_str_is(host, FL_METADATA_HOST) ||
-                 fl_str_is(host, FL_METADATA_HOST ":80") || fl_str_is(host, loopback) ||
-                 fl_str_is(host, named);
-    return known && !fl_http_header(exchange, "X-Forwarded-For").p &&
+    return host.n == 0 || fl_str_is(host, FL_METADATA_HOST) ||
+           fl_str_is(host, FL_METADATA_HOST ":80") || fl_str_is(host, loopback) ||
+           fl_str_is(host, named);
+}
+
+/* The Host header, if there is one, names the endpoint: a name that leads here by a trick of DNS
+ * does not. Of several each has to. Requests that somebody passes on are refused, too. */
+static bool is_direct(const struct fl_metadata *metadata, const struct fl_http_exchange *exchange)
+{
+    for (size_t i = 0; i < exchange->header_count; i++)
+        if (fl_str_case_eq(exchange->headers[i].name, FL_STR("Host")) &&
+            !is_own_name(metadata, exchange->headers[i].value))
+            return false;
+    return !fl_http_header(exchange, "X-Forwarded-For").p &&
            !fl_http_header(exchange, "Forwarded").p;
 }
 
@@ -314,6 +321,8 @@ static void on_request(void *context, struct fl_http_exchange *exchange)
     bool is_read = fl_str_is(exchange->method, "GET") || fl_str_is(exchange->method, "HEAD");
     if (!read_caller(metadata, exchange, &caller) || !is_direct(metadata, exchange))
         fl_metadata_reply_error(exchange, 403, FL_STR("the request did not come from a task"));
+    else if (is_read && !fl_str_starts(exchange->path, FL_STR("/"))) /* meant for a proxy */
+        reply_text(exchange, 404, FL_STR("404 page not found\n"));
     else if (cleaned.n > 0)
         fl_http_reply(exchange, 301, &location, 1, FL_STR(""));
     else if (!is_read && !fl_str_starts(exchange->path, FL_STR("/api/")))

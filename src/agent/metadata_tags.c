@@ -4,7 +4,7 @@
 
 #include "agent/session_calls.h"
 
-enum { MOST_ASKING = 32, CALL_TIMEOUT_MS = 5000, BODY_MAX = 4096 };
+enum { MOST_ASKING = 32, MOST_OF_A_TASK = 4, CALL_TIMEOUT_MS = 5000, BODY_MAX = 4096 };
 
 struct fl_metadata_asking {
     LIST_ENTRY(fl_metadata_asking) link;
@@ -72,10 +72,20 @@ static void ask_next(struct fl_metadata_asking *asking)
                 fl_buf_str(&body), CALL_TIMEOUT_MS, on_tags, asking);
 }
 
+/* While the control plane is slow, a task that asks again and again must not take all places. */
+static bool has_room(const struct fl_metadata *metadata, const struct fl_task *task)
+{
+    const struct fl_metadata_asking *asking;
+    int of_task = 0;
+    LIST_FOREACH (asking, &metadata->asking, link)
+        of_task += fl_str_eq(asking->task_arn, task->arn);
+    return metadata->asking_count < MOST_ASKING && of_task < MOST_OF_A_TASK;
+}
+
 void fl_metadata_tags_ask(struct fl_metadata *metadata, struct fl_http_exchange *exchange,
                           const struct fl_task *task, enum fl_metadata_version version)
 {
-    if (metadata->asking_count >= MOST_ASKING) {
+    if (!has_room(metadata, task)) {
         fl_metadata_reply_throttled(exchange);
         return;
     }

@@ -116,9 +116,10 @@ void fl_session_write_register(const struct fl_session_config *config,
 
 struct fl_str fl_session_read_registered(struct fl_str body, struct fl_arena *arena)
 {
-    const struct fl_json *json = fl_json_read(body, arena, NULL);
+    FL_CLEANUP_ARENA struct fl_arena *passing = fl_arena_new();
+    const struct fl_json *json = fl_json_read(body, passing, NULL);
     const struct fl_json *instance = fl_json_get(json, "containerInstance");
-    return fl_json_text(fl_json_get(instance, "containerInstanceArn"));
+    return fl_str_dup(arena, fl_json_text(fl_json_get(instance, "containerInstanceArn")));
 }
 
 static void add_parameter(struct fl_buf *buf, const char *name, struct fl_str value)

@@ -358,16 +358,29 @@ struct fl_tcs *fl_tcs_new(const struct fl_tcs_config *config)
     return telemetry;
 }
 
+/* False: the buffer held just that already. */
+static bool put(struct fl_buf *buf, struct fl_str text, const char *ending)
+{
+    FL_CLEANUP_BUF struct fl_buf whole = FL_BUF_INIT(ENDPOINT_MAX);
+    fl_buf_add_str(&whole, text);
+    if (text.n > 0 && !fl_str_ends(text, fl_str_of(ending)))
+        fl_buf_add_z(&whole, ending);
+    if (fl_str_eq(fl_buf_str(&whole), fl_buf_str(buf)))
+        return false;
+    fl_buf_clear(buf);
+    fl_buf_add_str(buf, fl_buf_str(&whole));
+    return true;
+}
+
+/* A connection speaks for the instance, and to the place, that it was opened for. */
 void fl_tcs_discovered(struct fl_tcs *telemetry, struct fl_str endpoint, struct fl_str instance_arn)
 {
-    fl_buf_clear(&telemetry->endpoint);
-    fl_buf_add_str(&telemetry->endpoint, endpoint);
-    if (endpoint.n > 0 && !fl_str_ends(endpoint, FL_STR("/")))
-        fl_buf_add_char(&telemetry->endpoint, '/');
-    fl_buf_clear(&telemetry->instance);
-    fl_buf_add_str(&telemetry->instance, instance_arn);
+    bool moved = put(&telemetry->endpoint, endpoint, "/");
+    moved |= put(&telemetry->instance, instance_arn, "");
     if (!telemetry->ws)
         wait_for(telemetry, 0);
+    else if (moved)
+        end_connection(telemetry, "another instance or endpoint");
 }
 
 void fl_tcs_health_changed(struct fl_tcs *telemetry)

@@ -26,8 +26,8 @@ struct fl_tcs_config {
 };
 
 struct fl_tcs *fl_tcs_new(const struct fl_tcs_config *config);
-/* The control plane was discovered (again): connects there, or stays where it is connected. An
- * empty endpoint: there is no telemetry. */
+/* The control plane was discovered (again): connects there, or stays connected if neither endpoint
+ * nor instance has changed. An empty endpoint: there is no telemetry. */
 void fl_tcs_discovered(struct fl_tcs *telemetry, struct fl_str endpoint,
                        struct fl_str instance_arn);
 /* The health of a container has changed: told with the loop's next turn. */

@@ -373,6 +373,22 @@ static void a_lost_connection_is_opened_again(FL_UNUSED void **state)
     plane_free(plane);
 }
 
+/* A host whose instance was deregistered joins as another one: from then on it speaks for that. */
+static void another_instance_gets_a_connection_of_its_own(FL_UNUSED void **state)
+{
+    struct plane *plane = plane_new();
+    discover(plane);
+    TEST_AWAIT(&plane->t, frame(plane, "PublishInstanceStatusRequest", 0) != NULL);
+    discover(plane);
+    TEST_AWAIT(&plane->t, frame(plane, "PublishMetricsRequest", 0) != NULL);
+    assert_int_equal(plane->upgraded, 1);
+    fl_tcs_discovered(plane->telemetry, test_url(&plane->t, "/tcs"), FL_STR(INSTANCE "2"));
+    TEST_AWAIT(&plane->t, frame(plane, "PublishInstanceStatusRequest", 1) != NULL);
+    assert_int_equal(plane->upgraded, 2);
+    assert_true(fl_str_ends(fl_str_of(plane->query), FL_STR("2")));
+    plane_free(plane);
+}
+
 static void without_an_endpoint_nothing_happens(FL_UNUSED void **state)
 {
     struct plane *plane = plane_new();
@@ -391,6 +407,7 @@ int main(void)
         cmocka_unit_test(without_metrics_the_status_is_still_told),
         cmocka_unit_test(health_is_told_when_it_changes),
         cmocka_unit_test(a_lost_connection_is_opened_again),
+        cmocka_unit_test(another_instance_gets_a_connection_of_its_own),
         cmocka_unit_test(without_an_endpoint_nothing_happens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -31,9 +32,8 @@ static pid_t start(const char *const *argv, int output)
 }
 
 /* Until the end of output, or of patience. */
-static void listen_to(int fd, char *text, size_t size)
+static void listen_to(int fd, int64_t deadline, char *text, size_t size)
 {
-    int64_t deadline = fl_clock_mono_ms() + PATIENCE_MS;
     size_t n = 0;
     char rest[512];
     for (;;) {
@@ -50,9 +50,27 @@ static void listen_to(int fd, char *text, size_t size)
     text[n] = '\0';
 }
 
+/* A program may close its output some time before it ends. */
+static int await_end(pid_t child, int64_t deadline)
+{
+    const struct timespec pause = {.tv_nsec = 1000 * 1000};
+    int status = 0;
+    pid_t ended;
+    while ((ended = waitpid(child, &status, WNOHANG)) == 0 && fl_clock_mono_ms() < deadline)
+        (void)nanosleep(&pause, NULL);
+    if (ended == 0) {
+        (void)kill(child, SIGKILL);
+        ended = waitpid(child, &status, 0);
+    }
+    if (ended < 0)
+        return -errno;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -EINTR;
+}
+
 int fl_doctor_ask(const char *const *argv, char *text, size_t size)
 {
-    int fds[2], status = 0;
+    int64_t deadline = fl_clock_mono_ms() + PATIENCE_MS;
+    int fds[2];
     if (pipe2(fds, O_CLOEXEC) < 0)
         return -errno;
     FL_CLEANUP_FD int output = fds[0];
@@ -60,11 +78,8 @@ int fl_doctor_ask(const char *const *argv, char *text, size_t size)
     (void)close(fds[1]);
     if (child < 0)
         return -EAGAIN;
-    listen_to(output, text, size);
-    (void)kill(child, SIGKILL);
-    if (waitpid(child, &status, 0) < 0)
-        return -errno;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -EINTR;
+    listen_to(output, deadline, text, size);
+    return await_end(child, deadline);
 }
 
 static struct fl_finding find_root(const struct fl_options *options)

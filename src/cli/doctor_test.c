@@ -39,9 +39,29 @@ static void a_version_is_measured_by_its_own_branch(FL_UNUSED void **state)
             fail_msg("%s against %s", rows[i].version, rows[i].fixed);
 }
 
+static void a_program_is_heard_to_its_end(FL_UNUSED void **state)
+{
+    static const struct {
+        const char *script, *said;
+        int status;
+    } rows[] = {
+        {"echo 1.0", "1.0\n", 0},
+        {"echo no >&2; exit 3", "no\n", 3},
+        {"echo 1.0; exec >&- 2>&-; sleep 0.1", "1.0\n", 0},
+        {"printf 123456789", "1234567", 0},
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(rows); i++) {
+        const char *const argv[] = {"sh", "-c", rows[i].script, NULL};
+        char text[8];
+        assert_int_equal(fl_doctor_ask(argv, text, sizeof(text)), rows[i].status);
+        assert_string_equal(text, rows[i].said);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_program_is_heard_to_its_end),
         cmocka_unit_test(a_version_is_measured_by_its_own_branch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

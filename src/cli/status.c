@@ -1,13 +1,18 @@
 /* `fairlead status`: what runs. The JSON form is stable: members are added, never changed. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "cli/cli.h"
 #include "cli/daemons.h"
 #include "cli/install.h"
 #include "cli/operator.h"
 
-enum { MAX_REPORT = 256 << 20, CALL_TIMEOUT_MS = 30 * 1000 };
+enum {
+    MAX_REPORT = 256 << 20,
+    CALL_TIMEOUT_MS = 30 * 1000,
+    MOST_MEASURED = 10000, /* tasks; what more of them use is told by instance and cluster alone */
+};
 
 /* What is told about each cluster: how the API lists and describes it, and the members of the
  * API's objects under our names. */
@@ -41,12 +46,24 @@ static const struct listing listings[LISTINGS] = {
                 {"desiredStatus", "desiredStatus"}}},
 };
 
+/* What has been measured of an instance or a task, by id. */
+struct measure {
+    const char *id;
+    const struct fl_json *object;
+};
+
+struct measures {
+    struct measure *items; /* in the order of their ids */
+    size_t n;
+};
+
 struct report {
     const struct fl_options *options;
     pid_t server, agent;                       /* 0: does not run */
     struct fl_operator_items *found[LISTINGS]; /* of each cluster */
     size_t cluster_count;
     const struct fl_json *measured; /* what agents have measured, by cluster; NULL: not known */
+    struct measures by_id[LISTINGS];
 };
 
 /* ---- gathering ---- */
@@ -69,16 +86,68 @@ static int find(struct fl_operator *caller, const struct listing *listing, const
     return r;
 }
 
-static int find_measures(struct fl_operator *caller, const struct fl_json **ret_measured,
-                         struct fl_err *err)
+static int by_id(const void *a, const void *b)
+{
+    const struct measure *x = a, *y = b;
+    return strcmp(x->id, y->id);
+}
+
+/* Adds the list's objects, whose member `key` is their id. */
+static void add_measures(struct measures *measures, const struct fl_json *list, const char *key)
+{
+    for (size_t i = 0; i < fl_json_items(list); i++) {
+        const struct fl_json *object = fl_json_item(list, i);
+        const char *id = fl_json_z(fl_json_get(object, key));
+        if (id)
+            measures->items[measures->n++] = (struct measure){id, object};
+    }
+}
+
+static const struct fl_json *instances_of(const struct report *report, size_t cluster)
+{
+    return fl_json_get(fl_json_item(report->measured, cluster), "containerInstances");
+}
+
+/* So that each row finds its own at once. */
+static void sort_measures(struct report *report, struct fl_arena *arena)
+{
+    size_t count[LISTINGS] = {0};
+    for (size_t at = 0; at < fl_json_items(report->measured); at++) {
+        const struct fl_json *instances = instances_of(report, at);
+        count[INSTANCES] += fl_json_items(instances);
+        for (size_t i = 0; i < fl_json_items(instances); i++)
+            count[TASKS] += fl_json_items(fl_json_get(fl_json_item(instances, i), "tasks"));
+    }
+    for (size_t which = 0; which < LISTINGS; which++)
+        report->by_id[which].items = fl_arena_new_array(arena, struct measure, count[which]);
+    for (size_t at = 0; at < fl_json_items(report->measured); at++) {
+        const struct fl_json *instances = instances_of(report, at);
+        add_measures(&report->by_id[INSTANCES], instances, "containerInstance");
+        for (size_t i = 0; i < fl_json_items(instances); i++)
+            add_measures(&report->by_id[TASKS], fl_json_get(fl_json_item(instances, i), "tasks"),
+                         "task");
+    }
+    for (size_t which = 0; which < LISTINGS; which++)
+        if (report->by_id[which].n > 0)
+            qsort(report->by_id[which].items, report->by_id[which].n, sizeof(struct measure),
+                  by_id);
+}
+
+static int find_measures(struct report *report, struct fl_operator *caller, struct fl_err *err)
 {
     const struct fl_json *answer;
-    int r = fl_operator_send(caller, "Fairlead_20261120.Utilization",
-                             FL_STR("{\"instances\":true,\"tasks\":true}"), CALL_TIMEOUT_MS,
+    size_t tasks = 0;
+    for (size_t at = 0; at < report->cluster_count; at++)
+        tasks += report->found[TASKS][at].n;
+    struct fl_str request = tasks <= MOST_MEASURED ? FL_STR("{\"instances\":true,\"tasks\":true}")
+                                                   : FL_STR("{\"instances\":true}");
+    int r = fl_operator_send(caller, "Fairlead_20261120.Utilization", request, CALL_TIMEOUT_MS,
                              &answer, err);
-    if (r == 0)
-        *ret_measured = fl_json_get(answer, "clusters");
-    return r;
+    if (r < 0)
+        return r;
+    report->measured = fl_json_get(answer, "clusters");
+    sort_measures(report, caller->arena);
+    return 0;
 }
 
 /* What has been found until something fails stays in the report. */
@@ -100,7 +169,7 @@ static int ask_server(struct report *report, struct fl_err *err)
         for (size_t i = 0; r == 0 && i < LISTINGS; i++)
             r = find(&caller, &listings[i], arn ? arn : "", &report->found[i][at], err);
     }
-    return r == 0 ? find_measures(&caller, &report->measured, err) : r;
+    return r == 0 ? find_measures(report, &caller, err) : r;
 }
 
 /* ---- for programs ---- */
@@ -182,36 +251,13 @@ static void print_role(const char *name, pid_t pid)
         (void)printf("%-9s does not run\n", name);
 }
 
-/* The item of that list whose member `key` is the id. */
-static const struct fl_json *item_of(const struct fl_json *list, const char *key, const char *id)
+static const struct fl_json *measure_of(const struct report *report, size_t which, const char *id)
 {
-    for (size_t i = 0; i < fl_json_items(list); i++)
-        if (fl_str_is(fl_json_text(fl_json_get(fl_json_item(list, i), key)), id))
-            return fl_json_item(list, i);
-    return NULL;
-}
-
-static const struct fl_json *instances_of(const struct report *report, size_t cluster)
-{
-    return fl_json_get(fl_json_item(report->measured, cluster), "containerInstances");
-}
-
-static const struct fl_json *measured_instance(const struct report *report, const char *id)
-{
-    const struct fl_json *found = NULL;
-    for (size_t i = 0; i < fl_json_items(report->measured) && !found; i++)
-        found = item_of(instances_of(report, i), "containerInstance", id);
-    return found;
-}
-
-static const struct fl_json *measured_task(const struct report *report, const char *id)
-{
-    const struct fl_json *found = NULL;
-    for (size_t i = 0; i < fl_json_items(report->measured) && !found; i++)
-        for (size_t k = 0; k < fl_json_items(instances_of(report, i)) && !found; k++)
-            found =
-                item_of(fl_json_get(fl_json_item(instances_of(report, i), k), "tasks"), "task", id);
-    return found;
+    const struct measures *measures = &report->by_id[which];
+    const struct measure probe = {.id = id};
+    const struct measure *found =
+        measures->n ? bsearch(&probe, measures->items, measures->n, sizeof(probe), by_id) : NULL;
+    return found ? found->object : NULL;
 }
 
 /* ", 12 CPU units, 40 MiB used", where an agent has measured it. */
@@ -232,7 +278,7 @@ static void print_instance(const struct report *report, const struct fl_json *in
                  text_of(instance, "status"), connected ? "connected" : "away",
                  (int)fl_json_int(fl_json_get(instance, "runningTasksCount")),
                  (int)fl_json_int(fl_json_get(instance, "pendingTasksCount")));
-    print_used(measured_instance(report, id));
+    print_used(measure_of(report, INSTANCES, id));
 }
 
 static void print_task(const struct report *report, const struct fl_json *task)
@@ -240,7 +286,7 @@ static void print_task(const struct report *report, const struct fl_json *task)
     const char *id = short_arn(text_of(task, "taskArn"));
     (void)printf("task      %s  %s  %s", id, short_arn(text_of(task, "taskDefinitionArn")),
                  text_of(task, "lastStatus"));
-    print_used(measured_task(report, id));
+    print_used(measure_of(report, TASKS, id));
 }
 
 static void print_cluster(const struct fl_json *cluster)

@@ -17,6 +17,17 @@ static void add_text(struct fl_buf *key, struct fl_str text)
     fl_buf_add_str(key, text);
 }
 
+/* Before they are made a key of. */
+static int check_lengths(struct fl_decision *d, const struct fl_filter_spec *spec)
+{
+    for (size_t i = 0; i < spec->text_count; i++)
+        if (spec->texts[i].n > FL_QUERY_MAX_LENGTH)
+            return fl_refuse(d, "InvalidParameterException",
+                             "The expression is longer than %d characters.", FL_QUERY_MAX_LENGTH);
+    return 0;
+}
+
+/* Bounded by the lengths above, and by that of a task definition. */
 static struct fl_str key_of(struct fl_arena *arena, const struct fl_filter_spec *spec)
 {
     FL_CLEANUP_BUF struct fl_buf key = FL_BUF_INIT(MAX_KEY);
@@ -95,6 +106,8 @@ struct fl_filter *fl_filter_get(struct fl_decision *d, struct fl_cluster *cluste
                                 const struct fl_filter_spec *spec)
 {
     struct fl_index *index = cluster->index;
+    if (check_lengths(d, spec) < 0)
+        return NULL;
     struct fl_filter probe = {.key = key_of(d->arena, spec)};
     struct fl_filter *filter = RB_FIND(fl_filter_tree, &index->filters_by_key, &probe);
     if (filter) {

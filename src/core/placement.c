@@ -2,6 +2,8 @@
  * what keeps an instance from taking a task. */
 #include "core/placement.h"
 
+enum { MAX_SHOWN = 200 }; /* bytes of a text that is refused */
+
 static int add_constraints(struct fl_decision *d, const struct ecs_TaskDefinition *def,
                            const struct ecs_PlacementConstraint_list *constraints,
                            struct fl_filter_spec *spec, bool *ret_distinct)
@@ -26,14 +28,21 @@ static int add_constraints(struct fl_decision *d, const struct ecs_TaskDefinitio
     return 0;
 }
 
+/* As long as an attribute's name may be, and no longer: views are kept by it. */
+static bool is_attribute_field(struct fl_str field)
+{
+    enum { MAX_NAME = 128 };
+    struct fl_str prefix = FL_STR("attribute:");
+    return fl_str_starts(field, prefix) && field.n > prefix.n && field.n <= prefix.n + MAX_NAME;
+}
+
 static bool field_is_valid(const struct ecs_PlacementStrategy *s)
 {
     switch (s->type) {
     case ECS_PlacementStrategyType_random:
         return true;
     case ECS_PlacementStrategyType_spread:
-        return fl_is_instance_field(s->field) ||
-               (fl_str_starts(s->field, FL_STR("attribute:")) && s->field.n > 10);
+        return fl_is_instance_field(s->field) || is_attribute_field(s->field);
     case ECS_PlacementStrategyType_binpack:
         return fl_str_case_eq(s->field, FL_STR("cpu")) ||
                fl_str_case_eq(s->field, FL_STR("memory"));
@@ -53,7 +62,7 @@ static int check_strategies(struct fl_decision *d, const struct ecs_PlacementStr
         if (!field_is_valid(s))
             return fl_refuse(d, "InvalidParameterException",
                              "'%.*s' is not a valid field for a placement strategy of type %s.",
-                             FL_STR_ARG(s->field),
+                             FL_STR_ARG(fl_cut(s->field, MAX_SHOWN)),
                              fl_enum_text(&ecs_enum_PlacementStrategyType, (int)s->type));
     }
     return 0;

@@ -220,6 +220,26 @@ static void wrong_requests_are_refused(FL_UNUSED void **state)
     fix_free(f);
 }
 
+/* What placement remembers views and filters by is made of these texts. */
+static void texts_for_placement_have_bounds(FL_UNUSED void **state)
+{
+    char instance[64];
+    struct fix *f = fix_ready(instance);
+    static const char strategy[] =
+        "{'taskDefinition':'web','placementStrategy':[{'type':'spread','field':'attribute:%0*d'}]}";
+    static const char constraint[] =
+        "{'taskDefinition':'web','placementConstraints':[{'type':'memberOf','expression':"
+        "'attribute:a == %0*d'}]}";
+    fix_ok(f, "RunTask", strategy, 128, 7);
+    assert_int_equal(fix_call(f, "RunTask", strategy, 129, 7), 400);
+    assert_int_equal(fix_call(f, "RunTask", strategy, 100000, 7), 400);
+    assert_int_equal(fix_call(f, "RunTask", constraint, 2001, 7), 400);
+    assert_int_equal(fix_call(f, "RunTask", constraint, 2 << 20, 7), 400);
+    fix_refused(f, "InvalidParameterException", "The expression is longer than 2000 characters.",
+                "ListContainerInstances", "{'filter':'%0*d'}", 2 << 20, 7);
+    fix_free(f);
+}
+
 static void long_things_are_refused(FL_UNUSED void **state)
 {
     char instance[64];
@@ -441,6 +461,7 @@ int main(void)
         cmocka_unit_test(overrides_reach_the_agent_and_count),
         cmocka_unit_test(wrong_requests_are_refused),
         cmocka_unit_test(long_things_are_refused),
+        cmocka_unit_test(texts_for_placement_have_bounds),
         cmocka_unit_test(a_failure_says_why_for_each_instance),
         cmocka_unit_test(some_may_be_placed_and_the_rest_fail),
         cmocka_unit_test(distinct_instances_ignore_stopping_tasks),

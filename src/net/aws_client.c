@@ -33,8 +33,20 @@ struct fl_aws_client *fl_aws_client_new(struct fl_http_client *http,
     return client;
 }
 
+/* Said anew with every registration, and rarely something new. */
+static bool is_introduced(const struct fl_aws_client *client, const struct fl_header headers[2])
+{
+    for (size_t i = 0; i < client->introduction_count; i++)
+        if (!fl_str_eq(client->introduction[i].name, headers[i].name) ||
+            !fl_str_eq(client->introduction[i].value, headers[i].value))
+            return false;
+    return client->introduction_count > 0;
+}
+
 void fl_aws_client_introduce(struct fl_aws_client *client, const struct fl_header headers[2])
 {
+    if (is_introduced(client, headers))
+        return;
     client->introduction_count = FL_ARRAY_SIZE(client->introduction);
     for (size_t i = 0; i < client->introduction_count; i++)
         client->introduction[i] = (struct fl_header){fl_str_dup(client->arena, headers[i].name),

@@ -10,7 +10,7 @@ enum {
     FL_MEASURES_OF_CLUSTER = 120,     /* two hours, one a minute */
     FL_MEASURES_STALE_MS = 90 * 1000, /* older values are no present ones */
     FL_MEASURES_FORGET_MS = 30 * 60 * 1000,
-    FL_MEASURES_MAX_CONTAINERS = 64, /* of a task */
+    FL_MEASURES_MAX_CONTAINERS = 16, /* of a task: ten of its definition, and an agent's own */
 };
 
 /* One container in one round of its agent. */

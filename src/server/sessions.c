@@ -77,6 +77,7 @@ static void bid_farewell(struct fl_session_link *session)
 {
     struct fl_core_event event = {0};
     TAILQ_REMOVE(&session->owner->leaving, session, by_leave);
+    (void)RB_REMOVE(fl_session_tree, &session->owner->gone, session);
     if (session->owner->engine)
         fl_session_tell(session, FL_CORE_EVENT_AGENT_DISCONNECTED, &event);
     session_drop(session);
@@ -96,10 +97,15 @@ static void on_grace(uv_timer_t *timer)
 }
 
 /* A connection that ended because it was old, or that the agent closed in an orderly way, is
- * followed by another at once: the core is not told of the moment between. */
+ * followed by another at once: the core is not told of the moment between. One of an instance is
+ * waited for at most, the last: an agent that comes and goes quickly does not fill our memory. */
 static void expect_back(struct fl_session_link *session)
 {
     struct fl_sessions *sessions = session->owner;
+    struct fl_session_link *older = RB_FIND(fl_session_tree, &sessions->gone, session);
+    if (older)
+        bid_farewell(older);
+    (void)RB_INSERT(fl_session_tree, &sessions->gone, session);
     session->gone_ms = fl_clock_mono_ms();
     session->ws = NULL;
     if (TAILQ_EMPTY(&sessions->leaving))
@@ -116,7 +122,8 @@ static void on_closed(void *context, FL_UNUSED struct fl_ws *ws, uint16_t code,
         (void)RB_REMOVE(fl_session_tree, &sessions->tree, session);
     sessions->count--;
     if (sessions->engine) {
-        if (session->is_expired || code == CODE_NORMAL) {
+        bool by_agent = !session->is_closing && code == CODE_NORMAL;
+        if (session->is_expired || by_agent) {
             expect_back(session);
             return;
         }
@@ -307,6 +314,7 @@ struct fl_sessions *fl_sessions_new(uv_loop_t *loop, struct fl_core *core, uint6
     sessions->core = core;
     sessions->epoch = epoch;
     RB_INIT(&sessions->tree);
+    RB_INIT(&sessions->gone);
     LIST_INIT(&sessions->to_send);
     TAILQ_INIT(&sessions->leaving);
     sessions->life_ms = life_ms > 0 ? life_ms : FL_SESSION_LIFE_MS;

@@ -87,13 +87,25 @@ void fl_sessions_manifest(struct fl_sessions *sessions, const struct fl_core_eff
         fl_ws_send(session->ws, fl_buf_str(&buf));
 }
 
+/* Whoever sends nonsense, or asks about the same again and again, does not fill our log. */
+static bool may_log(struct fl_session_link *session)
+{
+    return session->log_lines++ < FL_SESSION_LOG_LINES;
+}
+
+static void complain(struct fl_session_link *session, const char *text)
+{
+    if (may_log(session))
+        fl_log_warn("agent of instance %.*s: %s", FL_STR_ARG(session->instance), text);
+}
+
 void fl_sessions_stop_list(struct fl_sessions *sessions, const struct fl_core_effect *effect)
 {
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(FL_WS_MAX_MESSAGE);
     struct fl_session_link *session = fl_sessions_find(sessions, effect->cluster, effect->instance);
     if (!session || session->is_closing)
         return;
-    if (effect->task_count)
+    if (effect->task_count && may_log(session))
         fl_log_info("agent of instance %.*s: told to stop %zu tasks that are not wanted there",
                     FL_STR_ARG(session->instance), effect->task_count);
     fl_acs_stop_verification_ack(&buf, effect->message_id, fl_clock_wall_ms(), effect->tasks,
@@ -128,13 +140,6 @@ static void take_ack(struct fl_session_link *session, struct fl_str id)
                 (session->unacked_count - i) * sizeof(session->unacked[0]));
         return;
     }
-}
-
-/* Once in a while: whoever sends nonsense does not fill our log. */
-static void complain(struct fl_session_link *session, const char *text)
-{
-    if (session->complaints++ < FL_SESSION_COMPLAINTS)
-        fl_log_warn("agent of instance %.*s: %s", FL_STR_ARG(session->instance), text);
 }
 
 /* The core compares the tasks with its records, and answers by an effect. */

@@ -12,7 +12,7 @@ enum {
     FL_SESSION_PAYLOAD_BYTES = 1 << 20,
     FL_SESSION_MAX_UNACKED = 256,
     FL_SESSION_ID_SIZE = 33,
-    FL_SESSION_COMPLAINTS = 10, /* about what one agent says */
+    FL_SESSION_LOG_LINES = 10, /* about what one agent says */
 };
 
 struct fl_unacked {
@@ -21,8 +21,8 @@ struct fl_unacked {
 };
 
 struct fl_session_link {
-    RB_ENTRY(fl_session_link) by_instance;
-    LIST_ENTRY(fl_session_link) to_send; /* in the list while task_count > 0 */
+    RB_ENTRY(fl_session_link) by_instance; /* in `tree`, or in `gone` */
+    LIST_ENTRY(fl_session_link) to_send;   /* in the list while task_count > 0 */
     struct fl_sessions *owner;
     struct fl_ws *ws;
     uint64_t number;
@@ -43,7 +43,7 @@ struct fl_session_link {
     struct fl_arena *task_arena;
     struct fl_unacked unacked[FL_SESSION_MAX_UNACKED]; /* oldest first */
     size_t unacked_count;
-    unsigned complaints;
+    unsigned log_lines;
     int64_t ends_ms; /* monotonic: when the connection is to be renewed */
     bool is_closing;
     bool is_replaced;
@@ -59,6 +59,7 @@ struct fl_sessions {
     struct fl_engine *engine;
     struct fl_session_tree tree;
     TAILQ_HEAD(, fl_session_link) leaving; /* the one that has been gone longest first */
+    struct fl_session_tree gone;           /* the same ones, one of an instance */
     LIST_HEAD(, fl_session_link) to_send;  /* a turn speaks to few agents of many */
     size_t count;
     uint64_t last_number;

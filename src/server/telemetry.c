@@ -13,6 +13,8 @@
 
 enum { MINUTE_MS = 60 * 1000, MAX_REPLY = 4096 };
 
+#define INACTIVE "The container instance is not registered or is inactive."
+
 struct link {
     RB_ENTRY(link) by_instance;
     struct fl_telemetry *owner;
@@ -137,7 +139,7 @@ void fl_telemetry_accept(struct fl_telemetry *telemetry, struct fl_http_exchange
     struct link *link = link_new(telemetry, exchange);
     const char *why = NULL;
     if (!fl_core_instance_active(telemetry->core, link->source.cluster, link->source.instance))
-        why = "The container instance is not registered or is inactive.";
+        why = INACTIVE;
     else if (telemetry->count >= FL_TELEMETRY_MAX)
         why = "Too many telemetry sessions.";
     if (why) {
@@ -154,7 +156,10 @@ void fl_telemetry_accept(struct fl_telemetry *telemetry, struct fl_http_exchange
 
 static void check_link(struct link *link, struct fl_str heartbeat, int64_t now_ms)
 {
-    if (now_ms - link->heard_ms > FL_TELEMETRY_SILENCE_MS)
+    const struct fl_telemetry_source *source = &link->source;
+    if (!fl_core_instance_active(link->owner->core, source->cluster, source->instance))
+        close_link(link, INACTIVE);
+    else if (now_ms - link->heard_ms > FL_TELEMETRY_SILENCE_MS)
         close_link(link, "nothing was published for long");
     else if (now_ms > link->ends_ms)
         close_link(link, FL_ACS_EXPIRED);

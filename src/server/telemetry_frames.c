@@ -8,7 +8,7 @@
 #include "wire/arn.h"
 #include "wire/json.h"
 
-enum { MAX_HEAD = 16 * 1024, MAX_TASKS = 100, MAX_CHECKS = 16, MAX_TEXT = 1024 };
+enum { MAX_HEAD = 16 * 1024, MAX_TASKS = 100, MAX_CHECKS = 16, MAX_NAME = 255 };
 
 /* The head is lines like HTTP's and an empty one; we have verified the handshake's signature, and
  * the connection is the same one. */
@@ -48,7 +48,7 @@ static size_t read_measures(const struct fl_json *task,
             .memory_mib = mean(fl_json_get(c, "memoryStatsSet")),
             .restarts = fl_json_int(fl_json_get(restarts, "restartCount")),
         };
-        if (measure.name.n && measure.name.n <= MAX_TEXT)
+        if (measure.name.n && measure.name.n <= MAX_NAME)
             list[n++] = measure;
     }
     return n;

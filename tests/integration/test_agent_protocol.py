@@ -246,6 +246,19 @@ def utilization(plane, **members):
     return found
 
 
+def test_an_agent_may_come_and_go_quickly(plane):
+    """Each orderly end is followed by a connection at once: only the last one is waited for."""
+    agent = join(plane)
+    definition = plane.register(clusters.container(command=["true"]))
+    for _ in range(20):
+        agent.socket.close(1000)
+        agent.connect()
+    (arn,) = run(plane, definition)
+    plane.wait(arn, "RUNNING", cluster=plane.ecs_cluster)
+    agent.socket.close(1000)
+    clusters.until(lambda: not agent._is_connected(), timeout=30, what="the end of the grace")
+
+
 def test_telemetry_is_acknowledged_and_added_up(plane):
     agent = join(plane, cpu=2000, memory=4000)
     definition = plane.register(clusters.container(cpu=500, memory=200))

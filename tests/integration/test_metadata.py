@@ -6,8 +6,10 @@ import http.client
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import threading
 import urllib.parse
 
 import pytest
@@ -274,6 +276,71 @@ def test_odd_requests_are_refused(meta):
     meta.ecs.stop_task(task=task["taskArn"])
 
 
+# Raw bytes, for what no client library sends: the status line's number, or nothing.
+SAY = """
+import socket, sys
+with socket.create_connection(("169.254.170.2", 80), 5) as connection:
+    connection.sendall(sys.argv[1].encode())
+    connection.settimeout(5)
+    print(connection.recv(4096).decode().split(" ")[1])
+"""
+
+
+def test_nothing_is_passed_on(meta):
+    """The endpoint is no proxy, and who comes through one is sent away."""
+    task, found = started(meta, idle(name="odd"))
+    odd = found["odd"]
+    path = odd.v4.split(METADATA)[1]
+
+    def say(*lines):
+        text = "\r\n".join(lines) + "\r\n\r\n"
+        return run("nsenter", "-t", str(odd.pid), "-n", PYTHON, "-c", SAY, text).stdout.strip()
+    host = f"Host: {METADATA}"
+    assert say(f"GET {path} HTTP/1.1", host) == "200"
+    assert say(f"GET {path} HTTP/1.1", host, "Forwarded: for=127.0.0.1") == "403"
+    assert say(f"GET {path} HTTP/1.1", f"Host: {METADATA}.evil.example") == "403"
+    assert say(f"GET {path} HTTP/1.1", f"Host: {METADATA}:8080") == "403"
+    assert say(f"GET {path} HTTP/1.1", f"Host: {METADATA}", "Host: evil.example") in ("400", "403")
+    assert say("GET http://127.0.0.1/ HTTP/1.1", host) == "404"
+    assert say(f"CONNECT {METADATA}:80 HTTP/1.1", host) in ("400", "405")
+    assert say("OPTIONS * HTTP/1.1", host) == "405"
+    assert say("POST /api/x/task-protection/v1/state HTTP/1.1", host,
+               "Content-Length: 100000") == "413"
+    meta.ecs.stop_task(task=task["taskArn"])
+
+
+def test_keys_stay_with_the_host(meta):
+    """What the agent knows itself by is root's alone, and in no container's sight."""
+    task, found = started(meta, idle(name="one"))
+    data = pathlib.Path(meta.data_dir)
+    secrets = [path for path in data.rglob("*") if path.is_file() and
+               (path.name in ("metadata.key", "identity") or "key" in path.name)
+               and "layers" not in path.parts and "containers" not in path.parts]
+    assert {"metadata.key", "identity"} <= {path.name for path in secrets}
+    for path in secrets:
+        assert path.stat().st_mode & 0o077 == 0, path
+    assert data.joinpath("agent").stat().st_mode & 0o077 == 0
+    one = found["one"]
+    for line in pathlib.Path(f"/proc/{one.pid}/mountinfo").read_text().splitlines():
+        root = line.split()[3]
+        assert not any(str(path).startswith(root.rstrip("/") + "/") for path in secrets
+                       if str(data) in root), line
+    for path in secrets:
+        assert not pathlib.Path(f"/proc/{one.pid}/root{path}").exists()
+    meta.ecs.stop_task(task=task["taskArn"])
+
+
+def test_who_guesses_uses_up_nobody_elses_share(meta):
+    first, one = started(meta, idle(name="one"))
+    second, two = started(meta, idle(name="two"))
+    guess = two["two"].v4[:-1] + ("0" if two["two"].v4[-1] != "0" else "1")
+    codes = [answer[0] for answer in one["one"].ask(guess, times=400)]
+    assert set(codes) == {404, 429}
+    assert two["two"].ask(two["two"].v4)[0] == 200
+    for task in (first, second):
+        meta.ecs.stop_task(task=task["taskArn"])
+
+
 def test_who_asks_too_often_is_told_so_and_nobody_else(meta):
     first, one = started(meta, idle(name="one"))
     second, two = started(meta, idle(name="two"))
@@ -331,6 +398,37 @@ def test_tags_are_asked_for(meta):
         assert {"ErrorField", "ErrorCode", "ErrorMessage", "StatusCode",
                 "ResourceARN"} == set(document["Errors"][0])
     meta.ecs.stop_task(task=arn)
+
+
+# Forty questions at once; ends when its input does.
+CROWD = """
+import select, socket, sys
+held = [socket.create_connection(("169.254.170.2", 80), 5) for _ in range(40)]
+for connection in held:
+    connection.sendall(b"GET " + sys.argv[1].encode() + b" HTTP/1.1\\r\\nHost: 169.254.170.2\\r\\n\\r\\n")
+first, = select.select(held, [], [], 5)[0][:1]
+print(first.recv(4096).decode().split(" ")[1], flush=True)
+sys.stdin.read()
+"""
+
+
+def test_while_the_control_plane_is_slow_no_task_takes_all_places(meta):
+    first, one = started(meta, idle(name="one"))
+    second, two = started(meta, idle(name="two"))
+    server = meta.status()["server"]["pid"]
+    inside = ["nsenter", "-t", str(one["one"].pid), "-n", PYTHON, "-c", CROWD]
+    os.kill(server, signal.SIGSTOP)
+    try:
+        with subprocess.Popen([*inside, one["one"].v4.split(METADATA)[1] + "/taskWithTags"],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE) as crowd:
+            assert crowd.stdout.readline() == b"429\n"
+            threading.Timer(1, os.kill, (server, signal.SIGCONT)).start()
+            assert two["two"].get(two["two"].v4 + "/taskWithTags")["TaskARN"] == second["taskArn"]
+            crowd.stdin.close()
+    finally:
+        os.kill(server, signal.SIGCONT)
+    for task in (first, second):
+        meta.ecs.stop_task(task=task["taskArn"])
 
 
 def test_variables_are_injected_and_the_endpoint_works(meta):
