@@ -86,8 +86,11 @@ static int open_host_parts(struct fl_agent *agent, struct fl_err *err)
     const struct fl_agent_config *config = &agent->config;
     char *tag = fl_arena_alloc(agent->arena, FL_INSTALL_TAG_SIZE);
     fl_install_tag(config->data_dir, tag);
-    const struct fl_runtime_config runtime = {
-        .data_dir = agent->dir, .libexec_dir = config->libexec_dir, .tag = fl_str_of(tag)};
+    const struct fl_runtime_config runtime = {.data_dir = agent->dir,
+                                              .libexec_dir = config->libexec_dir,
+                                              .tag = fl_str_of(tag),
+                                              .no_task_limits = !config->ecs.task_cpu_mem_limit,
+                                              .task_pids = config->ecs.task_pids_limit};
     const struct fl_images_config images = {
         .registry_dir = config->registry_dir,
         .data_dir = agent->dir,

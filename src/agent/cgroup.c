@@ -325,7 +325,7 @@ static int64_t quota_us(int64_t cpu_units)
     return FL_MAX(cpu_units * CPU_PERIOD_US / 1024, CPU_QUOTA_MIN_US);
 }
 
-static int limit_v2(const char *path, int64_t cpu_units, int64_t memory_mib)
+static int limit_v2(const char *path, const struct fl_cgroup_limits *limits)
 {
     char dir[512];
     char text[64];
@@ -336,13 +336,16 @@ static int limit_v2(const char *path, int64_t cpu_units, int64_t memory_mib)
     hand_down(path);
     if (mkdir(dir, 0755) < 0 && errno != EEXIST)
         return -errno;
-    if (memory_mib > 0)
-        rc = write_number(dir, "memory.max", memory_mib * 1024 * 1024);
-    if (rc == 0 && memory_mib > 0)
+    if (limits->memory_mib > 0)
+        rc = write_number(dir, "memory.max", limits->memory_mib * 1024 * 1024);
+    if (rc == 0 && limits->memory_mib > 0)
         (void)write_value(dir, "memory.swap.max", "0");
-    (void)snprintf(text, sizeof(text), "%lld %d", (long long)quota_us(cpu_units), CPU_PERIOD_US);
-    if (rc == 0 && cpu_units > 0)
+    (void)snprintf(text, sizeof(text), "%lld %d", (long long)quota_us(limits->cpu_units),
+                   CPU_PERIOD_US);
+    if (rc == 0 && limits->cpu_units > 0)
         rc = write_value(dir, "cpu.max", text);
+    if (rc == 0 && limits->pids > 0)
+        rc = write_number(dir, "pids.max", limits->pids);
     return rc;
 }
 
@@ -374,20 +377,35 @@ static int limit_v1_cpu(const char *path, int64_t cpu_units)
     return rc;
 }
 
-int fl_cgroup_limit_task(const struct fl_cgroup *cgroup, const char *path, int64_t cpu_units,
-                         int64_t memory_mib, struct fl_err *err)
+static int limit_v1_pids(const char *path, int64_t pids)
+{
+    char dir[512];
+    int n = snprintf(dir, sizeof(dir), ROOT "/pids%s", path);
+    if (n < 0 || (size_t)n >= sizeof(dir))
+        return -ENAMETOOLONG;
+    int rc = fl_fs_mkdirs(dir, 0755);
+    return rc == 0 ? write_number(dir, "pids.max", pids) : rc;
+}
+
+static int limit_v1(const char *path, const struct fl_cgroup_limits *limits, bool has_swap)
 {
     int rc = 0;
-    if (cpu_units <= 0 && memory_mib <= 0)
+    if (limits->memory_mib > 0)
+        rc = limit_v1_memory(path, limits->memory_mib, has_swap);
+    if (rc == 0 && limits->cpu_units > 0)
+        rc = limit_v1_cpu(path, limits->cpu_units);
+    if (rc == 0 && limits->pids > 0)
+        rc = limit_v1_pids(path, limits->pids);
+    return rc;
+}
+
+int fl_cgroup_limit_task(const struct fl_cgroup *cgroup, const char *path,
+                         const struct fl_cgroup_limits *limits, struct fl_err *err)
+{
+    if (limits->cpu_units <= 0 && limits->memory_mib <= 0 && limits->pids <= 0)
         return 0;
-    if (cgroup->layout == FL_CGROUP_V2) {
-        rc = limit_v2(path, cpu_units, memory_mib);
-    } else {
-        if (memory_mib > 0)
-            rc = limit_v1_memory(path, memory_mib, cgroup->has_swap);
-        if (rc == 0 && cpu_units > 0)
-            rc = limit_v1_cpu(path, cpu_units);
-    }
+    int rc = cgroup->layout == FL_CGROUP_V2 ? limit_v2(path, limits)
+                                            : limit_v1(path, limits, cgroup->has_swap);
     return rc < 0 ? fl_err_errno(err, rc, "cannot set the task's limits") : 0;
 }
 

@@ -41,10 +41,17 @@ void fl_cgroup_close(struct fl_cgroup *cgroup);
 /* "v1", "hybrid" or "v2". */
 const char *fl_cgroup_layout_name(const struct fl_cgroup *cgroup);
 
-/* Makes the group `path` ("/tag/task") with the task's limits; 0 for none of a kind. Nothing to do
- * when there are none. */
-int fl_cgroup_limit_task(const struct fl_cgroup *cgroup, const char *path, int64_t cpu_units,
-                         int64_t memory_mib, struct fl_err *err);
+/* What a task's containers may use together; 0: as much as the host has. */
+struct fl_cgroup_limits {
+    int64_t cpu_units;
+    int64_t memory_mib;
+    int64_t pids; /* processes and threads */
+};
+
+/* Makes the group `path` ("/tag/task") with the task's limits. Nothing to do when there are none.
+ */
+int fl_cgroup_limit_task(const struct fl_cgroup *cgroup, const char *path,
+                         const struct fl_cgroup_limits *limits, struct fl_err *err);
 /* Makes the group `path` where processes are looked for, and moves the process into it. -errno. */
 int fl_cgroup_enter(const struct fl_cgroup *cgroup, const char *path, pid_t pid);
 /* The file of group `path` that counts its OOM kills, in the arena; empty without one. */

@@ -42,9 +42,7 @@ struct fl_ecs_settings {
     struct fl_ecs_range dynamic_ports;       /* ECS_DYNAMIC_HOST_PORT_RANGE */
     int64_t reserved_memory_mib;             /* taken off what the host offers */
     int64_t cleanup_delay_ms;                /* ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION */
-    int64_t cleanup_jitter_ms;               /* at random up to this much more */
     int64_t stop_timeout_ms;                 /* ECS_CONTAINER_STOP_TIMEOUT */
-    int64_t start_timeout_ms;                /* ECS_CONTAINER_START_TIMEOUT */
     int64_t polling_interval_ms;             /* ECS_POLLING_METRICS_WAIT_DURATION */
     int64_t task_pids_limit;                 /* of a task's cgroup; 0: none */
     bool disable_metrics;

@@ -93,9 +93,7 @@ static void every_kind_of_value_is_read(FL_UNUSED void **state)
                           "ECS_POLLING_METRICS_WAIT_DURATION=15s\n"
                           "ECS_PULL_DEPENDENT_CONTAINERS_UPFRONT=true\n"
                           "ECS_DISABLE_PRIVILEGED=true\n"
-                          "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION_JITTER=5m\n"
                           "ECS_CONTAINER_STOP_TIMEOUT=7s\n"
-                          "ECS_CONTAINER_START_TIMEOUT=90s\n"
                           "ECS_INSTANCE_ATTRIBUTES='{\"rack\":\"7\",\"ssd\":\"\"}'\n"
                           "ECS_ENABLE_TASK_CPU_MEM_LIMIT=false\n"
                           "ECS_TASK_METADATA_RPS_LIMIT=10,20\n"
@@ -114,9 +112,7 @@ static void every_kind_of_value_is_read(FL_UNUSED void **state)
     assert_true(fl_str_is(s->log_level, "debug"));
     assert_true(s->disable_metrics && s->pull_dependents_upfront && s->disable_privileged);
     assert_int_equal(s->polling_interval_ms, 15000);
-    assert_int_equal(s->cleanup_jitter_ms, 5 * 60 * 1000);
     assert_int_equal(s->stop_timeout_ms, 7000);
-    assert_int_equal(s->start_timeout_ms, 90000);
     assert_false(s->task_cpu_mem_limit);
     assert_int_equal(s->instance_attributes.n, 2);
     assert_int_equal(s->metadata_rps.low, 10);
@@ -145,7 +141,6 @@ static void what_is_not_understood_leaves_the_default_and_is_said(FL_UNUSED void
         "ECS_AVAILABLE_LOGGING_DRIVERS=awslogs",
         "ECS_AVAILABLE_LOGGING_DRIVERS=[{}]",
         "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=1ms",
-        "ECS_CONTAINER_START_TIMEOUT=1s",
         "ECS_INSTANCE_ATTRIBUTES={\"a\":1}",
         "ECS_TASK_METADATA_RPS_LIMIT=60,40",
         "ECS_DYNAMIC_HOST_PORT_RANGE=1-70000",
@@ -160,7 +155,6 @@ static void what_is_not_understood_leaves_the_default_and_is_said(FL_UNUSED void
         assert_int_equal(o.settings.reserved_ports.n, fresh.settings.reserved_ports.n);
         assert_int_equal(o.settings.cleanup_delay_ms, fresh.settings.cleanup_delay_ms);
         assert_int_equal(o.settings.polling_interval_ms, fresh.settings.polling_interval_ms);
-        assert_int_equal(o.settings.start_timeout_ms, fresh.settings.start_timeout_ms);
         assert_int_equal(o.settings.metadata_rps.low, fresh.settings.metadata_rps.low);
         assert_int_equal(o.settings.dynamic_ports.high, 0);
         assert_int_equal(o.settings.reserved_memory_mib, 0);

@@ -180,6 +180,8 @@ int fl_runtime_open(uv_loop_t *loop, const struct fl_runtime_config *config,
     runtime->shim_path =
         fl_str_printf(runtime->arena, "%.*s/fairlead-shim", FL_STR_ARG(config->libexec_dir));
     runtime->tag = fl_str_dup(runtime->arena, config->tag);
+    runtime->no_task_limits = config->no_task_limits;
+    runtime->task_pids = config->task_pids;
     runtime->callbacks = *callbacks;
     runtime->context = context;
     runtime->inotify_fd = -1;

@@ -21,6 +21,8 @@ struct fl_runtime_config {
     struct fl_str data_dir;    /* the agent's, absolute */
     struct fl_str libexec_dir; /* where fairlead-shim lies */
     struct fl_str tag;         /* "fl1a2b3c": names cgroups of this installation */
+    bool no_task_limits;       /* a task's own CPU and memory are not enforced */
+    int64_t task_pids;         /* processes and threads a task may have; 0: no limit */
 };
 
 /* What the runtime tells; in the loop, never from within fl_runtime_launch. */

@@ -44,6 +44,8 @@ struct fl_runtime {
     struct fl_str data_dir;
     struct fl_str shim_path;
     struct fl_str tag;
+    bool no_task_limits;
+    int64_t task_pids;
     struct fl_str runtime_path; /* crun or runc */
     struct fl_str runtime_version;
     int program_fd;             /* a sealed copy of its program; -1: none */

@@ -260,6 +260,18 @@ static int make_bundle(struct fl_runtime *runtime, const struct fl_launch *launc
 }
 
 /* Everything up to the shim: all that can be refused is refused here. */
+static int limit_task(const struct fl_runtime *runtime, const struct fl_launch *launch,
+                      struct fl_arena *arena, struct fl_err *err)
+{
+    struct fl_str group = fl_runtime_cgroup_path(runtime, launch->task_id, FL_STR(""), arena);
+    struct fl_cgroup_limits limits = {.pids = runtime->task_pids};
+    if (!runtime->no_task_limits) {
+        limits.cpu_units = launch->task->cpu_units;
+        limits.memory_mib = launch->task->memory_mib;
+    }
+    return fl_cgroup_limit_task(&runtime->cgroup, group.p, &limits, err);
+}
+
 static int prepare(struct fl_runtime *runtime, const struct fl_launch *launch,
                    const struct fl_runtime_hold *hold, struct fl_str dir, struct fl_arena *arena,
                    struct fl_err *err)
@@ -288,9 +300,7 @@ static int prepare(struct fl_runtime *runtime, const struct fl_launch *launch,
     rc = write_files(dir_fd, launch, fl_buf_str(&config), fl_buf_str(&orders), arena);
     if (rc < 0 || orders.overflow)
         return fl_err_errno(err, rc < 0 ? rc : -E2BIG, "cannot write into %s", dir.p);
-    struct fl_str task_group = fl_runtime_cgroup_path(runtime, launch->task_id, FL_STR(""), arena);
-    return fl_cgroup_limit_task(&runtime->cgroup, task_group.p, launch->task->cpu_units,
-                                launch->task->memory_mib, err);
+    return limit_task(runtime, launch, arena, err);
 }
 
 int fl_runtime_start(struct fl_runtime *runtime, struct fl_str id, struct fl_str dir, int netns_fd,

@@ -81,6 +81,20 @@ ECS_DYNAMIC_HOST_PORT_RANGE=41000-41009
     assert 41000 <= port <= 41009
 
 
+def test_limits_of_tasks_follow_the_file(cluster_with, tmp_path):
+    path = tmp_path / "ecs.config"
+    path.write_text("ECS_TASK_PIDS_LIMIT=20\nECS_ENABLE_TASK_CPU_MEM_LIMIT=false\n")
+    cluster = cluster_with("--ecs-config", str(path))
+    script = ("i=0; while [ $i -lt 40 ]; do sleep 100 & i=$((i+1)); done 2>/dev/null; "
+              "echo all; exit 0")
+    task = cluster.run_to_end(clusters.sh(script))
+    assert task["containers"][0]["exitCode"] != 0, "40 processes where 20 are allowed"
+    eater = "x=$(head -c 40000000 /dev/zero | tr '\\0' a); exit 7"
+    hungry = {"name": "main", "image": "busybox:1", "memoryReservation": 16,
+              "command": ["sh", "-c", eater]}
+    assert cluster.run_to_end(hungry, memory="32")["containers"][0]["exitCode"] == 7
+
+
 def test_a_broken_file_is_refused_by_name_and_line(cluster_with, tmp_path):
     path = tmp_path / "ecs.config"
     path.write_text("ECS_CLUSTER=a\nnonsense\n")
