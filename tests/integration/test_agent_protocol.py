@@ -265,13 +265,14 @@ def test_telemetry_is_acknowledged_and_added_up(plane):
     first, second = run(plane, definition, count=2)
     for arn in (first, second):
         plane.wait(arn, "RUNNING", cluster=plane.ecs_cluster)
+    nobody = first[:-1] + ("1" if first[-1] == "0" else "0")
     telemetry = agent.open_telemetry()
     meta = {"cluster": plane.ecs_cluster, "containerInstance": agent.arn, "messageId": "1",
             "idle": False}
     agent.send_signed(telemetry, "PublishMetricsRequest", metadata={**meta, "fin": False},
                       taskMetrics=[metrics(first, 10, 100)], timestamp=time.time())
     agent.send_signed(telemetry, "PublishMetricsRequest", metadata={**meta, "fin": True},
-                      taskMetrics=[metrics(second, 5, 50), metrics(first[:-2] + "00", 90, 9e9)],
+                      taskMetrics=[metrics(second, 5, 50), metrics(nobody, 90, 9e9)],
                       timestamp=time.time())
     clusters.until(lambda: len(telemetry.of_type("AckPublishMetric")) == 2)
     found = utilization(plane, tasks=True, history=True)
