@@ -48,17 +48,6 @@ static bool is_parameter(const struct fl_key_value *sysctl)
            !fl_str_contains(sysctl->key, FL_STR(".."));
 }
 
-static bool is_ipc(struct fl_str name)
-{
-    static const char *const names[] = {"kernel.msgmax", "kernel.msgmnb",         "kernel.msgmni",
-                                        "kernel.sem",    "kernel.shmall",         "kernel.shmmax",
-                                        "kernel.shmmni", "kernel.shm_rmid_forced"};
-    for (size_t i = 0; i < FL_ARRAY_SIZE(names); i++)
-        if (fl_str_is(name, names[i]))
-            return true;
-    return fl_str_starts(name, FL_STR("fs.mqueue."));
-}
-
 /* The runtime sets parameters only of namespaces that it has made; the shim is in the others. */
 static void order_sysctl(struct fl_bundle_making *m, const struct fl_key_value *sysctl)
 {
@@ -85,7 +74,7 @@ static int take_sysctl(struct fl_bundle_making *m, const struct fl_key_value *sy
         order_sysctl(m, sysctl);
         return 0;
     }
-    if (!is_ipc(sysctl->key))
+    if (!fl_is_ipc_sysctl(sysctl->key))
         return refuse(m, sysctl->key, "is not whitelisted");
     if (task->ipc_mode == FL_NS_HOST)
         return refuse(m, sysctl->key, "is not allowed in the host's IPC namespace");

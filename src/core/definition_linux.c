@@ -3,6 +3,7 @@
  *
  * The agent checks all of it again: a definition may come from another control plane. */
 #include "core/decide.h"
+#include "wire/task_spec.h"
 
 enum { MAX_ITEMS = 600, MAX_HOSTNAME = 253, MAX_SWAPPINESS = 100, MAX_SIZE_MIB = 1 << 30 };
 
@@ -159,18 +160,6 @@ static int check_names(struct fl_decision *d, const struct ecs_RegisterTaskDefin
     return 0;
 }
 
-/* What belongs to a namespace of the container's; the others are the host's. */
-static bool is_ipc_sysctl(struct fl_str name)
-{
-    static const char *const names[] = {"kernel.msgmax", "kernel.msgmnb",         "kernel.msgmni",
-                                        "kernel.sem",    "kernel.shmall",         "kernel.shmmax",
-                                        "kernel.shmmni", "kernel.shm_rmid_forced"};
-    for (size_t i = 0; i < FL_ARRAY_SIZE(names); i++)
-        if (fl_str_is(name, names[i]))
-            return true;
-    return fl_str_starts(name, FL_STR("fs.mqueue."));
-}
-
 static int check_sysctl(struct fl_decision *d, const struct ecs_RegisterTaskDefinitionRequest *in,
                         const struct ecs_ContainerDefinition *c,
                         const struct ecs_SystemControl *control)
@@ -178,7 +167,7 @@ static int check_sysctl(struct fl_decision *d, const struct ecs_RegisterTaskDefi
     struct fl_str name = control->namespace;
     bool is_net = fl_str_starts(name, FL_STR("net."));
     if (!is_made_of(name, "._-/") || fl_str_contains(name, FL_STR("..")) ||
-        (!is_net && !is_ipc_sysctl(name)))
+        (!is_net && !fl_is_ipc_sysctl(name)))
         return fl_refuse(d, "ClientException",
                          INVALID "The system control '%.*s' is not a namespaced kernel parameter.",
                          FL_STR_ARG(c->name), FL_STR_ARG(name));

@@ -205,22 +205,31 @@ static const void *decode_run_task(struct call *call, const struct fl_json *json
     return NULL;
 }
 
-/* {"cluster"?, "task" | "taskDefinition" | "runTask"}: why there is no place for it. */
-static void call_explain(struct call *call)
+/* The object that a call of our own, for operators only, brings along; NULL after refusing. */
+static const struct fl_json *read_own_call(struct call *call, struct fl_str operation)
 {
     struct fl_http_exchange *exchange = call->exchange;
     struct fl_err err;
     if (call->role == FL_ROLE_AGENT) {
-        deny(call, "ecs", FL_STR("Explain"));
-        return;
+        deny(call, "ecs", operation);
+        return NULL;
     }
     const struct fl_json *json =
         fl_json_read(exchange->body.n ? exchange->body : FL_STR("{}"), exchange->arena, &err);
-    if (!fl_json_is(json, FL_JSON_OBJECT)) {
-        refuse(exchange, 400, FL_STR("SerializationException"),
-               json ? FL_STR("The request must be an object.") : fl_str_of(err.text));
+    if (fl_json_is(json, FL_JSON_OBJECT))
+        return json;
+    refuse(exchange, 400, FL_STR("SerializationException"),
+           json ? FL_STR("The request must be an object.") : fl_str_of(err.text));
+    return NULL;
+}
+
+/* {"cluster"?, "task" | "taskDefinition" | "runTask"}: why there is no place for it. */
+static void call_explain(struct call *call)
+{
+    struct fl_http_exchange *exchange = call->exchange;
+    const struct fl_json *json = read_own_call(call, FL_STR("Explain"));
+    if (!json)
         return;
-    }
     struct fl_core_event event = {
         .kind = FL_CORE_EVENT_EXPLAIN,
         .request_id = (uint64_t)(uintptr_t)exchange,
@@ -240,18 +249,9 @@ static void call_utilization(struct call *call)
     enum { MAX_ANSWER = 64 << 20 };
     struct fl_http_exchange *exchange = call->exchange;
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(MAX_ANSWER);
-    struct fl_err err;
-    if (call->role == FL_ROLE_AGENT) {
-        deny(call, "ecs", FL_STR("Utilization"));
+    const struct fl_json *json = read_own_call(call, FL_STR("Utilization"));
+    if (!json)
         return;
-    }
-    const struct fl_json *json =
-        fl_json_read(exchange->body.n ? exchange->body : FL_STR("{}"), exchange->arena, &err);
-    if (!fl_json_is(json, FL_JSON_OBJECT)) {
-        refuse(exchange, 400, FL_STR("SerializationException"),
-               json ? FL_STR("The request must be an object.") : fl_str_of(err.text));
-        return;
-    }
     const struct fl_measures_wanted wanted = {
         .cluster = fl_arn_last(fl_json_text(fl_json_get(json, "cluster"))),
         .instances = fl_json_is_true(fl_json_get(json, "instances")),

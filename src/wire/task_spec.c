@@ -422,3 +422,14 @@ void fl_task_spec_encode(const struct fl_task_spec *spec, struct fl_buf *buf)
     write_associations(&jw, spec);
     fl_jw_object_end(&jw);
 }
+
+bool fl_is_ipc_sysctl(struct fl_str name)
+{
+    static const char *const names[] = {"kernel.msgmax", "kernel.msgmnb",         "kernel.msgmni",
+                                        "kernel.sem",    "kernel.shmall",         "kernel.shmmax",
+                                        "kernel.shmmni", "kernel.shm_rmid_forced"};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(names); i++)
+        if (fl_str_is(name, names[i]))
+            return true;
+    return fl_str_starts(name, FL_STR("fs.mqueue."));
+}

@@ -197,6 +197,10 @@ enum {
 const char *fl_condition_name(enum fl_condition condition);
 bool fl_condition_read(struct fl_str name, enum fl_condition *ret_condition);
 
+/* Whether a kernel parameter is one of an IPC namespace (as Docker has it; net.* are the
+ * network's). */
+bool fl_is_ipc_sysctl(struct fl_str name);
+
 /* Appends the protocol's Task object (a JSON object) to buf. */
 void fl_task_spec_encode(const struct fl_task_spec *spec, struct fl_buf *buf);
 
