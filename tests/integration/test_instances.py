@@ -80,6 +80,8 @@ def test_a_copied_data_directory_is_another_host(private):
     private.kill("agent")
     text = json.loads(identity_file(private).read_text())
     assert text["containerInstanceArn"] == arn
+    if not text.get("machine"):
+        pytest.skip("this machine has neither a machine id nor a board's: nothing tells it apart")
     text["machine"] = "0" * 32
     identity_file(private).write_text(json.dumps(text))
     private.up()
