@@ -178,15 +178,6 @@ bool fl_core_cluster_next(const struct fl_core *core, struct fl_str *name);
 /* Instances of a cluster that are not INACTIVE, in the order of ids: the first one with an empty
  * id. The id is valid until the next event. */
 bool fl_core_instance_next(const struct fl_core *core, struct fl_str cluster, struct fl_str *id);
-/* Tasks that an instance holds, oldest first: starts with an empty place, valid as above. */
-struct fl_core_place {
-    const void *handle;
-    struct fl_str task; /* id */
-    bool is_wanted;     /* desired RUNNING */
-};
-bool fl_core_task_next(const struct fl_core *core, struct fl_str cluster, struct fl_str instance,
-                       struct fl_core_place *at);
-
 /* Sums for `status` and for the bounds of the log. */
 struct fl_core_counts {
     size_t clusters, instances, definitions, tasks;

@@ -86,22 +86,3 @@ bool fl_core_instance_next(const struct fl_core *core, struct fl_str cluster, st
         *id = at->id;
     return at;
 }
-
-bool fl_core_task_next(const struct fl_core *core, struct fl_str cluster, struct fl_str instance,
-                       struct fl_core_place *at)
-{
-    struct fl_instance *host = (struct fl_instance *)find_instance(core, cluster, instance);
-    const struct fl_task *task = at->handle;
-    if (!host)
-        return false;
-    task = task ? RB_NEXT(fl_held_tree, &host->tasks, (struct fl_task *)task)
-                : RB_MIN(fl_held_tree, &host->tasks);
-    if (!task)
-        return false;
-    *at = (struct fl_core_place){
-        .handle = task,
-        .task = task->rec->id,
-        .is_wanted = task->rec->desired != REC_TaskStatus_STOPPED,
-    };
-    return true;
-}

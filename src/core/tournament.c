@@ -52,11 +52,6 @@ static size_t nodes_for(uint32_t cap)
     return nodes;
 }
 
-size_t fl_tournament_bytes(const struct fl_tournament *t)
-{
-    return nodes_for(t->cap) * sizeof(struct fl_node) + t->cap * sizeof(*t->holders);
-}
-
 void fl_tournament_settle(struct fl_tournament *t)
 {
     uint32_t size = t->cap;

@@ -54,5 +54,3 @@ static inline bool fl_tournament_won_again(const struct fl_tournament *t)
 /* The nth (from 0) of the places that have the least key; n is below the root's count. It is set
  * apart if it is expected to win again. */
 uint32_t fl_tournament_pick(struct fl_tournament *t, uint32_t n, bool wins_again);
-/* Bytes in memory for so many places. */
-size_t fl_tournament_bytes(const struct fl_tournament *t);
