@@ -94,6 +94,8 @@ struct fl_agent {
     uv_timer_t due; /* the brain's */
     uv_signal_t on_term;
     uv_signal_t on_int;
+    uv_timer_t network_look;
+    bool network_is_broken; /* and it has been said */
     bool ending;
 };
 
@@ -162,6 +164,10 @@ int fl_agent_link_variables(const struct fl_task_container *container, struct fl
                             struct fl_key_value **ret_items, size_t *ret_count, struct fl_err *err);
 int fl_agent_set_dns(const struct fl_container_spec *spec, struct fl_arena *arena,
                      struct fl_str *resolv_conf, struct fl_err *err);
+
+/* agent_network.c: looks every second whether our packet filter's tables are what they were. */
+void fl_agent_network_watch(struct fl_agent *agent);
+void fl_agent_network_unwatch(struct fl_agent *agent);
 
 /* agent_adopt.c */
 void fl_agent_adopt(struct fl_agent *agent, struct fl_str container_id);

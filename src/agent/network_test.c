@@ -243,7 +243,7 @@ static int end_of_test(FL_UNUSED void **state)
     return 0;
 }
 
-static const struct fl_port_mapping web_ports[] = {{80, 8080, false}, {80, 8080, true}};
+static const struct fl_port_mapping web_ports[] = {{80, 8080, false, 0}, {80, 8080, true, 0}};
 
 static void expect_answers_from_everywhere(void)
 {
@@ -312,7 +312,7 @@ static void the_hosts_loopback_is_out_of_reach(FL_UNUSED void **state)
 
 static void expect_port_refused(const char *protocol, bool udp)
 {
-    struct fl_port_mapping ports[] = {{80, 0, false}, {81, 8081, udp}};
+    struct fl_port_mapping ports[] = {{80, 0, false, 0}, {81, 8081, udp, 0}};
     char expected[160], address[FL_IPV4_TEXT_SIZE];
     struct fl_endpoint endpoint;
     struct fl_err err = {0};
@@ -328,7 +328,7 @@ static void expect_port_refused(const char *protocol, bool udp)
 
 static void a_taken_port_is_refused_with_dockers_sentence(FL_UNUSED void **state)
 {
-    struct fl_port_mapping tcp = {80, 8081, false}, udp = {80, 8081, true};
+    struct fl_port_mapping tcp = {80, 8081, false, 0}, udp = {80, 8081, true, 0};
     int listener = bound_socket(SOCK_STREAM, "192.0.2.1", 8081);
     assert_true(listener >= 0);
     expect_port_refused("tcp", false);
@@ -348,7 +348,7 @@ static void a_taken_port_is_refused_with_dockers_sentence(FL_UNUSED void **state
 /* A server that closes first leaves its port in TIME_WAIT; that must not refuse a container. */
 static void a_port_in_time_wait_can_be_published(FL_UNUSED void **state)
 {
-    struct fl_port_mapping port = {80, 8082, false};
+    struct fl_port_mapping port = {80, 8082, false, 0};
     start_server(t.home_fd, 8082, "host");
     assert_true(is_reached("host", t.home_fd, "127.0.0.1", 8082, false));
     stop_servers();
@@ -361,7 +361,7 @@ static void a_port_in_time_wait_can_be_published(FL_UNUSED void **state)
 
 static void dynamic_ports_are_free_ones_of_the_range(FL_UNUSED void **state)
 {
-    struct fl_port_mapping ports[] = {{80, 0, false}, {81, 0, false}, {80, 49154, false}};
+    struct fl_port_mapping ports[] = {{80, 0, false, 0}, {81, 0, false, 0}, {80, 49154, false, 0}};
     t.network->dynamic_next = 49153;
     int listener = bound_socket(SOCK_STREAM, "127.0.0.1", 49153);
     struct fl_endpoint web = attach(t.network, "web", ports, 3);
@@ -403,7 +403,7 @@ static void a_udp_sender_that_never_pauses_follows_the_port(FL_UNUSED void **sta
 
 static void impossible_wishes_are_refused(FL_UNUSED void **state)
 {
-    struct fl_port_mapping zero = {0, 80, false};
+    struct fl_port_mapping zero = {0, 80, false, 0};
     struct fl_endpoint endpoint, first = attach(t.network, "same", NULL, 0);
     struct fl_network_config config = config_of("Bad-Tag", t.data_dir);
     struct fl_network *network;
@@ -461,7 +461,7 @@ static void ports_outlive_the_agent(FL_UNUSED void **state)
 
 static void a_flushed_table_comes_back(FL_UNUSED void **state)
 {
-    struct fl_port_mapping ports = {80, 8083, false};
+    struct fl_port_mapping ports = {80, 8083, false, 0};
     struct fl_endpoint web = attach(t.network, "web", web_ports, 2);
     start_server(web.netns_fd, 80, "web");
     assert_int_equal(sh("nft delete table ip %s", t.network->tag), 0);
@@ -525,7 +525,7 @@ static void the_nft_helper_has_one_capability(FL_UNUSED void **state)
 
 static void two_installations_live_side_by_side(FL_UNUSED void **state)
 {
-    struct fl_port_mapping port = {80, 8090, false};
+    struct fl_port_mapping port = {80, 8090, false, 0};
     struct fl_network_config config = config_of("fl999999", t.other_dir);
     struct fl_network *other = open_network("fl999999", t.other_dir);
     struct fl_err err = {0};
@@ -569,7 +569,7 @@ static void many_containers(FL_UNUSED void **state)
 {
     static struct fl_endpoint endpoints[MANY];
     static int64_t attach_us[MANY], detach_us[MANY];
-    struct fl_port_mapping port = {80, 0, false};
+    struct fl_port_mapping port = {80, 0, false, 0};
     char id[16];
     for (int i = 0; i < MANY; i++) {
         snprintf(id, sizeof(id), "many%d", i);
