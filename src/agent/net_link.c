@@ -358,11 +358,10 @@ int fl_link_make_veth(struct nl_sock *sock, const struct fl_link_pair *pair)
     return fl_nl_send(sock, &batch, NULL, NULL);
 }
 
-/* An entry that is learned gives way to the next frame's. */
 int fl_link_claim_mac(struct nl_sock *sock, const char *host_name, const uint8_t mac[6])
 {
     struct ndmsg neighbour = {
-        .ndm_family = AF_BRIDGE, .ndm_state = NUD_REACHABLE, .ndm_flags = NTF_MASTER};
+        .ndm_family = AF_BRIDGE, .ndm_state = NUD_NOARP, .ndm_flags = NTF_MASTER | NTF_STICKY};
     int rc = fl_link_index(sock, host_name, &neighbour.ndm_ifindex);
     if (rc < 0)
         return rc;

@@ -41,7 +41,8 @@ struct fl_link_pair {
 
 /* Makes a veth pair: -EEXIST when host_name is taken. */
 int fl_link_make_veth(struct nl_sock *sock, const struct fl_link_pair *pair);
-/* Lets the bridge send to the port of that name what is for the address, wherever it was before. */
+/* Lets the bridge send to the port of that name what is for the address, for as long as the port is
+ * there, whatever another port says that had it before. */
 int fl_link_claim_mac(struct nl_sock *sock, const char *host_name, const uint8_t mac[6]);
 
 struct fl_link_equipment {
