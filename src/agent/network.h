@@ -36,6 +36,7 @@ int fl_network_destroy(const struct fl_network_config *config, struct fl_err *er
 struct fl_network_services {
     uint16_t metadata_port;      /* the agent's listener on 127.0.0.1; 0: none */
     uint16_t introspection_port; /* the other one, not for tasks; 0: none */
+    uint16_t resolver_port;      /* likewise on 127.0.0.1, led there from port 53; 0: none */
     struct fl_str api_host;      /* IPv4 of this host where the API listens; empty: not led there */
     uint16_t api_port;
 };
