@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "agent/net_docker.h"
 #include "agent/net_link.h"
 #include "agent/net_state.h"
 
@@ -228,9 +229,16 @@ int fl_network_restore_end(struct fl_network *network, struct fl_err *err)
     return fl_net_write_tables(network, err);
 }
 
+/* A Docker that came after us, or was started again, has a chain without our rules. */
 bool fl_network_mend(struct fl_network *network, int *ret_rc, struct fl_err *err)
 {
-    if (network->restoring || (network->table_ready && fl_net_watch_is_intact(network->watch)))
+    enum fl_net_watch_word word;
+    if (network->restoring)
+        return false;
+    word = network->table_ready ? fl_net_watch_look(network->watch) : FL_NET_DAMAGED;
+    if (word != FL_NET_QUIET && fl_net_watch_docker_lacks_us(network->watch))
+        (void)fl_docker_allow(fl_str_of(network->tag), NULL);
+    if (word != FL_NET_DAMAGED)
         return false;
     *ret_rc = fl_net_write_tables(network, err);
     return true;

@@ -402,6 +402,20 @@ static void what_others_do_to_the_tables_is_mended(FL_UNUSED void **state)
     detach(t.network, "web", &web);
 }
 
+/* As a Docker that starts again does. */
+static void dockers_chain_is_asked_again(FL_UNUSED void **state)
+{
+    struct fl_endpoint web = attach(t.network, "web", web_ports, 2);
+    struct fl_err err = {0};
+    int rc;
+    start_server(web.netns_fd, 80, "web");
+    assert_int_equal(sh("iptables -F DOCKER-USER && iptables -A DOCKER-USER -j RETURN"), 0);
+    assert_string_equal(ask_within(t.world_fd, "192.0.2.1", 8080, false, SHORT_MS), "");
+    assert_false(fl_network_mend(t.network, &rc, &err));
+    assert_true(is_reached("web", t.world_fd, "192.0.2.1", 8080, false));
+    detach(t.network, "web", &web);
+}
+
 static bool is_nft(int64_t pid)
 {
     char path[64];
@@ -583,6 +597,7 @@ int main(void)
         SERVED_TEST(a_range_gets_neighbouring_ports),
         SERVED_TEST(a_restarted_container_keeps_address_and_ports),
         SERVED_TEST(what_others_do_to_the_tables_is_mended),
+        SERVED_TEST(dockers_chain_is_asked_again),
         SERVED_TEST(a_killed_nft_helper_is_replaced),
         SERVED_TEST(the_nft_helper_has_one_capability),
         SERVED_TEST(two_installations_live_side_by_side),
