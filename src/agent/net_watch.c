@@ -150,10 +150,10 @@ void fl_net_watch_written(struct fl_net_watch *watch)
         watch->generation--;
 }
 
-void fl_net_watch_changed(struct fl_net_watch *watch, long ports)
+void fl_net_watch_changed(struct fl_net_watch *watch, long elements)
 {
     watch->own++;
-    watch->expected.elements += watch->ipv6 ? 2 * ports : ports;
+    watch->expected.elements += elements;
 }
 
 enum fl_net_watch_word fl_net_watch_look(struct fl_net_watch *watch)

@@ -20,8 +20,8 @@ void fl_net_watch_close(struct fl_net_watch *watch);
 
 /* The tables have been written as a whole. */
 void fl_net_watch_written(struct fl_net_watch *watch);
-/* One transaction of ours has added that many published ports (or taken out, if negative). */
-void fl_net_watch_changed(struct fl_net_watch *watch, long ports);
+/* One transaction of ours has added that many elements (or taken out, if negative). */
+void fl_net_watch_changed(struct fl_net_watch *watch, long elements);
 enum fl_net_watch_word {
     FL_NET_QUIET,   /* nobody else changed a rule, or the kernel cannot be asked */
     FL_NET_STIRRED, /* somebody did, and not ours */
