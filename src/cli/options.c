@@ -130,7 +130,7 @@ static void refuse(const char *fmt, ...)
 
 static void take_operand(struct fl_options *options, const char *operand, struct argp_state *state)
 {
-    if (!state->root_argp->args_doc || options->operand_count == FL_OPTIONS_MAX_OPERANDS)
+    if (!options->takes_operands || options->operand_count == FL_OPTIONS_MAX_OPERANDS)
         argp_error(state, "unexpected argument \"%s\"", operand);
     options->operands[options->operand_count++] = operand;
 }
@@ -285,7 +285,7 @@ static void validate(const struct fl_options *options)
 void fl_options_parse(enum fl_command command, const char *summary, int argc, char **argv,
                       struct fl_arena *arena, struct fl_options *ret_options)
 {
-    *ret_options = (struct fl_options){.arena = arena};
+    *ret_options = (struct fl_options){.arena = arena, .takes_operands = operands_of(command)};
     read_flags(command, summary, argc, argv, ret_options);
     read_environment(ret_options);
     if (!ret_options->given[FL_OPTION_DATA_DIR])

@@ -60,7 +60,8 @@ struct fl_options {
     bool given[FL_OPTION_COUNT];          /* by flag or environment */
     struct fl_str attributes[FL_OPTIONS_MAX_ATTRIBUTES]; /* "name=value" of every --attribute */
     size_t attribute_count;
-    const char *operands[FL_OPTIONS_MAX_OPERANDS]; /* of a command that takes some */
+    bool takes_operands; /* the command does */
+    const char *operands[FL_OPTIONS_MAX_OPERANDS];
     size_t operand_count;
 };
 
