@@ -89,6 +89,8 @@ static const struct row rows[FL_OPTION_COUNT] = {
                                   false, "", "the call to explain, as `aws ecs run-task` takes it"},
     [FL_OPTION_YES] = {"yes", NULL, KIND_SWITCH, FL_COMMAND_UNINSTALL, false, false, "",
                        "do not ask"},
+    [FL_OPTION_KEEP_DATA] = {"keep-data", NULL, KIND_SWITCH, FL_COMMAND_UNINSTALL, false, false, "",
+                             "leave the data directory for a later `up`"},
 };
 
 /* Commands that take more than options, and what: a line for each way to call them. */

@@ -32,6 +32,7 @@ enum fl_option {
     FL_OPTION_JSON,
     FL_OPTION_CLI_INPUT_JSON,
     FL_OPTION_YES,
+    FL_OPTION_KEEP_DATA,
     FL_OPTION_COUNT,
 };
 
