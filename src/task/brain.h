@@ -22,6 +22,7 @@ struct fl_brain_config {
     int64_t stop_timeout_ms;  /* stop signal to SIGKILL where the definition says nothing */
     int64_t cleanup_delay_ms; /* acknowledged STOPPED to removal */
     bool pull_upfront;        /* images are made ready while dependencies are waited for */
+    bool report_ipv6;         /* reports tell bindings to ::, too */
 };
 
 enum fl_brain_event_type {
