@@ -86,6 +86,7 @@ static int open_metadata(struct fl_agent *agent, struct fl_err *err)
         .stats = agent->stats,
         .aws = agent->aws,
         .facts = &agent->facts,
+        .wallet = agent->wallet,
     };
     return fl_metadata_open(&config, &agent->metadata, err);
 }
@@ -146,6 +147,8 @@ int fl_agent_services_open(struct fl_agent *agent, struct fl_err *err)
         .created_ms = created_ms,
         .context = agent,
     };
+    agent->wallet = fl_wallet_new();
+    fl_agent_expect_credentials(agent);
     int r = open_metadata(agent, err);
     if (r < 0)
         return r;
@@ -160,6 +163,7 @@ void fl_agent_services_close(struct fl_agent *agent)
     fl_introspection_close(agent->introspection);
     fl_metadata_close(agent->metadata);
     fl_stats_free(agent->stats);
+    fl_wallet_free(agent->wallet);
 }
 
 /* ---- what they learn ---- */
@@ -202,4 +206,5 @@ void fl_agent_services_ended(struct fl_agent *agent, struct fl_str container_id)
 void fl_agent_services_removed(struct fl_agent *agent, struct fl_str task_arn)
 {
     fl_metadata_file_remove(agent->dir, &agent->facts, task_arn);
+    fl_wallet_forget(agent->wallet, task_arn);
 }

@@ -44,7 +44,6 @@ static const char no_windows[] = "it is for Windows";
 static const char no_awsvpc[] = "network mode awsvpc";
 static const char no_images[] = "images are kept until they are removed by hand";
 static const char no_pulls[] = "images come from the built-in registry";
-static const char no_roles[] = "tasks get no credentials of their role";
 static const char no_aws[] = "there is no EC2 under this host";
 static const char no_init[] = "it is for the agent's own container, and this agent is a process";
 static const char no_own_log[] = "the agent writes to stderr: its service manager keeps that";
@@ -84,8 +83,8 @@ static const struct row rows[] = {
     {"ECS_CONTAINER_START_TIMEOUT", LATER, 0,
      "a runtime that has started nothing within a minute has failed", 0, 0, NULL},
     {"ECS_CONTAINER_CREATE_TIMEOUT", NOWHERE, 0, "creation and start are one step", 0, 0, NULL},
-    {"ECS_ENABLE_TASK_IAM_ROLE", LATER, 0, no_roles, 0, 0, NULL},
-    {"ECS_ENABLE_TASK_IAM_ROLE_NETWORK_HOST", LATER, 0, no_roles, 0, 0, NULL},
+    {"ECS_ENABLE_TASK_IAM_ROLE", SWITCH, AT(task_role), "true", 0, 0, NULL},
+    {"ECS_ENABLE_TASK_IAM_ROLE_NETWORK_HOST", SWITCH, AT(task_role_host), "true", 0, 0, NULL},
     {"ECS_DISABLE_IMAGE_CLEANUP", LATER, 0, no_images, 0, 0, NULL},
     {"ECS_IMAGE_CLEANUP_INTERVAL", LATER, 0, no_images, 0, 0, NULL},
     {"ECS_IMAGE_MINIMUM_CLEANUP_AGE", LATER, 0, no_images, 0, 0, NULL},

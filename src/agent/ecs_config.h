@@ -49,6 +49,8 @@ struct fl_ecs_settings {
     bool disable_privileged;      /* privileged containers are refused on this host */
     bool container_metadata;      /* ECS_ENABLE_CONTAINER_METADATA: the file */
     bool task_cpu_mem_limit;      /* ECS_ENABLE_TASK_CPU_MEM_LIMIT */
+    bool task_role;               /* ECS_ENABLE_TASK_IAM_ROLE */
+    bool task_role_host;          /* ECS_ENABLE_TASK_IAM_ROLE_NETWORK_HOST */
     bool gpu_support;             /* ECS_ENABLE_GPU_SUPPORT */
     bool offhost_introspection;   /* ECS_ALLOW_OFFHOST_INTROSPECTION_ACCESS */
     bool pull_dependents_upfront; /* ECS_PULL_DEPENDENT_CONTAINERS_UPFRONT */

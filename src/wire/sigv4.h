@@ -51,6 +51,7 @@ enum fl_sigv4_status {
     FL_SIGV4_EXPIRED,     /* clock skew beyond FL_SIGV4_SKEW_MS */
     FL_SIGV4_WRONG_SCOPE, /* date, region, service or terminator of the scope do not fit */
     FL_SIGV4_MISMATCH,    /* signature or body hash differ, or something needful is not signed */
+    FL_SIGV4_SESSION_OVER, /* never by fl_sigv4_verify: who knows its sessions says so of a key */
 };
 
 struct fl_sigv4_result {
