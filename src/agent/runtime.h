@@ -98,6 +98,8 @@ struct fl_relaunch {
  * as after fl_runtime_launch. */
 int fl_runtime_relaunch(struct fl_runtime *runtime, const struct fl_relaunch *relaunch,
                         struct fl_err *err);
+/* The container will not be started again: what was kept for that is given back. */
+void fl_runtime_let_go(struct fl_runtime *runtime, struct fl_str container_id);
 /* The number of the last start that was begun of a container; 0 also when nothing is there. */
 int fl_runtime_run(const struct fl_runtime *runtime, struct fl_str container_id);
 /* Watches a container launched by an earlier agent; what has happened is told (again). */

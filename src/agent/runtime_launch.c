@@ -339,6 +339,8 @@ int fl_runtime_launch(struct fl_runtime *runtime, const struct fl_launch *launch
     if (rc == 0)
         rc = fl_runtime_start(runtime, launch->container_id, dir, launch->netns_fd, hold.lock_fd,
                               err);
+    if (rc == 0 && hold.lock_fd >= 0 && launch->container->restart.enabled)
+        fl_runtime_keep_hold(runtime, launch->container_id, FL_TAKE_FD(hold.lock_fd));
     if (hold.lock_fd >= 0)
         (void)close(hold.lock_fd);
     if (rc < 0 && rc != -EEXIST)

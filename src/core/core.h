@@ -127,7 +127,7 @@ struct fl_core_effect {
     struct fl_str instance;
     struct fl_str task;
     const struct fl_core_roles *roles; /* of a task that is to run; NULL: it has none */
-    void *object; /* in place of body or task, where the turn has a taker */
+    void *object;                      /* in place of body or task, where the turn has a taker */
     const struct fl_acs_task *tasks;
     size_t task_count;
     struct fl_str message_id;
