@@ -1,6 +1,7 @@
 /* What this host can do, in the names that ECS schedulers match. Only what is really fulfilled. */
 #include "agent/agent_attributes.h"
 
+#include "agent/bundle.h"
 #include "agent/config_host.h"
 
 static const char *const names[] = {
@@ -73,6 +74,10 @@ struct fl_key_value *fl_agent_capabilities(const struct fl_agent_config *config,
         list[n++].key = FL_STR("com.amazonaws.ecs.capability.task-iam-role");
     if (config->ecs.task_role_host)
         list[n++].key = FL_STR("com.amazonaws.ecs.capability.task-iam-role-network-host");
+    if (config->ecs.apparmor && fl_bundle_has_apparmor())
+        list[n++].key = FL_STR("com.amazonaws.ecs.capability.apparmor");
+    if (config->ecs.selinux && fl_bundle_has_selinux())
+        list[n++].key = FL_STR("com.amazonaws.ecs.capability.selinux");
     if (!config->ecs.disable_privileged)
         list[n++].key = FL_STR("com.amazonaws.ecs.capability.privileged-container");
     for (size_t i = 0; i < FL_ARRAY_SIZE(names); i++)

@@ -47,6 +47,8 @@ struct fl_runtime {
     struct fl_str tag;
     bool no_task_limits;
     int64_t task_pids;
+    int64_t start_timeout_ms;
+    int64_t cpu_period_ms;
     struct fl_str runtime_path; /* crun or runc */
     struct fl_str runtime_version;
     int program_fd;             /* a sealed copy of its program; -1: none */
