@@ -117,6 +117,7 @@ static void open_telemetry(struct fl_agent *agent)
         .brain = agent->brain,
         .stats = agent->stats,
         .cluster = agent->config.cluster,
+        .data_dir = agent->dir,
         .sample_ms = sample_ms > 0 ? sample_ms : DEFAULT_SAMPLE_MS,
         .metrics_off = agent->config.ecs.disable_metrics,
         .is_well = is_well,
