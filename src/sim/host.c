@@ -12,7 +12,7 @@ static const struct fl_brain_config brain_config = {.stop_timeout_ms = STOP_TIME
 int64_t sim_host_mono_ms(const struct sim *sim, const struct sim_host *host)
 {
     int64_t us = sim->now_us - host->booted_us;
-    return (us + us / 1000000 * host->drift_ppm) / SIM_MS + 1;
+    return (us + us * host->drift_ppm / 1000000) / SIM_MS + 1;
 }
 
 int64_t sim_host_wall_ms(const struct sim *sim, const struct sim_host *host)
@@ -263,7 +263,9 @@ bool sim_host_post(struct sim *sim, struct sim_host *host, struct fl_brain_event
     event->wall_ms = sim_host_wall_ms(sim, host);
     if (event->type == FL_EVENT_PAYLOAD)
         sim_seed(sim, event->random);
+    const struct fl_effect *last = turn->brain.last;
     bool obeyed = fl_brain_step(host->brain, event, &turn->brain);
+    sim_audit_effects(sim, host, last ? last->next : turn->brain.first);
     if (!obeyed || event->type != FL_EVENT_PAYLOAD)
         return obeyed;
     uint64_t epoch = fl_acs_seq_epoch(event->payload.header.seq);
@@ -377,6 +379,8 @@ void sim_host_start(struct sim *sim, struct sim_host *host)
         if (sim_host_load(host->brain, at, &err) < 0)
             sim_violation(sim, "S11", "host %u: a record of ours is refused: %s", host->index,
                           err.text);
+    host->started_us = sim->now_us;
+    sim_audit_boot(sim, host);
     (void)snprintf(boot_id, sizeof(boot_id), "boot-%u-%u", host->index, host->boot);
     boot.boot.boot_id = fl_str_of(boot_id);
     (void)sim_host_post(sim, host, &boot);

@@ -92,7 +92,10 @@ static struct ecs_Attribute_list attributes_of(const struct sim_host *host, stru
 {
     static const char *const names[] = {
         "com.amazonaws.ecs.capability.docker-remote-api.1.18",
+        "com.amazonaws.ecs.capability.docker-remote-api.1.24",
         "ecs.capability.container-ordering",
+        "ecs.capability.container-health-check",
+        "ecs.capability.container-restart-policy",
         "ecs.capability.full-sync",
     };
     size_t count = FL_ARRAY_SIZE(names) - !sim_host_has_manifests(host);

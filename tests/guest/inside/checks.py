@@ -220,10 +220,13 @@ def port(one):
 
 
 def statistics(one):
-    """Docker's document of every version of the metadata, from the files of cgroup v2."""
+    """Docker's document of every version of the metadata, from the files of cgroup v2. There are none
+    before the agent has heard that the container runs."""
     script = ("(while :; do :; done) & busy=$!; host=http://169.254.170.2; "
-              "get() { wget -qO /tmp/$1 $2 && cp /tmp/$1 /out/stats-$1; }; "
-              "get v4 $ECS_CONTAINER_METADATA_URI_V4/stats; "
+              "get() { wget -O /tmp/$1 $2 2>/tmp/said && cp /tmp/$1 /out/stats-$1 || "
+              "{ echo $2; cat /tmp/said; } >>/out/stats-refused; }; "
+              "stats=$ECS_CONTAINER_METADATA_URI_V4/stats; "
+              "until wget -qO /dev/null $stats; do sleep 0.2; done; get v4 $stats; "
               "get v4-task $ECS_CONTAINER_METADATA_URI_V4/task/stats; "
               "get v3 $ECS_CONTAINER_METADATA_URI/stats; "
               "get v3-task $ECS_CONTAINER_METADATA_URI/task/stats; "
@@ -231,8 +234,10 @@ def statistics(one):
               "id=$(sed 's/.*\"DockerId\":\"\\([^\"]*\\)\".*/\\1/' /tmp/own); "
               "get v2 $host/v2/stats; get v2-own $host/v2/stats/$id; "
               "head -c 5000000 /dev/urandom >/tmp/file; sync; sleep 2; "
-              "get later $ECS_CONTAINER_METADATA_URI_V4/stats; kill $busy")
+              "get later $stats; kill $busy")
     task = one.run_to_end(container(script, cpu=128), networkMode="bridge")
+    refused = one.out / "stats-refused"
+    assert not refused.exists(), refused.read_text()
     id_ = task["containers"][0]["runtimeId"]
     found = {name: json.loads("\n".join(one.output(f"stats-{name}")))
              for name in ("v4", "v4-task", "v3", "v3-task", "v2", "v2-own", "later")}
