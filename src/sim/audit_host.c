@@ -3,7 +3,8 @@
  * end, what health is. A step's effects name the tasks that it touched. */
 #include "sim/world.h"
 
-enum { KILL = 9, SLACK_MS = 4 * 60 * 1000 };
+/* PATIENCE: what a timer may be late by; SLACK: what an answer to a check may take. */
+enum { KILL = 9, PATIENCE_MS = 10 * 1000, SLACK_MS = 4 * 60 * 1000 };
 
 static struct sim_container *real_of(const struct sim_host *host,
                                      const struct fl_task_container *container)
@@ -358,7 +359,7 @@ static void check_waiting(struct sim *sim, const struct sim_host *host,
         const struct sim_container *c = real_of(host, on);
         if (spec->depends_on[i].condition != FL_WHEN_STARTED && on->spec->start_timeout_s > 0 &&
             on->started_ms != 0 && c && !is_met(spec->depends_on[i].condition, on) &&
-            now_ms - c->first_ms > on->spec->start_timeout_s * 1000 + SLACK_MS)
+            now_ms - c->told_ms > on->spec->start_timeout_s * 1000 + PATIENCE_MS)
             sim_violation(sim, "D7", "host %u: container %.12s waits too long", host->index,
                           container->id);
     }
@@ -379,12 +380,14 @@ static void check_checked(struct sim *sim, const struct sim_host *host,
 
 void sim_audit_overdue(struct sim *sim, const struct sim_host *host)
 {
-    if (!host->up || sim->now_us - host->started_us < SLACK_MS * SIM_MS)
+    int64_t awake_us = sim->now_us - FL_MAX(host->started_us, host->frozen_us);
+    if (!host->up || awake_us < PATIENCE_MS * SIM_MS)
         return;
     int64_t now_ms = sim_host_mono_ms(sim, host);
     for (const struct fl_task *t = NULL; (t = fl_brain_next_task(host->brain, t));)
         for (size_t i = 0; t->desired_running && i < t->container_count; i++) {
             check_waiting(sim, host, &t->containers[i], now_ms);
-            check_checked(sim, host, &t->containers[i], now_ms);
+            if (awake_us > SLACK_MS * SIM_MS)
+                check_checked(sim, host, &t->containers[i], now_ms);
         }
 }

@@ -67,7 +67,7 @@ static void draw_check(struct sim *sim, struct fl_arena *arena, struct ecs_Conta
     FL_SET(c, ecs_ContainerDefinition, healthCheck, check);
 }
 
-/* Who ends well is to stay so if others may wait for it. */
+/* Who ends well has done his work. */
 static void draw_restart(struct sim *sim, struct fl_arena *arena, const struct draft *draft,
                          struct ecs_ContainerDefinition *c)
 {
@@ -75,7 +75,7 @@ static void draw_restart(struct sim *sim, struct fl_arena *arena, const struct d
         fl_arena_new_object(arena, struct ecs_ContainerRestartPolicy);
     FL_SET(policy, ecs_ContainerRestartPolicy, enabled, !sim_chance(sim, 100));
     FL_SET(policy, ecs_ContainerRestartPolicy, restartAttemptPeriod, 60);
-    if ((draft->is_batch && !draft->is_essential) || sim_chance(sim, 300)) {
+    if (draft->is_batch || sim_chance(sim, 300)) {
         struct fl_int_list codes = {1, fl_arena_new_array(arena, int32_t, 1)};
         FL_SET(policy, ecs_ContainerRestartPolicy, ignoredExitCodes, codes);
     }

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-enum { STOP_TIMEOUT_MS = 10 * 1000, CLEANUP_DELAY_MS = 30 * 1000 };
+enum { STOP_TIMEOUT_MS = 10 * 1000, CLEANUP_DELAY_MS = 30 * 1000, AUDITED_TURNS = 16 };
 
 static const struct fl_brain_config brain_config = {.stop_timeout_ms = STOP_TIMEOUT_MS,
                                                     .cleanup_delay_ms = CLEANUP_DELAY_MS};
@@ -229,10 +229,18 @@ static void set_due(struct sim *sim, struct sim_host *host)
     sim_at(sim, wait_ms * SIM_MS + SIM_MS, &due, host->index, host->due_number, NULL);
 }
 
+/* One turn in so many; it changes nothing of what happens. */
+static void audit_now_and_then(struct sim *sim, const struct sim_host *host)
+{
+    if (fl_rand_below(&sim->samples, AUDITED_TURNS) == 0)
+        sim_audit_overdue(sim, host);
+}
+
 static void fire_commit(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
     struct sim_host_turn *turn = FL_TAKE_PTR(host->open);
+    audit_now_and_then(sim, host);
     fl_brain_flush(host->brain, &turn->brain);
     set_due(sim, host);
     if (turn->brain.record_count == 0 && !turn->brain.first) {

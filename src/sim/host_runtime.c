@@ -45,7 +45,7 @@ static const struct fl_task_container *find_known(const struct sim_host *host, c
     return fl_brain_container(host->brain, (struct fl_str){id, FL_CONTAINER_ID_SIZE - 1});
 }
 
-static int64_t delay(struct sim *sim, int64_t us)
+int64_t sim_runtime_delay(struct sim *sim, int64_t us)
 {
     int64_t delay_us = sim_about(sim, us);
     if (sim_fault(sim, sim->knobs.hangs)) {
@@ -111,8 +111,8 @@ void sim_runtime_ensure_image(struct sim *sim, struct sim_host *host, struct fl_
     if (!container || sim_runtime_live(host, key) || container->state == FL_CONTAINER_STOPPED)
         return;
     new_live(host, id)->busy = true;
-    sim_at(sim, delay(sim, sim_chance(sim, 300) ? 2 * SIM_SECOND : 5 * SIM_MS), &image, host->index,
-           key, NULL);
+    sim_at(sim, sim_runtime_delay(sim, sim_chance(sim, 300) ? 2 * SIM_SECOND : 5 * SIM_MS), &image,
+           host->index, key, NULL);
 }
 
 /* ---- network ---- */
@@ -159,10 +159,18 @@ void sim_runtime_prepare(struct sim *sim, struct sim_host *host, struct fl_str i
         return;
     }
     live->busy = true;
-    sim_at(sim, delay(sim, 20 * SIM_MS), &prepared, host->index, key, NULL);
+    sim_at(sim, sim_runtime_delay(sim, 20 * SIM_MS), &prepared, host->index, key, NULL);
 }
 
 /* ---- what the watch tells ---- */
+
+/* Again, if the agent has lost what it learned. */
+static void note_told(struct sim *sim, const struct sim_host *host, struct sim_container *c)
+{
+    const struct fl_task_container *known = find_known(host, c->id);
+    if (known && known->started_ms == 0)
+        c->told_ms = sim_host_mono_ms(sim, host);
+}
 
 static void fire_told_started(struct sim *sim, struct sim_event *event)
 {
@@ -177,6 +185,7 @@ static void fire_told_started(struct sim *sim, struct sim_event *event)
     started.process.container_id = fl_str_of(c->id);
     started.process.at_ms = c->ran_ms;
     started.process.run = c->run;
+    note_told(sim, host, c);
     (void)sim_host_post(sim, host, &started);
     if (live)
         live->launching = false;
@@ -196,6 +205,7 @@ static void fire_told_exited(struct sim *sim, struct sim_event *event)
     exited.process.at_ms = c->ended_ms;
     exited.process.exit_code = c->exit_code;
     exited.process.run = c->run;
+    note_told(sim, host, c); /* an end tells of the start, too */
     bool restarts = sim_audit_restarts(host, c);
     (void)sim_host_post(sim, host, &exited);
     sim_audit_end(sim, host, c, restarts);
@@ -252,12 +262,6 @@ static void end_container(struct sim *sim, struct sim_container *c, int exit_cod
     c->exit_code = exit_code;
 }
 
-/* Afterwards everything that was begun comes to a good end. */
-static bool is_busy(const struct sim *sim)
-{
-    return sim->now_us < sim->load_until_us;
-}
-
 static void fire_exits(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
@@ -267,7 +271,7 @@ static void fire_exits(struct sim *sim, struct sim_event *event)
         return;
     }
     c->ended_ms = sim_host_wall_ms(sim, host);
-    end_container(sim, c, is_busy(sim) ? (int)sim_below(sim, 3) / 2 : 0);
+    end_container(sim, c, sim_is_busy(sim) ? (int)sim_below(sim, 3) / 2 : 0);
     tell(sim, host, c, &told_exited);
 }
 static const struct sim_action exits = {"a container exits", fire_exits};
@@ -275,7 +279,7 @@ static const struct sim_action exits = {"a container exits", fire_exits};
 /* Something happens to it, unless the load is over. */
 static void fire_flakes(struct sim *sim, struct sim_event *event)
 {
-    if (is_busy(sim))
+    if (sim_is_busy(sim))
         fire_exits(sim, event);
     else
         sim_void(sim);
@@ -315,7 +319,7 @@ static void fire_runs(struct sim *sim, struct sim_event *event)
     }
     c->state = SIM_RUNNING;
     c->ran_ms = sim_host_wall_ms(sim, host);
-    c->is_ill = is_busy(sim) && sim_chance(sim, 200);
+    c->is_ill = sim_is_busy(sim) && sim_chance(sim, 200);
     if (c->first_ms == 0)
         c->first_ms = sim_host_mono_ms(sim, host);
     count_running(sim, host, c);
@@ -369,7 +373,7 @@ void sim_runtime_launch(struct sim *sim, struct sim_host *host, struct fl_str id
     c->state = SIM_STARTING;
     c->run = container->restarts;
     c->watched_by = host->life;
-    sim_at_any(sim, delay(sim, 60 * SIM_MS), &runs, host->index, key, NULL);
+    sim_at_any(sim, sim_runtime_delay(sim, 60 * SIM_MS), &runs, host->index, key, NULL);
 }
 
 void sim_runtime_adopt(struct sim *sim, struct sim_host *host, struct fl_str id)
@@ -398,41 +402,6 @@ void sim_runtime_adopt(struct sim *sim, struct sim_host *host, struct fl_str id)
         tell(sim, host, c, &told_exited);
 }
 
-/* ---- health ---- */
-
-/* Now and then one falls ill, and gets well again; once the load is over, all are well. */
-static void live_on(struct sim *sim, struct sim_container *c)
-{
-    if (c->is_ill)
-        c->is_ill = is_busy(sim) && !sim_chance(sim, 400);
-    else
-        c->is_ill = is_busy(sim) && sim_chance(sim, 80);
-}
-
-static void fire_checked(struct sim *sim, struct sim_event *event)
-{
-    struct sim_host *host = &sim->hosts[event->who];
-    struct sim_container *c = sim_runtime_container(host, event->number);
-    struct fl_brain_event checked = {.type = FL_EVENT_HEALTH};
-    if (!c || c->state == SIM_STARTING) {
-        sim_void(sim);
-        return;
-    }
-    live_on(sim, c);
-    checked.health.container_id = fl_str_of(c->id);
-    checked.health.run = c->run;
-    checked.health.exit_code = c->is_ill || c->state != SIM_RUNNING;
-    c->was_well |= checked.health.exit_code == 0;
-    (void)sim_host_post(sim, host, &checked);
-    sim_audit_check(sim, host, c, checked.health.exit_code);
-}
-
-void sim_runtime_check(struct sim *sim, struct sim_host *host, struct fl_str id)
-{
-    static const struct sim_action checked = {"a health check ends", fire_checked};
-    sim_at(sim, delay(sim, 50 * SIM_MS), &checked, host->index, sim_key(id), NULL);
-}
-
 /* ---- the end ---- */
 
 /* Nobody's task dies because an agent or the server was away. */
@@ -452,9 +421,9 @@ void sim_runtime_signal(struct sim *sim, struct sim_host *host, struct fl_str id
         return;
     check_reason(sim, host, c);
     if (number == 9)
-        sim_at_any(sim, delay(sim, 5 * SIM_MS), &exits, host->index, c->key, NULL);
+        sim_at_any(sim, sim_runtime_delay(sim, 5 * SIM_MS), &exits, host->index, c->key, NULL);
     else if (!sim_chance(sim, sim->knobs.ignores_term))
-        sim_at_any(sim, delay(sim, SIM_SECOND), &exits, host->index, c->key, NULL);
+        sim_at_any(sim, sim_runtime_delay(sim, SIM_SECOND), &exits, host->index, c->key, NULL);
 }
 
 void sim_runtime_release(struct sim *sim, struct sim_host *host, struct fl_str id)

@@ -312,6 +312,7 @@ static void fire_opened(struct sim *sim, struct sim_event *event)
     hear(sim, host);
     sim_at(sim, host->silent_us - sim->now_us, &silence, host->index, ++host->silence_number, NULL);
     sim_report_hurry(sim, host);
+    sim_health_start(sim, host);
 }
 const struct sim_action sim_host_opened = {"a connection is open", fire_opened};
 

@@ -54,6 +54,13 @@ struct sim_answer {
     int revision;
 };
 
+/* What a frame tells of one task's health. */
+struct sim_told_health {
+    struct fl_str task; /* id */
+    struct fl_core_health *containers;
+    size_t container_count;
+};
+
 /* A call, an answer, a frame, or an order within one: under way, perhaps twice, and not changed
  * any more. Everything in it lives in its arena; both are used again by others. */
 struct sim_message {
@@ -74,6 +81,8 @@ struct sim_message {
     struct fl_acs_header header;
     struct fl_acs_task *tasks; /* manifest, question and answer about what is to stop */
     size_t task_count;
+    struct sim_told_health *health;
+    size_t health_count;
     struct sim_message **orders; /* payload */
     size_t order_count, order_bytes;
 };
@@ -208,6 +217,7 @@ struct sim_container {
     enum sim_living living;
     int64_t ran_ms, ended_ms; /* wall clock: of the present or last run */
     int64_t first_ms;         /* monotonic: when it first ran; 0: never */
+    int64_t told_ms;          /* the same: when its agent learned of that */
     int64_t term_ms;          /* monotonic: when it was first told to end; 0: it was not */
     bool was_well;            /* a check has ever found so */
     bool is_ill;              /* as checks find it now */
@@ -346,6 +356,8 @@ int64_t sim_about(struct sim *sim, int64_t us);
 /* The event under way was for nobody (any more), and is not counted: a timer that would have been
  * stopped, news of what is gone. */
 void sim_void(struct sim *sim);
+/* There is load. Afterwards everything that was begun comes to a good end. */
+bool sim_is_busy(const struct sim *sim);
 /* A chance that is there only while faults are. */
 bool sim_fault(struct sim *sim, unsigned in_a_thousand);
 void sim_note(struct sim *sim, const char *what, uint32_t who, uint64_t number);
@@ -409,7 +421,7 @@ int64_t sim_server_wall_ms(const struct sim *sim);
 struct fl_core *sim_server_rebuild(struct sim *sim);
 /* ---- server_session.c ---- */
 extern const struct sim_action sim_server_connect, sim_server_ack, sim_server_heard,
-    sim_server_closed, sim_server_heartbeat, sim_server_verify;
+    sim_server_closed, sim_server_heartbeat, sim_server_verify, sim_server_health;
 #define SIM_HEARTBEAT_US (30 * SIM_SECOND)
 /* Takes the effect's task, for the payload that the next flush sends. */
 void sim_sessions_task(struct sim *sim, struct fl_core_effect *effect);
@@ -466,9 +478,15 @@ void sim_runtime_remove(struct sim *sim, struct sim_host *host, struct fl_str ta
 void sim_runtime_forget(struct sim_host *host);
 /* The machine has died: its containers go. */
 void sim_runtime_die(struct sim *sim, struct sim_host *host);
+/* About so long, and sometimes much longer. */
+int64_t sim_runtime_delay(struct sim *sim, int64_t us);
 /* NULL: there is none. */
 struct sim_container *sim_runtime_container(const struct sim_host *host, uint64_t key);
 struct sim_live *sim_runtime_live(const struct sim_host *host, uint64_t key);
+
+/* ---- host_health.c ---- */
+/* For as long as this connection lasts, the control plane is told of health. */
+void sim_health_start(struct sim *sim, struct sim_host *host);
 
 /* ---- host_session.c, host_report.c ---- */
 extern const struct sim_action sim_host_payload, sim_host_heartbeat, sim_host_opened,
