@@ -6,7 +6,8 @@
 
 enum { FL_REPORT_REASON_MAX = 1024, FL_REPORT_BINDINGS_MAX = 100 };
 
-/* Lists are in the arena, texts where the task has them. with_ipv6: bindings to :: are told, too. */
+/* Lists are in the arena, texts where the task has them. with_ipv6: bindings to :: are told, too.
+ */
 struct ecs_SubmitTaskStateChangeRequest fl_report_make(const struct fl_task *task, bool with_ipv6,
                                                        struct fl_arena *arena);
 /* The call's JSON, in the arena. */
