@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "agent/net_docker.h"
 #include "agent/net_link.h"
 #include "agent/net_state.h"
 
@@ -37,12 +38,11 @@ static int equip(const struct fl_network *network, struct nl_sock *sock,
 {
     uint8_t ipv6[16];
     struct fl_subnet subnet = network->addresses.subnet;
-    bool with_ipv6 = network->ipv6 && endpoint->port_count > 0;
     fl_ipv6_of(fl_str_of(network->tag), endpoint->address, ipv6);
     const struct fl_link_equipment equipment = {.address = endpoint->address,
                                                 .prefix = subnet.prefix,
                                                 .gateway = subnet.base + 1,
-                                                .ipv6 = with_ipv6 ? ipv6 : NULL,
+                                                .ipv6 = endpoint->ipv6 ? ipv6 : NULL,
                                                 .mute_ipv6 = network->has_ipv6_links};
     return fl_link_equip(sock, &equipment);
 }
@@ -64,8 +64,8 @@ static int make_netns(struct fl_network *network, const struct fl_net_endpoint *
     return 0;
 }
 
-static void fill(const struct fl_network *network, const struct fl_net_endpoint *from, int netns_fd,
-                 struct fl_arena *arena, struct fl_endpoint *ret_endpoint)
+static void fill(const struct fl_net_endpoint *from, int netns_fd, struct fl_arena *arena,
+                 struct fl_endpoint *ret_endpoint)
 {
     *ret_endpoint = (struct fl_endpoint){.netns_fd = netns_fd, .binding_count = from->port_count};
     fl_ipv4_bytes(from->address, ret_endpoint->address);
@@ -76,7 +76,7 @@ static void fill(const struct fl_network *network, const struct fl_net_endpoint 
                                 .host_port = from->ports[i].host_port,
                                 .udp = from->ports[i].udp,
                                 .more = from->ports[i].more,
-                                .ipv6 = network->ipv6};
+                                .ipv6 = from->ipv6};
 }
 
 /* Everything but the tables; the endpoint is freed by the caller on failure. */
@@ -85,6 +85,7 @@ static int prepare(struct fl_network *network, struct fl_net_endpoint *endpoint,
 {
     if (!fl_address_take(&network->addresses, &endpoint->address))
         return fl_err_set(err, -EADDRNOTAVAIL, "no address is free on bridge %s", network->tag);
+    endpoint->ipv6 = network->ipv6 && endpoint->port_count > 0;
     int rc = fl_net_hold_ports(network, endpoint, mappings, err);
     return rc < 0 ? rc : make_netns(network, endpoint, false, ret_netns_fd, err);
 }
@@ -107,7 +108,7 @@ static int attach_to_bridge(struct fl_network *network, struct fl_str container_
         fl_net_endpoint_remove(network, endpoint);
         return rc;
     }
-    fill(network, endpoint, FL_TAKE_FD(netns_fd), arena, ret_endpoint);
+    fill(endpoint, FL_TAKE_FD(netns_fd), arena, ret_endpoint);
     return 0;
 }
 
@@ -120,7 +121,7 @@ int fl_network_renew(struct fl_network *network, struct fl_str container_id, str
         return fl_err_set(err, -ENOENT, "container %.*s has no network", FL_STR_ARG(container_id));
     int rc = make_netns(network, endpoint, true, &netns_fd, err);
     if (rc == 0)
-        fill(network, endpoint, netns_fd, arena, ret_endpoint);
+        fill(endpoint, netns_fd, arena, ret_endpoint);
     return rc;
 }
 
@@ -217,6 +218,7 @@ int fl_network_restore(struct fl_network *network, struct fl_str container_id,
                           FL_STR_ARG(container_id), network->gateway, FL_SUBNET_PREFIX);
     struct fl_net_endpoint *adopted = fl_net_endpoint_new(container_id, endpoint->binding_count);
     adopted->address = address;
+    adopted->ipv6 = network->ipv6 && adopted->port_count > 0 && endpoint->bindings[0].ipv6;
     fl_net_take_ports(network, adopted, endpoint);
     fl_net_endpoint_add(network, adopted);
     return fl_net_publish(network, adopted, err);
@@ -228,9 +230,20 @@ int fl_network_restore_end(struct fl_network *network, struct fl_err *err)
     return fl_net_write_tables(network, err);
 }
 
+/* A Docker that came after us, or was started again, has a chain without our rules. */
 bool fl_network_mend(struct fl_network *network, int *ret_rc, struct fl_err *err)
 {
-    if (network->restoring || (network->table_ready && fl_net_watch_is_intact(network->watch)))
+    enum fl_net_watch_word word;
+    if (network->restoring)
+        return false;
+    word = network->table_ready ? fl_net_watch_look(network->watch) : FL_NET_DAMAGED;
+    if (network->ipv6 && network->bridge_is_filtered != fl_net_bridge_is_filtered()) {
+        *ret_rc = fl_net_write_tables(network, err);
+        return *ret_rc < 0;
+    }
+    if (word != FL_NET_QUIET && fl_net_watch_docker_lacks_us(network->watch))
+        (void)fl_docker_allow(fl_str_of(network->tag), NULL);
+    if (word != FL_NET_DAMAGED)
         return false;
     *ret_rc = fl_net_write_tables(network, err);
     return true;

@@ -1,10 +1,12 @@
 /* The containers' host ports: which are held, and their place in the nftables tables. See network.h
  * for the contract and net_state.h for the invariant. */
 #include <errno.h>
+#include <fcntl.h>
 
 #include "agent/net_conntrack.h"
 #include "agent/net_ports.h"
 #include "agent/net_state.h"
+#include "base/fs.h"
 
 enum { MAX_TABLE_TEXT = 7 << 20 };
 
@@ -169,7 +171,8 @@ int fl_net_hold_ports(struct fl_network *network, struct fl_net_endpoint *endpoi
                                                    .container_port = mappings[i].container_port,
                                                    .host_port = mappings[i].host_port,
                                                    .udp = mappings[i].udp,
-                                                   .more = mappings[i].more};
+                                                   .more = mappings[i].more,
+                                                   .ipv6 = endpoint->ipv6};
     make_room(endpoint);
     for (int dynamic = 0; dynamic < 2; dynamic++) {
         int *fds = endpoint->port_fds;
@@ -196,7 +199,8 @@ void fl_net_take_ports(struct fl_network *network, struct fl_net_endpoint *endpo
                                                    .container_port = binding->container_port,
                                                    .host_port = binding->host_port,
                                                    .udp = binding->udp,
-                                                   .more = binding->more};
+                                                   .more = binding->more,
+                                                   .ipv6 = endpoint->ipv6};
     }
     make_room(endpoint);
     int *fds = endpoint->port_fds;
@@ -208,10 +212,18 @@ void fl_net_take_ports(struct fl_network *network, struct fl_net_endpoint *endpo
 
 /* ---- the tables ---- */
 
+bool fl_net_bridge_is_filtered(void)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(16);
+    return fl_fs_read(AT_FDCWD, "/proc/sys/net/bridge/bridge-nf-call-ip6tables", 15, &text) == 0 &&
+           !fl_str_is(fl_str_trim(fl_buf_str(&text)), "0");
+}
+
 int fl_net_write_tables(struct fl_network *network, struct fl_err *err)
 {
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(MAX_TABLE_TEXT);
     struct fl_net_endpoint *endpoint, *next;
+    network->bridge_is_filtered = fl_net_bridge_is_filtered();
     struct fl_rules rules = fl_net_rules(network);
     fl_rules_tables(&text, &rules);
     HASH_ITER(hh, network->endpoints, endpoint, next)
@@ -229,7 +241,7 @@ int fl_net_write_tables(struct fl_network *network, struct fl_err *err)
 
 /* A refused change means that the table is not what we think (somebody flushed it): it is then
  * made anew from what we know. */
-static int change_tables(struct fl_network *network, const struct fl_buf *change, long ports,
+static int change_tables(struct fl_network *network, const struct fl_buf *change, long elements,
                          struct fl_err *err)
 {
     if (network->restoring)
@@ -238,11 +250,16 @@ static int change_tables(struct fl_network *network, const struct fl_buf *change
         return 0;
     if (network->table_ready && !change->overflow &&
         fl_nft_run(network->nft, fl_buf_str(change), NULL) == 0) {
-        fl_net_watch_changed(network->watch, ports);
+        fl_net_watch_changed(network->watch, elements);
         return 0;
     }
     network->table_ready = false;
     return fl_net_write_tables(network, err);
+}
+
+static long elements_of(const struct fl_net_endpoint *endpoint)
+{
+    return (long)endpoint->fd_count * (endpoint->ipv6 ? 2 : 1);
 }
 
 /* After the tables changed, so that no new entry is made the old way. */
@@ -260,7 +277,7 @@ int fl_net_publish(struct fl_network *network, const struct fl_net_endpoint *end
     FL_CLEANUP_BUF struct fl_buf change = FL_BUF_INIT(MAX_TABLE_TEXT);
     struct fl_rules rules = fl_net_rules(network);
     fl_rules_add_ports(&change, &rules, endpoint->ports, endpoint->port_count);
-    int rc = change_tables(network, &change, (long)endpoint->fd_count, err);
+    int rc = change_tables(network, &change, elements_of(endpoint), err);
     if (rc == 0 && !network->restoring)
         forget_flows(network, endpoint);
     return rc;
@@ -273,6 +290,6 @@ void fl_net_unpublish(struct fl_network *network, const struct fl_net_endpoint *
     struct fl_rules rules = fl_net_rules(network);
     fl_rules_delete_ports(&change, &rules, endpoint->ports, endpoint->port_count);
     if (change.n)
-        (void)change_tables(network, &change, -(long)endpoint->fd_count, NULL);
+        (void)change_tables(network, &change, -elements_of(endpoint), NULL);
     forget_flows(network, endpoint);
 }

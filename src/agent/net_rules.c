@@ -152,6 +152,8 @@ static void add_ipv6(struct fl_buf *text, const struct fl_rules *rules)
     add_lookups(text, "ip6");
     fl_buf_add_z(text, "chain output {\n"
                        "type nat hook output priority -100; policy accept;\n");
+    if (!rules->ipv6_loopback)
+        fl_buf_add_z(text, "ip6 daddr ::1 return\n");
     add_lookups(text, "ip6");
     fl_buf_printf(text,
                   "chain postrouting {\n"
@@ -205,7 +207,7 @@ static void change_ports(struct fl_buf *text, const struct change *change,
     char address[FL_IPV6_TEXT_SIZE];
     bool begun = false;
     for (size_t i = 0; i < port_count; i++) {
-        if (ports[i].udp != change->udp)
+        if (ports[i].udp != change->udp || (change->ipv6 && !ports[i].ipv6))
             continue;
         address_text(change->rules, ports[i].address, change->ipv6, address);
         for (unsigned k = 0; k <= ports[i].more; k++) {

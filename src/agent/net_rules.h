@@ -17,6 +17,7 @@ struct fl_rule_port {
     uint16_t host_port;
     bool udp;
     uint16_t more; /* of a range: how many ports follow, on both sides */
+    bool ipv6;     /* the container has an IPv6 address, too */
 };
 
 /* What tasks reach at the metadata address (fl_rules_metadata_address), and who answers. */
@@ -41,6 +42,7 @@ struct fl_rules {
     struct fl_str tag;
     struct fl_subnet subnet;
     bool ipv6;          /* there is a table "ip6 <tag>", too */
+    bool ipv6_loopback; /* ports are published on ::1 */
     bool loopback_open; /* the bridge reaches what the host listens to on 127.0.0.0/8 */
     const struct fl_rule_services *services;
 };

@@ -66,8 +66,12 @@ static void the_table_replaces_only_itself(FL_UNUSED void **state)
  */
 static void ranges_and_ipv6_are_more_elements(FL_UNUSED void **state)
 {
-    static const struct fl_rule_port range = {
-        .address = 0xac120002, .container_port = 8000, .host_port = 65533, .udp = true, .more = 2};
+    static const struct fl_rule_port range = {.address = 0xac120002,
+                                              .container_port = 8000,
+                                              .host_port = 65533,
+                                              .udp = true,
+                                              .more = 2,
+                                              .ipv6 = true};
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(4096);
     struct fl_rules v6 = v4;
     v6.ipv6 = true;

@@ -20,6 +20,7 @@ enum { FL_NET_TAG_SIZE = 10 };
 struct fl_net_endpoint {
     char *container_id; /* owned; the key */
     uint32_t address;
+    bool ipv6; /* it has an address of that family, too */
     size_t port_count;
     struct fl_rule_port *ports; /* owned */
     size_t fd_count;
@@ -30,10 +31,11 @@ struct fl_net_endpoint {
 struct fl_network {
     char tag[FL_NET_TAG_SIZE];
     char gateway[FL_IPV4_TEXT_SIZE];
-    bool ipv6;            /* the host has it: ports are published there, too */
-    bool has_ipv6_links;  /* the kernel's links have IPv6 settings */
-    bool loopback_open;   /* the guard of 127.0.0.0/8 was switched off */
-    struct nl_sock *sock; /* in the host's namespace */
+    bool ipv6;               /* the host has it: ports are published there, too */
+    bool has_ipv6_links;     /* the kernel's links have IPv6 settings */
+    bool bridge_is_filtered; /* as fl_net_bridge_is_filtered said when the tables were written */
+    bool loopback_open;      /* the guard of 127.0.0.0/8 was switched off */
+    struct nl_sock *sock;    /* in the host's namespace */
     int bridge_index;
     struct fl_nft *nft;
     struct fl_net_watch *watch;
@@ -54,6 +56,7 @@ static inline struct fl_rules fl_net_rules(const struct fl_network *network)
     return (struct fl_rules){.tag = fl_str_of(network->tag),
                              .subnet = network->addresses.subnet,
                              .ipv6 = network->ipv6,
+                             .ipv6_loopback = !network->bridge_is_filtered,
                              .loopback_open = network->loopback_open,
                              .services = &network->services};
 }
@@ -77,5 +80,8 @@ void fl_net_take_ports(struct fl_network *network, struct fl_net_endpoint *endpo
 int fl_net_publish(struct fl_network *network, const struct fl_net_endpoint *endpoint,
                    struct fl_err *err);
 void fl_net_unpublish(struct fl_network *network, const struct fl_net_endpoint *endpoint);
+/* Whether IPv6 frames on bridges pass the packet filter (br_netfilter): what answers to ::1 is then
+ * led back before the kernel looks where it came from, and dropped for coming over a link. */
+bool fl_net_bridge_is_filtered(void);
 /* Puts the whole tables in place in one transaction, whatever is there. */
 int fl_net_write_tables(struct fl_network *network, struct fl_err *err);

@@ -7,6 +7,7 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 
+#include "agent/net_docker.h"
 #include "agent/net_netlink.h"
 #include "agent/net_rules.h"
 
@@ -149,21 +150,63 @@ void fl_net_watch_written(struct fl_net_watch *watch)
         watch->generation--;
 }
 
-void fl_net_watch_changed(struct fl_net_watch *watch, long ports)
+void fl_net_watch_changed(struct fl_net_watch *watch, long elements)
 {
     watch->own++;
-    watch->expected.elements += watch->ipv6 ? 2 * ports : ports;
+    watch->expected.elements += elements;
 }
 
-bool fl_net_watch_is_intact(struct fl_net_watch *watch)
+enum fl_net_watch_word fl_net_watch_look(struct fl_net_watch *watch)
 {
     uint32_t generation;
     struct tally found;
     if (read_generation(watch, &generation) < 0 || generation == watch->generation + watch->own)
-        return true;
+        return FL_NET_QUIET;
     if (count_all(watch, &found) < 0)
-        return true;
+        return FL_NET_QUIET;
     watch->generation = generation;
     watch->own = 0;
-    return found.rules == watch->expected.rules && found.elements == watch->expected.elements;
+    bool is_intact =
+        found.rules == watch->expected.rules && found.elements == watch->expected.elements;
+    return is_intact ? FL_NET_STIRRED : FL_NET_DAMAGED;
+}
+
+/* ---- Docker's chain ---- */
+
+struct docker {
+    const char *tag;
+    int ours;
+};
+
+/* The link's name is in what the rule compares, whichever program wrote it. */
+static int take_docker_rule(struct nlmsghdr *message, void *context)
+{
+    struct docker *docker = context;
+    if ((message->nlmsg_type & 0xff) == NFT_MSG_NEWRULE &&
+        memmem(nlmsg_data(message), (size_t)nlmsg_datalen(message), docker->tag,
+               strlen(docker->tag)))
+        docker->ours++;
+    return 0;
+}
+
+static struct nl_msg *docker_question(int type, int flags, int table_attr, int chain_attr)
+{
+    struct nl_msg *message = question(type, flags, NFPROTO_IPV4);
+    if (message && nla_put_string(message, table_attr, "filter") == 0 &&
+        nla_put_string(message, chain_attr, "DOCKER-USER") == 0)
+        return message;
+    nlmsg_free(message);
+    return NULL;
+}
+
+bool fl_net_watch_docker_lacks_us(struct fl_net_watch *watch)
+{
+    struct docker docker = {.tag = watch->tag};
+    struct nl_msg *chain = docker_question(NFT_MSG_GETCHAIN, 0, NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME);
+    if (fl_nl_request(watch->sock, chain, NULL, NULL) < 0)
+        return false;
+    struct nl_msg *rules =
+        docker_question(NFT_MSG_GETRULE, NLM_F_DUMP, NFTA_RULE_TABLE, NFTA_RULE_CHAIN);
+    return fl_nl_request(watch->sock, rules, take_docker_rule, &docker) == 0 &&
+           docker.ours < FL_DOCKER_RULES;
 }

@@ -20,7 +20,14 @@ void fl_net_watch_close(struct fl_net_watch *watch);
 
 /* The tables have been written as a whole. */
 void fl_net_watch_written(struct fl_net_watch *watch);
-/* One transaction of ours has added that many published ports (or taken out, if negative). */
-void fl_net_watch_changed(struct fl_net_watch *watch, long ports);
-/* Whether the tables still hold what they have to. True, too, where the kernel cannot be asked. */
-bool fl_net_watch_is_intact(struct fl_net_watch *watch);
+/* One transaction of ours has added that many elements (or taken out, if negative). */
+void fl_net_watch_changed(struct fl_net_watch *watch, long elements);
+enum fl_net_watch_word {
+    FL_NET_QUIET,   /* nobody else changed a rule, or the kernel cannot be asked */
+    FL_NET_STIRRED, /* somebody did, and not ours */
+    FL_NET_DAMAGED, /* our tables do not hold what they have to */
+};
+/* What became of the host's rules since the last look. */
+enum fl_net_watch_word fl_net_watch_look(struct fl_net_watch *watch);
+/* Whether Docker's chain for others (DOCKER-USER, where nftables keep it) lacks our rules. */
+bool fl_net_watch_docker_lacks_us(struct fl_net_watch *watch);
