@@ -82,6 +82,7 @@ struct fl_agent {
     struct fl_stats *stats;
     struct fl_metadata_facts facts;
     struct fl_wallet *wallet;
+    struct fl_audit *audit;
     struct fl_metadata *metadata;
     struct fl_introspection *introspection; /* NULL: somebody else has its port */
     struct fl_resolver *resolver;

@@ -87,6 +87,7 @@ static int open_metadata(struct fl_agent *agent, struct fl_err *err)
         .aws = agent->aws,
         .facts = &agent->facts,
         .wallet = agent->wallet,
+        .audit = agent->audit,
     };
     return fl_metadata_open(&config, &agent->metadata, err);
 }
@@ -126,6 +127,20 @@ static void open_telemetry(struct fl_agent *agent)
     agent->telemetry = fl_tcs_new(&config);
 }
 
+/* Tasks get their credentials without it, too, as in ECS. */
+static void open_audit(struct fl_agent *agent)
+{
+    struct fl_err err = {0};
+    struct fl_str path = agent->config.ecs.audit_file;
+    if (agent->config.ecs.audit_off)
+        return;
+    if (path.n == 0)
+        path =
+            fl_str_printf(agent->arena, "%.*s/log/audit.log", FL_STR_ARG(agent->config.data_dir));
+    if (fl_audit_open(path, &agent->audit, &err) < 0)
+        fl_log_warn("requests for credentials are not noted: %s", err.text);
+}
+
 static int serve(struct fl_agent *agent, struct fl_err *err)
 {
     agent->services.metadata_port = fl_metadata_port(agent->metadata);
@@ -151,6 +166,7 @@ int fl_agent_services_open(struct fl_agent *agent, struct fl_err *err)
     };
     agent->wallet = fl_wallet_new();
     fl_agent_expect_credentials(agent);
+    open_audit(agent);
     int r = open_metadata(agent, err);
     if (r < 0)
         return r;
@@ -168,6 +184,7 @@ void fl_agent_services_close(struct fl_agent *agent)
     fl_metadata_close(agent->metadata);
     fl_stats_free(agent->stats);
     fl_wallet_free(agent->wallet);
+    fl_audit_close(agent->audit);
 }
 
 /* ---- what they learn ---- */

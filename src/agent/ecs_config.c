@@ -151,6 +151,8 @@ static const struct row rows[] = {
     {"ECS_AGENT_APPARMOR_PROFILE", NOWHERE, 0, no_init, 0, 0, NULL},
     {"ECS_AGENT_PID_NAMESPACE_HOST", NOWHERE, 0, no_init, 0, 0, NULL},
     {"ECS_BACKEND_HOST", TEXT, AT(backend_host), "", 0, 0, NULL},
+    {"ECS_AUDIT_LOGFILE", TEXT, AT(audit_file), "", 0, 0, NULL},
+    {"ECS_AUDIT_LOGFILE_DISABLED", SWITCH, AT(audit_off), "false", 0, 0, NULL},
     {"ECS_EXTERNAL", NOWHERE, 0, no_aws, 0, 0, NULL},
 };
 

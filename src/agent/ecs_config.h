@@ -33,6 +33,7 @@ struct fl_ecs_settings {
     struct fl_str cluster;                   /* empty: not given */
     struct fl_str backend_host;              /* URL of the control plane; empty: not given */
     struct fl_str log_level;                 /* "debug", "info", "warn", "error", "crit" */
+    struct fl_str audit_file;                /* ECS_AUDIT_LOGFILE; empty: not given */
     struct fl_ecs_texts reserved_ports;      /* decimal */
     struct fl_ecs_texts reserved_ports_udp;  /* decimal */
     struct fl_ecs_texts logging_drivers;     /* ECS_AVAILABLE_LOGGING_DRIVERS */
@@ -48,6 +49,7 @@ struct fl_ecs_settings {
     int64_t stop_timeout_ms;                 /* ECS_CONTAINER_STOP_TIMEOUT */
     int64_t polling_interval_ms;             /* ECS_POLLING_METRICS_WAIT_DURATION */
     int64_t task_pids_limit;                 /* of a task's cgroup; 0: none */
+    bool audit_off;                          /* ECS_AUDIT_LOGFILE_DISABLED */
     bool disable_metrics;
     bool disable_privileged;      /* privileged containers are refused on this host */
     bool container_metadata;      /* ECS_ENABLE_CONTAINER_METADATA: the file */

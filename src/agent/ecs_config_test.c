@@ -104,6 +104,8 @@ static void every_kind_of_value_is_read(FL_UNUSED void **state)
                           "ECS_TASK_PIDS_LIMIT=100\n"
                           "ECS_ENABLE_TASK_IAM_ROLE=false\n"
                           "ECS_ENABLE_TASK_IAM_ROLE_NETWORK_HOST=0\n"
+                          "ECS_AUDIT_LOGFILE=/a/b\n"
+                          "ECS_AUDIT_LOGFILE_DISABLED=true\n"
                           "ECS_SELINUX_CAPABLE=true\n"
                           "ECS_APPARMOR_CAPABLE=true\n"
                           "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION_JITTER=1m\n"
@@ -133,6 +135,7 @@ static void every_kind_of_value_is_read(FL_UNUSED void **state)
     assert_int_equal(s->task_pids_limit, 100);
     assert_false(s->task_role || s->task_role_host);
     assert_true(s->selinux && s->apparmor && s->match_shared_volumes && s->propagate_memory);
+    assert_true(s->audit_off && fl_str_is(s->audit_file, "/a/b"));
     assert_int_equal(s->cleanup_jitter_ms, 60000);
     assert_int_equal(s->start_timeout_ms, 300000);
     assert_int_equal(s->cpu_period_ms, 10);

@@ -48,50 +48,6 @@ void fl_metadata_reply_throttled(struct fl_http_exchange *exchange)
     reply_text(exchange, 429, FL_STR("You have reached maximum request limit."));
 }
 
-static void refuse_credentials(struct fl_http_exchange *exchange,
-                               const struct fl_metadata_route *route, unsigned status,
-                               const char *code, const char *words)
-{
-    fl_metadata_reply(exchange, status,
-                      fl_str_printf(exchange->arena,
-                                    "{\"code\":\"%s\",\"message\":\"CredentialsV%dRequest: "
-                                    "%s\",\"HTTPErrorCode\":%u}",
-                                    code, route->by_address ? 2 : 1, words, status));
-}
-
-static void write_credentials(const struct fl_acs_credentials *credentials, struct fl_buf *buf)
-{
-    struct fl_json_writer jw = {.buf = buf};
-    fl_jw_object_begin(&jw);
-    fl_jw_member_str(&jw, "RoleArn", credentials->role_arn);
-    fl_jw_member_str(&jw, "AccessKeyId", credentials->access_key_id);
-    fl_jw_member_str(&jw, "SecretAccessKey", credentials->secret);
-    fl_jw_member_str(&jw, "Token", credentials->session_token);
-    fl_jw_member_str(&jw, "Expiration", credentials->expiration);
-    fl_jw_object_end(&jw);
-}
-
-/* task: whose they are, if the caller is one of its containers; else NULL. */
-static void reply_credentials(const struct fl_metadata *metadata, struct fl_http_exchange *exchange,
-                              const struct fl_metadata_route *route, const struct fl_task *task)
-{
-    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(64 * 1024);
-    const struct fl_acs_credentials *credentials =
-        task ? fl_wallet_of(metadata->config.wallet, task->arn, FL_ACS_ROLE_TASK) : NULL;
-    if (!route->id.n) {
-        refuse_credentials(exchange, route, 400, "NoIdInRequest",
-                           "No Credential ID in the request");
-    } else if (!task) {
-        refuse_credentials(exchange, route, 400, "InvalidIdInRequest", "Credentials not found");
-    } else if (!credentials) {
-        refuse_credentials(exchange, route, 503, "CredentialsUninitialized",
-                           "Credentials uninitialized for ID");
-    } else {
-        write_credentials(credentials, &buf);
-        fl_metadata_reply(exchange, 200, fl_buf_str(&buf));
-    }
-}
-
 /* ECS asks for protection with the credentials of the task's role. */
 static void reply_protection(const struct fl_metadata *metadata, struct fl_http_exchange *exchange,
                              const struct fl_task *task)
@@ -318,7 +274,7 @@ static void reply_route(struct fl_metadata *metadata, struct fl_http_exchange *e
             refuse(exchange, route);
         break;
     case FL_METADATA_CREDENTIALS:
-        reply_credentials(metadata, exchange, route, task);
+        fl_metadata_reply_credentials(metadata, exchange, route, task);
         break;
     case FL_METADATA_PROTECTION:
         reply_protection(metadata, exchange, task);

@@ -9,6 +9,7 @@
 
 #include <uv.h>
 
+#include "agent/audit.h"
 #include "agent/credentials.h"
 #include "agent/metadata_documents.h"
 #include "agent/metadata_id.h"
@@ -35,6 +36,7 @@ struct fl_metadata_config {
     struct fl_aws_client *aws; /* asks for tags */
     const struct fl_metadata_facts *facts;
     const struct fl_wallet *wallet;
+    struct fl_audit *audit; /* of requests for credentials; NULL: none is kept */
 };
 
 int fl_metadata_open(const struct fl_metadata_config *config, struct fl_metadata **ret_metadata,

@@ -150,6 +150,11 @@ def test_documents_and_refusals_are_ecs(brisk):
         answer = one.ask(f"http://{METADATA}{path}")
         assert (answer[0], json.loads(answer[2])) == (
             status, {"code": code, "message": text, "HTTPErrorCode": status})
+    lines = pathlib.Path(brisk.data_dir, "log", "audit.log").read_text().splitlines()
+    mine = [line.split() for line in lines if arn in line]
+    assert [(line[1], line[3]) for line in mine] == [("200", '"/v2/credentials"'),
+                                                     ("200", '"/v1/credentials"')]
+    assert not [line for line in lines if identity in line]
     brisk.ecs.stop_task(task=arn)
 
 
