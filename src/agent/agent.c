@@ -90,7 +90,11 @@ static int open_host_parts(struct fl_agent *agent, struct fl_err *err)
                                               .libexec_dir = config->libexec_dir,
                                               .tag = fl_str_of(tag),
                                               .no_task_limits = !config->ecs.task_cpu_mem_limit,
-                                              .task_pids = config->ecs.task_pids_limit};
+                                              .task_pids = config->ecs.task_pids_limit,
+                                              .start_timeout_ms = config->ecs.start_timeout_ms,
+                                              .cpu_period_ms = config->ecs.cpu_period_ms,
+                                              .match_volumes = config->ecs.match_shared_volumes,
+                                              .propagate_memory = config->ecs.propagate_memory};
     const struct fl_images_config images = {
         .registry_dir = config->registry_dir,
         .data_dir = agent->dir,
@@ -135,6 +139,7 @@ static int open_state(struct fl_agent *agent, struct fl_err *err)
     const struct fl_brain_config config = {
         .stop_timeout_ms = agent->config.ecs.stop_timeout_ms,
         .cleanup_delay_ms = agent->config.ecs.cleanup_delay_ms,
+        .cleanup_jitter_ms = agent->config.ecs.cleanup_jitter_ms,
         .pull_upfront = agent->config.ecs.pull_dependents_upfront,
         .report_ipv6 = !agent->config.ecs.exclude_ipv6_bindings,
     };

@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "agent/agent.h"
+#include "agent/credentials.h"
 #include "agent/exec.h"
 #include "agent/gpus.h"
 #include "agent/images.h"
@@ -80,6 +81,8 @@ struct fl_agent {
     struct fl_session *session;
     struct fl_stats *stats;
     struct fl_metadata_facts facts;
+    struct fl_wallet *wallet;
+    struct fl_audit *audit;
     struct fl_metadata *metadata;
     struct fl_introspection *introspection; /* NULL: somebody else has its port */
     struct fl_resolver *resolver;
@@ -198,6 +201,16 @@ void fl_agent_services_removed(struct fl_agent *agent, struct fl_str task_arn);
 /* agent_environment.c: what ECS puts into a container's environment, and the metadata file. */
 void fl_agent_add_environment(struct fl_agent *agent, const struct fl_task_container *container,
                               struct fl_arena *arena, struct fl_launch *launch);
+
+/* agent_credentials.c */
+/* Do tasks of that network mode get credentials of their role? */
+bool fl_agent_lends(const struct fl_agent *agent, enum fl_network_mode mode);
+/* Those in a payload's Task object, and those that come later; each is acknowledged. */
+void fl_agent_take_task_credentials(struct fl_agent *agent, const struct fl_json *task,
+                                    struct fl_str message_id);
+void fl_agent_take_credentials(struct fl_agent *agent, const struct fl_acs_message *message);
+/* After a restart: the ids that containers have are known before their credentials have come. */
+void fl_agent_expect_credentials(struct fl_agent *agent);
 
 /* agent_acs.c: one frame of the control plane's. */
 void fl_agent_on_frame(struct fl_agent *agent, struct fl_str text);

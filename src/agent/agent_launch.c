@@ -406,6 +406,8 @@ void fl_agent_release(struct fl_agent *agent, struct fl_str container_id)
 {
     struct fl_live *live = fl_agent_live(agent, container_id);
     const struct fl_task_container *container = fl_brain_container(agent->brain, container_id);
+    if (!container || container->state == FL_CONTAINER_STOPPED)
+        fl_runtime_let_go(agent->runtime, container_id);
     if (!container || container->restarts == 0 || container->state != FL_CONTAINER_PULLED)
         fl_network_detach(agent->network, container_id);
     (void)fl_agent_log_finish(agent, container_id);

@@ -86,6 +86,8 @@ static int open_metadata(struct fl_agent *agent, struct fl_err *err)
         .stats = agent->stats,
         .aws = agent->aws,
         .facts = &agent->facts,
+        .wallet = agent->wallet,
+        .audit = agent->audit,
     };
     return fl_metadata_open(&config, &agent->metadata, err);
 }
@@ -116,12 +118,27 @@ static void open_telemetry(struct fl_agent *agent)
         .brain = agent->brain,
         .stats = agent->stats,
         .cluster = agent->config.cluster,
+        .data_dir = agent->dir,
         .sample_ms = sample_ms > 0 ? sample_ms : DEFAULT_SAMPLE_MS,
         .metrics_off = agent->config.ecs.disable_metrics,
         .is_well = is_well,
         .context = agent,
     };
     agent->telemetry = fl_tcs_new(&config);
+}
+
+/* Tasks get their credentials without it, too, as in ECS. */
+static void open_audit(struct fl_agent *agent)
+{
+    struct fl_err err = {0};
+    struct fl_str path = agent->config.ecs.audit_file;
+    if (agent->config.ecs.audit_off)
+        return;
+    if (path.n == 0)
+        path =
+            fl_str_printf(agent->arena, "%.*s/log/audit.log", FL_STR_ARG(agent->config.data_dir));
+    if (fl_audit_open(path, &agent->audit, &err) < 0)
+        fl_log_warn("requests for credentials are not noted: %s", err.text);
 }
 
 static int serve(struct fl_agent *agent, struct fl_err *err)
@@ -147,6 +164,9 @@ int fl_agent_services_open(struct fl_agent *agent, struct fl_err *err)
         .created_ms = created_ms,
         .context = agent,
     };
+    agent->wallet = fl_wallet_new();
+    fl_agent_expect_credentials(agent);
+    open_audit(agent);
     int r = open_metadata(agent, err);
     if (r < 0)
         return r;
@@ -163,6 +183,8 @@ void fl_agent_services_close(struct fl_agent *agent)
     fl_resolver_close(agent->resolver);
     fl_metadata_close(agent->metadata);
     fl_stats_free(agent->stats);
+    fl_wallet_free(agent->wallet);
+    fl_audit_close(agent->audit);
 }
 
 /* ---- what they learn ---- */
@@ -205,4 +227,5 @@ void fl_agent_services_ended(struct fl_agent *agent, struct fl_str container_id)
 void fl_agent_services_removed(struct fl_agent *agent, struct fl_str task_arn)
 {
     fl_metadata_file_remove(agent->dir, &agent->facts, task_arn);
+    fl_wallet_forget(agent->wallet, task_arn);
 }

@@ -44,7 +44,6 @@ static const char no_windows[] = "it is for Windows";
 static const char no_awsvpc[] = "network mode awsvpc";
 static const char no_images[] = "images are kept until they are removed by hand";
 static const char no_pulls[] = "images come from the built-in registry";
-static const char no_roles[] = "tasks get no credentials of their role";
 static const char no_aws[] = "there is no EC2 under this host";
 static const char no_init[] = "it is for the agent's own container, and this agent is a process";
 static const char no_own_log[] = "the agent writes to stderr: its service manager keeps that";
@@ -73,19 +72,18 @@ static const struct row rows[] = {
     {"ECS_AVAILABLE_LOGGING_DRIVERS", TEXTS, AT(logging_drivers),
      "[\"json-file\",\"awslogs\",\"none\"]", 0, 0, NULL},
     {"ECS_DISABLE_PRIVILEGED", SWITCH, AT(disable_privileged), "false", 0, 0, NULL},
-    {"ECS_SELINUX_CAPABLE", LATER, 0, "containers get no SELinux label", 0, 0, NULL},
-    {"ECS_APPARMOR_CAPABLE", LATER, 0, "containers get no AppArmor profile", 0, 0, NULL},
+    {"ECS_SELINUX_CAPABLE", SWITCH, AT(selinux), "false", 0, 0, NULL},
+    {"ECS_APPARMOR_CAPABLE", SWITCH, AT(apparmor), "false", 0, 0, NULL},
     {"ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION", DURATION, AT(cleanup_delay_ms), "10s", SECOND_MS,
      YEAR_MS, NULL},
-    {"ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION_JITTER", LATER, 0, "the delay is the same for all", 0,
-     0, NULL},
+    {"ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION_JITTER", DURATION, AT(cleanup_jitter_ms), "0s", 0,
+     YEAR_MS, NULL},
     {"ECS_MANIFEST_PULL_TIMEOUT", LATER, 0, no_pulls, 0, 0, NULL},
     {"ECS_CONTAINER_STOP_TIMEOUT", DURATION, AT(stop_timeout_ms), "30s", 1, YEAR_MS, NULL},
-    {"ECS_CONTAINER_START_TIMEOUT", LATER, 0,
-     "a runtime that has started nothing within a minute has failed", 0, 0, NULL},
+    {"ECS_CONTAINER_START_TIMEOUT", DURATION, AT(start_timeout_ms), "3m", SECOND_MS, HOUR_MS, NULL},
     {"ECS_CONTAINER_CREATE_TIMEOUT", NOWHERE, 0, "creation and start are one step", 0, 0, NULL},
-    {"ECS_ENABLE_TASK_IAM_ROLE", LATER, 0, no_roles, 0, 0, NULL},
-    {"ECS_ENABLE_TASK_IAM_ROLE_NETWORK_HOST", LATER, 0, no_roles, 0, 0, NULL},
+    {"ECS_ENABLE_TASK_IAM_ROLE", SWITCH, AT(task_role), "true", 0, 0, NULL},
+    {"ECS_ENABLE_TASK_IAM_ROLE_NETWORK_HOST", SWITCH, AT(task_role_host), "true", 0, 0, NULL},
     {"ECS_DISABLE_IMAGE_CLEANUP", LATER, 0, no_images, 0, 0, NULL},
     {"ECS_IMAGE_CLEANUP_INTERVAL", LATER, 0, no_images, 0, 0, NULL},
     {"ECS_IMAGE_MINIMUM_CLEANUP_AGE", LATER, 0, no_images, 0, 0, NULL},
@@ -105,13 +103,12 @@ static const struct row rows[] = {
     {"ECS_HOST_DATA_DIR", NOWHERE, 0, "--data-dir says it", 0, 0, NULL},
     {"ECS_ENABLE_TASK_CPU_MEM_LIMIT", SWITCH, AT(task_cpu_mem_limit), "true", 0, 0, NULL},
     {"ECS_CGROUP_PATH", NOWHERE, 0, "the control groups are found", 0, 0, NULL},
-    {"ECS_CGROUP_CPU_PERIOD", LATER, 0, "the period is 100 ms", 0, 0, NULL},
+    {"ECS_CGROUP_CPU_PERIOD", DURATION, AT(cpu_period_ms), "100ms", 8, 100, NULL},
     {"ECS_AGENT_HEALTHCHECK_HOST", NOWHERE, 0, no_init, 0, 0, NULL},
     {"ECS_ENABLE_CPU_UNBOUNDED_WINDOWS_WORKAROUND", NOWHERE, 0, no_windows, 0, 0, NULL},
     {"ECS_ENABLE_MEMORY_UNBOUNDED_WINDOWS_WORKAROUND", NOWHERE, 0, no_windows, 0, 0, NULL},
     {"ECS_TASK_METADATA_RPS_LIMIT", RANGE, AT(metadata_rps), "40,60", 1, 100000, NULL},
-    {"ECS_SHARED_VOLUME_MATCH_FULL_CONFIG", LATER, 0, "shared volumes are compared by name", 0, 0,
-     NULL},
+    {"ECS_SHARED_VOLUME_MATCH_FULL_CONFIG", SWITCH, AT(match_shared_volumes), "false", 0, 0, NULL},
     {"ECS_CONTAINER_INSTANCE_PROPAGATE_TAGS_FROM", NOWHERE, 0, no_aws, 0, 0, NULL},
     {"ECS_CONTAINER_INSTANCE_TAGS", PAIRS, AT(instance_tags), "{}", 0, 0, NULL},
     {"ECS_ENABLE_UNTRACKED_IMAGE_CLEANUP", NOWHERE, 0, no_docker, 0, 0, NULL},
@@ -143,8 +140,7 @@ static const struct row rows[] = {
     {"CREDENTIALS_FETCHER_SECRET_NAME_FOR_DOMAINLESS_GMSA", NOWHERE, 0, no_windows, 0, 0, NULL},
     {"ECS_DYNAMIC_HOST_PORT_RANGE", RANGE, AT(dynamic_ports), "0-0", 1, 65535, NULL},
     {"ECS_TASK_PIDS_LIMIT", NUMBER, AT(task_pids_limit), "0", 1, 4194304, NULL},
-    {"ECS_PROPAGATE_TASK_MEMORY_LIMIT_CGROUPV2", LATER, 0, "the task's limit holds the containers",
-     0, 0, NULL},
+    {"ECS_PROPAGATE_TASK_MEMORY_LIMIT_CGROUPV2", SWITCH, AT(propagate_memory), "false", 0, 0, NULL},
     {"ECS_EBSTA_SUPPORTED", NOWHERE, 0, no_aws, 0, 0, NULL},
     {"ECS_ENABLE_FIRELENS_ASYNC", LATER, 0, "FireLens", 0, 0, NULL},
     {"ECS_DETAILED_OS_FAMILY", NOWHERE, 0, "the host's own name for itself is taken", 0, 0, NULL},
@@ -155,6 +151,8 @@ static const struct row rows[] = {
     {"ECS_AGENT_APPARMOR_PROFILE", NOWHERE, 0, no_init, 0, 0, NULL},
     {"ECS_AGENT_PID_NAMESPACE_HOST", NOWHERE, 0, no_init, 0, 0, NULL},
     {"ECS_BACKEND_HOST", TEXT, AT(backend_host), "", 0, 0, NULL},
+    {"ECS_AUDIT_LOGFILE", TEXT, AT(audit_file), "", 0, 0, NULL},
+    {"ECS_AUDIT_LOGFILE_DISABLED", SWITCH, AT(audit_off), "false", 0, 0, NULL},
     {"ECS_EXTERNAL", NOWHERE, 0, no_aws, 0, 0, NULL},
 };
 

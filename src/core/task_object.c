@@ -468,5 +468,6 @@ void fl_task_object(struct fl_decision *d, const struct fl_task *task,
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(MAX_TASK_OBJECT);
     fl_task_spec_encode(&spec, &buf);
     FL_ASSERT(!buf.overflow);
+    effect->roles = spec.desired_running ? fl_roles_of(d, task) : NULL;
     effect->task = fl_str_dup(d->arena, fl_buf_str(&buf));
 }

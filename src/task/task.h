@@ -99,7 +99,9 @@ struct fl_task {
     int64_t acked_seq;      /* how much of it has been acknowledged */
     int64_t cleanup_due_ms; /* monotonic: when what is left is removed; 0: not yet */
     int64_t sent_seq;       /* of the report under way; 0: none. Not recorded */
-    bool dirty;             /* not recorded */
+    int64_t due_ms;         /* monotonic: the first of all due times. In the brain, like the next */
+    size_t due_index;
+    bool dirty; /* not recorded */
     struct fl_task *next_dirty;
 };
 

@@ -446,6 +446,12 @@ void fl_task_spec_encode(const struct fl_task_spec *spec, struct fl_buf *buf)
     member_positive(&jw, "memory", spec->memory_mib);
     member_str(&jw, "group", spec->group);
     member_str(&jw, "launchType", spec->launch_type);
+    if (spec->credentials_id.n > 0) {
+        fl_jw_key(&jw, "roleCredentials");
+        fl_jw_object_begin(&jw);
+        fl_jw_member_str(&jw, "credentialsId", spec->credentials_id);
+        fl_jw_object_end(&jw);
+    }
     fl_jw_key(&jw, "containers");
     fl_jw_array_begin(&jw);
     for (size_t i = 0; i < spec->container_count; i++)

@@ -188,6 +188,7 @@ struct fl_task_spec {
     int64_t memory_mib; /* task-level limit; 0: none */
     struct fl_str group;
     struct fl_str launch_type;
+    struct fl_str credentials_id; /* of the task role's credentials, which are never in here */
     struct fl_container_spec *containers;
     size_t container_count;
     struct fl_volume_spec *volumes;

@@ -617,6 +617,7 @@ int fl_task_spec_decode(const struct fl_json *json, struct fl_arena *arena,
         .memory_mib = read_int(&d, json, "memory", 0, INT32_MAX, 0),
         .group = read_str(&d, json, "group"),
         .launch_type = read_str(&d, json, "launchType"),
+        .credentials_id = read_str(&d, read_object(&d, json, "roleCredentials"), "credentialsId"),
     };
     read_containers(&d, json, &spec);
     read_volumes(&d, json, &spec);

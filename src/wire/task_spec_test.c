@@ -333,6 +333,24 @@ static void a_text_as_aws_sends_it_is_understood(FL_UNUSED void **state)
     assert_str(spec.containers[0].user, "u");
 }
 
+static void of_credentials_only_the_id_is_kept(FL_UNUSED void **state)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(64 * 1024);
+    struct fl_task_spec spec, copy;
+    struct fl_err err;
+    const char *text =
+        "{\"arn\":\"a\",\"family\":\"f\",\"version\":\"1\",\"desiredStatus\":\"RUNNING\","
+        "\"roleCredentials\":{\"credentialsId\":\"the-id\",\"accessKeyId\":\"hidden\","
+        "\"secretAccessKey\":\"hidden\",\"sessionToken\":\"hidden\"},"
+        "\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}";
+    assert_int_equal(decode_text(text, arena, &spec, &err), 0);
+    fl_task_spec_copy(&spec, arena, &copy);
+    fl_task_spec_encode(&copy, &buf);
+    assert_true(fl_str_contains(fl_buf_str(&buf), FL_STR("\"the-id\"")));
+    assert_false(fl_str_contains(fl_buf_str(&buf), FL_STR("hidden")));
+}
+
 static void broken_objects_are_refused_by_name(FL_UNUSED void **state)
 {
     static const struct {
@@ -403,6 +421,7 @@ int main(void)
         cmocka_unit_test(health_checks_of_others_are_understood),
         cmocka_unit_test(dockers_strings_carry_the_rest),
         cmocka_unit_test(a_text_as_aws_sends_it_is_understood),
+        cmocka_unit_test(of_credentials_only_the_id_is_kept),
         cmocka_unit_test(broken_objects_are_refused_by_name),
         cmocka_unit_test(too_many_containers_are_refused),
     };
