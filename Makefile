@@ -87,6 +87,7 @@ bench:
 	@$(BUILD)/bench/bench-placement
 	@$(BUILD)/bench/bench-throughput $(BUILD)/fairlead
 	@$(BUILD)/bench/bench-memory $(BUILD)/fairlead
+	@$(BUILD)/bench/bench-ports $(BUILD)/src/libexec
 
 # For example TARGET=wire-json SECONDS=300; without a target it lists them.
 TARGET :=
