@@ -10,6 +10,9 @@
 
 enum { MAX_TABLE_TEXT = 7 << 20 };
 
+/* How ECS's agent begins when it finds no port by itself. */
+#define NO_PORTS "error retrieving docker port map: "
+
 /* ---- endpoints ---- */
 
 struct fl_net_endpoint *fl_net_endpoint_find(struct fl_network *network, struct fl_str container_id)
@@ -90,8 +93,7 @@ static int hold_dynamic_port(struct fl_network *network, struct fl_rule_port *po
         *ret_fd = fd;
         return 0;
     }
-    return fl_err_set(err, -EADDRINUSE, "no host port between %u and %u is free",
-                      network->dynamic_low, network->dynamic_high);
+    return fl_err_set(err, -ENOSPC, NO_PORTS "a host port is unavailable");
 }
 
 /* How many ports from that one on could be held; *ret_rc says why it ended. */
@@ -136,7 +138,7 @@ static int hold_range(struct fl_network *network, struct fl_rule_port *port, int
             start += held + 1;
         }
     }
-    return fl_err_set(err, -EADDRINUSE, "%u contiguous host ports are unavailable", count);
+    return fl_err_set(err, -ENOSPC, NO_PORTS "%u contiguous host ports are unavailable", count);
 }
 
 static int hold_port(struct fl_network *network, struct fl_rule_port *port, int *fds,
