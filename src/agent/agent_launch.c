@@ -396,6 +396,7 @@ void fl_agent_launch_ended(struct fl_agent *agent, struct fl_str container_id)
     live->launching = false;
     agent->launching--;
     pump_launches(agent);
+    fl_agent_network_launched(agent);
 }
 
 /* ---- the end ---- */

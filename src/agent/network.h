@@ -90,5 +90,8 @@ int fl_network_restore_end(struct fl_network *network, struct fl_err *err);
  * Costs one question to the kernel when nobody changed any rule; to be called every second or so.
  */
 bool fl_network_mend(struct fl_network *network, int *ret_rc, struct fl_err *err);
+/* Makes namespaces in advance, for the next containers to start: half of an attachment's time is
+ * their making. For a quiet moment. */
+void fl_network_stock(struct fl_network *network);
 /* Unpublishes the ports and frees the address; the namespace dies with its last process. */
 void fl_network_detach(struct fl_network *network, struct fl_str container_id);
