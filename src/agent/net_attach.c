@@ -265,7 +265,7 @@ static int mend(struct fl_network *network, struct fl_err *err)
     struct fl_net_endpoint *endpoint, *next;
     int rc = fl_net_write_tables(network, err);
     HASH_ITER(hh, network->endpoints, endpoint, next)
-    fl_net_forget_flows(network, endpoint);
+    fl_net_forget_flows(endpoint);
     return rc;
 }
 

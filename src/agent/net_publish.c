@@ -274,12 +274,11 @@ static long elements_of(const struct fl_net_endpoint *endpoint)
 }
 
 /* After the tables changed, so that no new entry is made the old way. */
-void fl_net_forget_flows(const struct fl_network *network, const struct fl_net_endpoint *endpoint)
+void fl_net_forget_flows(const struct fl_net_endpoint *endpoint)
 {
     for (size_t i = 0; i < endpoint->port_count; i++)
         if (endpoint->ports[i].udp)
-            fl_conntrack_forget_udp(endpoint->ports[i].host_port, endpoint->ports[i].more,
-                                    network->ipv6);
+            fl_conntrack_forget_udp(endpoint->ports[i].host_port, endpoint->ports[i].more);
 }
 
 int fl_net_publish(struct fl_network *network, const struct fl_net_endpoint *endpoint,
@@ -290,7 +289,7 @@ int fl_net_publish(struct fl_network *network, const struct fl_net_endpoint *end
     fl_rules_add_ports(&change, &rules, endpoint->ports, endpoint->port_count);
     int rc = change_tables(network, &change, elements_of(endpoint), err);
     if (rc == 0 && !network->restoring)
-        fl_net_forget_flows(network, endpoint);
+        fl_net_forget_flows(endpoint);
     return rc;
 }
 
@@ -302,5 +301,5 @@ void fl_net_unpublish(struct fl_network *network, const struct fl_net_endpoint *
     fl_rules_delete_ports(&change, &rules, endpoint->ports, endpoint->port_count);
     if (change.n)
         (void)change_tables(network, &change, -elements_of(endpoint), NULL);
-    fl_net_forget_flows(network, endpoint);
+    fl_net_forget_flows(endpoint);
 }
