@@ -362,6 +362,10 @@ void fl_api_handle(void *context, struct fl_http_exchange *exchange)
     bool is_get = fl_str_is(exchange->method, "GET");
     bool is_telemetry = is_get && fl_str_is(exchange->path, "/tcs/ws");
     bool is_session = is_telemetry || (is_get && fl_str_is(exchange->path, "/acs/ws"));
+    if (fl_registry_has_path(exchange->path)) {
+        fl_registry_handle(api->registry, exchange);
+        return;
+    }
     if (!is_session && !fl_str_is(exchange->path, "/")) {
         refuse(exchange, 404, FL_STR("UnknownOperationException"),
                FL_STR("Nothing is served at this path."));
@@ -382,4 +386,11 @@ void fl_api_handle(void *context, struct fl_http_exchange *exchange)
         call_query(&call);
     else
         dispatch(&call);
+}
+
+struct fl_http_sink *fl_api_open_sink(void *context, struct fl_http_exchange *exchange)
+{
+    struct fl_api *api = context;
+    return fl_registry_has_path(exchange->path) ? fl_registry_open_sink(api->registry, exchange)
+                                                : NULL;
 }
