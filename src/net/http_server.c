@@ -233,6 +233,15 @@ static void expire(struct fl_http_connection *connection)
     (void)shutdown(connection->fd, SHUT_RDWR);
 }
 
+/* MHD misses the end of a connection that comes together with the last data. Who waits for the rest
+ * of a body would wait until its deadline. */
+static bool has_left(const struct fl_http_connection *connection)
+{
+    char byte;
+    return connection->phase == FL_HTTP_BODY &&
+           recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static void on_sweep(uv_timer_t *timer)
 {
     struct fl_http_server *server = timer->data;
@@ -244,7 +253,9 @@ static void on_sweep(uv_timer_t *timer)
             continue;
         if (connection->phase == FL_HTTP_WAITING)
             look_for_first_byte(connection);
-        if (fl_http_now_ms() >= connection->deadline_ms)
+        if (has_left(connection))
+            (void)shutdown(connection->fd, SHUT_RDWR);
+        else if (fl_http_now_ms() >= connection->deadline_ms)
             expire(connection);
     }
 }
