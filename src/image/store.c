@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 
 #include "base/fs.h"
@@ -61,8 +62,10 @@ static int open_dirs(struct fl_image_store *store, const char *path, bool create
     FL_CLEANUP_FD int blobs = open_dir(root, "blobs", create);
     store->blobs_fd = blobs < 0 ? blobs : open_dir(blobs, "sha256", create);
     store->refs_fd = open_dir(root, "refs", create);
+    store->repositories_fd = open_dir(root, "repositories", true);
     store->tmp_fd = open_dir(root, "tmp", create);
-    rc = FL_MIN(0, FL_MIN(store->blobs_fd, FL_MIN(store->refs_fd, store->tmp_fd)));
+    rc = FL_MIN(0, FL_MIN(store->blobs_fd,
+                          FL_MIN(store->refs_fd, FL_MIN(store->repositories_fd, store->tmp_fd))));
     if (rc == 0 && create && (fsync(blobs) < 0 || fsync(root) < 0))
         rc = -errno;
     return rc;
@@ -73,7 +76,7 @@ int fl_image_store_open(struct fl_str dir, bool create, struct fl_image_store **
 {
     struct fl_image_store *store = fl_malloc(sizeof(*store));
     FL_CLEANUP_FREE char *path = fl_strndup(dir.p, dir.n);
-    *store = (struct fl_image_store){-1, -1, -1, -1};
+    *store = (struct fl_image_store){-1, -1, -1, -1, -1};
     int rc = open_dirs(store, path, create);
     if (rc < 0) {
         fl_image_store_close(store);
@@ -92,6 +95,7 @@ void fl_image_store_close(struct fl_image_store *store)
     fl_cleanup_fd(&store->root_fd);
     fl_cleanup_fd(&store->blobs_fd);
     fl_cleanup_fd(&store->refs_fd);
+    fl_cleanup_fd(&store->repositories_fd);
     fl_cleanup_fd(&store->tmp_fd);
     free(store);
 }
@@ -105,9 +109,45 @@ int fl_image_store_lock(struct fl_image_store *store, struct fl_err *err)
     return 0;
 }
 
+int fl_image_store_try_lock(struct fl_image_store *store)
+{
+    return flock(store->root_fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+}
+
 void fl_image_store_unlock(struct fl_image_store *store)
 {
     (void)flock(store->root_fd, LOCK_UN);
+}
+
+int fl_image_store_attend(struct fl_image_store *store)
+{
+    return flock(store->tmp_fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+}
+
+bool fl_image_store_is_attended(struct fl_image_store *store)
+{
+    if (flock(store->tmp_fd, LOCK_EX | LOCK_NB) < 0)
+        return errno == EWOULDBLOCK;
+    (void)flock(store->tmp_fd, LOCK_UN);
+    return false;
+}
+
+uint64_t fl_image_store_room(const struct fl_image_store *store)
+{
+    struct statvfs vfs;
+    if (fstatvfs(store->blobs_fd, &vfs) < 0)
+        return 0;
+    uint64_t size = (uint64_t)vfs.f_blocks * vfs.f_frsize;
+    uint64_t available = (uint64_t)vfs.f_bavail * vfs.f_frsize;
+    uint64_t reserve = FL_MIN(size / 20, (uint64_t)2 << 30);
+    return available > reserve ? available - reserve : 0;
+}
+
+bool fl_image_store_renew(struct fl_image_store *store, const struct fl_digest *digest,
+                          uint64_t *ret_size)
+{
+    return utimensat(store->blobs_fd, digest->hex, NULL, AT_SYMLINK_NOFOLLOW) == 0 &&
+           fl_image_store_has(store, digest, ret_size);
 }
 
 bool fl_image_store_has(const struct fl_image_store *store, const struct fl_digest *digest,
@@ -170,6 +210,11 @@ int fl_blob_writer_add(struct fl_blob_writer *writer, const void *bytes, size_t 
     fl_hasher_add(writer->hasher, bytes, n);
     writer->size += n;
     return 0;
+}
+
+uint64_t fl_blob_writer_size(const struct fl_blob_writer *writer)
+{
+    return writer->size;
 }
 
 static void writer_free(struct fl_blob_writer *writer)
