@@ -290,7 +290,10 @@ static void call_logs(struct call *call, int operation)
         return;
     }
     void *input = decode_input(call, op, "InvalidParameterException");
-    if (input)
+    if (input && operation == LOGS_OP_StartLiveTail)
+        fl_logs_live_tail(call->api->logs, input, call->exchange, fl_clock_wall_ms(), logs_replied,
+                          call->exchange);
+    else if (input)
         fl_logs_handle(call->api->logs, operation, input, call->exchange->arena, fl_clock_wall_ms(),
                        logs_replied, call->exchange);
 }

@@ -21,6 +21,13 @@ struct fl_logs_call {
     struct fl_str account;
     fl_logs_reply reply;
     void *context;
+    struct fl_http_exchange *exchange; /* StartLiveTail: answered with a stream */
+    struct fl_logs *logs;
+    /* What the call stored, for those who follow. */
+    struct fl_str stored_group;
+    struct fl_str stored_stream;
+    const struct fl_logs_event *stored;
+    size_t stored_count;
     const char *error; /* NULL: none */
     struct fl_str error_text;
     struct fl_buf body;
@@ -30,6 +37,10 @@ struct fl_logs_call {
 /* Makes the answer a refusal; the first one stays. */
 void fl_logs_fail(struct fl_logs_call *call, const char *code, const char *fmt, ...)
     FL_PRINTF(3, 4);
+
+/* Says what the call stores; the strings must live as long as its input. */
+void fl_logs_note_stored(struct fl_logs_call *call, struct fl_str group, struct fl_str stream,
+                         const struct fl_logs_event *events, size_t count);
 
 /* A group or stream of the call's, or false after fl_logs_fail with AWS's sentence. */
 bool fl_logs_need_group(struct fl_logs_call *call, struct fl_logs_db *db, struct fl_str name,

@@ -109,6 +109,7 @@ void fl_logs_put_events(struct fl_logs_call *call, struct fl_logs_db *db)
     }
     if (count > 0)
         fl_logs_add_events(db, &stream, events, count, call->now_ms);
+    fl_logs_note_stored(call, in->logGroupName, in->logStreamName, events, count);
     answer_put(call, &stream, accepted, in->logEvents.n);
 }
 
@@ -207,6 +208,8 @@ static void ship(struct fl_logs_call *call, struct fl_logs_db *db, struct shipme
         stream.ship_offset = shipment->next_offset;
         keep_order(shipment, stream.last_ms);
         fl_logs_add_events(db, &stream, shipment->events, shipment->count, call->now_ms);
+        fl_logs_note_stored(call, shipment->group, shipment->stream, shipment->events,
+                            shipment->count);
     }
     fl_jw_object_begin(&call->jw);
     fl_jw_member_int(&call->jw, "nextOffset", stream.ship_offset);

@@ -33,8 +33,9 @@ struct fixture {
 static void open_logs(struct fixture *f)
 {
     struct fl_err err = {0};
-    if (fl_logs_open(&f->loop, f->path, FL_STR("eu-west-1"), FL_STR("123456789012"), &f->logs,
-                     &err) != 0)
+    const struct fl_logs_config config = {
+        .path = f->path, .region = FL_STR("eu-west-1"), .account = FL_STR("123456789012")};
+    if (fl_logs_open(&f->loop, &config, &f->logs, &err) != 0)
         fail_msg("%s", err.text);
 }
 

@@ -103,6 +103,18 @@ static int open_core(struct server *server, const struct fl_server_config *confi
     return 0;
 }
 
+static int open_logs(struct server *server, const struct fl_server_config *config,
+                     struct fl_err *err)
+{
+    const struct fl_logs_config logs = {
+        .path = path_of(server, config, "logs.db"),
+        .region = config->region,
+        .account = config->account,
+        .max_bytes = config->logs_max_bytes,
+    };
+    return fl_logs_open(&server->loop, &logs, &server->api.logs, err);
+}
+
 /* As many as descriptors allow; of those we take all that we may have. */
 static unsigned connection_limit(void)
 {
@@ -123,8 +135,7 @@ static int open_server(struct server *server, const struct fl_server_config *con
     if (rc == 0)
         rc = open_core(server, config, err);
     if (rc == 0)
-        rc = fl_logs_open(&server->loop, path_of(server, config, "logs.db"), config->region,
-                          config->account, &server->api.logs, err);
+        rc = open_logs(server, config, err);
     struct fl_http_server_config http = {
         .listen = config->listen,
         .max_body = FL_API_MAX_BODY,
