@@ -135,6 +135,10 @@ void fl_logs_close(struct fl_logs *logs)
     uv_close((uv_handle_t *)&logs->timer, on_timer_closed);
 }
 
+void fl_logs_copy(struct fl_logs *logs, const char *path, fl_store_copied done, void *context)
+{
+    fl_logs_store_copy(logs->store, path, done, context);
+}
 /* ---- calls ---- */
 
 static void run(struct fl_logs_job *job, struct fl_logs_db *db)

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "net/http_server.h"
+#include "store/store.h"
 
 struct fl_logs;
 
@@ -52,3 +53,6 @@ void fl_logs_live_tail(struct fl_logs *logs, const void *input, struct fl_http_e
  * one}. body and arena as input and arena above. */
 void fl_logs_ship(struct fl_logs *logs, struct fl_str body, struct fl_arena *arena, int64_t now_ms,
                   fl_logs_reply reply, void *context);
+
+/* As fl_store_copy. */
+void fl_logs_copy(struct fl_logs *logs, const char *path, fl_store_copied done, void *context);
