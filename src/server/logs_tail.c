@@ -97,7 +97,8 @@ static bool update(struct session *session)
     fl_jw_object_end(&jw);
     fl_jw_key(&jw, "sessionResults");
     fl_jw_array_begin(&jw);
-    fl_jw_raw(&jw, fl_buf_str(&session->results));
+    if (session->results.n > 0)
+        fl_jw_raw(&jw, fl_buf_str(&session->results));
     fl_jw_array_end(&jw);
     fl_jw_object_end(&jw);
     fl_buf_clear(&session->results);
