@@ -103,13 +103,14 @@ def test_too_much_is_sampled(cluster, tail):
 
 def test_sessions_end_with_their_clients(cluster, tail):
     arn = make(cluster, "/live/many", "s")
-    with contextlib.ExitStack() as stack:
-        def another():
-            opened = Tail(cluster.logs, [arn])
-            stack.callback(opened.close)
-        with pytest.raises(cluster.logs.exceptions.LimitExceededException):
-            for _ in range(100):
-                another()
+    opened = []
+    with pytest.raises(cluster.logs.exceptions.LimitExceededException):
+        for _ in range(100):
+            opened.append(Tail(cluster.logs, [arn]))
+    for each in opened:
+        each.stream.close()
+    for each in opened:
+        each.close()
 
     def begins():
         with contextlib.suppress(cluster.logs.exceptions.LimitExceededException):
