@@ -60,7 +60,8 @@ const struct fl_db_format fl_logs_db_format = {
 #define DOWN                                                                                       \
     " AND b.class = ?2 AND b.last_ms <= ?3 AND b.last_ms >= ?4 AND b.first_ms <= ?5 "              \
     "ORDER BY b.last_ms DESC"
-#define VICTIM "SELECT id, stream_id, stored_bytes, plain_bytes, loose FROM log_block "
+#define VICTIM                                                                                     \
+    "SELECT id, stream_id, stored_bytes, plain_bytes, loose, length(data) FROM log_block "
 #define FIRST_OF_CLASS(class)                                                                      \
     "SELECT min(first_ms) AS first FROM log_block WHERE stream_id = ?1 AND class = " #class
 

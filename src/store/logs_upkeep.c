@@ -28,6 +28,7 @@ struct victim {
     int64_t stream_id;
     int64_t stored_bytes;
     int64_t loose_bytes;
+    int64_t disk_bytes;
     bool is_plain;
 };
 
@@ -42,6 +43,7 @@ static size_t read_victims(struct fl_logs_db *db, sqlite3_stmt *stmt, struct vic
             .stream_id = sqlite3_column_int64(stmt, 1),
             .stored_bytes = sqlite3_column_int64(stmt, 2),
             .loose_bytes = loose == FL_LOGS_CLOSED ? 0 : sqlite3_column_int64(stmt, 3),
+            .disk_bytes = sqlite3_column_int64(stmt, 5),
             .is_plain = loose == FL_LOGS_PLAIN,
         };
     }
@@ -168,12 +170,15 @@ static bool make_room(struct fl_logs_db *db, struct fl_logs_upkeep *upkeep)
     int64_t free_bytes = pragma(db, "PRAGMA freelist_count") * page;
     int64_t whole = pragma(db, "PRAGMA page_count") * page;
     upkeep->file_bytes = whole - free_bytes;
-    if (upkeep->file_bytes <= allowed_bytes(db, upkeep->max_bytes, whole))
+    int64_t excess = upkeep->file_bytes - allowed_bytes(db, upkeep->max_bytes, whole);
+    if (excess <= 0)
         return false;
     fl_logs_db_bind(stmt, 1, VICTIMS_PER_STEP);
-    size_t count = read_victims(db, stmt, victims, VICTIMS_PER_STEP);
-    upkeep->evicted_bytes = delete_victims(db, victims, count);
-    return count > 0;
+    size_t count = read_victims(db, stmt, victims, VICTIMS_PER_STEP), wanted = 0;
+    for (; wanted < count && excess > 0; wanted++)
+        excess -= victims[wanted].disk_bytes;
+    upkeep->evicted_bytes = delete_victims(db, victims, wanted);
+    return wanted > 0;
 }
 
 static bool give_back(struct fl_logs_db *db)
