@@ -57,16 +57,30 @@ static bool is_marked(const struct marks *marks, const struct fl_digest *digest)
     return marks->count && bsearch(digest, marks->list, marks->count, sizeof(*marks->list), by_hex);
 }
 
+static bool is_young(int dir_fd, const char *name, int64_t newest, uint64_t *ret_size)
+{
+    struct stat st;
+    if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return true;
+    *ret_size = (uint64_t)st.st_size;
+    return st.st_mtime > newest;
+}
+
+/* Whoever pushes makes a blob young that is there already, without the lock. So it is taken away
+ * first and looked at then: who came before that has it back, who comes later writes it again. */
 static void sweep_blob(struct fl_image_store *store, const char *name, const struct marks *marks,
                        int64_t newest, uint64_t *freed)
 {
     struct fl_digest digest;
-    struct stat st;
+    uint64_t size;
     if (!fl_digest_parse_hex(fl_str_of(name), &digest) || is_marked(marks, &digest) ||
-        fstatat(store->blobs_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_mtime > newest)
+        is_young(store->blobs_fd, name, newest, &size) ||
+        renameat(store->blobs_fd, name, store->tmp_fd, name) < 0)
         return;
-    if (unlinkat(store->blobs_fd, name, 0) == 0)
-        *freed += (uint64_t)st.st_size;
+    if (is_young(store->tmp_fd, name, newest, &size))
+        (void)renameat(store->tmp_fd, name, store->blobs_fd, name);
+    else if (unlinkat(store->tmp_fd, name, 0) == 0)
+        *freed += size;
 }
 
 int fl_image_store_set_needed(struct fl_image_store *store, const struct fl_digest *digests,
@@ -138,6 +152,7 @@ int fl_image_store_collect(struct fl_image_store *store, int64_t min_age_seconds
         sweep_blob(store, entry->d_name, &marks, newest, &freed);
     if (dir)
         (void)closedir(dir);
+    fl_image_store_sweep_tmp(store->tmp_fd);
     free(marks.list);
     if (rc < 0)
         return fl_err_errno(err, rc, "cannot list the image store");

@@ -32,8 +32,7 @@ static int open_dir(int at, const char *name, bool create)
     return fd < 0 ? -errno : fd;
 }
 
-/* Removes what a killed writer left in tmp/ a day ago or earlier. */
-static void sweep_tmp(int tmp_fd)
+void fl_image_store_sweep_tmp(int tmp_fd)
 {
     int fd = openat(tmp_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -83,7 +82,7 @@ int fl_image_store_open(struct fl_str dir, bool create, struct fl_image_store **
         return fl_err_errno(err, rc, "cannot open the image store %s", path);
     }
     if (create)
-        sweep_tmp(store->tmp_fd);
+        fl_image_store_sweep_tmp(store->tmp_fd);
     *ret_store = store;
     return 0;
 }
@@ -235,15 +234,14 @@ void fl_blob_writer_abort(struct fl_blob_writer *writer)
 static int publish(struct fl_blob_writer *writer, const struct fl_digest *digest)
 {
     struct fl_image_store *store = writer->store;
-    if (fl_image_store_has(store, digest, NULL)) {
-        /* Its age is renewed, so that nobody collects it before a reference leads to it; and who
-         * put it there may have ended before its name was on the disk. */
-        (void)utimensat(store->blobs_fd, digest->hex, NULL, AT_SYMLINK_NOFOLLOW);
+    if (fl_image_store_renew(store, digest, NULL)) {
+        /* Who put it there may have ended before its name was on the disk. */
         if (fsync(store->blobs_fd) < 0)
             return -errno;
         return unlinkat(store->tmp_fd, writer->name, 0) < 0 ? -errno : 1;
     }
-    if (fsync(writer->fd) < 0 ||
+    /* Its last byte may have come a while ago; it is young from now on. */
+    if (futimens(writer->fd, NULL) < 0 || fsync(writer->fd) < 0 ||
         renameat(store->tmp_fd, writer->name, store->blobs_fd, digest->hex) < 0 ||
         fsync(store->blobs_fd) < 0)
         return -errno;

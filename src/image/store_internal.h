@@ -23,6 +23,9 @@ int fl_image_store_open_name(int at, struct fl_str repository);
 /* The same, made durably when it is not there. */
 int fl_image_store_make_name(int at, struct fl_str repository);
 
+/* Removes what a killed writer left in tmp/ a day ago or earlier. */
+void fl_image_store_sweep_tmp(int tmp_fd);
+
 /* Removes an image's file; its tags are the caller's business. */
 int fl_repository_forget_image(struct fl_image_store *store, struct fl_str repository,
                                const struct fl_digest *digest);
