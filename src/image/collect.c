@@ -31,20 +31,31 @@ static void mark(struct marks *marks, const struct fl_digest *digest)
     marks->list[marks->count++] = *digest;
 }
 
-static void mark_manifest(const struct fl_image_store *store, const struct fl_digest *digest,
-                          int depth, struct marks *marks)
+/* What is no manifest, or is not there, leads to nothing; what cannot be read might lead anywhere,
+ * so that nothing may be removed. */
+static bool leads_nowhere(int rc)
+{
+    return rc == -ENOENT || rc == -EINVAL || rc == -E2BIG || rc == -EFBIG;
+}
+
+static int mark_manifest(const struct fl_image_store *store, const struct fl_digest *digest,
+                         int depth, struct marks *marks)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_manifest m;
     mark(marks, digest);
-    if (depth > 2 || fl_image_store_read_manifest(store, digest, arena, &m, NULL) < 0)
-        return;
+    if (depth > 2)
+        return 0;
+    int rc = fl_image_store_read_manifest(store, digest, arena, &m, NULL);
+    if (rc < 0)
+        return leads_nowhere(rc) ? 0 : rc;
     if (!m.is_index)
         mark(marks, &m.config.digest);
     for (size_t i = 0; i < m.layer_count; i++)
         mark(marks, &m.layers[i].digest);
-    for (size_t i = 0; i < m.manifest_count; i++)
-        mark_manifest(store, &m.manifests[i].digest, depth + 1, marks);
+    for (size_t i = 0; rc == 0 && i < m.manifest_count; i++)
+        rc = mark_manifest(store, &m.manifests[i].digest, depth + 1, marks);
+    return rc;
 }
 
 static int by_hex(const void *a, const void *b)
@@ -57,16 +68,30 @@ static bool is_marked(const struct marks *marks, const struct fl_digest *digest)
     return marks->count && bsearch(digest, marks->list, marks->count, sizeof(*marks->list), by_hex);
 }
 
+static bool is_young(int dir_fd, const char *name, int64_t newest, uint64_t *ret_size)
+{
+    struct stat st;
+    if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return true;
+    *ret_size = (uint64_t)st.st_size;
+    return st.st_mtime > newest;
+}
+
+/* Whoever pushes makes a blob young that is there already, without the lock. So it is taken away
+ * first and looked at then: who came before that has it back, who comes later writes it again. */
 static void sweep_blob(struct fl_image_store *store, const char *name, const struct marks *marks,
                        int64_t newest, uint64_t *freed)
 {
     struct fl_digest digest;
-    struct stat st;
+    uint64_t size;
     if (!fl_digest_parse_hex(fl_str_of(name), &digest) || is_marked(marks, &digest) ||
-        fstatat(store->blobs_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_mtime > newest)
+        is_young(store->blobs_fd, name, newest, &size) ||
+        renameat(store->blobs_fd, name, store->tmp_fd, name) < 0)
         return;
-    if (unlinkat(store->blobs_fd, name, 0) == 0)
-        *freed += (uint64_t)st.st_size;
+    if (is_young(store->tmp_fd, name, newest, &size))
+        (void)renameat(store->tmp_fd, name, store->blobs_fd, name);
+    else if (unlinkat(store->tmp_fd, name, 0) == 0)
+        *freed += size;
 }
 
 int fl_image_store_set_needed(struct fl_image_store *store, const struct fl_digest *digests,
@@ -90,10 +115,10 @@ static int mark_needed(const struct fl_image_store *store, struct marks *marks)
     if (rc < 0)
         return rc == -ENOENT ? 0 : rc;
     struct fl_str rest = fl_buf_str(&buf);
-    while (fl_str_split(&rest, '\n', &line))
+    while (rc == 0 && fl_str_split(&rest, '\n', &line))
         if (fl_digest_parse_hex(line, &digest))
-            mark_manifest(store, &digest, 0, marks);
-    return 0;
+            rc = mark_manifest(store, &digest, 0, marks);
+    return rc;
 }
 
 static int mark_repository(const struct fl_image_store *store, struct fl_str name,
@@ -104,7 +129,7 @@ static int mark_repository(const struct fl_image_store *store, struct fl_str nam
     size_t count = 0;
     int rc = fl_repository_list_images(store, name, arena, &images, &count);
     for (size_t i = 0; rc == 0 && i < count; i++)
-        mark_manifest(store, &images[i].digest, 0, marks);
+        rc = mark_manifest(store, &images[i].digest, 0, marks);
     return rc;
 }
 
@@ -138,6 +163,7 @@ int fl_image_store_collect(struct fl_image_store *store, int64_t min_age_seconds
         sweep_blob(store, entry->d_name, &marks, newest, &freed);
     if (dir)
         (void)closedir(dir);
+    fl_image_store_sweep_tmp(store->tmp_fd, FL_STORE_STALE_SECONDS);
     free(marks.list);
     if (rc < 0)
         return fl_err_errno(err, rc, "cannot list the image store");

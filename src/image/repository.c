@@ -268,16 +268,21 @@ static int add_names(int dir_fd, struct fl_arena *arena, struct fl_str **names, 
     struct dirent *entry;
     if (!dir)
         return -errno;
-    while (*n < FL_REFS_MAX && (entry = readdir(dir)) != NULL) {
+    int rc = 0;
+    while ((entry = readdir(dir)) != NULL) {
         struct fl_str name = fl_image_store_decode(entry->d_name, arena);
         if (!fl_repository_valid(name))
             continue;
+        if (*n == FL_REFS_MAX) {
+            rc = -E2BIG;
+            break;
+        }
         if ((*n & (*n - 1)) == 0) /* it is full at every power of two */
             *names = fl_realloc(*names, FL_MAX((size_t)1, *n * 2) * sizeof(**names));
         (*names)[(*n)++] = name;
     }
     (void)closedir(dir);
-    return 0;
+    return rc;
 }
 
 static int name_order(const void *a, const void *b)

@@ -14,7 +14,7 @@
 #include "base/id.h"
 #include "image/store_internal.h"
 
-enum { STALE_SECONDS = 24 * 3600, COPY_CHUNK = 256 << 10 };
+enum { COPY_CHUNK = 256 << 10 };
 
 struct fl_blob_writer {
     struct fl_image_store *store;
@@ -32,8 +32,7 @@ static int open_dir(int at, const char *name, bool create)
     return fd < 0 ? -errno : fd;
 }
 
-/* Removes what a killed writer left in tmp/ a day ago or earlier. */
-static void sweep_tmp(int tmp_fd)
+void fl_image_store_sweep_tmp(int tmp_fd, int64_t min_age_seconds)
 {
     int fd = openat(tmp_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -44,7 +43,7 @@ static void sweep_tmp(int tmp_fd)
     while ((entry = readdir(dir)) != NULL) {
         if (entry->d_name[0] == '.' || fstatat(tmp_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
-        if (st.st_mtime + STALE_SECONDS < time(NULL))
+        if (st.st_mtime + min_age_seconds <= time(NULL))
             (void)fl_fs_remove_tree(tmp_fd, entry->d_name);
     }
     (void)closedir(dir);
@@ -83,7 +82,7 @@ int fl_image_store_open(struct fl_str dir, bool create, struct fl_image_store **
         return fl_err_errno(err, rc, "cannot open the image store %s", path);
     }
     if (create)
-        sweep_tmp(store->tmp_fd);
+        fl_image_store_sweep_tmp(store->tmp_fd, FL_STORE_STALE_SECONDS);
     *ret_store = store;
     return 0;
 }
@@ -121,7 +120,19 @@ void fl_image_store_unlock(struct fl_image_store *store)
 
 int fl_image_store_attend(struct fl_image_store *store)
 {
-    return flock(store->tmp_fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+    /* Who only looks whether a server is there holds the lock for a moment. */
+    const struct timespec moment = {.tv_nsec = 10 * 1000 * 1000};
+    for (int i = 0; flock(store->tmp_fd, LOCK_EX | LOCK_NB) < 0; i++) {
+        if (errno != EWOULDBLOCK || i == 50)
+            return -errno;
+        (void)nanosleep(&moment, NULL);
+    }
+    /* Only a server writes without the lock, and there is no other one. */
+    if (fl_image_store_try_lock(store) == 0) {
+        fl_image_store_sweep_tmp(store->tmp_fd, 0);
+        fl_image_store_unlock(store);
+    }
+    return 0;
 }
 
 bool fl_image_store_is_attended(struct fl_image_store *store)
@@ -235,15 +246,14 @@ void fl_blob_writer_abort(struct fl_blob_writer *writer)
 static int publish(struct fl_blob_writer *writer, const struct fl_digest *digest)
 {
     struct fl_image_store *store = writer->store;
-    if (fl_image_store_has(store, digest, NULL)) {
-        /* Its age is renewed, so that nobody collects it before a reference leads to it; and who
-         * put it there may have ended before its name was on the disk. */
-        (void)utimensat(store->blobs_fd, digest->hex, NULL, AT_SYMLINK_NOFOLLOW);
+    if (fl_image_store_renew(store, digest, NULL)) {
+        /* Who put it there may have ended before its name was on the disk. */
         if (fsync(store->blobs_fd) < 0)
             return -errno;
         return unlinkat(store->tmp_fd, writer->name, 0) < 0 ? -errno : 1;
     }
-    if (fsync(writer->fd) < 0 ||
+    /* Its last byte may have come a while ago; it is young from now on. */
+    if (futimens(writer->fd, NULL) < 0 || fsync(writer->fd) < 0 ||
         renameat(store->tmp_fd, writer->name, store->blobs_fd, digest->hex) < 0 ||
         fsync(store->blobs_fd) < 0)
         return -errno;

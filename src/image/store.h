@@ -94,7 +94,8 @@ int fl_image_store_lock(struct fl_image_store *store, struct fl_err *err);
 int fl_image_store_try_lock(struct fl_image_store *store);
 void fl_image_store_unlock(struct fl_image_store *store);
 /* A server says that it is there, until close: collecting is its business then, for it knows what
- * runs. -EWOULDBLOCK when another one has said so. */
+ * runs. What a former one was writing when it was killed is removed, unless somebody holds the
+ * lock. -EWOULDBLOCK when another one has said so. */
 int fl_image_store_attend(struct fl_image_store *store);
 bool fl_image_store_is_attended(struct fl_image_store *store);
 /* The manifests that are needed besides those with a reference (by running tasks), until the next

@@ -23,6 +23,11 @@ int fl_image_store_open_name(int at, struct fl_str repository);
 /* The same, made durably when it is not there. */
 int fl_image_store_make_name(int at, struct fl_str repository);
 
+/* Removes what a killed writer left in tmp/ so long ago or earlier; nobody writes to anything for
+ * longer than the one given here without that being renewed. */
+enum { FL_STORE_STALE_SECONDS = 24 * 3600 };
+void fl_image_store_sweep_tmp(int tmp_fd, int64_t min_age_seconds);
+
 /* Removes an image's file; its tags are the caller's business. */
 int fl_repository_forget_image(struct fl_image_store *store, struct fl_str repository,
                                const struct fl_digest *digest);

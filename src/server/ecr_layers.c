@@ -130,7 +130,7 @@ void fl_ecr_before_part(struct fl_ecr_call *call)
 void fl_ecr_upload_part(struct fl_ecr_call *call)
 {
     const struct ecr_UploadLayerPartRequest *in = call->input;
-    struct fl_str bytes = fl_base64_decode(call->arena, in->layerPartBlob);
+    struct fl_str bytes = fl_registry_base64_decode(call->arena, in->layerPartBlob);
     struct fl_err err = {0};
     if (bytes.n == 0 || in->partLastByte < in->partFirstByte ||
         bytes.n - 1 != (uint64_t)(in->partLastByte - in->partFirstByte)) {

@@ -169,7 +169,7 @@ static struct fl_str token_of(struct fl_registry_call *call, struct fl_str autho
         return rest;
     if (!fl_str_case_eq(scheme, FL_STR("Basic")))
         return FL_STR("");
-    struct fl_str pair = fl_base64_decode(call->exchange->arena, rest), user = {0};
+    struct fl_str pair = fl_registry_base64_decode(call->exchange->arena, rest), user = {0};
     (void)fl_str_split(&pair, ':', &user);
     return fl_str_is(user, "AWS") ? pair : FL_STR("");
 }

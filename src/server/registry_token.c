@@ -94,14 +94,14 @@ bool fl_registry_path_signed(const struct fl_registry_key *key, struct fl_str pa
            mac_fits(key, path_text(path, expires, arena), signature);
 }
 
-struct fl_str fl_base64_encode(struct fl_arena *arena, struct fl_str bytes)
+struct fl_str fl_registry_base64_encode(struct fl_arena *arena, struct fl_str bytes)
 {
     unsigned char *text = fl_arena_alloc(arena, (bytes.n + 2) / 3 * 4 + 1);
     int n = EVP_EncodeBlock(text, (const unsigned char *)bytes.p, (int)bytes.n);
     return (struct fl_str){(const char *)text, (size_t)n};
 }
 
-struct fl_str fl_base64_decode(struct fl_arena *arena, struct fl_str text)
+struct fl_str fl_registry_base64_decode(struct fl_arena *arena, struct fl_str text)
 {
     size_t padding = 0;
     if (text.n == 0 || text.n % 4 || text.n > INT32_MAX)

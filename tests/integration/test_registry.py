@@ -369,6 +369,26 @@ def test_ten_pushes_hold_nobody_up(registry, cluster, name):
         assert registry.ask("GET", f"/v2/{name}/blobs/{digest}").body == data + bytes([i])
 
 
+@needs("skopeo")
+def test_a_push_is_repeated_after_the_server_was_killed(private, busybox):
+    made = Registry(private)
+    data = os.urandom(5_000_000)
+    at = made.begin("broken")
+    assert made.ask("PATCH", at, data[:4_000_000]).status == 202
+    with socket.create_connection(("127.0.0.1", made.port)) as raw:
+        auth = base64.b64encode(made.credentials.encode()).decode()
+        raw.sendall(f"PATCH {at} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {auth}\r\n"
+                    f"Content-Length: 1000000\r\n\r\n".encode() + data[4_000_000:4_500_000])
+        private.kill("server")
+    private.up()
+    # Nothing of it is left, and nothing can be gone on with; a new push is whole.
+    assert not made.has_blob(digest_of(data))
+    assert not list((made.blobs.parents[1] / "tmp").iterdir())
+    assert made.ask("GET", at).error() == "BLOB_UPLOAD_UNKNOWN"
+    assert made.ask("GET", f"/v2/broken/blobs/{made.put_blob('broken', data)}").body == data
+    skopeo(made, "copy", f"docker-archive:{busybox}", f"docker://{made.host}/broken:1")
+
+
 # ---- reading ----
 
 def test_blobs_are_read_in_parts(registry, name):
