@@ -87,6 +87,7 @@ bench:
 	@$(BUILD)/bench/bench-placement
 	@$(BUILD)/bench/bench-throughput $(BUILD)/fairlead
 	@$(BUILD)/bench/bench-memory $(BUILD)/fairlead
+	@$(BUILD)/bench/bench-ports $(BUILD)/src/libexec
 
 # What log lines cost, beside docker's json-file driver; LINES= and ROUNDS= choose how many.
 bench-logs:
