@@ -92,6 +92,8 @@ static const struct row rows[FL_OPTION_COUNT] = {
                                   false, "", "the call to explain, as `aws ecs run-task` takes it"},
     [FL_OPTION_YES] = {"yes", NULL, KIND_SWITCH, FL_COMMAND_UNINSTALL, false, false, "",
                        "do not ask"},
+    [FL_OPTION_KEEP_DATA] = {"keep-data", NULL, KIND_SWITCH, FL_COMMAND_UNINSTALL, false, false, "",
+                             "leave the data directory for a later `up`"},
 };
 
 /* Commands that take more than options, and what: a line for each way to call them. */
@@ -237,11 +239,10 @@ static void make_ecs_config_absolute(struct fl_options *options)
 }
 
 /* An unreadable file says nothing: ordinary users may ask for help without root's directory. */
-static void read_remembered(struct fl_options *options)
+void fl_options_read_remembered(struct fl_options *options, const char *dir)
 {
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(64 * 1024);
-    struct fl_str path =
-        fl_str_printf(options->arena, "%s/options.json", options->value[FL_OPTION_DATA_DIR].p);
+    struct fl_str path = fl_str_printf(options->arena, "%s/options.json", dir);
     if (fl_fs_read(AT_FDCWD, path.p, text.max, &text) < 0)
         return;
     const struct fl_json *root = fl_json_read(fl_buf_str(&text), options->arena, NULL);
@@ -295,7 +296,7 @@ void fl_options_parse(enum fl_command command, const char *summary, int argc, ch
         ret_options->value[FL_OPTION_DATA_DIR] = fl_str_of(default_data_dir);
     make_data_dir_absolute(ret_options);
     make_ecs_config_absolute(ret_options);
-    read_remembered(ret_options);
+    fl_options_read_remembered(ret_options, ret_options->value[FL_OPTION_DATA_DIR].p);
     for (int i = 0; i < FL_OPTION_COUNT; i++) {
         if (ret_options->value[i].n == 0)
             ret_options->value[i] = fl_str_of(rows[i].standard);

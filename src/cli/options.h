@@ -33,6 +33,7 @@ enum fl_option {
     FL_OPTION_JSON,
     FL_OPTION_CLI_INPUT_JSON,
     FL_OPTION_YES,
+    FL_OPTION_KEEP_DATA,
     FL_OPTION_COUNT,
 };
 
@@ -70,6 +71,8 @@ struct fl_options {
  * directory comes back absolute. Which operands make sense is the command's to say. */
 void fl_options_parse(enum fl_command command, const char *summary, int argc, char **argv,
                       struct fl_arena *arena, struct fl_options *ret_options);
+/* Takes what an `up` remembered in dir, for options that no flag or variable has set. */
+void fl_options_read_remembered(struct fl_options *options, const char *dir);
 /* Ends the process with status 2: the operands make no sense to the command. */
 _Noreturn void fl_options_refuse_operands(enum fl_command command, const char *name);
 /* Number of an option that is one; 0 when it is empty. */

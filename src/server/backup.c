@@ -1,4 +1,5 @@
-/* The records first, the logs after them: lines of a task that the records do not know are harmless. */
+/* The records first, the logs after them: lines of a task that the records do not know are
+ * harmless. */
 #include "server/backup.h"
 
 #include <errno.h>

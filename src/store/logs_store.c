@@ -95,6 +95,17 @@ int fl_logs_store_open(const char *path, uv_loop_t *loop, struct fl_logs_store *
     return 0;
 }
 
+int fl_logs_store_verify(const char *path, struct fl_err *err)
+{
+    struct fl_db db;
+    int status = fl_db_open(path, &fl_logs_db_format, &db, err);
+    if (status < 0)
+        return status;
+    status = fl_db_verify(&db, path, err);
+    fl_db_close(&db);
+    return status;
+}
+
 void fl_logs_store_close(struct fl_logs_store *store)
 {
     if (!store)

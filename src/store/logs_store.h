@@ -41,6 +41,8 @@ struct fl_logs_job {
 /* As fl_store_open_sqlite: created 0600, -EBUSY when another process has it. */
 int fl_logs_store_open(const char *path, uv_loop_t *loop, struct fl_logs_store **ret_store,
                        struct fl_err *err);
+/* Has SQLite check every page of the file, which nobody has open. */
+int fl_logs_store_verify(const char *path, struct fl_err *err);
 /* Waits for what is queued, calls done for it, closes. The loop must run once more afterwards. */
 void fl_logs_store_close(struct fl_logs_store *store);
 void fl_logs_store_submit(struct fl_logs_store *store, struct fl_logs_job *job);

@@ -52,3 +52,7 @@ typedef void (*fl_store_copied)(void *context, int status, const struct fl_err *
  * was durable when the last slice was copied. A copy that fails leaves nothing and harms nothing.
  * Not for a store in memory. */
 void fl_store_copy(struct fl_store *store, const char *path, fl_store_copied done, void *context);
+
+/* Has SQLite check every page of the store at path, which nobody has open, and raises its epoch by
+ * leap. -EBUSY, -EIO, -EINVAL with err. */
+int fl_store_verify(const char *path, uint64_t leap, struct fl_err *err);

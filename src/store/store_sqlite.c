@@ -3,6 +3,8 @@
  * Until the first commit the connection is used by the caller's thread (opening, loading), from
  * then on by the worker's only; the worker's mutex orders the two. */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 #include "base/log.h"
 #include "store/db_copy.h"
@@ -226,4 +228,19 @@ int fl_store_open_sqlite(const char *path, uv_loop_t *loop, struct fl_store **re
     }
     *ret_store = &store->store;
     return 0;
+}
+
+int fl_store_verify(const char *path, uint64_t leap, struct fl_err *err)
+{
+    struct fl_db db;
+    char sql[64];
+    int status = fl_db_open(path, &format, &db, err);
+    if (status < 0)
+        return status;
+    status = fl_db_verify(&db, path, err);
+    (void)snprintf(sql, sizeof(sql), "UPDATE epoch SET epoch = epoch + %" PRIu64, leap);
+    if (status == 0 && leap > 0 && fl_db_exec(&db, sql) != SQLITE_OK)
+        status = fl_err_set(err, -EIO, "cannot raise the epoch: %s", sqlite3_errmsg(db.sqlite));
+    fl_db_close(&db);
+    return status;
 }
