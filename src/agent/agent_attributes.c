@@ -34,6 +34,7 @@ static const char *const names[] = {
     "ecs.capability.container-restart-policy",
     "ecs.capability.docker-plugin.local",
     "ecs.capability.pid-ipc-namespace-sharing",
+    "ecs.capability.network.container-port-range",
 };
 
 /* Logging drivers that this agent has; "none" writes nothing and needs no capability. */

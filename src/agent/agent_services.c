@@ -144,6 +144,7 @@ static void open_audit(struct fl_agent *agent)
 static int serve(struct fl_agent *agent, struct fl_err *err)
 {
     agent->services.metadata_port = fl_metadata_port(agent->metadata);
+    agent->services.resolver_port = fl_resolver_port(agent->resolver);
     if (agent->introspection && !agent->config.ecs.offhost_introspection)
         agent->services.introspection_port = fl_introspection_port(agent->introspection);
     find_api(agent);
@@ -171,13 +172,15 @@ int fl_agent_services_open(struct fl_agent *agent, struct fl_err *err)
         return r;
     open_introspection(agent);
     open_telemetry(agent);
-    return serve(agent, err);
+    r = fl_resolver_open(&agent->loop, FL_RESOLV_CONF, &agent->resolver, err);
+    return r < 0 ? r : serve(agent, err);
 }
 
 void fl_agent_services_close(struct fl_agent *agent)
 {
     fl_tcs_close(agent->telemetry);
     fl_introspection_close(agent->introspection);
+    fl_resolver_close(agent->resolver);
     fl_metadata_close(agent->metadata);
     fl_stats_free(agent->stats);
     fl_wallet_free(agent->wallet);

@@ -63,6 +63,8 @@ struct fl_ecs_settings {
     bool gpu_support;             /* ECS_ENABLE_GPU_SUPPORT */
     bool offhost_introspection;   /* ECS_ALLOW_OFFHOST_INTROSPECTION_ACCESS */
     bool pull_dependents_upfront; /* ECS_PULL_DEPENDENT_CONTAINERS_UPFRONT */
+    bool exclude_ipv6_bindings;   /* ECS_EXCLUDE_IPV6_PORTBINDING */
+    bool skip_localhost_filter;   /* ECS_SKIP_LOCALHOST_TRAFFIC_FILTER */
 };
 
 /* Lines for the log, each said once: variables that do nothing here and why, values that were not

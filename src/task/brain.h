@@ -23,6 +23,7 @@ struct fl_brain_config {
     int64_t cleanup_delay_ms;  /* acknowledged STOPPED to removal */
     int64_t cleanup_jitter_ms; /* and at most so much more, by the task's id */
     bool pull_upfront;         /* images are made ready while dependencies are waited for */
+    bool report_ipv6;          /* reports tell bindings to ::, too */
 };
 
 enum fl_brain_event_type {

@@ -72,6 +72,7 @@ static void boot_task(struct fl_step *step, struct fl_task *task, bool same_boot
             resume_container(step, &task->containers[i]);
     fl_brain_settle(step, task);
     fl_brain_report(step, task);
+    fl_brain_due_changed(step->brain, task);
 }
 
 void fl_brain_boot(struct fl_step *step)

@@ -28,7 +28,14 @@ struct fl_port_mapping {
     uint16_t container_port;
     uint16_t host_port; /* 0: chosen by the agent */
     bool udp;
+    uint16_t more; /* of a range: how many ports follow container_port; the host's are chosen */
 };
+
+/* "8080-8089" as the first port and how many follow; false unless 1 <= first < last <= 65535. */
+bool fl_port_range_read(struct fl_str text, uint16_t *ret_first, uint16_t *ret_more);
+#define FL_PORT_RANGE_SIZE 12
+/* The same written out; first + more is a port. */
+void fl_port_range_text(uint16_t first, uint16_t more, char ret_text[FL_PORT_RANGE_SIZE]);
 
 struct fl_ulimit {
     struct fl_str name; /* without RLIMIT_, lower case: "nofile" */
