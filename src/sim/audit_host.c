@@ -86,13 +86,12 @@ static void check_restart(struct sim *sim, const struct sim_host *host,
                       host->index, container->id);
 }
 
+/* An end that is told before its start, which production never does, makes a run without length. */
 bool sim_audit_restarts(const struct sim_host *host, const struct sim_container *c)
 {
     const struct fl_task_container *known = fl_brain_container(host->brain, fl_str_of(c->id));
     return known && known->restarts == c->run && known->task->desired_running &&
-           !known->stop_wanted &&
-           (known->state == FL_CONTAINER_CREATED || known->state == FL_CONTAINER_RUNNING) &&
-           allows(known, c);
+           !known->stop_wanted && known->state == FL_CONTAINER_RUNNING && allows(known, c);
 }
 
 void sim_audit_end(struct sim *sim, struct sim_host *host, const struct sim_container *c,
@@ -205,7 +204,8 @@ static bool is_met(enum fl_condition condition, const struct fl_task_container *
 
 static bool is_waiting(const struct fl_task_container *container)
 {
-    return container->state == FL_CONTAINER_NONE && !container->asked;
+    return container->state <= FL_CONTAINER_PULLED && container->restarts == 0 &&
+           !container->cleared;
 }
 
 static bool has_reason_to_wait(const struct fl_task_container *container)
@@ -301,6 +301,9 @@ static void check_effect(struct sim *sim, const struct sim_host *host,
         check_start(sim, host, container);
         return;
     case FL_EFFECT_ENSURE_IMAGE:
+        if (!sim_host_pulls_upfront(host))
+            check_start(sim, host, container);
+        return;
     case FL_EFFECT_LAUNCH:
         check_start(sim, host, container);
         return;
