@@ -11,6 +11,7 @@
 
 static const char agent_target[] = "Fairlead_20261120.ShipLogs";
 static const char explain_target[] = "Fairlead_20261120.Explain";
+static const char backup_target[] = "Fairlead_20261120.Backup";
 static const char utilization_target[] = "Fairlead_20261120.Utilization";
 
 /* One request on its way. */
@@ -268,6 +269,22 @@ static void call_utilization(struct call *call)
         reply(exchange, 200, fl_buf_str(&buf));
 }
 
+static void backup_made(void *context, const char *problem)
+{
+    struct fl_http_exchange *exchange = context;
+    if (problem)
+        refuse(exchange, 400, FL_STR("ClientException"), fl_str_of(problem));
+    else
+        reply(exchange, 200, FL_STR("{}"));
+}
+
+/* {}: copies of the server's files in <data-dir>/backup, for root on this machine to take. */
+static void call_backup(struct call *call)
+{
+    if (read_own_call(call, FL_STR("Backup")))
+        fl_backup_make(call->api->backup, backup_made, call->exchange);
+}
+
 static void logs_replied(void *context, unsigned status, struct fl_str code, struct fl_str body)
 {
     struct fl_http_exchange *exchange = context;
@@ -323,6 +340,10 @@ static void dispatch(struct call *call)
     }
     if (fl_str_is(target, utilization_target) && fl_str_is(call->service, "ecs")) {
         call_utilization(call);
+        return;
+    }
+    if (fl_str_is(target, backup_target) && fl_str_is(call->service, "ecs")) {
+        call_backup(call);
         return;
     }
     (void)fl_str_split(&name, '.', &prefix);
