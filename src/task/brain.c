@@ -287,6 +287,17 @@ static void on_timer(struct fl_step *step)
     }
 }
 
+/* Ids are random: what follows from one is spread, and the same after a restart. */
+int64_t fl_brain_cleanup_ms(const struct fl_brain *brain, const struct fl_task *task)
+{
+    uint64_t hash = UINT64_C(14695981039346656037);
+    for (size_t i = 0; i < task->arn.n; i++)
+        hash = (hash ^ (uint8_t)task->arn.p[i]) * UINT64_C(1099511628211);
+    hash = (hash ^ hash >> 32) & INT64_MAX;
+    return brain->config.cleanup_delay_ms +
+           (int64_t)(hash % (uint64_t)(brain->config.cleanup_jitter_ms + 1));
+}
+
 static void on_report_acked(struct fl_step *step)
 {
     struct fl_task *task = fl_brain_find(step->brain, step->event->report.task_arn);
@@ -297,7 +308,7 @@ static void on_report_acked(struct fl_step *step)
     if (seq >= task->sent_seq)
         task->sent_seq = 0;
     if (task->status == FL_TASK_STOPPED && task->acked_seq == task->change_seq)
-        task->cleanup_due_ms = step->event->now_ms + step->brain->config.cleanup_delay_ms;
+        task->cleanup_due_ms = step->event->now_ms + fl_brain_cleanup_ms(step->brain, task);
     fl_brain_mark(step->brain, task);
     if (!FL_BUG(17, true, false))
         fl_brain_report(step, task);

@@ -28,6 +28,8 @@ struct fl_step {
     struct fl_brain_turn *turn;
 };
 
+/* From a task's acknowledged end to its removal. */
+int64_t fl_brain_cleanup_ms(const struct fl_brain *brain, const struct fl_task *task);
 struct fl_task *fl_brain_find(const struct fl_brain *brain, struct fl_str arn);
 void fl_brain_insert(struct fl_brain *brain, struct fl_task *task);
 void fl_brain_delete(struct fl_step *step, struct fl_task *task);

@@ -132,7 +132,8 @@ void fl_brain_report(struct fl_step *step, struct fl_task *task)
     effect->task_arn = fl_str_dup(step->turn->arena, task->arn);
     effect->number = task->change_seq;
     const struct fl_brain_taker *taker = step->turn->taker;
-    struct ecs_SubmitTaskStateChangeRequest report = fl_report_make(task, step->turn->arena);
+    struct ecs_SubmitTaskStateChangeRequest report =
+        fl_report_make(task, step->brain->config.report_ipv6, step->turn->arena);
     if (taker)
         effect->object = taker->report(taker->context, &report);
     else

@@ -40,6 +40,8 @@ struct fl_task_binding {
     uint16_t container_port;
     uint16_t host_port;
     bool udp;
+    uint16_t more; /* of a range: how many ports follow, on both sides; 0: it is a single one */
+    bool ipv6;     /* published on :: as well as on 0.0.0.0 */
 };
 
 struct fl_task_container {
