@@ -291,6 +291,65 @@ static void pages_give_back_what_was_added(void **state)
         ask_something(f, history);
 }
 
+/* ---- work ---- */
+
+enum { MANY_STREAMS = 100, MANY_BLOCKS = 250 };
+
+static void fill_many_streams(struct fl_logs_db *db, struct fixture *f, FL_UNUSED void *context)
+{
+    struct fl_logs_group group = find_group(db, f, "g");
+    for (int i = 0; i < MANY_STREAMS; i++) {
+        struct fl_logs_stream stream;
+        fl_logs_add_stream(db, group.id, fl_str_printf(f->arena, "many%d", i), 1, &stream);
+        for (int j = 0; j < MANY_BLOCKS; j++) {
+            struct fl_logs_event event = {.time_ms = j, .message = FL_STR("x")};
+            fl_logs_add_events(db, &stream, &event, 1, 1);
+        }
+    }
+}
+
+static bool is_many_7(FL_UNUSED void *context, struct fl_str stream_name)
+{
+    return fl_str_is(stream_name, "many7");
+}
+
+static void read_one_of_many(struct fl_logs_db *db, struct fixture *f, void *context)
+{
+    struct fl_logs_query query = {.group_id = find_group(db, f, "g").id,
+                                  .descending = *(bool *)context,
+                                  .after = FL_LOGS_BEGINNING,
+                                  .before = FL_LOGS_END,
+                                  .max_events = 1000,
+                                  .max_bytes = 1 << 20,
+                                  .sought = is_many_7};
+    struct fl_logs_page page;
+    size_t pages = 0, count = 0;
+    do {
+        fl_logs_read(db, &query, f->arena, &page);
+        for (size_t i = 0; i < page.count; i++, count++)
+            assert_int_equal(page.events[i].time_ms,
+                             query.descending ? MANY_BLOCKS - 1 - (int)count : (int)count);
+        if (query.descending)
+            query.before = page.last;
+        else
+            query.after = page.last;
+        pages++;
+    } while (page.more);
+    assert_int_equal(count, MANY_BLOCKS);
+    assert_true(pages > 1);
+}
+
+static void looking_through_many_blocks_takes_several_pages(void **state)
+{
+    struct fixture *f = *state;
+    bool up = false, down = true;
+    open_store(f);
+    run(f, make_streams, NULL);
+    run(f, fill_many_streams, NULL);
+    run(f, read_one_of_many, &up);
+    run(f, read_one_of_many, &down);
+}
+
 /* ---- upkeep ---- */
 
 struct counts {
@@ -564,6 +623,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH(pages_give_back_what_was_added),
+        WITH(looking_through_many_blocks_takes_several_pages),
         WITH(small_blocks_of_quiet_streams_are_packed),
         WITH(what_is_beyond_the_retention_is_deleted),
         WITH(what_is_removed_makes_room),
