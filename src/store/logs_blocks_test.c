@@ -518,6 +518,28 @@ static void the_oldest_go_when_the_file_is_too_large(void **state)
     run(f, the_newest_are_left, &history);
 }
 
+static void size_of_file(struct fl_logs_db *db, FL_UNUSED struct fixture *f, void *context)
+{
+    *(int64_t *)context = number_of(db, "PRAGMA page_count") * number_of(db, "PRAGMA page_size");
+}
+
+static void room_goes_back_to_the_disk(void **state)
+{
+    struct fixture *f = *state;
+    struct history history = {.now_ms = 1000};
+    int64_t before, after;
+    open_store(f);
+    run(f, make_streams, NULL);
+    for (int i = 0; i < 100; i++)
+        run(f, fill_with_noise, &history);
+    run(f, size_of_file, &before);
+    run(f, remove_the_group, NULL);
+    run(f, pack_everything, &history);
+    run(f, size_of_file, &after);
+    assert_true(before > 19 << 20);
+    assert_true(after < 6 << 20);
+}
+
 /* ---- the last format, and damage ---- */
 
 static const char last_format[] =
@@ -628,6 +650,7 @@ int main(void)
         WITH(what_is_beyond_the_retention_is_deleted),
         WITH(what_is_removed_makes_room),
         WITH(the_oldest_go_when_the_file_is_too_large),
+        WITH(room_goes_back_to_the_disk),
         WITH(a_file_of_the_last_format_is_brought_up_to_date),
         WITH(a_damaged_block_is_passed_over),
     };

@@ -232,6 +232,25 @@ def test_what_is_deleted_is_gone(cluster):
     assert logs.filter_log_events(logGroupName="/deleted")["events"] == []
 
 
+def test_the_stock_cli_by_the_name_that_env_prints(cluster):
+    assert cluster.env["AWS_ENDPOINT_URL"].startswith("http://api.fairlead.localhost:")
+    cluster.aws("logs", "create-log-group", "--log-group-name", "/cli", "--tags", "a=b")
+    cluster.aws("logs", "create-log-stream", "--log-group-name", "/cli", "--log-stream-name", "s")
+    now = int(time.time() * 1000)
+    cluster.aws("logs", "put-log-events", "--log-group-name", "/cli", "--log-stream-name", "s",
+                "--log-events", f"timestamp={now},message=one", f"timestamp={now},message=two")
+    cluster.aws("logs", "put-retention-policy", "--log-group-name", "/cli",
+                "--retention-in-days", "30")
+    found = cluster.aws_json("logs", "filter-log-events", "--log-group-name", "/cli",
+                             "--filter-pattern", "two", "--interleaved")
+    assert [event["message"] for event in found["events"]] == ["two"]
+    got = cluster.aws_json("logs", "get-log-events", "--log-group-name", "/cli",
+                           "--log-stream-name", "s", "--start-from-head")
+    again = cluster.aws_json("logs", "get-log-events", "--log-group-name", "/cli",
+                             "--log-stream-name", "s", "--next-token", got["nextForwardToken"])
+    assert again["nextForwardToken"] == got["nextForwardToken"] and again["events"] == []
+
+
 def test_what_is_not_implemented_says_so(cluster):
     logs = cluster.logs
     make(cluster, "/honest")
