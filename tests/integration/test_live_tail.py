@@ -130,9 +130,7 @@ def test_sessions_end_with_their_clients(cluster, tail):
     opened = []
     with pytest.raises(cluster.logs.exceptions.LimitExceededException):
         for _ in range(100):
-            opened.append(Tail(cluster.logs, [arn]))
-    for each in opened:
-        each.stream.close()
+            opened.append(cluster.logs.start_live_tail(logGroupIdentifiers=[arn])["responseStream"])
     for each in opened:
         each.close()
 
