@@ -4,9 +4,9 @@
 BUILD := build
 AS_USER := tools/as-user.sh
 
-.PHONY: all setup check demo bench fuzz sim seeded-bugs format clean deb
+.PHONY: all setup check demo bench fuzz sim seeded-bugs format clean deb bench-logs
 .PHONY: nightly nightly-store nightly-sim nightly-placement nightly-guest nightly-upgrade nightly-four
-.PHONY: nightly-package bench-logs
+.PHONY: nightly-package
 
 all:
 	@$(AS_USER) tools/build.sh $(BUILD)
@@ -87,6 +87,7 @@ bench:
 	@$(BUILD)/bench/bench-placement
 	@$(BUILD)/bench/bench-throughput $(BUILD)/fairlead
 	@$(BUILD)/bench/bench-memory $(BUILD)/fairlead
+	@$(BUILD)/bench/bench-ports $(BUILD)/src/libexec
 
 # What log lines cost, beside docker's json-file driver; LINES= and ROUNDS= choose how many.
 bench-logs:
