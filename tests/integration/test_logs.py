@@ -149,6 +149,25 @@ def test_a_hundred_thousand_lines_are_complete_and_paged(cluster):
     assert described["storedBytes"] == sum(len(line) + 26 for line in found)
 
 
+def test_writers_at_one_time_keep_their_orders(cluster):
+    definition = cluster.register(
+        clusters.sh("seq 1 40000", logConfiguration=clusters.awslogs("/together")))
+    arns = [cluster.start(definition) for _ in range(4)]
+    tasks = [cluster.wait(arn, timeout=60) for arn in arns]
+    expected = [str(i) for i in range(1, 40001)]
+    for task in tasks:
+        assert settled(cluster, "/together", task, 40000) == expected
+    pages = cluster.logs.get_paginator("filter_log_events").paginate(logGroupName="/together",
+                                                                    interleaved=True)
+    events = [event for page in pages for event in page["events"]]
+    assert len({event["eventId"] for event in events}) == len(events) == 160000
+    times = [event["timestamp"] for event in events]
+    assert times == sorted(times)
+    for task in tasks:
+        mine = [e["message"] for e in events if e["logStreamName"] == stream_of(task)]
+        assert mine == expected
+
+
 def test_patterns_select_events(cluster):
     make(cluster, "/patterns", "s")
     put(cluster, "/patterns", "s", "ERROR disk full", "INFO all well",
