@@ -530,6 +530,7 @@ static const struct {
     {"[w1 = ERROR, ...]", "ERROR what a day", "INFO ERROR"},
     {"[a, ..., z != \"x\"]", "1 2 3 y", "1 2 3 x"},
     {"[a, ..., z]", "1 2", "1"},
+    {"[a=id=7||a=id=8,b]", "id=8 x", "id=9 x"},
     {"[(a = 1 || a = 2) && a != 2*, b=*x*]", "1 fox", "2 fox"},
     {"[a = %^\\w+$%]", "word", "wo-rd"},
 };
