@@ -5,6 +5,7 @@
 #include "core/core.h"
 #include "net/http_server.h"
 #include "server/backup.h"
+#include "server/credentials.h"
 #include "server/engine.h"
 #include "server/keys.h"
 #include "server/logs.h"
@@ -18,6 +19,7 @@ enum { FL_API_MAX_BODY = 8 << 20 };
 
 struct fl_api {
     struct fl_keys *keys;
+    struct fl_issuer *issuer; /* of credentials of roles */
     struct fl_sigv4_cache *cache;
     struct fl_engine *engine;
     struct fl_logs *logs;
