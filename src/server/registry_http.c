@@ -125,7 +125,7 @@ void fl_registry_fail_store(struct fl_registry_call *call, int rc, const struct 
 bool fl_registry_may_push(struct fl_registry_call *call)
 {
     if (!call->registry->strict ||
-        fl_repository_exists(call->registry->store, call->route.repository))
+        fl_image_store_has_repository(call->registry->store, call->route.repository))
         return true;
     fl_registry_fail_name(call);
     return false;

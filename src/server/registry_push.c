@@ -250,7 +250,7 @@ static void delete_manifest(struct fl_registry_job *job)
     struct fl_str repository = call->route.repository;
     struct fl_err err = {0};
     int rc;
-    if (!fl_repository_exists(store, repository)) {
+    if (!fl_image_store_has_repository(store, repository)) {
         fl_registry_fail_name(call);
         return;
     }
