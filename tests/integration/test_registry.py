@@ -453,6 +453,42 @@ def test_an_index_and_what_refers_to_an_image(registry, name):
     assert registry.ask("GET", f"/v2/{name}/referrers/{two}").json()["manifests"] == []
 
 
+@needs("skopeo")
+def test_skopeo_copies_a_whole_index(registry, name):
+    entries = []
+    for seed, architecture in (("a", "amd64"), ("b", "arm64")):
+        digest = registry.image(name, f"all-{seed}")
+        size = len(registry.ask("GET", f"/v2/{name}/manifests/{digest}").body)
+        entries.append({"mediaType": OCI_MANIFEST, "digest": digest, "size": size,
+                        "platform": {"os": "linux", "architecture": architecture}})
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+    assert registry.put_manifest(name, "multi", index, OCI_INDEX).status == 201
+    skopeo(registry, "copy", "--all", f"docker://{registry.host}/{name}:multi",
+           f"docker://{registry.host}/{name}/copy:multi")
+    copied = registry.ask("GET", f"/v2/{name}/copy/manifests/multi")
+    assert copied.json() == index
+    sizes = [d["imageSizeInBytes"] for d in
+             registry.ecr.describe_images(repositoryName=f"{name}/copy")["imageDetails"]]
+    assert len(sizes) == 3 and all(sizes)
+
+
+def test_uploads_are_counted(registry, name):
+    """Beyond their bound new ones are refused, and those under way go on."""
+    begun = []
+    while True:
+        answer = registry.ask("POST", f"/v2/{name}/blobs/uploads/")
+        if answer.status != 202:
+            break
+        begun.append(answer.headers["Location"])
+        assert len(begun) <= 512
+    assert (answer.status, answer.error()) == (429, "TOOMANYREQUESTS")
+    refused(registry.ecr.initiate_layer_upload, "RepositoryNotFoundException", repositoryName=name)
+    assert registry.ask("PATCH", begun[0], b"abc").status == 202
+    for at in begun:
+        assert registry.ask("DELETE", at).status == 204
+    registry.put_blob(name, b"there is room again")
+
+
 # ---- refusals ----
 
 def test_hostile_manifests(registry, name):
