@@ -907,6 +907,49 @@ def test_only_what_nothing_needs_is_collected(cluster, registry, name):
     assert registry.ask("DELETE", f"/v2/{name}/blobs/{fresh}").error() == "BLOB_UNKNOWN"
 
 
+def test_pushes_and_the_collector_do_not_get_into_each_others_way(registry, name):
+    """Images that share layers come and go while every blob grows old at once. Whoever was told 201
+    has a whole image; who was not may push again."""
+    layers = [layer_of(f"race-{i}") for i in range(6)]
+    config = config_of("race-0")
+    kept = {}
+    end = time.monotonic() + 8
+    def grow_old():
+        while time.monotonic() < end:
+            for data in (*layers, config):
+                with contextlib.suppress(FileNotFoundError):
+                    registry.age(digest_of(data))
+            time.sleep(0.01)
+    def push(who):
+        n = 0
+        while time.monotonic() < end:
+            n += 1
+            mine = [layers[(who + n + i) % 6] for i in range(3)]
+            for data in (*mine, config):
+                if registry.ask("HEAD", f"/v2/{name}/blobs/{digest_of(data)}").status != 200:
+                    registry.put_blob(name, data)
+            body = json.dumps({**manifest_of(config, mine),
+                               "annotations": {"n": f"{who}/{n}"}}).encode()
+            answer = registry.put_manifest(name, f"{who}-{n}", body)
+            if answer.status == 404 and answer.error() == "MANIFEST_BLOB_UNKNOWN":
+                continue
+            assert answer.status == 201, answer.body
+            kept[f"{who}-{n}"] = (digest_of(body), mine)
+            if n % 3:
+                del kept[f"{who}-{n}"]
+                assert registry.ask("DELETE",
+                                    f"/v2/{name}/manifests/{digest_of(body)}").status == 202
+    with concurrent.futures.ThreadPoolExecutor(5) as pool:
+        for each in [pool.submit(grow_old), *[pool.submit(push, who) for who in range(4)]]:
+            each.result()
+    assert kept
+    for tag, (digest, mine) in kept.items():
+        assert registry.ask("GET", f"/v2/{name}/manifests/{tag}").headers[
+            "Docker-Content-Digest"] == digest
+        assert all(registry.has_blob(digest_of(data)) for data in (*mine, config))
+    registry.ecr.delete_repository(repositoryName=name, force=True)
+
+
 @needs("skopeo")
 def test_a_running_task_keeps_its_image(cluster, registry, name, busybox):
     skopeo(registry, "copy", f"docker-archive:{busybox}", f"docker://{registry.host}/{name}:1")
