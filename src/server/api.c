@@ -207,6 +207,13 @@ static bool may_call_logs(const struct call *call, int operation)
     return false;
 }
 
+/* An execution role does for a task what its agent does. */
+static bool may_call_ecr(const struct call *call, int operation)
+{
+    bool is_limited = call->role == FL_ROLE_AGENT || call->role == FL_ROLE_EXECUTION;
+    return !is_limited || fl_ecr_agent_may(operation);
+}
+
 static bool is_of_a_task(const struct call *call)
 {
     return call->role == FL_ROLE_TASK || call->role == FL_ROLE_EXECUTION;
@@ -403,7 +410,10 @@ static void call_logs(struct call *call, int operation)
         return;
     }
     void *input = decode_input(call, op, "InvalidParameterException");
-    if (input)
+    if (input && operation == LOGS_OP_StartLiveTail)
+        fl_logs_live_tail(call->api->logs, input, call->exchange, fl_clock_wall_ms(), on_answer,
+                          call->exchange);
+    else if (input)
         fl_logs_handle(call->api->logs, operation, input, call->exchange->arena, fl_clock_wall_ms(),
                        on_answer, call->exchange);
 }
@@ -411,7 +421,7 @@ static void call_logs(struct call *call, int operation)
 static void call_ecr(struct call *call, int operation)
 {
     const struct fl_operation *op = &ecr_service.operations[operation];
-    if (call->role == FL_ROLE_AGENT && !fl_ecr_agent_may(operation)) {
+    if (!may_call_ecr(call, operation)) {
         deny(call, "ecr", fl_str_of(op->name));
         return;
     }

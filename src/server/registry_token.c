@@ -43,8 +43,9 @@ struct fl_registry_key fl_registry_key_of(struct fl_str secret)
 struct fl_str fl_registry_token_make(const struct fl_registry_key *key, enum fl_role role,
                                      int64_t expires_ms, struct fl_arena *arena)
 {
-    struct fl_str head = fl_str_printf(arena, "1.%c.%lld", role == FL_ROLE_OPERATOR ? 'o' : 'a',
-                                       (long long)expires_ms);
+    bool may_push = role == FL_ROLE_OPERATOR || role == FL_ROLE_TASK;
+    struct fl_str head =
+        fl_str_printf(arena, "1.%c.%lld", may_push ? 'o' : 'a', (long long)expires_ms);
     return fl_str_printf(arena, "%.*s.%.*s", FL_STR_ARG(head),
                          FL_STR_ARG(mac_of(key, head, arena)));
 }

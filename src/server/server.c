@@ -142,6 +142,18 @@ static int open_registry(struct server *server, const struct fl_server_config *c
     return fl_registry_open(&server->loop, &registry_config, &server->api.registry, err);
 }
 
+static int open_logs(struct server *server, const struct fl_server_config *config,
+                     struct fl_err *err)
+{
+    const struct fl_logs_config logs = {
+        .path = path_of(server, config, "logs.db"),
+        .region = config->region,
+        .account = config->account,
+        .max_bytes = config->logs_max_bytes,
+    };
+    return fl_logs_open(&server->loop, &logs, &server->api.logs, err);
+}
+
 /* As many as descriptors allow; of those we take all that we may have. */
 static unsigned connection_limit(void)
 {
@@ -162,8 +174,7 @@ static int open_server(struct server *server, const struct fl_server_config *con
     if (rc == 0)
         rc = open_core(server, config, err);
     if (rc == 0)
-        rc = fl_logs_open(&server->loop, path_of(server, config, "logs.db"), config->region,
-                          config->account, &server->api.logs, err);
+        rc = open_logs(server, config, err);
     if (rc == 0)
         rc = open_registry(server, config, err);
     if (rc == 0)
