@@ -117,6 +117,13 @@ class Registry:
     def has_blob(self, digest):
         return (self.blobs / digest.removeprefix("sha256:")).exists()
 
+    def pushed_before(self, name, digest, days):
+        """Makes an image of a repository so many days old."""
+        path = pathlib.Path(self.made.data_dir, "registry", "repositories", name.replace("/", "+"),
+                            digest.removeprefix("sha256:"))
+        size, _, rest = path.read_text().split(" ", 2)
+        path.write_text(f"{size} {int(time.time() * 1000) - days * 86400000} {rest}")
+
     def age(self, *digests, seconds=7200):
         then = time.time() - seconds
         for digest in digests:
@@ -836,12 +843,8 @@ def test_lifecycle_policies_are_previewed_and_applied(registry, name):
     registry.ecr.create_repository(repositoryName=name)
     digests = [registry.image(name, f"life-{i}", f"v{i}") for i in range(4)]
     loose = registry.image(name, "life-loose")
-    where = pathlib.Path(registry.made.data_dir, "registry", "repositories",
-                         name.replace("/", "+"))
     for i, digest in enumerate([*digests, loose]):      # the first one is the oldest
-        path = where / digest.removeprefix("sha256:")
-        size, _, rest = path.read_text().split(" ", 2)
-        path.write_text(f"{size} {int(time.time() * 1000) - (10 - i) * 86400000} {rest}")
+        registry.pushed_before(name, digest, days=10 - i)
     text = json.dumps({"rules": [rule(1, "tagged", "imageCountMoreThan", 2, tagPrefixList=["v"]),
                                  rule(2, "untagged", "sinceImagePushed", 3)]})
     registry.ecr.start_lifecycle_policy_preview(repositoryName=name, lifecyclePolicyText=text)
@@ -903,6 +906,26 @@ def test_only_what_nothing_needs_is_collected(cluster, registry, name):
     assert registry.ask("DELETE", f"/v2/{name}/blobs/{layers['kept']}").status == 405
     assert registry.ask("DELETE", f"/v2/{name}/blobs/{fresh}").status == 202
     assert registry.ask("DELETE", f"/v2/{name}/blobs/{fresh}").error() == "BLOB_UNKNOWN"
+
+
+def test_images_without_a_tag_go_where_nobody_made_the_repository(cluster, registry, name):
+    registry.ecr.create_repository(repositoryName=f"{name}/made")
+    old, needed = registry.image(name, "old", "1"), registry.image(name, "needed")
+    registry.image(name, "new", "1")                # the tag moves on
+    index = registry.image(name, "listed")
+    size = len(registry.ask("GET", f"/v2/{name}/manifests/{index}").body)
+    registry.put_manifest(name, "multi", {
+        "schemaVersion": 2, "mediaType": OCI_INDEX,
+        "manifests": [{"mediaType": OCI_MANIFEST, "digest": index, "size": size}]}, OCI_INDEX)
+    kept = registry.image(f"{name}/made", "kept")
+    cluster.register(clusters.container(image=f"{registry.host}/{name}@{needed}"))
+    for where, digest in ((name, old), (name, needed), (name, index), (f"{name}/made", kept)):
+        registry.pushed_before(where, digest, days=2)
+    registry.image(name, "any", "any")              # a push has the collector look
+    until(lambda: registry.ask("GET", f"/v2/{name}/manifests/{old}").status == 404,
+          what="the end of an image without a tag", pause=0.2)
+    for where, digest in ((name, needed), (name, index), (f"{name}/made", kept)):
+        assert registry.ask("GET", f"/v2/{where}/manifests/{digest}").status == 200
 
 
 def test_pushes_and_the_collector_do_not_get_into_each_others_way(registry, name):
