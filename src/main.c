@@ -13,16 +13,6 @@ struct command {
     const char *summary;
 };
 
-static int token(int argc, char **argv)
-{
-    (void)argc;
-    (void)argv;
-    (void)fputs("fairlead: token is not implemented yet: an agent on this machine reads its key "
-                "from the data directory\n",
-                stderr);
-    return 1;
-}
-
 static const struct command commands[] = {
     {"up", fl_cli_up, "start server and agent on this machine, in the background"},
     {"down", fl_cli_down, "end them; tasks keep running unless --tasks"},
@@ -34,7 +24,7 @@ static const struct command commands[] = {
     {"server", fl_cli_server, "the control plane, in the foreground"},
     {"agent", fl_cli_agent, "a host's agent, in the foreground"},
     {"sim", fl_cli_sim, "play thousands of hosts in one process, with faults, from a seed"},
-    {"token", token, "keys for agents on other hosts"},
+    {"token", fl_cli_token, "tokens by which other hosts join: create, ls, rm"},
     {"uninstall", fl_cli_uninstall, "remove everything that up made"},
 };
 

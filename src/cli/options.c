@@ -13,10 +13,13 @@
 
 #define EVERY                                                                                      \
     (FL_COMMAND_UP | FL_COMMAND_DOWN | FL_COMMAND_ENV | FL_COMMAND_STATUS | FL_COMMAND_DOCTOR |    \
-     FL_COMMAND_UNINSTALL | FL_COMMAND_SERVER | FL_COMMAND_AGENT | FL_COMMAND_EXPLAIN)
+     FL_COMMAND_UNINSTALL | FL_COMMAND_SERVER | FL_COMMAND_AGENT | FL_COMMAND_EXPLAIN |            \
+     FL_COMMAND_TOKEN)
+#define SERVERS (FL_COMMAND_UP | FL_COMMAND_SERVER)
 #define ROLES (FL_COMMAND_UP | FL_COMMAND_SERVER | FL_COMMAND_AGENT)
 #define LISTENERS                                                                                  \
-    (ROLES | FL_COMMAND_ENV | FL_COMMAND_STATUS | FL_COMMAND_DOCTOR | FL_COMMAND_EXPLAIN)
+    (ROLES | FL_COMMAND_TOKEN | FL_COMMAND_ENV | FL_COMMAND_STATUS | FL_COMMAND_DOCTOR |           \
+     FL_COMMAND_EXPLAIN)
 
 enum kind { KIND_TEXT, KIND_NUMBER, KIND_SWITCH, KIND_LIST };
 
@@ -58,12 +61,21 @@ static const struct row rows[FL_OPTION_COUNT] = {
     [FL_OPTION_SESSION_LIFE] = {"session-life", "SECONDS", KIND_NUMBER,
                                 FL_COMMAND_UP | FL_COMMAND_SERVER, true, true, "",
                                 "agents' connections are renewed after this time (1800)"},
-    [FL_OPTION_ADVERTISE] = {"advertise", "URL", KIND_TEXT, FL_COMMAND_SERVER, true, false, "",
-                             "the URL that agents are told"},
+    [FL_OPTION_TLS_LISTEN] = {"tls-listen", "ADDR:PORT", KIND_TEXT, SERVERS | FL_COMMAND_DOCTOR,
+                              true, true, "",
+                              "where agents on other hosts are met, over TLS (nowhere)"},
+    [FL_OPTION_ADVERTISE] = {"advertise", "URL", KIND_TEXT, SERVERS, true, true, "",
+                             "the URL that agents are told (by which they have come)"},
+    [FL_OPTION_HEARTBEAT] = {"heartbeat", "SECONDS", KIND_NUMBER, SERVERS, true, true, "",
+                             "agents that leave two heartbeats unanswered are gone (30)"},
+    [FL_OPTION_KEY_LIFE] = {"key-life", "SECONDS", KIND_NUMBER, SERVERS, true, true, "",
+                            "agents get another key after this time (86400)"},
+    [FL_OPTION_CERTIFICATE_LIFE] = {"certificate-life", "SECONDS", KIND_NUMBER, SERVERS, true, true,
+                                    "", "how long the server's certificate lives (a year)"},
     [FL_OPTION_SERVER] = {"server", "URL", KIND_TEXT, FL_COMMAND_AGENT, true, false, "",
                           "the server to join"},
     [FL_OPTION_TOKEN] = {"token", "T", KIND_TEXT, FL_COMMAND_AGENT, true, false, "",
-                         "ID:SECRET, the key to join with (the data directory's)"},
+                         "what `fairlead token create` printed; to join with, once"},
     [FL_OPTION_CLUSTER] = {"cluster", "NAME", KIND_TEXT, FL_COMMAND_AGENT | FL_COMMAND_EXPLAIN,
                            true, false, "", "the cluster to join, or to ask about (default)"},
     [FL_OPTION_NAME] = {"name", "NAME", KIND_TEXT, FL_COMMAND_AGENT, true, false, "",
@@ -84,6 +96,10 @@ static const struct row rows[FL_OPTION_COUNT] = {
                         "", "answer in JSON"},
     [FL_OPTION_CLI_INPUT_JSON] = {"cli-input-json", "FILE", KIND_TEXT, FL_COMMAND_EXPLAIN, false,
                                   false, "", "the call to explain, as `aws ecs run-task` takes it"},
+    [FL_OPTION_EXPIRES] = {"expires", "TIME", KIND_TEXT, FL_COMMAND_TOKEN, false, false, "24h",
+                           "how long it is good: 30m, 24h, 7d, never (24h)"},
+    [FL_OPTION_USES] = {"uses", "N", KIND_NUMBER, FL_COMMAND_TOKEN, false, false, "1",
+                        "how many hosts may join with it (1)"},
     [FL_OPTION_YES] = {"yes", NULL, KIND_SWITCH, FL_COMMAND_UNINSTALL, false, false, "",
                        "do not ask"},
 };
@@ -107,6 +123,10 @@ static void refuse(const char *fmt, ...)
 static error_t take(int key, char *arg, struct argp_state *state)
 {
     struct fl_options *options = state->input;
+    if (key == ARGP_KEY_ARG && options->operand_count < options->most_operands) {
+        options->operands[options->operand_count++] = fl_str_of(arg);
+        return 0;
+    }
     if (key == ARGP_KEY_ARG)
         argp_error(state, "unexpected argument \"%s\"", arg);
     if (key < KEY_BASE || key >= KEY_BASE + FL_OPTION_COUNT)
@@ -232,6 +252,12 @@ static void validate(const struct fl_options *options)
     uint64_t digits;
     if (!fl_options_split_listen(options->value[FL_OPTION_LISTEN], &host, &port))
         refuse("--listen wants ADDR:PORT, as in 127.0.0.1:4566");
+    struct fl_str tls = options->value[FL_OPTION_TLS_LISTEN];
+    if (tls.n && !fl_options_split_listen(tls, &host, &port))
+        refuse("--tls-listen wants ADDR:PORT, as in 0.0.0.0:4567");
+    struct fl_str url = options->value[FL_OPTION_ADVERTISE];
+    if (url.n && !fl_str_starts(url, FL_STR("http://")) && !fl_str_starts(url, FL_STR("https://")))
+        refuse("--advertise wants a URL, as in https://fairlead.example:4567");
     if (account.n != 12 || !fl_str_to_u64(account, &digits))
         refuse("--account wants 12 digits");
     if (!is_made_of(options->value[FL_OPTION_REGION], "-") ||
@@ -251,7 +277,10 @@ static void validate(const struct fl_options *options)
 void fl_options_parse(enum fl_command command, const char *summary, int argc, char **argv,
                       struct fl_arena *arena, struct fl_options *ret_options)
 {
-    *ret_options = (struct fl_options){.arena = arena};
+    *ret_options = (struct fl_options){
+        .arena = arena,
+        .most_operands = command == FL_COMMAND_TOKEN ? FL_OPTIONS_MAX_OPERANDS : 0,
+    };
     read_flags(command, summary, argc, argv, ret_options);
     read_environment(ret_options);
     if (!ret_options->given[FL_OPTION_DATA_DIR])

@@ -19,7 +19,11 @@ enum fl_option {
     FL_OPTION_INTROSPECTION_PORT,
     FL_OPTION_STRICT,
     FL_OPTION_SESSION_LIFE,
+    FL_OPTION_TLS_LISTEN,
     FL_OPTION_ADVERTISE,
+    FL_OPTION_HEARTBEAT,
+    FL_OPTION_KEY_LIFE,
+    FL_OPTION_CERTIFICATE_LIFE,
     FL_OPTION_SERVER,
     FL_OPTION_TOKEN,
     FL_OPTION_CLUSTER,
@@ -32,6 +36,8 @@ enum fl_option {
     FL_OPTION_JSON,
     FL_OPTION_CLI_INPUT_JSON,
     FL_OPTION_YES,
+    FL_OPTION_EXPIRES,
+    FL_OPTION_USES,
     FL_OPTION_COUNT,
 };
 
@@ -46,9 +52,10 @@ enum fl_command {
     FL_COMMAND_SERVER = 1 << 6,
     FL_COMMAND_AGENT = 1 << 7,
     FL_COMMAND_EXPLAIN = 1 << 8,
+    FL_COMMAND_TOKEN = 1 << 9,
 };
 
-enum { FL_OPTIONS_MAX_ATTRIBUTES = 64 };
+enum { FL_OPTIONS_MAX_ATTRIBUTES = 64, FL_OPTIONS_MAX_OPERANDS = 2 };
 
 struct fl_options {
     struct fl_arena *arena;               /* holds every text */
@@ -56,6 +63,8 @@ struct fl_options {
     bool given[FL_OPTION_COUNT];          /* by flag or environment */
     struct fl_str attributes[FL_OPTIONS_MAX_ATTRIBUTES]; /* "name=value" of every --attribute */
     size_t attribute_count;
+    struct fl_str operands[FL_OPTIONS_MAX_OPERANDS]; /* of commands that have any */
+    size_t operand_count, most_operands;
 };
 
 /* Reads the command line. Wrong usage ends the process with status 2 and a line on stderr. The data

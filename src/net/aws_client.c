@@ -33,6 +33,25 @@ struct fl_aws_client *fl_aws_client_new(struct fl_http_client *http,
     return client;
 }
 
+/* A former text stays in the arena: changes are rare. */
+static void change(struct fl_aws_client *client, struct fl_str *text, struct fl_str to)
+{
+    if (!fl_str_eq(*text, to))
+        *text = fl_str_dup(client->arena, to);
+}
+
+void fl_aws_client_set_key(struct fl_aws_client *client, const struct fl_credentials *key)
+{
+    change(client, &client->config.key.access_key_id, key->access_key_id);
+    change(client, &client->config.key.secret, key->secret);
+    change(client, &client->config.key.session_token, key->session_token);
+}
+
+void fl_aws_client_set_endpoint(struct fl_aws_client *client, struct fl_str endpoint)
+{
+    change(client, &client->config.endpoint, endpoint);
+}
+
 /* Said anew with every registration, and rarely something new. */
 static bool is_introduced(const struct fl_aws_client *client, const struct fl_header headers[2])
 {

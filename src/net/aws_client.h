@@ -15,6 +15,9 @@ struct fl_aws_config {
 struct fl_aws_client *fl_aws_client_new(struct fl_http_client *http,
                                         const struct fl_aws_config *config);
 void fl_aws_client_free(struct fl_aws_client *client);
+/* Calls and handshakes are signed with this key from now on (copied), or go to this endpoint. */
+void fl_aws_client_set_key(struct fl_aws_client *client, const struct fl_credentials *key);
+void fl_aws_client_set_endpoint(struct fl_aws_client *client, struct fl_str endpoint);
 /* From now on calls carry these two headers, unsigned: who calls, in more words than the key's. */
 void fl_aws_client_introduce(struct fl_aws_client *client, const struct fl_header headers[2]);
 

@@ -37,6 +37,7 @@ struct fl_http_connection {
     bool first_byte_seen; /* of the request waited for */
     bool evicted;         /* its socket was shut down to make room */
     bool is_loopback;
+    bool is_here; /* both ends have the same address */
     char peer[INET6_ADDRSTRLEN];
     struct fl_ws *ws;
     struct MHD_UpgradeResponseHandle *upgrade;

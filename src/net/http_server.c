@@ -28,6 +28,9 @@ enum {
 static const struct fl_http_deadlines normal_deadlines = {
     .headers_ms = 10000, .body_ms = 30000, .idle_ms = 60000};
 
+/* GnuTLS's words for: TLS 1.2 and 1.3, nothing that is weak. */
+static const char tls_priorities[] = "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
+
 /* ---- running MHD ---- */
 
 /* Handlers run in the loop's poll phase only, so that who collects a turn's events may end the turn
@@ -117,6 +120,22 @@ static bool is_loopback(const struct sockaddr *address)
     return IN6_IS_ADDR_LOOPBACK(in6) || (IN6_IS_ADDR_V4MAPPED(in6) && in6->s6_addr[12] == 127);
 }
 
+/* Has our end the peer's address? Nothing that comes from outside has. */
+static bool is_own(int fd, const struct sockaddr *peer)
+{
+    struct sockaddr_storage own;
+    socklen_t size = sizeof(own);
+    if (getsockname(fd, (struct sockaddr *)&own, &size) < 0 || own.ss_family != peer->sa_family)
+        return false;
+    if (peer->sa_family == AF_INET)
+        return ((const struct sockaddr_in *)(const void *)peer)->sin_addr.s_addr ==
+               ((const struct sockaddr_in *)(const void *)&own)->sin_addr.s_addr;
+    return peer->sa_family == AF_INET6 &&
+           memcmp(&((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr,
+                  &((const struct sockaddr_in6 *)(const void *)&own)->sin6_addr,
+                  sizeof(struct in6_addr)) == 0;
+}
+
 static void name_peer(struct fl_http_connection *connection)
 {
     const union MHD_ConnectionInfo *info =
@@ -125,6 +144,7 @@ static void name_peer(struct fl_http_connection *connection)
     if (!address)
         return;
     connection->is_loopback = is_loopback(address);
+    connection->is_here = is_own(connection->fd, address);
     socklen_t size =
         address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
     (void)getnameinfo(address, size, connection->peer, sizeof(connection->peer), NULL, 0,
@@ -193,7 +213,9 @@ void fl_http_refuse(struct fl_http_connection *connection, unsigned status, cons
                      "HTTP/1.1 %u %s\r\nContent-Type: application/x-amz-json-1.1\r\n"
                      "Content-Length: %d\r\nConnection: close\r\n\r\n%s",
                      status, reason, body_n, body);
-    (void)send(connection->fd, answer, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    /* Under TLS nobody could read it. */
+    if (!connection->server->config.tls_pem)
+        (void)send(connection->fd, answer, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
     (void)shutdown(connection->fd, SHUT_WR);
 }
 
@@ -302,15 +324,23 @@ static int open_listener(struct fl_str listen_at, int *ret_fd, struct fl_err *er
 
 static struct MHD_Daemon *start_daemon(struct fl_http_server *server, int fd)
 {
+    char *pem = (char *)server->config.tls_pem;
+    struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, pem},
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, pem},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)tls_priorities},
+        {MHD_OPTION_END, 0, NULL},
+    };
     return MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE, 0, NULL, NULL,
-        fl_http_on_request, server, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_URI_LOG_CALLBACK,
-        fl_http_on_uri, server, MHD_OPTION_NOTIFY_COMPLETED, fl_http_on_completed, server,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_CONNECTION_LIMIT,
-        server->config.max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-        server->config.max_connections_per_peer, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)INACTIVITY_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_POOL,
-        MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)READ_STEP, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE | (pem ? MHD_USE_TLS : 0), 0,
+        NULL, NULL, fl_http_on_request, server, MHD_OPTION_LISTEN_SOCKET, fd,
+        MHD_OPTION_URI_LOG_CALLBACK, fl_http_on_uri, server, MHD_OPTION_NOTIFY_COMPLETED,
+        fl_http_on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
+        MHD_OPTION_CONNECTION_LIMIT, server->config.max_connections,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, server->config.max_connections_per_peer,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)INACTIVITY_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_POOL, MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)READ_STEP,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, pem ? tls : tls + FL_ARRAY_SIZE(tls) - 1,
         MHD_OPTION_END);
 }
 

@@ -25,6 +25,7 @@ struct test_loop {
     struct fl_http_server *server;
     struct fl_arena *arena;
     void *user;
+    const char *pem; /* key and certificate of a server that speaks TLS */
 };
 
 static void test_on_tick(FL_UNUSED uv_timer_t *timer)
@@ -35,6 +36,7 @@ static inline void test_start(struct test_loop *t, fl_http_handler handler, void
 {
     struct fl_err err = {0};
     const struct fl_http_server_config config = {.listen = FL_STR("127.0.0.1:0"),
+                                                 .tls_pem = t->pem,
                                                  .max_body = TEST_MAX_BODY,
                                                  .max_connections = 100,
                                                  .handler = handler,
@@ -69,7 +71,8 @@ static inline void test_stop(struct test_loop *t)
 
 static inline struct fl_str test_url(struct test_loop *t, const char *path)
 {
-    return fl_str_printf(t->arena, "http://127.0.0.1:%u%s", fl_http_server_port(t->server), path);
+    return fl_str_printf(t->arena, "http%s://127.0.0.1:%u%s", t->pem ? "s" : "",
+                         fl_http_server_port(t->server), path);
 }
 
 /* ---- a raw client ---- */

@@ -4,6 +4,7 @@
 
 #include "core/core.h"
 #include "net/http_server.h"
+#include "server/certificate.h"
 #include "server/engine.h"
 #include "server/keys.h"
 #include "server/logs.h"
@@ -16,6 +17,8 @@ enum { FL_API_MAX_BODY = 8 << 20 };
 
 struct fl_api {
     struct fl_keys *keys;
+    struct fl_certificate *certificate;
+    const struct fl_core *core;
     struct fl_sigv4_cache *cache;
     struct fl_engine *engine;
     struct fl_logs *logs;
@@ -23,10 +26,15 @@ struct fl_api {
     struct fl_telemetry *telemetry;
     struct fl_str region;
     struct fl_str account;
+    struct fl_str advertise;      /* URL that agents are told; empty: the one that they have */
     struct fl_throttle *throttle; /* NULL: not --strict */
 };
 
 /* The server's fl_http_handler; context is the struct fl_api. */
 void fl_api_handle(void *context, struct fl_http_exchange *exchange);
+/* Answers in AWS JSON. */
+void fl_api_answer(struct fl_http_exchange *exchange, unsigned status, struct fl_str body);
+void fl_api_refuse(struct fl_http_exchange *exchange, unsigned status, struct fl_str code,
+                   struct fl_str text);
 /* Answers the exchange that a reply effect's request_id stands for. */
 void fl_api_reply(uint64_t request_id, unsigned status, struct fl_str body);

@@ -49,6 +49,8 @@ enum fl_acs_type {
     FL_ACS_CLOSE,                 /* server: informational */
     FL_ACS_ERROR,                 /* server: one of the exceptions, or ErrorMessage */
     FL_ACS_INACTIVE_INSTANCE,     /* server: InactiveInstanceException */
+    FL_ACS_KEY,                   /* server: the agent's next key; ours, like the one after it */
+    FL_ACS_CERTIFICATES,          /* server: hashes of the certificates to believe */
     FL_ACS_ACK,                   /* agent: AckRequest */
     FL_ACS_NACK,                  /* agent: NackRequest */
     FL_ACS_HEARTBEAT_ACK,         /* agent */
@@ -88,6 +90,10 @@ void fl_acs_close(struct fl_buf *buf, struct fl_str text);
 /* The body of a refused upgrade, and the frame before an error close: type is the exception's
  * name ("InactiveInstanceException"). */
 void fl_acs_error(struct fl_buf *buf, const char *type, struct fl_str text);
+
+/* To agents that have a nonce. */
+void fl_acs_key(struct fl_buf *buf, struct fl_str access_key_id, struct fl_str secret);
+void fl_acs_certificates(struct fl_buf *buf, const struct fl_str *hashes, size_t count);
 
 /* Agent's messages. */
 
