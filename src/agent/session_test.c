@@ -26,6 +26,9 @@ struct plane {
     struct fl_http_client *http;
     struct fl_aws_client *aws;
     struct fl_session *session;
+    struct fl_admitted admitted;
+    struct fl_admission admission;
+    char endpoint[64];
     struct fl_arena *arena;
     struct fl_ws *ws; /* the server's end */
     bool has_cluster;
@@ -147,19 +150,19 @@ static struct plane *plane_new(void)
 {
     struct plane *plane = fl_calloc(1, sizeof(*plane));
     struct fl_err err;
-    char endpoint[64];
     plane->arena = fl_arena_new();
     fl_log_set_level(FL_LOG_ERROR);
     test_start(&plane->t, handle, plane);
     (void)snprintf(plane->dir, sizeof(plane->dir), "/tmp/fl-session-XXXXXX");
     assert_non_null(mkdtemp(plane->dir));
-    (void)snprintf(endpoint, sizeof(endpoint), "http://127.0.0.1:%u",
+    (void)snprintf(plane->endpoint, sizeof(plane->endpoint), "http://127.0.0.1:%u",
                    fl_http_server_port(plane->t.server));
-    const struct fl_aws_config config = {.endpoint = fl_str_of(endpoint),
+    const struct fl_aws_config config = {.endpoint = fl_str_of(plane->endpoint),
                                          .region = FL_STR("us-east-1"),
                                          .key = {FL_STR("AKID"), FL_STR("secret"), {0}}};
     assert_int_equal(fl_http_client_new(&plane->t.loop, &plane->http, &err), 0);
     plane->aws = fl_aws_client_new(plane->http, &config);
+    plane->admitted.key = config.key;
     return plane;
 }
 
@@ -177,6 +180,10 @@ static void session_start(struct plane *plane)
     const struct fl_session_config config = {.loop = &plane->t.loop,
                                              .identity = identity,
                                              .aws = plane->aws,
+                                             .http = plane->http,
+                                             .server_url = fl_str_of(plane->endpoint),
+                                             .admitted = &plane->admitted,
+                                             .admission = plane->admission,
                                              .state_dir = fl_str_of(plane->dir),
                                              .cluster = FL_STR("default"),
                                              .describe = FL_STR("crun 1"),
