@@ -115,9 +115,9 @@ int fl_cli_token(int argc, char **argv)
     fl_options_parse(FL_COMMAND_TOKEN,
                      "Tokens by which agents of other hosts join this server: create, ls, rm ID.",
                      argc, argv, arena, &options);
-    struct fl_str verb = options.operand_count ? options.operands[0] : FL_STR("");
-    bool removes = fl_str_is(verb, "rm"), creates = fl_str_is(verb, "create");
-    if ((!removes && !creates && !fl_str_is(verb, "ls")) ||
+    const char *verb = options.operand_count ? options.operands[0] : "";
+    bool removes = strcmp(verb, "rm") == 0, creates = strcmp(verb, "create") == 0;
+    if ((!removes && !creates && strcmp(verb, "ls") != 0) ||
         options.operand_count != (removes ? 2 : 1))
         return wrong_usage();
     int r = fl_operator_open(&options, &caller, &err);
@@ -126,7 +126,7 @@ int fl_cli_token(int argc, char **argv)
     if (creates)
         r = create(&options, &caller, &err);
     else if (removes)
-        r = discard(&caller, options.operands[1], &err);
+        r = discard(&caller, fl_str_of(options.operands[1]), &err);
     else
         r = list(&caller, &err);
     return r < 0 ? fail(&err) : 0;

@@ -14,6 +14,7 @@
 
 static const char agent_target[] = "Fairlead_20261120.ShipLogs";
 static const char explain_target[] = "Fairlead_20261120.Explain";
+static const char backup_target[] = "Fairlead_20261120.Backup";
 static const char utilization_target[] = "Fairlead_20261120.Utilization";
 static const char join_target[] = "Fairlead_20261120.Join";
 static const char own_prefix[] = "Fairlead_20261120.";
@@ -297,6 +298,22 @@ static void call_utilization(struct call *call)
         fl_api_answer(exchange, 200, fl_buf_str(&buf));
 }
 
+static void backup_made(void *context, const char *problem)
+{
+    struct fl_http_exchange *exchange = context;
+    if (problem)
+        fl_api_refuse(exchange, 400, FL_STR("ClientException"), fl_str_of(problem));
+    else
+        fl_api_answer(exchange, 200, FL_STR("{}"));
+}
+
+/* {}: copies of the server's files in <data-dir>/backup, for root on this machine to take. */
+static void call_backup(struct call *call)
+{
+    if (read_own_call(call, FL_STR("Backup")))
+        fl_backup_make(call->api->backup, backup_made, call->exchange);
+}
+
 static void logs_replied(void *context, unsigned status, struct fl_str code, struct fl_str body)
 {
     struct fl_http_exchange *exchange = context;
@@ -365,6 +382,8 @@ static bool dispatch_own(struct call *call, struct fl_str target)
         call_explain(call);
     } else if (fl_str_is(target, utilization_target)) {
         call_utilization(call);
+    } else if (fl_str_is(target, backup_target)) {
+        call_backup(call);
     } else if (fl_str_is(target, join_target) && is_machines_key(call)) {
         fl_tokens_join(call->api, call->exchange, true);
     } else if (call->caller.role == FL_ROLE_AGENT) {

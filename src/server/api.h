@@ -4,6 +4,7 @@
 
 #include "core/core.h"
 #include "net/http_server.h"
+#include "server/backup.h"
 #include "server/certificate.h"
 #include "server/engine.h"
 #include "server/keys.h"
@@ -24,6 +25,7 @@ struct fl_api {
     struct fl_logs *logs;
     struct fl_sessions *sessions;
     struct fl_telemetry *telemetry;
+    struct fl_backup *backup;
     struct fl_str region;
     struct fl_str account;
     struct fl_str advertise;      /* URL that agents are told; empty: the one that they have */

@@ -209,6 +209,9 @@ static int open_server(struct server *server, const struct fl_server_config *con
         rc = fl_logs_open(&server->loop, path_of(server, config, "logs.db"), config->region,
                           config->account, &server->api.logs, err);
     if (rc == 0)
+        server->api.backup =
+            fl_backup_new(server->store, server->api.logs, path_of(server, config, "."));
+    if (rc == 0)
         rc = open_http(server, config, err);
     return rc;
 }
@@ -228,6 +231,7 @@ static void close_server(struct server *server)
         fl_store_close(server->store);
     if (server->api.logs)
         fl_logs_close(server->api.logs);
+    fl_backup_free(server->api.backup);
     for (size_t i = 0; i < FL_ARRAY_SIZE(server->signals); i++)
         uv_close((uv_handle_t *)&server->signals[i], NULL);
     for (int i = 0; i < 100 && uv_run(&server->loop, UV_RUN_NOWAIT); i++)

@@ -127,6 +127,17 @@ static size_t find_candidates(struct fl_step *step, struct fl_acs_task *ret_task
     return count;
 }
 
+/* Who lists a task whose end it has acknowledged is a control plane whose records went back in
+ * time: one that was restored from a backup. */
+static void repeat_listed_ends(struct fl_step *step)
+{
+    for (size_t i = 0; i < step->event->list.task_count; i++) {
+        struct fl_task *task = fl_brain_find(step->brain, step->event->list.tasks[i].arn);
+        if (task && task->status == FL_TASK_STOPPED)
+            repeat_end(step, task);
+    }
+}
+
 bool fl_brain_manifest(struct fl_step *step)
 {
     struct fl_brain *brain = step->brain;
@@ -135,6 +146,7 @@ bool fl_brain_manifest(struct fl_step *step)
         return false;
     note_seq(brain, header->seq);
     acknowledge(step, header);
+    repeat_listed_ends(step);
     struct fl_acs_task *tasks =
         fl_arena_new_array(step->turn->arena, struct fl_acs_task, HASH_COUNT(brain->tasks));
     size_t count = find_candidates(step, tasks);

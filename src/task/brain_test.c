@@ -479,6 +479,22 @@ static void a_manifest_without_a_task_asks_before_stopping_it(FL_UNUSED void **s
     rig_free(rig);
 }
 
+static void a_manifest_that_lists_an_ended_task_is_told_of_its_end(FL_UNUSED void **state)
+{
+    struct rig *rig = rig_new();
+    start(rig, 1);
+    run(rig, "web");
+    process(rig, FL_EVENT_EXITED, "web", 7, false);
+    acked(rig, task(rig)->change_seq);
+    acked(rig, task(rig)->change_seq);
+    manifest(rig, FL_EVENT_MANIFEST, fl_acs_seq(1, 5), T1);
+    assert_string_equal(rig->effects, "ack, report STOPPED");
+    acked(rig, task(rig)->change_seq);
+    timer(rig, 20000);
+    assert_string_equal(rig->effects, "remove");
+    rig_free(rig);
+}
+
 static void unknown_records_refuse_to_load(FL_UNUSED void **state)
 {
     struct fl_err err;
@@ -513,6 +529,7 @@ int main(void)
         cmocka_unit_test(a_launch_that_never_happened_begins_anew),
         cmocka_unit_test(a_restarted_host_has_lost_its_containers),
         cmocka_unit_test(a_manifest_without_a_task_asks_before_stopping_it),
+        cmocka_unit_test(a_manifest_that_lists_an_ended_task_is_told_of_its_end),
         cmocka_unit_test(unknown_records_refuse_to_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
