@@ -83,14 +83,20 @@ static int read_master(struct fl_keys *keys, struct fl_str data_dir, struct fl_e
     return 0;
 }
 
-int fl_keys_load(struct fl_str data_dir, int64_t life_ms, struct fl_keys **ret_keys,
-                 struct fl_err *err)
+struct fl_keys *fl_keys_new(void)
 {
     struct fl_keys *keys = fl_calloc(1, sizeof(*keys));
     keys->arena = fl_arena_new();
-    keys->life_ms = life_ms > 0 ? life_ms : FL_KEY_LIFE_MS;
     RB_INIT(&keys->agents);
     RB_INIT(&keys->tokens);
+    return keys;
+}
+
+int fl_keys_load(struct fl_str data_dir, int64_t life_ms, struct fl_keys **ret_keys,
+                 struct fl_err *err)
+{
+    struct fl_keys *keys = fl_keys_new();
+    keys->life_ms = life_ms > 0 ? life_ms : FL_KEY_LIFE_MS;
     int rc = read_key(keys, data_dir, "operator.json", &keys->files[FL_ROLE_OPERATOR], err);
     if (rc == 0)
         rc = read_key(keys, data_dir, "agent.json", &keys->files[FL_ROLE_AGENT], err);

@@ -31,6 +31,8 @@ struct fl_keys;
  * FL_KEY_LIFE_MS. */
 int fl_keys_load(struct fl_str data_dir, int64_t life_ms, struct fl_keys **ret_keys,
                  struct fl_err *err);
+/* One that knows no files: to look at records with. */
+struct fl_keys *fl_keys_new(void);
 void fl_keys_free(struct fl_keys *keys);
 /* Takes a record whose key has our prefix. */
 int fl_keys_load_record(struct fl_keys *keys, struct fl_str key, struct fl_str value,
