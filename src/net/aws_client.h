@@ -23,6 +23,16 @@ void fl_aws_client_introduce(struct fl_aws_client *client, const struct fl_heade
 
 /* Calls target "AmazonEC2ContainerServiceV20141113.RunTask" of signing service "ecs" with a JSON
  * body. done gets the HTTP response; for status ≥ 400 fl_aws_error reads code and message. */
+struct fl_aws_request {
+    const char *service;
+    const char *target;
+    struct fl_str body;
+    unsigned timeout_ms;
+    const struct fl_header *extra; /* unsigned; NULL: none */
+};
+void fl_aws_send(struct fl_aws_client *client, const struct fl_aws_request *request,
+                 fl_http_done done, void *context);
+/* The same, with nothing extra. */
 void fl_aws_call(struct fl_aws_client *client, const char *service, const char *target,
                  struct fl_str body, unsigned timeout_ms, fl_http_done done, void *context);
 

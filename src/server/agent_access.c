@@ -75,6 +75,13 @@ static bool may_task(const struct fl_access *access, struct fl_str cluster, stru
     return refuse(access, "task", name, id, ret_resource);
 }
 
+/* A stream without a prefix has a name of the runtime's, which leads to no task. */
+bool fl_access_stream(const struct fl_access *access, struct fl_str stream,
+                      struct fl_str *ret_resource)
+{
+    return may_task(access, access->caller->cluster, fl_arn_last(stream), ret_resource);
+}
+
 /* The id that a registration will have, or had: the ARN's, or the client token's digits. */
 static struct fl_str registered_id(const struct fl_access *access,
                                    const struct ecs_RegisterContainerInstanceRequest *in)

@@ -17,6 +17,9 @@ bool fl_access_operation(int operation);
 /* May this one, with this input? What it may not touch is told as an ARN's last parts. */
 bool fl_access_input(const struct fl_access *access, int operation, const void *input,
                      struct fl_str *ret_resource);
+/* May it add to this log stream? The streams of tasks end in the task's id. */
+bool fl_access_stream(const struct fl_access *access, struct fl_str stream,
+                      struct fl_str *ret_resource);
 /* May it speak for this instance (id or ARN; cluster a name or ARN)? */
 bool fl_access_instance(const struct fl_access *access, struct fl_str cluster,
                         struct fl_str instance, struct fl_str *ret_resource);

@@ -350,17 +350,19 @@ static void unknown_operation(struct fl_http_exchange *exchange, struct fl_str t
     fl_api_refuse(exchange, 400, FL_STR("UnknownOperationException"), text);
 }
 
-/* An agent with a key of its own says in a header of each call whose agent it is. */
-static bool may_ship(struct call *call)
+/* An agent with a key of its own says in headers whose agent it is, and which stream it adds to. */
+static bool may_ship(struct call *call, struct fl_str stream)
 {
-    struct fl_str resource, arn = fl_http_header(call->exchange, FL_ACS_INSTANCE_HEADER);
+    struct fl_str resource = FL_STR(""),
+                  arn = fl_http_header(call->exchange, FL_ACS_INSTANCE_HEADER);
     struct fl_arn parts;
     const struct fl_access access = access_of(call);
     if (call->caller.role != FL_ROLE_AGENT || call->caller.instance.n == 0)
         return true;
     struct fl_str cluster = FL_STR(""), id = fl_arn_parse(arn, &parts) ? parts.rest : FL_STR("");
     (void)fl_str_split(&id, '/', &cluster);
-    if (fl_access_instance(&access, cluster, id, &resource))
+    if (fl_access_instance(&access, cluster, id, &resource) && stream.n &&
+        fl_access_stream(&access, stream, &resource))
         return true;
     deny(call, "logs", FL_STR("ShipLogs"), resource);
     return false;
@@ -403,10 +405,11 @@ static void dispatch(struct call *call)
     struct fl_str target = fl_http_header(call->exchange, "X-Amz-Target");
     struct fl_str name = target, prefix = FL_STR("");
     if (fl_str_is(target, agent_target)) {
-        if (!may_ship(call))
-            return;
-        fl_logs_ship(call->api->logs, call->exchange->body, call->exchange->arena,
-                     fl_clock_wall_ms(), logs_replied, call->exchange);
+        struct fl_str stream = fl_url_parameter(
+            call->exchange->arena, fl_http_header(call->exchange, FL_ACS_STREAM_HEADER), "stream");
+        if (may_ship(call, stream))
+            fl_logs_ship(call->api->logs, call->exchange->body, stream, call->exchange->arena,
+                         fl_clock_wall_ms(), logs_replied, call->exchange);
         return;
     }
     if (dispatch_own(call, target))

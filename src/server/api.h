@@ -29,6 +29,7 @@ struct fl_api {
     struct fl_str region;
     struct fl_str account;
     struct fl_str advertise;      /* URL that agents are told; empty: the one that they have */
+    int64_t refused_join_ms;      /* monotonic: when one was logged last */
     struct fl_throttle *throttle; /* NULL: not --strict */
 };
 

@@ -7,7 +7,13 @@
 #include "wire/arn.h"
 #include "wire/json.h"
 
-enum { MAX_BODY = 64 * 1024, MAX_ANSWER = 1 << 20, MAX_USES = 100000, MAX_NAME = 255 };
+enum {
+    MAX_BODY = 64 * 1024,
+    MAX_ANSWER = 1 << 20,
+    MAX_USES = 100000,
+    MAX_NAME = 255,
+    REFUSALS_APART_MS = 5000
+};
 
 #define MAX_EXPIRES_S (INT64_C(10) * 366 * 24 * 60 * 60)
 
@@ -80,6 +86,17 @@ static bool is_instance_id(struct fl_str id)
     return id.n == FL_INSTANCE_ID_SIZE;
 }
 
+/* Anybody may try, and does not fill our log. */
+static void log_refusal(struct fl_api *api, const struct fl_http_exchange *exchange,
+                        const char *why)
+{
+    int64_t now_ms = fl_clock_mono_ms();
+    if (api->refused_join_ms && now_ms - api->refused_join_ms < REFUSALS_APART_MS)
+        return;
+    api->refused_join_ms = now_ms;
+    fl_log_warn("%.*s may not join: %s", FL_STR_ARG(exchange->peer), why);
+}
+
 void fl_tokens_join(struct fl_api *api, struct fl_http_exchange *exchange, bool is_local)
 {
     const struct fl_json *json = read_body(exchange);
@@ -101,7 +118,7 @@ void fl_tokens_join(struct fl_api *api, struct fl_http_exchange *exchange, bool 
     struct waiting *waiting = wait_with(exchange);
     const char *why = fl_keys_join(api->keys, &join, exchange->arena, &key, on_durable, waiting);
     if (why) {
-        fl_log_warn("%.*s may not join: %s", FL_STR_ARG(exchange->peer), why);
+        log_refusal(api, exchange, why);
         give_up(waiting, FL_STR("AccessDeniedException"), fl_str_of(why));
         return;
     }

@@ -38,6 +38,8 @@ static inline uint64_t fl_acs_seq_epoch(int64_t seq)
 /* The same word, and the container instance's ARN, as headers of its calls. */
 #define FL_ACS_NONCE_HEADER "X-Fairlead-Nonce"
 #define FL_ACS_INSTANCE_HEADER "X-Fairlead-Instance"
+/* The log stream that a ShipLogs is about, as a query's parameter: stream=… */
+#define FL_ACS_STREAM_HEADER "X-Fairlead-Stream"
 
 /* Types that one of the two ends handles; the rest is FL_ACS_OTHER and dropped. */
 enum fl_acs_type {

@@ -261,6 +261,14 @@ def test_a_key_is_good_for_its_own_instance_alone(fleet):
                                  clientToken=token))
     assert_denied(caller.call(SHIP, {}, "logs"), "logs:ShipLogs")
     assert_denied(caller.call(SHIP, {}, "logs", **{"X-Fairlead-Instance": two.arn}), two.arn)
+    own, foreign = (f"t/main/{arn.rsplit('/', 1)[1]}" for arn in (mine, other))
+    batch = {"logGroupName": "/forged", "createGroup": True, "offset": 0, "nextOffset": 9,
+             "events": [{"timestamp": 1, "message": "forged"}]}
+    named = {"X-Fairlead-Instance": one.arn}
+    assert_denied(caller.call(SHIP, {**batch, "logStreamName": foreign}, "logs", **named))
+    for header in (own, foreign):
+        named["X-Fairlead-Stream"] = urllib.parse.urlencode({"stream": header})
+        assert_denied(caller.call(SHIP, {**batch, "logStreamName": foreign}, "logs", **named))
     for operation in ("RunTask", "StopTask", "ListTasks", "DeregisterContainerInstance"):
         assert_denied(caller.ecs(operation), f"{who}ecs:{operation}")
     assert_denied(caller.call("Logs_20140328.DescribeLogGroups", {}, "logs"))
