@@ -108,6 +108,7 @@ static const struct {
     {"names", fl_doctor_names},
     {"clock", fl_doctor_clock},
     {"disk", fl_doctor_disk},
+    {"certificate", fl_doctor_certificate},
     {"client", find_client},
 };
 
