@@ -24,7 +24,8 @@ struct call {
     struct fl_api *api;
     struct fl_http_exchange *exchange;
     struct fl_caller caller;
-    struct fl_str service; /* that the signature is for */
+    const struct fl_role_session *session; /* FL_ROLE_TASK and FL_ROLE_EXECUTION */
+    struct fl_str service;                 /* that the signature is for */
 };
 
 void fl_api_answer(struct fl_http_exchange *exchange, unsigned status, struct fl_str body)
@@ -63,6 +64,8 @@ static const char *auth_code(enum fl_sigv4_status status)
         return "IncompleteSignatureException";
     case FL_SIGV4_UNKNOWN_KEY:
         return "UnrecognizedClientException";
+    case FL_SIGV4_SESSION_OVER:
+        return "ExpiredTokenException";
     case FL_SIGV4_EXPIRED:
     case FL_SIGV4_WRONG_SCOPE:
     case FL_SIGV4_MISMATCH:
@@ -71,6 +74,46 @@ static const char *auth_code(enum fl_sigv4_status status)
         break;
     }
     return NULL;
+}
+
+/* Where a signature's key comes from: with a session token the token says it. */
+struct look_up {
+    struct fl_api *api;
+    struct fl_http_exchange *exchange;
+    int64_t now_ms;
+    struct fl_role_session *session; /* filled in where there is a token */
+};
+
+static bool find_key(void *context, struct fl_str access_key_id, struct fl_credentials *ret_key)
+{
+    struct look_up *look_up = context;
+    struct fl_arena *arena = look_up->exchange->arena;
+    struct fl_str token = fl_http_header(look_up->exchange, "X-Amz-Security-Token");
+    if (!token.p)
+        return fl_keys_lookup(look_up->api->keys, access_key_id, ret_key);
+    look_up->session = fl_arena_new_object(arena, struct fl_role_session);
+    return fl_issuer_look_up(look_up->api->issuer, access_key_id, fl_str_trim(token),
+                             look_up->now_ms, arena, ret_key, look_up->session);
+}
+
+/* Only who has the secret is told that its session is over. */
+static void check_session(const struct look_up *look_up, struct fl_sigv4_result *result)
+{
+    if (result->status != FL_SIGV4_OK || !look_up->session || !look_up->session->is_over)
+        return;
+    result->status = FL_SIGV4_SESSION_OVER;
+    result->text = FL_STR("The security token included in the request is expired");
+}
+
+static void identify(const struct look_up *look_up, struct fl_str access_key_id,
+                     struct fl_caller *ret_caller)
+{
+    if (!look_up->session) {
+        fl_keys_used(look_up->api->keys, access_key_id, ret_caller);
+        return;
+    }
+    bool is_task = look_up->session->role == FL_ACS_ROLE_TASK;
+    *ret_caller = (struct fl_caller){.role = is_task ? FL_ROLE_TASK : FL_ROLE_EXECUTION};
 }
 
 static bool authenticate(struct fl_api *api, struct fl_http_exchange *exchange,
@@ -84,9 +127,10 @@ static bool authenticate(struct fl_api *api, struct fl_http_exchange *exchange,
         .header_count = exchange->header_count,
         .body = exchange->body,
     };
-    struct fl_sigv4_result result =
-        fl_sigv4_verify(&request, api->region, fl_clock_wall_ms(), api->cache, fl_keys_lookup,
-                        api->keys, exchange->arena);
+    struct look_up look_up = {api, exchange, fl_clock_wall_ms(), NULL};
+    struct fl_sigv4_result result = fl_sigv4_verify(
+        &request, api->region, look_up.now_ms, api->cache, find_key, &look_up, exchange->arena);
+    check_session(&look_up, &result);
     const char *code = auth_code(result.status);
     if (code && fl_query_is(exchange)) {
         fl_query_refuse_auth(exchange, &result);
@@ -99,9 +143,10 @@ static bool authenticate(struct fl_api *api, struct fl_http_exchange *exchange,
     *ret_call = (struct call){
         .api = api,
         .exchange = exchange,
+        .session = look_up.session,
         .service = result.service,
     };
-    fl_keys_used(api->keys, result.access_key_id, &ret_call->caller);
+    identify(&look_up, result.access_key_id, &ret_call->caller);
     return true;
 }
 
@@ -113,10 +158,11 @@ static void deny(struct call *call, const char *service, struct fl_str operation
     const struct fl_api *api = call->api;
     struct fl_str instance = call->caller.instance;
     struct fl_str who =
-        instance.n ? fl_str_printf(arena, "arn:aws:sts::%.*s:assumed-role/fairlead-agent/%.*s",
-                                   FL_STR_ARG(api->account), FL_STR_ARG(instance))
-                   : fl_str_printf(arena, "arn:aws:iam::%.*s:user/fairlead-agent",
-                                   FL_STR_ARG(api->account));
+        call->session ? call->session->principal
+        : instance.n  ? fl_str_printf(arena, "arn:aws:sts::%.*s:assumed-role/fairlead-agent/%.*s",
+                                      FL_STR_ARG(api->account), FL_STR_ARG(instance))
+                      : fl_str_printf(arena, "arn:aws:iam::%.*s:user/fairlead-agent",
+                                      FL_STR_ARG(api->account));
     struct fl_str on = resource.n ? fl_str_printf(arena, " on resource: arn:aws:ecs:%.*s:%.*s:%.*s",
                                                   FL_STR_ARG(api->region), FL_STR_ARG(api->account),
                                                   FL_STR_ARG(resource))
@@ -133,6 +179,56 @@ static struct fl_access access_of(const struct call *call)
                               .core = call->api->core,
                               .caller = &call->caller,
                               .arena = call->exchange->arena};
+}
+
+/* What only agents call. */
+static bool is_for_agents(int operation)
+{
+    static const int listed[] = {
+        ECS_OP_DiscoverPollEndpoint,         ECS_OP_RegisterContainerInstance,
+        ECS_OP_SubmitAttachmentStateChanges, ECS_OP_SubmitContainerStateChange,
+        ECS_OP_SubmitTaskStateChange,
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(listed); i++)
+        if (listed[i] == operation)
+            return true;
+    return false;
+}
+
+/* Until policies are evaluated (docs/decisions/0006). */
+static bool may_call_ecs(const struct call *call, int operation)
+{
+    switch (call->caller.role) {
+    case FL_ROLE_OPERATOR:
+        return true;
+    case FL_ROLE_AGENT:
+        return fl_access_operation(operation);
+    case FL_ROLE_TASK:
+        return !is_for_agents(operation);
+    case FL_ROLE_EXECUTION:
+        return false;
+    }
+    return false;
+}
+
+static bool may_call_logs(const struct call *call, int operation)
+{
+    switch (call->caller.role) {
+    case FL_ROLE_OPERATOR:
+    case FL_ROLE_TASK:
+        return true;
+    case FL_ROLE_AGENT:
+        return false;
+    case FL_ROLE_EXECUTION:
+        return operation == LOGS_OP_CreateLogGroup || operation == LOGS_OP_CreateLogStream ||
+               operation == LOGS_OP_PutLogEvents;
+    }
+    return false;
+}
+
+static bool is_of_a_task(const struct call *call)
+{
+    return call->caller.role == FL_ROLE_TASK || call->caller.role == FL_ROLE_EXECUTION;
 }
 
 /* Decodes the body into the operation's input; NULL after answering the refusal. */
@@ -180,7 +276,7 @@ static struct fl_str reached_at(const struct call *call)
 static void call_ecs(struct call *call, int operation)
 {
     const struct fl_operation *op = &ecs_service.operations[operation];
-    if (call->caller.role == FL_ROLE_AGENT && !fl_access_operation(operation)) {
+    if (!may_call_ecs(call, operation)) {
         deny(call, "ecs", fl_str_of(op->name), FL_STR(""));
         return;
     }
@@ -238,7 +334,7 @@ static const struct fl_json *read_own_call(struct call *call, struct fl_str oper
 {
     struct fl_http_exchange *exchange = call->exchange;
     struct fl_err err;
-    if (call->caller.role == FL_ROLE_AGENT) {
+    if (call->caller.role != FL_ROLE_OPERATOR) {
         deny(call, "ecs", operation, FL_STR(""));
         return NULL;
     }
@@ -326,7 +422,7 @@ static void logs_replied(void *context, unsigned status, struct fl_str code, str
 static void call_logs(struct call *call, int operation)
 {
     const struct fl_operation *op = &logs_service.operations[operation];
-    if (call->caller.role == FL_ROLE_AGENT) {
+    if (!may_call_logs(call, operation)) {
         deny(call, "logs", fl_str_of(op->name), FL_STR(""));
         return;
     }
@@ -388,7 +484,7 @@ static bool dispatch_own(struct call *call, struct fl_str target)
         call_backup(call);
     } else if (fl_str_is(target, join_target) && is_machines_key(call)) {
         fl_tokens_join(call->api, call->exchange, true);
-    } else if (call->caller.role == FL_ROLE_AGENT) {
+    } else if (call->caller.role != FL_ROLE_OPERATOR) {
         deny(call, "ecs", operation, FL_STR(""));
     } else {
         return fl_tokens_call(call->api, call->exchange, operation);
@@ -404,6 +500,10 @@ static void dispatch(struct call *call)
     } services[] = {{&ecs_service, call_ecs}, {&logs_service, call_logs}};
     struct fl_str target = fl_http_header(call->exchange, "X-Amz-Target");
     struct fl_str name = target, prefix = FL_STR("");
+    if (fl_str_is(target, agent_target) && is_of_a_task(call)) {
+        deny(call, "logs", FL_STR("ShipLogs"), FL_STR(""));
+        return;
+    }
     if (fl_str_is(target, agent_target)) {
         struct fl_str stream = fl_url_parameter(
             call->exchange->arena, fl_http_header(call->exchange, FL_ACS_STREAM_HEADER), "stream");
@@ -440,6 +540,7 @@ static void call_query(struct call *call)
         .role = call->caller.role,
         .account = call->api->account,
         .service = call->service,
+        .session = call->session,
     };
     fl_query_handle(call->exchange, &caller);
 }
@@ -503,6 +604,10 @@ void fl_api_handle(void *context, struct fl_http_exchange *exchange)
     if (call.caller.role == FL_ROLE_AGENT &&
         (!is_safe(exchange) || (is_machines_key(&call) && !exchange->peer_is_here))) {
         refuse_plain(exchange);
+        return;
+    }
+    if (is_session && is_of_a_task(&call)) {
+        deny(&call, "ecs", FL_STR("Poll"), FL_STR(""));
         return;
     }
     if (is_session && !may_connect(&call, is_telemetry))

@@ -6,6 +6,7 @@
 #include "net/http_server.h"
 #include "server/backup.h"
 #include "server/certificate.h"
+#include "server/credentials.h"
 #include "server/engine.h"
 #include "server/keys.h"
 #include "server/logs.h"
@@ -20,6 +21,7 @@ struct fl_api {
     struct fl_keys *keys;
     struct fl_certificate *certificate;
     const struct fl_core *core;
+    struct fl_issuer *issuer; /* of credentials of roles */
     struct fl_sigv4_cache *cache;
     struct fl_engine *engine;
     struct fl_logs *logs;

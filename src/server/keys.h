@@ -13,8 +13,10 @@
 #include "store/store.h"
 #include "wire/sigv4.h"
 
-/* What a key may call; FL_ROLE_AGENT: what agents do. */
-enum fl_role { FL_ROLE_OPERATOR, FL_ROLE_AGENT };
+/* What a key may call; FL_ROLE_AGENT: what agents do. The others have no key of their own: their
+ * credentials are of a session (credentials.h). A task may call the API but nothing that only
+ * agents or operators call; an execution role may write logs. */
+enum fl_role { FL_ROLE_OPERATOR, FL_ROLE_AGENT, FL_ROLE_TASK, FL_ROLE_EXECUTION };
 
 enum { FL_KEY_LIFE_MS = 24 * 60 * 60 * 1000, FL_INSTANCE_ID_SIZE = 32 };
 

@@ -112,7 +112,11 @@ static int open_core(struct server *server, const struct fl_server_config *confi
     if (rc < 0)
         return rc;
     fl_keys_attach(server->api.keys, server->core, server->store);
-    fl_sessions_attach(server->api.sessions, server->api.engine);
+    rc = fl_issuer_open(config->data_dir, server->core, 2 * config->session_life_ms,
+                        &server->api.issuer, err);
+    if (rc < 0)
+        return rc;
+    fl_sessions_attach(server->api.sessions, server->api.engine, server->api.issuer);
     server->api.telemetry = fl_telemetry_new(&server->loop, server->core, server->api.engine);
     return 0;
 }
@@ -238,6 +242,7 @@ static void close_server(struct server *server)
         ;
     (void)uv_loop_close(&server->loop);
     fl_core_free(server->core);
+    fl_issuer_free(server->api.issuer);
     fl_keys_free(server->api.keys);
     fl_certificate_free(server->api.certificate);
     fl_sigv4_cache_free(server->api.cache);

@@ -15,7 +15,8 @@ struct fl_server_config {
     struct fl_str region;
     struct fl_str account; /* 12 digits */
     bool strict;
-    int64_t session_life_ms;     /* of agents' connections; 0: half an hour */
+    /* Of agents' connections; 0: half an hour. Credentials of roles live twice as long. */
+    int64_t session_life_ms;
     int64_t heartbeat_ms;        /* between heartbeats to agents; 0: half a minute */
     int64_t key_life_ms;         /* of agents' keys; 0: a day */
     int64_t certificate_life_ms; /* of our own certificate; 0: a year */

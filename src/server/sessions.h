@@ -13,6 +13,7 @@
 #include "core/core.h"
 #include "net/http_server.h"
 #include "server/certificate.h"
+#include "server/credentials.h"
 #include "server/engine.h"
 
 enum {
@@ -36,8 +37,9 @@ struct fl_sessions_config {
 
 struct fl_sessions *fl_sessions_new(uv_loop_t *loop, struct fl_core *core,
                                     const struct fl_sessions_config *config);
-/* The engine is made after the sessions; needed before the first request. */
-void fl_sessions_attach(struct fl_sessions *sessions, struct fl_engine *engine);
+/* Both are made after the sessions; needed before the first request. */
+void fl_sessions_attach(struct fl_sessions *sessions, struct fl_engine *engine,
+                        const struct fl_issuer *issuer);
 void fl_sessions_free(struct fl_sessions *sessions);
 
 /* A GET of <endpoint>/ws whose signature is good: upgrades it, or answers why not. */

@@ -58,6 +58,7 @@ static void accept_task(struct fl_step *step, const struct fl_brain_order *order
     if (!task->desired_running)
         fl_brain_stop_task(step, task);
     fl_brain_settle(step, task);
+    fl_brain_due_changed(step->brain, task);
 }
 
 /* Who gives orders about a task whose end it has acknowledged has forgotten that: it is told again.
@@ -69,6 +70,7 @@ static void repeat_end(struct fl_step *step, struct fl_task *task)
     task->cleanup_due_ms = 0;
     fl_brain_mark(step->brain, task);
     fl_brain_report(step, task);
+    fl_brain_due_changed(step->brain, task);
 }
 
 static void obey(struct fl_step *step, const struct fl_brain_order *order, struct fl_rand *rand)
@@ -82,6 +84,7 @@ static void obey(struct fl_step *step, const struct fl_brain_order *order, struc
                FL_BUG(20, task->status == FL_TASK_RUNNING, true)) {
         fl_brain_stop_task(step, task);
         fl_brain_settle(step, task);
+        fl_brain_due_changed(step->brain, task);
     }
 }
 
@@ -176,5 +179,6 @@ void fl_brain_stop_list(struct fl_step *step)
             continue;
         fl_brain_stop_task(step, task);
         fl_brain_settle(step, task);
+        fl_brain_due_changed(step->brain, task);
     }
 }

@@ -59,7 +59,7 @@ static void image_ready(struct rig *rig, const char *name, int stop_signal)
 
 static void prepared(struct rig *rig, const char *name)
 {
-    static const struct fl_task_binding bindings[] = {{80, 32768, false}};
+    static const struct fl_task_binding bindings[] = {{80, 32768, false, 0, false}};
     struct fl_brain_event event = {.type = FL_EVENT_PREPARED};
     event.prepared.container_id = rig_id(rig, T1, name);
     event.prepared.address[0] = 10;
