@@ -76,8 +76,8 @@ static const char *path_of(struct fl_str dir, struct fl_arena *arena)
     return fl_str_printf(arena, "%.*s/admission", FL_STR_ARG(dir)).p;
 }
 
-int fl_admitted_read(struct fl_str dir, struct fl_arena *arena,
-                              struct fl_admitted *ret_admitted, struct fl_err *err)
+int fl_admitted_read(struct fl_str dir, struct fl_arena *arena, struct fl_admitted *ret_admitted,
+                     struct fl_err *err)
 {
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(MAX_FILE);
     struct fl_admitted found = {0};
@@ -101,8 +101,7 @@ int fl_admitted_read(struct fl_str dir, struct fl_arena *arena,
     return 0;
 }
 
-int fl_admitted_save(struct fl_str dir, const struct fl_admitted *admitted,
-                              struct fl_err *err)
+int fl_admitted_save(struct fl_str dir, const struct fl_admitted *admitted, struct fl_err *err)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(MAX_FILE);

@@ -28,7 +28,6 @@ struct fl_admitted {
 };
 
 /* Texts are in the arena. No file: nothing known. */
-int fl_admitted_read(struct fl_str dir, struct fl_arena *arena,
-                              struct fl_admitted *ret_admitted, struct fl_err *err);
-int fl_admitted_save(struct fl_str dir, const struct fl_admitted *admitted,
-                              struct fl_err *err);
+int fl_admitted_read(struct fl_str dir, struct fl_arena *arena, struct fl_admitted *ret_admitted,
+                     struct fl_err *err);
+int fl_admitted_save(struct fl_str dir, const struct fl_admitted *admitted, struct fl_err *err);

@@ -322,8 +322,8 @@ static void open_connection(struct fl_session *session)
                                        &session->identity, !session->was_open, arena);
     size_t count =
         fl_aws_sign_websocket(session->config.aws, "ecs", url, FL_STR(""), arena, &headers);
-    session->ws = fl_ws_connect(session->config.loop, url, &session->config.admitted->pins,
-                                headers, count, &callbacks, session);
+    session->ws = fl_ws_connect(session->config.loop, url, &session->config.admitted->pins, headers,
+                                count, &callbacks, session);
 }
 
 void fl_session_attempt(struct fl_session *session)

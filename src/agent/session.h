@@ -17,11 +17,11 @@ struct fl_session_config {
     struct fl_aws_client *aws;
     struct fl_http_client *http; /* the one behind aws */
     struct fl_str server_url;
-    struct fl_admitted *admitted; /* as read; kept up to date */
-    struct fl_admission admission;            /* for who has no key, or a dead one */
-    struct fl_str state_dir;                  /* the agent's data, where the identity is saved */
-    struct fl_identity identity;              /* as opened there */
-    struct fl_str ec2_instance_id;            /* the machine; empty: not known */
+    struct fl_admitted *admitted;  /* as read; kept up to date */
+    struct fl_admission admission; /* for who has no key, or a dead one */
+    struct fl_str state_dir;       /* the agent's data, where the identity is saved */
+    struct fl_identity identity;   /* as opened there */
+    struct fl_str ec2_instance_id; /* the machine; empty: not known */
     struct fl_str cluster;
     struct fl_str describe;                  /* the container runtime in a few words */
     const struct fl_key_value *capabilities; /* attributes sent always; empty value: name only */

@@ -47,12 +47,18 @@ void fl_session_join_anew(struct fl_session *session)
     fl_session_attempt(session);
 }
 
-/* A server of an earlier release knows of no joining: there the machine's key does for all. */
-static bool is_early_server(const struct fl_session *session,
-                            const struct fl_http_response *response)
+/* A control plane of an earlier release, or one that is not ours, knows of no joining, and has its
+ * own words for that: there the key that we were given does for all. */
+static bool knows_no_joining(const struct fl_session *session,
+                             const struct fl_http_response *response)
 {
-    return session->config.admission.machine_key.secret.n && response->status == 400 &&
-           fl_str_contains(response->body, FL_STR("UnknownOperationException"));
+    static const char *const refusals[] = {"AccessDenied", "UnrecognizedClient", "Signature",
+                                           "Throttling"};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(refusals); i++)
+        if (fl_str_contains(response->body, fl_str_of(refusals[i])))
+            return false;
+    return session->config.admission.machine_key.secret.n && response->status >= 400 &&
+           response->status < 500;
 }
 
 /* The refusal is about the instance that we were, not about the token. */
@@ -79,7 +85,7 @@ static void on_joined(void *context, const struct fl_http_response *response)
     } else if (is_about_instance(session, response)) {
         fl_session_join_anew(session);
         return;
-    } else if (!is_early_server(session, response)) {
+    } else if (!knows_no_joining(session, response)) {
         fl_session_look_elsewhere(session, response);
         fl_session_note_answer(session, "this host cannot join", response);
         fl_session_try_again(session, FL_SESSION_STAGE_JOIN);
