@@ -28,9 +28,6 @@ enum {
 static const struct fl_http_deadlines normal_deadlines = {
     .headers_ms = 10000, .body_ms = 30000, .idle_ms = 60000};
 
-/* GnuTLS's words for: TLS 1.2 and 1.3, nothing that is weak. */
-static const char tls_priorities[] = "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
-
 /* ---- running MHD ---- */
 
 /* Handlers run in the loop's poll phase only, so that who collects a turn's events may end the turn
@@ -144,7 +141,9 @@ static void name_peer(struct fl_http_connection *connection)
     if (!address)
         return;
     connection->is_loopback = is_loopback(address);
-    connection->is_here = is_own(connection->fd, address);
+    connection->is_tls = connection->server->adopting >= 0;
+    connection->is_here =
+        is_own(connection->is_tls ? connection->server->adopting : connection->fd, address);
     socklen_t size =
         address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
     (void)getnameinfo(address, size, connection->peer, sizeof(connection->peer), NULL, 0,
@@ -213,9 +212,7 @@ void fl_http_refuse(struct fl_http_connection *connection, unsigned status, cons
                      "HTTP/1.1 %u %s\r\nContent-Type: application/x-amz-json-1.1\r\n"
                      "Content-Length: %d\r\nConnection: close\r\n\r\n%s",
                      status, reason, body_n, body);
-    /* Under TLS nobody could read it. */
-    if (!connection->server->config.tls_pem)
-        (void)send(connection->fd, answer, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)send(connection->fd, answer, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
     (void)shutdown(connection->fd, SHUT_WR);
 }
 
@@ -296,7 +293,7 @@ static int bind_and_listen(int fd, const struct addrinfo *info)
     return 0;
 }
 
-static uint16_t bound_port(int fd)
+uint16_t fl_http_bound_port(int fd)
 {
     struct sockaddr_storage address;
     socklen_t size = sizeof(address);
@@ -306,7 +303,7 @@ static uint16_t bound_port(int fd)
                                          : ntohs(((struct sockaddr_in *)&address)->sin_port);
 }
 
-static int open_listener(struct fl_str listen_at, int *ret_fd, struct fl_err *err)
+int fl_http_listen(struct fl_str listen_at, int *ret_fd, struct fl_err *err)
 {
     struct addrinfo *info = NULL;
     int rc = resolve(listen_at, &info, err);
@@ -324,23 +321,15 @@ static int open_listener(struct fl_str listen_at, int *ret_fd, struct fl_err *er
 
 static struct MHD_Daemon *start_daemon(struct fl_http_server *server, int fd)
 {
-    char *pem = (char *)server->config.tls_pem;
-    struct MHD_OptionItem tls[] = {
-        {MHD_OPTION_HTTPS_MEM_KEY, 0, pem},
-        {MHD_OPTION_HTTPS_MEM_CERT, 0, pem},
-        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)tls_priorities},
-        {MHD_OPTION_END, 0, NULL},
-    };
     return MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE | (pem ? MHD_USE_TLS : 0), 0,
-        NULL, NULL, fl_http_on_request, server, MHD_OPTION_LISTEN_SOCKET, fd,
-        MHD_OPTION_URI_LOG_CALLBACK, fl_http_on_uri, server, MHD_OPTION_NOTIFY_COMPLETED,
-        fl_http_on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
-        MHD_OPTION_CONNECTION_LIMIT, server->config.max_connections,
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, server->config.max_connections_per_peer,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)INACTIVITY_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_POOL, MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)READ_STEP,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, pem ? tls : tls + FL_ARRAY_SIZE(tls) - 1,
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE, 0, NULL, NULL,
+        fl_http_on_request, server, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_URI_LOG_CALLBACK,
+        fl_http_on_uri, server, MHD_OPTION_NOTIFY_COMPLETED, fl_http_on_completed, server,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_CONNECTION_LIMIT,
+        server->config.max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        server->config.max_connections_per_peer, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)INACTIVITY_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_POOL,
+        MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)READ_STEP, MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_END);
 }
 
@@ -367,7 +356,7 @@ int fl_http_server_start(uv_loop_t *loop, const struct fl_http_server_config *co
                          struct fl_http_server **ret_server, struct fl_err *err)
 {
     FL_CLEANUP_FD int fd = -1;
-    int rc = open_listener(config->listen, &fd, err);
+    int rc = fl_http_listen(config->listen, &fd, err);
     if (rc < 0)
         return rc;
     struct fl_http_server *server = fl_calloc(1, sizeof(*server));
@@ -375,7 +364,8 @@ int fl_http_server_start(uv_loop_t *loop, const struct fl_http_server_config *co
     server->config = *config;
     server->config.listen = (struct fl_str){NULL, 0}; /* the caller's, and not needed any more */
     server->deadlines = normal_deadlines;
-    server->port = bound_port(fd);
+    server->adopting = -1;
+    server->port = fl_http_bound_port(fd);
     LIST_INIT(&server->connections);
     server->daemon = start_daemon(server, fd);
     if (!server->daemon) {
@@ -386,6 +376,17 @@ int fl_http_server_start(uv_loop_t *loop, const struct fl_http_server_config *co
     open_handles(server);
     *ret_server = server;
     return 0;
+}
+
+int fl_http_server_adopt(struct fl_http_server *server, int fd, int outer,
+                         const struct sockaddr *peer, socklen_t peer_size)
+{
+    server->adopting = outer;
+    /* MHD closes it, in any case. */
+    bool is_taken = MHD_add_connection(server->daemon, fd, peer, peer_size) == MHD_YES;
+    server->adopting = -1;
+    fl_http_server_kick(server);
+    return is_taken ? 0 : -ECONNREFUSED;
 }
 
 uint16_t fl_http_server_port(const struct fl_http_server *server)

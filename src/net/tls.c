@@ -143,17 +143,84 @@ struct fl_tls_link {
     bool is_broken; /* nothing more may be said */
 };
 
-struct fl_tls_link *fl_tls_link_new(int fd, const struct fl_tls_pins *pins)
+static struct fl_tls_link *new_link(int fd, SSL_CTX *context)
 {
     struct fl_tls_link *link = fl_calloc(1, sizeof(*link));
-    link->context = SSL_CTX_new(TLS_client_method());
-    FL_ASSERT(link->context);
-    fl_tls_pin(link->context, pins);
-    (void)SSL_CTX_set_mode(link->context,
-                           SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    link->ssl = SSL_new(link->context);
+    link->context = context;
+    link->ssl = SSL_new(context);
     FL_ASSERT(link->ssl && SSL_set_fd(link->ssl, fd));
+    return link;
+}
+
+static void set_modes(SSL_CTX *context)
+{
+    (void)SSL_CTX_set_mode(context,
+                           SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+}
+
+struct fl_tls_link *fl_tls_link_new(int fd, const struct fl_tls_pins *pins)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    FL_ASSERT(context);
+    fl_tls_pin(context, pins);
+    set_modes(context);
+    struct fl_tls_link *link = new_link(fd, context);
     SSL_set_connect_state(link->ssl);
+    return link;
+}
+
+struct fl_tls_identity {
+    SSL_CTX *context;
+};
+
+static bool use_pem(SSL_CTX *context, const char *pem)
+{
+    BIO *bio = BIO_new_mem_buf(pem, -1);
+    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : NULL;
+    X509 *certificate = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    bool ok = key && certificate && SSL_CTX_use_certificate(context, certificate) == 1 &&
+              SSL_CTX_use_PrivateKey(context, key) == 1;
+    X509_free(certificate);
+    EVP_PKEY_free(key);
+    BIO_free(bio);
+    ERR_clear_error();
+    return ok;
+}
+
+/* No tickets and no renegotiation: each connection proves who it speaks to, once. */
+int fl_tls_identity_new(const char *pem, struct fl_tls_identity **ret_identity, struct fl_err *err)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    FL_ASSERT(context);
+    (void)SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+    (void)SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
+                                           SSL_OP_CIPHER_SERVER_PREFERENCE |
+                                           SSL_OP_IGNORE_UNEXPECTED_EOF);
+    (void)SSL_CTX_set_num_tickets(context, 0);
+    (void)SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    set_modes(context);
+    if (!use_pem(context, pem)) {
+        SSL_CTX_free(context);
+        return fl_err_set(err, -EINVAL, "the key and the certificate cannot be used");
+    }
+    *ret_identity = fl_calloc(1, sizeof(**ret_identity));
+    (*ret_identity)->context = context;
+    return 0;
+}
+
+void fl_tls_identity_free(struct fl_tls_identity *identity)
+{
+    if (!identity)
+        return;
+    SSL_CTX_free(identity->context);
+    free(identity);
+}
+
+struct fl_tls_link *fl_tls_link_accept(int fd, const struct fl_tls_identity *identity)
+{
+    (void)SSL_CTX_up_ref(identity->context);
+    struct fl_tls_link *link = new_link(fd, identity->context);
+    SSL_set_accept_state(link->ssl);
     return link;
 }
 

@@ -45,12 +45,21 @@ int fl_tls_read_certificate(struct fl_str pem, struct fl_tls_certificate *ret_ce
  * are looked at when a handshake happens, and must outlive the context. */
 void fl_tls_pin(void *ssl_context, const struct fl_tls_pins *pins);
 
-/* ---- a client's end of one connection, over a non-blocking socket ---- */
+/* ---- a server's key and certificate ---- */
+
+struct fl_tls_identity;
+
+int fl_tls_identity_new(const char *pem, struct fl_tls_identity **ret_identity, struct fl_err *err);
+/* Links that it made live on. */
+void fl_tls_identity_free(struct fl_tls_identity *identity);
+
+/* ---- an end of one connection, over a non-blocking socket ---- */
 
 struct fl_tls_link;
 
-/* The socket stays the caller's. */
+/* The client's, and the server's. The socket stays the caller's. */
 struct fl_tls_link *fl_tls_link_new(int fd, const struct fl_tls_pins *pins);
+struct fl_tls_link *fl_tls_link_accept(int fd, const struct fl_tls_identity *identity);
 /* Says goodbye, if that is possible at once. */
 void fl_tls_link_free(struct fl_tls_link *link);
 /* 1: done; 0: wait until the socket is readable (writable, if *ret_want_write); -EPROTO with the

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "net/http_client.h"
+#include "net/tls_front.h"
 #include "net/ws.h"
 
 enum { DAY_MS = 24 * 60 * 60 * 1000, LARGE = 3 * 1024 * 1024 };
@@ -15,6 +16,7 @@ enum { DAY_MS = 24 * 60 * 60 * 1000, LARGE = 3 * 1024 * 1024 };
 struct fixture {
     struct test_loop t;
     struct fl_buf pem;
+    struct fl_tls_front *front;
     struct fl_tls_pins pins;
     struct fl_http_client *client;
     struct fl_http_response response;
@@ -67,8 +69,13 @@ static int setup(void **state)
     assert_int_equal(fl_tls_make_certificate(fl_clock_wall_ms(), DAY_MS, &f->pem, NULL), 0);
     assert_int_equal(fl_tls_read_certificate(fl_buf_str(&f->pem), &certificate, NULL), 0);
     assert_true(fl_tls_pins_add(&f->pins, fl_str_of(certificate.hash)));
-    f->t.pem = f->pem.p;
     test_start(&f->t, on_request, f);
+    const struct fl_tls_front_config config = {.listen = FL_STR("127.0.0.1:0"),
+                                               .pem = f->pem.p,
+                                               .max_connections = 10,
+                                               .http = f->t.server};
+    assert_int_equal(fl_tls_front_open(&f->t.loop, &config, &f->front, NULL), 0);
+    f->t.tls_port = fl_tls_front_port(f->front);
     assert_int_equal(fl_http_client_new(&f->t.loop, &f->client, NULL), 0);
     fl_http_client_pin(f->client, &f->pins);
     *state = f;
@@ -79,6 +86,7 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
     fl_http_client_free(f->client);
+    fl_tls_front_close(f->front);
     test_stop(&f->t);
     fl_buf_free(&f->pem);
     free(f);
@@ -177,24 +185,30 @@ static void test_the_next_certificate_may_be_known_before(void **state)
     assert_int_equal(fl_tls_make_certificate(fl_clock_wall_ms(), DAY_MS, &next, NULL), 0);
     assert_int_equal(fl_tls_read_certificate(fl_buf_str(&next), &certificate, NULL), 0);
     assert_true(fl_tls_pins_add(&f->pins, fl_str_of(certificate.hash)));
-    fl_http_server_stop(f->t.server);
-    f->t.pem = next.p;
-    struct fl_http_server_config config = {.listen = FL_STR("127.0.0.1:0"),
-                                           .tls_pem = f->t.pem,
-                                           .max_body = TEST_MAX_BODY,
-                                           .max_connections = 10,
-                                           .handler = on_request,
-                                           .context = f};
-    assert_int_equal(fl_http_server_start(&f->t.loop, &config, &f->t.server, NULL), 0);
+    struct fl_ws *ws = open_ws(f, &f->pins);
+    fl_ws_send(ws, FL_STR("before"));
+    TEST_AWAIT(&f->t, f->messages == 1);
+    assert_int_equal(fl_tls_front_change(f->front, next.p, NULL), 0);
     post(f, FL_STR("again"));
     assert_true(fl_str_is(f->response.body, "again"));
+    /* Connections that are there live on; the next one is met with the next certificate. */
+    fl_ws_send(ws, FL_STR("after"));
+    TEST_AWAIT(&f->t, f->messages == 2);
+    struct fl_tls_pins only = {0};
+    assert_true(fl_tls_pins_add(&only, fl_str_of(certificate.hash)));
+    struct fl_ws *other = open_ws(f, &only);
+    fl_ws_send(other, FL_STR("new"));
+    TEST_AWAIT(&f->t, f->messages == 3);
+    fl_ws_close(ws, 1000, FL_STR(""));
+    fl_ws_close(other, 1000, FL_STR(""));
+    TEST_AWAIT(&f->t, f->closed >= 2);
 }
 
 /* One request in plain text gets no answer, and no handler. */
 static void test_plain_text_is_refused(void **state)
 {
     struct fixture *f = *state;
-    struct test_raw raw = test_connect(&f->t);
+    struct test_raw raw = test_connect_to(&f->t, f->t.tls_port);
     fl_buf_add_z(&raw.out, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
     TEST_AWAIT(&f->t, test_at_end(&raw));
     assert_false(test_has(&raw, "HTTP/1.1"));
@@ -206,7 +220,7 @@ static void test_plain_text_is_refused(void **state)
 static void test_old_tls_is_refused(void **state)
 {
     struct fixture *f = *state;
-    struct test_raw raw = test_connect(&f->t);
+    struct test_raw raw = test_connect_to(&f->t, f->t.tls_port);
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
     BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
     assert_true(SSL_CTX_set_cipher_list(context, "ALL:@SECLEVEL=0"));

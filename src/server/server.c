@@ -7,9 +7,10 @@
 
 #include "base/log.h"
 #include "base/program.h"
+#include "net/tls_front.h"
 #include "server/api.h"
 
-/* A websocket under TLS takes three descriptors. */
+/* A connection under TLS takes three descriptors. */
 enum { MAX_CONNECTIONS = 4096, MAX_TLS_CONNECTIONS = 4096, RESERVED_DESCRIPTORS = 128 };
 
 struct server {
@@ -18,10 +19,8 @@ struct server {
     struct fl_core *core;
     struct fl_store *store;
     struct fl_http_server *http;
-    struct fl_http_server *https; /* or NULL */
-    struct fl_str tls_listen;
-    unsigned tls_connections;
-    uv_timer_t upkeep; /* of certificate and keys */
+    struct fl_tls_front *https; /* or NULL */
+    uv_timer_t upkeep;          /* of certificate and keys */
     struct fl_api api;
     uv_signal_t signals[2];
     bool is_stopping;
@@ -132,38 +131,26 @@ static unsigned connection_limits(bool with_tls, unsigned *ret_tls)
     return (unsigned)FL_MIN(own - tls * 3, (uint64_t)MAX_CONNECTIONS);
 }
 
-static int listen_at(struct server *server, struct fl_str address, unsigned connections,
-                     const char *tls_pem, struct fl_http_server **ret_http, struct fl_err *err)
+static int open_tls(struct server *server, const struct fl_server_config *config,
+                    unsigned connections, struct fl_err *err)
 {
-    const struct fl_http_server_config http = {
-        .listen = address,
-        .tls_pem = tls_pem,
-        .max_body = FL_API_MAX_BODY,
+    const struct fl_tls_front_config front = {
+        .listen = config->tls_listen,
+        .pem = fl_certificate_pem(server->api.certificate, err),
         .max_connections = connections,
-        .handler = fl_api_handle,
-        .context = &server->api,
+        .http = server->http,
     };
-    return fl_http_server_start(&server->loop, &http, ret_http, err);
+    return front.pem ? fl_tls_front_open(&server->loop, &front, &server->https, err) : -EIO;
 }
 
-static int open_tls(struct server *server, struct fl_err *err)
-{
-    const char *pem = fl_certificate_pem(server->api.certificate, err);
-    if (!pem)
-        return -EIO;
-    return listen_at(server, server->tls_listen, server->tls_connections, pem, &server->https, err);
-}
-
-/* Agents come back at once, and know the new certificate already. */
+/* Connections that are there live on. */
 static void change_certificate(struct server *server)
 {
     struct fl_err err = {0};
-    fl_log_info("agents are met with the next certificate from now on");
-    if (!server->https)
-        return;
-    fl_http_server_stop(FL_TAKE_PTR(server->https));
-    if (open_tls(server, &err) < 0)
-        fl_log_error("agents on other hosts cannot be met: %s", err.text);
+    const char *pem = fl_certificate_pem(server->api.certificate, &err);
+    fl_log_info("other hosts are met with the next certificate from now on");
+    if (server->https && (!pem || fl_tls_front_change(server->https, pem, &err) < 0))
+        fl_log_error("other hosts are met with the former certificate: %s", err.text);
 }
 
 static void on_upkeep(uv_timer_t *timer)
@@ -184,11 +171,18 @@ static int open_http(struct server *server, const struct fl_server_config *confi
                      struct fl_err *err)
 {
     bool with_tls = config->tls_listen.n > 0;
-    unsigned limit = connection_limits(with_tls, &server->tls_connections);
-    server->tls_listen = config->tls_listen;
-    int rc = listen_at(server, config->listen, limit, NULL, &server->http, err);
+    unsigned for_tls;
+    unsigned limit = connection_limits(with_tls, &for_tls);
+    const struct fl_http_server_config http = {
+        .listen = config->listen,
+        .max_body = FL_API_MAX_BODY,
+        .max_connections = limit + for_tls,
+        .handler = fl_api_handle,
+        .context = &server->api,
+    };
+    int rc = fl_http_server_start(&server->loop, &http, &server->http, err);
     if (rc == 0 && with_tls)
-        rc = open_tls(server, err);
+        rc = open_tls(server, config, for_tls, err);
     uint64_t pace_ms = fl_certificate_pace_ms(server->api.certificate);
     (void)uv_timer_start(&server->upkeep, on_upkeep, pace_ms, pace_ms);
     return rc;
@@ -223,8 +217,8 @@ static int open_server(struct server *server, const struct fl_server_config *con
 /* What was answered is durable already; this only spares the next start some work. */
 static void close_server(struct server *server)
 {
+    fl_tls_front_close(server->https);
     fl_http_server_stop(server->http);
-    fl_http_server_stop(server->https);
     uv_close((uv_handle_t *)&server->upkeep, NULL);
     fl_telemetry_free(server->api.telemetry);
     if (server->api.engine)
