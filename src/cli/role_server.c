@@ -33,6 +33,7 @@ int fl_cli_server(int argc, char **argv)
         .region = options.value[FL_OPTION_REGION],
         .account = options.value[FL_OPTION_ACCOUNT],
         .strict = fl_options_on(&options, FL_OPTION_STRICT),
+        .logs_max_bytes = (int64_t)fl_options_number(&options, FL_OPTION_LOGS_MAX) * 1024 * 1024,
         .heartbeat_ms = milliseconds(&options, FL_OPTION_HEARTBEAT),
         .key_life_ms = milliseconds(&options, FL_OPTION_KEY_LIFE),
         .certificate_life_ms = milliseconds(&options, FL_OPTION_CERTIFICATE_LIFE),

@@ -375,3 +375,8 @@ void fl_keys_sweep(struct fl_keys *keys)
         if (FL_HAS(token->rec, rec_JoinToken, expiresAt) && token->rec->expiresAt <= now_ms)
             (void)fl_keys_remove_token(keys, token->rec->id, NULL, NULL);
 }
+
+struct fl_credentials fl_keys_operator(const struct fl_keys *keys)
+{
+    return keys->files[FL_ROLE_OPERATOR];
+}

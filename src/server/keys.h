@@ -44,6 +44,8 @@ void fl_keys_attach(struct fl_keys *keys, const struct fl_core *core, struct fl_
 
 /* A look-up for fl_sigv4_verify; context is the keys. */
 bool fl_keys_lookup(void *context, struct fl_str access_key_id, struct fl_credentials *ret_key);
+/* The operator's key, for what is to be grown from it. */
+struct fl_credentials fl_keys_operator(const struct fl_keys *keys);
 
 struct fl_caller {
     enum fl_role role;

@@ -192,6 +192,7 @@ void sim_message_list(struct sim_message *message, const struct fl_acs_task *tas
             .arn = fl_str_dup(message->arena, tasks[i].arn),
             .cluster_arn = fl_str_dup(message->arena, tasks[i].cluster_arn),
             .desired_running = tasks[i].desired_running,
+            .is_running = tasks[i].is_running,
         };
 }
 

@@ -1,5 +1,6 @@
 /* The life of tasks, case by case. Method: events are fed to a brain, the effects of each turn are
  * compared as text, the state is read back; restarts go through the records. */
+#include "task/report.h"
 #include "task/test_brain.h"
 
 #include <jansson.h>
@@ -176,6 +177,37 @@ static void the_report_holds_what_the_api_shows(FL_UNUSED void **state)
     assert_true(json_equal(want, got));
     json_decref(want);
     json_decref(got);
+    rig_free(rig);
+}
+
+/* Also by the next agent, from the records. A range is one binding; :: is told if it is wanted. */
+static void ranges_and_ipv6_are_told(FL_UNUSED void **state)
+{
+    static const struct fl_task_binding bindings[] = {{80, 32768, false, 0, true},
+                                                      {9000, 40000, true, 9, false}};
+    struct rig *rig = rig_new();
+    struct fl_brain_event event = {.type = FL_EVENT_PREPARED};
+    start(rig, 1);
+    image_ready(rig, "web", 3);
+    event.prepared.container_id = rig_id(rig, T1, "web");
+    event.prepared.bindings = bindings;
+    event.prepared.binding_count = 2;
+    rig_step(rig, event);
+    rig_restart(rig, "boot-1");
+    for (int with_ipv6 = 0; with_ipv6 < 2; with_ipv6++) {
+        struct ecs_SubmitTaskStateChangeRequest report =
+            fl_report_make(task(rig), with_ipv6, rig->arena);
+        const struct ecs_NetworkBinding_list *told = &report.containers.items[0].networkBindings;
+        assert_int_equal(told->n, 2 + with_ipv6);
+        assert_text(told->items[1].containerPortRange, "9000-9009");
+        assert_text(told->items[1].hostPortRange, "40000-40009");
+        assert_false(FL_HAS(&told->items[1], ecs_NetworkBinding, containerPort));
+        assert_text(told->items[0].bindIP, "0.0.0.0");
+        if (with_ipv6) {
+            assert_text(told->items[2].bindIP, "::");
+            assert_int_equal(told->items[2].hostPort, 32768);
+        }
+    }
     rig_free(rig);
 }
 
@@ -452,7 +484,12 @@ static void a_restarted_host_has_lost_its_containers(FL_UNUSED void **state)
 
 static void manifest(struct rig *rig, enum fl_brain_event_type type, int64_t seq, const char *arn)
 {
-    struct fl_acs_task listed = {.arn = fl_str_of(arn), .desired_running = true};
+    struct fl_acs_task listed = {
+        .arn = fl_str_of(arn),
+        .cluster_arn = FL_STR("arn:c"),
+        .desired_running = true,
+        .is_running = fl_str_is(fl_str_of(arn), "lost"),
+    };
     struct fl_brain_event event = {.type = type};
     event.list.header = (struct fl_acs_header){.message_id = FL_STR("mf"), .seq = seq};
     event.list.tasks = &listed;
@@ -495,6 +532,20 @@ static void a_manifest_that_lists_an_ended_task_is_told_of_its_end(FL_UNUSED voi
     rig_free(rig);
 }
 
+static void a_task_that_is_believed_to_run_here_and_does_not_is_told(FL_UNUSED void **state)
+{
+    struct rig *rig = rig_new();
+    manifest(rig, FL_EVENT_MANIFEST, fl_acs_seq(1, 5), "not begun");
+    assert_string_equal(rig->effects, "ack");
+    manifest(rig, FL_EVENT_MANIFEST, fl_acs_seq(1, 6), "lost");
+    assert_string_equal(rig->effects, "ack, report STOPPED");
+    manifest(rig, FL_EVENT_MANIFEST, fl_acs_seq(1, 7), "lost"); /* the report is under way */
+    assert_string_equal(rig->effects, "ack");
+    const struct fl_task *told = fl_brain_task(rig->brain, FL_STR("lost"));
+    assert_true(told && told->status == FL_TASK_STOPPED && told->reason.n > 0);
+    rig_free(rig);
+}
+
 static void unknown_records_refuse_to_load(FL_UNUSED void **state)
 {
     struct fl_err err;
@@ -512,6 +563,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_container_runs_and_ends),
         cmocka_unit_test(the_report_holds_what_the_api_shows),
+        cmocka_unit_test(ranges_and_ipv6_are_told),
         cmocka_unit_test(an_essential_exit_stops_the_others),
         cmocka_unit_test(a_non_essential_exit_is_reported_and_nothing_else),
         cmocka_unit_test(stop_signals_then_kills),
@@ -530,6 +582,7 @@ int main(void)
         cmocka_unit_test(a_restarted_host_has_lost_its_containers),
         cmocka_unit_test(a_manifest_without_a_task_asks_before_stopping_it),
         cmocka_unit_test(a_manifest_that_lists_an_ended_task_is_told_of_its_end),
+        cmocka_unit_test(a_task_that_is_believed_to_run_here_and_does_not_is_told),
         cmocka_unit_test(unknown_records_refuse_to_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,6 +73,12 @@ static void tasks_write(struct fl_json_writer *jw, const char *key, const struct
         fl_jw_member_str(jw, "taskClusterArn", tasks[i].cluster_arn);
         fl_jw_member_str(jw, "desiredStatus",
                          tasks[i].desired_running ? FL_STR("RUNNING") : FL_STR("STOPPED"));
+        if (tasks[i].is_running) {
+            fl_jw_key(jw, "fairlead");
+            fl_jw_object_begin(jw);
+            fl_jw_member_bool(jw, "running", true);
+            fl_jw_object_end(jw);
+        }
         fl_jw_object_end(jw);
     }
     fl_jw_array_end(jw);
@@ -331,6 +337,7 @@ int fl_acs_read_tasks(const struct fl_acs_message *message, struct fl_arena *are
             .cluster_arn = fl_str_dup(arena, fl_json_text(fl_json_get(item, "taskClusterArn"))),
             .desired_running =
                 fl_str_is(fl_json_text(fl_json_get(item, "desiredStatus")), "RUNNING"),
+            .is_running = fl_json_is_true(fl_json_get(fl_json_get(item, "fairlead"), "running")),
         };
     }
     *ret_tasks = tasks;

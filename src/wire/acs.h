@@ -75,6 +75,7 @@ struct fl_acs_task {
     struct fl_str arn;
     struct fl_str cluster_arn;
     bool desired_running;
+    bool is_running; /* manifests of ours: the agent has said so. An extension: fairlead.running */
 };
 
 /* The two roles that a task may have: what its containers call as, and what its agent pulls images

@@ -141,7 +141,8 @@ static void check_list(const struct fl_buf *buf, enum fl_acs_type type)
     assert_int_equal(message.type, type);
     assert_int_equal(fl_acs_read_tasks(&message, arena, &tasks, &count, &err), 0);
     assert_int_equal(count, 2);
-    assert_true(fl_str_is(tasks[0].arn, "t1") && tasks[0].desired_running);
+    assert_true(fl_str_is(tasks[0].arn, "t1") && tasks[0].desired_running && tasks[0].is_running);
+    assert_false(tasks[1].is_running);
     assert_true(fl_str_is(tasks[1].cluster_arn, "c") && !tasks[1].desired_running);
 }
 
@@ -149,8 +150,8 @@ static void lists_of_tasks_are_read_from_all_three_messages(FL_UNUSED void **sta
 {
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(4096);
     const struct fl_acs_task tasks[] = {
-        {FL_STR("t1"), FL_STR("c"), true},
-        {FL_STR("t2"), FL_STR("c"), false},
+        {FL_STR("t1"), FL_STR("c"), true, true},
+        {FL_STR("t2"), FL_STR("c"), false, false},
     };
     fl_acs_manifest(&buf, &header, tasks, 2);
     check_list(&buf, FL_ACS_TASK_MANIFEST);

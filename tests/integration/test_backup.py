@@ -75,12 +75,16 @@ def test_the_agent_that_was_there_goes_on_with_a_restored_server(private, tmp_pa
     logged = {"logConfiguration": awslogs("/restored")}
     definition = private.register(
         idle("i=0; while :; do echo $i; i=$((i+1)); sleep 0.1; done &", **logged))
-    stays, ends = private.start(definition), private.start(definition)
-    for arn in (stays, ends):
+    stays, ends, gone = (private.start(definition) for _ in range(3))
+    for arn in (stays, ends, gone):
         private.wait(arn, "RUNNING")
     private.fairlead("backup", str(file))
     later = private.start(definition)
     private.wait(later, "RUNNING")
+    private.ecs.stop_task(task=gone)
+    private.wait(gone)
+    containers = pathlib.Path(private.data_dir, "agent", "containers")
+    until(lambda: len(list(containers.iterdir())) == 3, 60, "the agent's forgetting")
     private.ecs.stop_task(task=ends)
     ended = private.wait(ends)
     private.fairlead("down")
@@ -89,13 +93,13 @@ def test_the_agent_that_was_there_goes_on_with_a_restored_server(private, tmp_pa
     private.up()
     told = private.wait(ends)
     assert told["containers"][0]["exitCode"] == ended["containers"][0]["exitCode"]
+    assert "no record of the task" in private.wait(gone)["stoppedReason"]
     assert private.task(stays)["lastStatus"] == "RUNNING"
     assert private.ecs.describe_tasks(tasks=[later])["failures"][0]["reason"] == "MISSING"
-    shims = pathlib.Path(private.data_dir, "agent", "containers")
 
     def only_one_runs():
         lines = run("pgrep", "-af", "fairlead-shim", check=False).stdout.splitlines()
-        return len([line for line in lines if str(shims) in line]) == 1
+        return len([line for line in lines if str(containers) in line]) == 1
     until(only_one_runs, what="the end of the task that the backup does not know")
     stream = f"t/main/{stays.split('/')[-1]}"
     private.ecs.stop_task(task=stays)
