@@ -391,6 +391,17 @@ static void the_next_key_is_kept_and_used_at_once(FL_UNUSED void **state)
     plane_free(plane);
 }
 
+static void a_server_that_has_moved_is_found_under_its_advertised_name(FL_UNUSED void **state)
+{
+    struct plane *plane = plane_new();
+    plane->has_cluster = true;
+    plane->admitted.server = fl_str_of(plane->endpoint);
+    fl_aws_client_set_endpoint(plane->aws, FL_STR("http://127.0.0.1:1"));
+    session_start(plane);
+    TEST_AWAIT(&plane->t, plane->opened == 1);
+    plane_free(plane);
+}
+
 static void tokens_and_ways_are_read(FL_UNUSED void **state)
 {
     static const char *const bad[] = {"",
@@ -463,6 +474,7 @@ int main(void)
         cmocka_unit_test(a_server_that_knows_no_joining_is_joined_by_the_machines_key),
         cmocka_unit_test(a_key_that_has_died_leads_to_a_new_instance),
         cmocka_unit_test(the_next_key_is_kept_and_used_at_once),
+        cmocka_unit_test(a_server_that_has_moved_is_found_under_its_advertised_name),
         cmocka_unit_test(tokens_and_ways_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
