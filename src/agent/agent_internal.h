@@ -78,6 +78,7 @@ struct fl_agent {
     struct fl_log_shipper *shipper;
     struct fl_reporter *reporter;
     struct fl_identity identity;
+    struct fl_admitted admitted;
     struct fl_session *session;
     struct fl_stats *stats;
     struct fl_metadata_facts facts;

@@ -109,6 +109,7 @@ static const struct {
     {"API names", fl_doctor_api_names},
     {"clock", fl_doctor_clock},
     {"disk", fl_doctor_disk},
+    {"certificate", fl_doctor_certificate},
     {"client", find_client},
 };
 

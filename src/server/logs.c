@@ -260,12 +260,13 @@ void fl_logs_live_tail(struct fl_logs *logs, const void *input, struct fl_http_e
     fl_logs_store_submit(logs->store, &call->job);
 }
 
-void fl_logs_ship(struct fl_logs *logs, struct fl_str body, struct fl_arena *arena, int64_t now_ms,
-                  fl_logs_reply reply, void *context)
+void fl_logs_ship(struct fl_logs *logs, struct fl_str body, struct fl_str stream,
+                  struct fl_arena *arena, int64_t now_ms, fl_logs_reply reply, void *context)
 {
     struct fl_logs_call *call = new_call(logs, arena, now_ms, reply, context);
     call->handler = fl_logs_ship_events;
     call->body_in = body;
+    call->stream_in = stream;
     fl_logs_store_submit(logs->store, &call->job);
 }
 

@@ -117,7 +117,7 @@ static FL_PRINTF(2, 3) const struct fl_json *ship(struct fixture *f, const char 
     for (char *p = text; *p; p++)
         *p = *p == '\'' ? '"' : *p;
     fl_arena_reset(f->arena);
-    fl_logs_ship(f->logs, fl_str_of(text), f->arena, NOW_MS, keep_answer, f);
+    fl_logs_ship(f->logs, fl_str_of(text), FL_STR(""), f->arena, NOW_MS, keep_answer, f);
     (void)uv_run(&f->loop, UV_RUN_DEFAULT);
     return f->json;
 }

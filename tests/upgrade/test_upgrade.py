@@ -1,6 +1,7 @@
 """Goal: a user upgrades and notices nothing but the new features. Method: an installation of the last
 release with tasks at work, then this build's program over it, or over one half of it."""
 import contextlib
+import json
 import os
 import pathlib
 import signal
@@ -105,6 +106,10 @@ def test_a_new_build_takes_over_with_tasks_records_and_logs(installed):
     assert installed.messages("/counted", counted) == lines
     found = installed.logs.filter_log_events(logGroupName="/counted", filterPattern="%^2..0$%")
     assert [event["message"] for event in found["events"]] == [str(i) for i in range(2000, 3000, 10)]
+    # The agent, which had the machine's key, has got one of its own.
+    agent = pathlib.Path(installed.data_dir, "agent")
+    arn = json.loads((agent / "identity").read_text())["containerInstanceArn"]
+    assert arn.rsplit("/", 1)[1] in json.loads((agent / "admission").read_text())["accessKeyId"]
     works(installed)
     ends(installed, before)
 
