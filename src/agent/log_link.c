@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <netdb.h>
+#include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -16,7 +17,8 @@
 #include "base/clock.h"
 
 enum {
-    TIMEOUT_MS = 10000, /* without any progress */
+    TIMEOUT_MS = 10000, /* for a connection, and for datagrams that nobody takes */
+    SILENCE_MS = 30000, /* of a host that acknowledges nothing */
     SETTLE_MS = 2,      /* between two looks at what the other side has acknowledged */
     BUSY_MS = 5,        /* until a full datagram socket is tried again */
     ERROR_MAX = 640,
@@ -123,12 +125,21 @@ static void fail_errno(struct fl_log_link *link, const char *what, int error)
 
 /* ---- sending ---- */
 
+static bool is_tcp(const struct fl_log_link *link)
+{
+    return link->address.transport == FL_LOG_TCP || link->address.transport == FL_LOG_TLS;
+}
+
 /* What the other side's kernel has not acknowledged would be lost with the connection. */
 static void settle(struct fl_log_link *link)
 {
-    int left = 0;
-    bool is_tcp = link->address.transport == FL_LOG_TCP || link->address.transport == FL_LOG_TLS;
-    if (is_tcp && ioctl(link->fd, SIOCOUTQ, &left) == 0 && left > 0) {
+    int left = 0, error = 0;
+    socklen_t size = sizeof(error);
+    if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error) {
+        fail_errno(link, "write", error);
+        return;
+    }
+    if (is_tcp(link) && ioctl(link->fd, SIOCOUTQ, &left) == 0 && left > 0) {
         link->is_settling = true;
         (void)uv_poll_stop(link->poll);
         wait_ms(link, SETTLE_MS);
@@ -137,13 +148,10 @@ static void settle(struct fl_log_link *link)
     answer(link, NULL);
 }
 
-static void on_ready(uv_poll_t *poll, int status, FL_UNUSED int events)
+/* What is wrong, the next call on the descriptor says better than the poll's status. */
+static void on_ready(uv_poll_t *poll, FL_UNUSED int status, FL_UNUSED int events)
 {
-    struct fl_log_link *link = poll->data;
-    if (status < 0)
-        fail(link, "poll", uv_strerror(status));
-    else
-        proceed(link);
+    proceed(poll->data);
 }
 
 static void await(struct fl_log_link *link, int events)
@@ -168,8 +176,10 @@ static void fail_tls(struct fl_log_link *link, const char *what)
     fail(link, what, reason);
 }
 
+/* A backend that reads slowly is waited for: what had to be sent again would arrive twice. */
 static void send_stream(struct fl_log_link *link)
 {
+    (void)uv_timer_stop(link->timer);
     while (link->done < link->load.bytes.n) {
         struct fl_str rest = fl_str_from(link->load.bytes, link->done);
         ssize_t n = link->ssl ? SSL_write(link->ssl, rest.p, (int)FL_MIN(rest.n, (size_t)INT32_MAX))
@@ -188,7 +198,6 @@ static void send_stream(struct fl_log_link *link)
             return;
         }
         link->done += (size_t)FL_MAX(n, 0);
-        progress(link);
     }
     settle(link);
 }
@@ -262,6 +271,7 @@ static void on_connected(struct fl_log_link *link)
 
 static void connect_to(struct fl_log_link *link, const struct sockaddr *address, socklen_t size)
 {
+    static const unsigned silence_ms = SILENCE_MS;
     int type = fl_log_is_datagram(&link->address) ? SOCK_DGRAM : SOCK_STREAM;
     link->state = CONNECTING;
     link->fd = socket(address->sa_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -276,6 +286,8 @@ static void connect_to(struct fl_log_link *link, const struct sockaddr *address,
         fail(link, "dial", "cannot be polled");
         return;
     }
+    if (is_tcp(link))
+        (void)setsockopt(link->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silence_ms, sizeof(silence_ms));
     progress(link);
     if (connect(link->fd, address, size) == 0)
         on_connected(link);
@@ -381,6 +393,10 @@ static void on_timer(uv_timer_t *timer)
         link->sent(link->context, link->error[0] ? link->error : NULL);
         return;
     }
+    if (link->is_settling) {
+        settle(link);
+        return;
+    }
     int64_t left_ms = link->deadline_ms - fl_clock_mono_ms();
     if (left_ms <= 0) {
         if (link->resolving)
@@ -389,11 +405,7 @@ static void on_timer(uv_timer_t *timer)
         return;
     }
     wait_ms(link, (unsigned)left_ms);
-    if (link->is_settling) {
-        settle(link);
-    } else {
-        proceed(link);
-    }
+    proceed(link);
 }
 
 /* Whether the other side has closed what was connected before; what it said meets no ear. */

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 
 enum { SEVERITY_ERROR = 3, SEVERITY_WARNING = 4, SEVERITY_INFO = 6, FACILITY_SHIFT = 3 };
-enum { TAG_MAX = 48, HOST_MAX = 255 };
+enum { WORD_MAX = 255 };
 
 static int severity(const struct fl_log_event *event)
 {
@@ -16,9 +16,9 @@ static int severity(const struct fl_log_event *event)
 }
 
 /* Header fields are single words of printing characters. */
-static void add_word(struct fl_buf *buf, struct fl_str text, size_t max)
+static void add_word(struct fl_buf *buf, struct fl_str text)
 {
-    for (size_t i = 0; i < text.n && i < max; i++)
+    for (size_t i = 0; i < text.n && i < WORD_MAX; i++)
         fl_buf_add_char(buf, text.p[i] > ' ' && text.p[i] < 0x7f ? text.p[i] : '_');
     if (text.n == 0)
         fl_buf_add_char(buf, '-');
@@ -34,10 +34,10 @@ static void add_old(const struct fl_log_plan *plan, const struct fl_log_facts *f
         (void)strftime(time, sizeof(time), "%b %e %H:%M:%S", &parts);
     fl_buf_printf(buf, "%s ", time);
     if (plan->form == FL_SYSLOG_3164) {
-        add_word(buf, facts->hostname, HOST_MAX);
+        add_word(buf, facts->hostname);
         fl_buf_add_char(buf, ' ');
     }
-    add_word(buf, plan->tag, TAG_MAX);
+    add_word(buf, plan->tag);
     fl_buf_printf(buf, "[%d]: ", (int)getpid());
 }
 
@@ -50,11 +50,11 @@ static void add_new(const struct fl_log_plan *plan, const struct fl_log_facts *f
         fl_buf_printf(buf, "1 %.19sZ ", time);
     else
         fl_buf_printf(buf, "1 %.23s000Z ", time);
-    add_word(buf, facts->hostname, HOST_MAX);
+    add_word(buf, facts->hostname);
     fl_buf_add_char(buf, ' ');
-    add_word(buf, plan->tag, TAG_MAX);
+    add_word(buf, plan->tag);
     fl_buf_printf(buf, " %d ", (int)getpid());
-    add_word(buf, plan->tag, 32);
+    add_word(buf, plan->tag);
     fl_buf_add_z(buf, " - ");
 }
 
