@@ -240,13 +240,15 @@ static int batch_read(struct batch *batch, struct follow *follow)
     return 0;
 }
 
+/* Whole blocks only: one that two punches share would stay, and the spool seem to begin there. */
 static void punch(struct follow *follow)
 {
-    if (follow->fd < 0 || follow->offset - follow->punched < follow->punch_step)
+    int64_t end = follow->offset / BLOCK_BYTES * BLOCK_BYTES;
+    if (follow->fd < 0 || end - follow->punched < follow->punch_step)
         return;
     (void)fallocate(follow->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, follow->punched,
-                    follow->offset - follow->punched);
-    follow->punched = follow->offset;
+                    end - follow->punched);
+    follow->punched = end;
 }
 
 /* Ends the ensure that is waiting, if one is; an error ends the follow too. */

@@ -19,7 +19,8 @@ enum {
     LITTLE_BYTES = SPOOL_READ_MAX / 2,
 };
 
-/* The shipper punches out what it has sent, so what is left begins at the first data. */
+/* The shipper punches out what it has sent, so what is left begins at the first data; where blocks
+ * are large, one may stay behind, and where the file system takes blocks in advance, they count. */
 static void look_for_room(struct spool *spool)
 {
     struct stat st;
@@ -28,7 +29,7 @@ static void look_for_room(struct spool *spool)
     if (!spool->orders.is_shipped || fstat(spool->fd, &st) < 0)
         return;
     off_t start = lseek(spool->fd, 0, SEEK_DATA);
-    spool->used = start < 0 ? 0 : st.st_size - start;
+    spool->used = start < 0 ? 0 : FL_MIN(st.st_size - start, (int64_t)st.st_blocks * 512);
     spool->is_blocked = spool->used > spool->orders.cap_bytes;
 }
 

@@ -143,6 +143,8 @@ def received(directory, tag):
 @pytest.mark.parametrize("way", ["tcp", "udp", "tls", "unixgram"])
 def test_rsyslog_gets_every_line(cluster, rsyslog, way, form):
     directory, ports = rsyslog
+    if way == "unixgram" and form == "rfc3164":
+        pytest.skip("messages of local sockets name no host")
     addresses = {"tcp": f"tcp://127.0.0.1:{ports['tcp']}", "udp": f"udp://localhost:{ports['udp']}",
                  "tls": f"tcp+tls://localhost:{ports['tls']}",
                  "unixgram": f"unixgram://{directory}/gram"}
@@ -327,7 +329,7 @@ def test_blocking_holds_the_container_back_and_loses_nothing(cluster, sink):
     sink.may_read.clear()
     options = driver("syslog", syslog_address=f"tcp://127.0.0.1:{sink.port}", mode="blocking")
     arn = cluster.start(cluster.register(clusters.sh(
-        WIDE % 25000 + "; echo done > /proc/1/comm", logConfiguration=options)))
+        WIDE % 25000, logConfiguration=options)))
     container = cluster.wait(arn, "RUNNING")["containers"][0]
     directory = pathlib.Path(cluster.data_dir, "agent/containers", container["runtimeId"])
     size = lambda: (directory / "log").stat().st_size  # noqa: E731
