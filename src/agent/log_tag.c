@@ -51,8 +51,8 @@ int fl_log_tag(struct fl_str template, const struct fl_log_facts *facts, struct 
             name = close ? fl_str_sub(template, 0, (size_t)(close - template.p)) : template;
         if (!close || !member(fl_str_trim(name), facts, &value))
             return fl_err_set(err, -EINVAL,
-                              "template: log-tag: \"{{%.*s\" is nothing that this agent knows",
-                              FL_STR_ARG(fl_str_sub(template, 0, 60)));
+                              "template: log-tag: \"{{%.*s}}\" is nothing that this agent knows",
+                              FL_STR_ARG(fl_str_sub(name, 0, 60)));
         fl_buf_add_str(&text, value);
         template = fl_str_from(template, name.n + 2);
     }
