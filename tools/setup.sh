@@ -10,7 +10,7 @@ build="gcc libc6-dev make meson ninja-build pkg-config python3 ca-certificates
     libbsd-dev libpcre2-dev libyaml-dev libcmocka-dev uthash-dev"
 run="crun tini golang-github-containers-common nftables iproute2"
 demo="mmdebstrap busybox-static python3-venv"
-check="clang clang-format procps mount passwd runc"
+check="clang clang-format procps mount passwd runc openssl rsyslog rsyslog-gnutls"
 nightly="qemu-system-x86 e2fsprogs"
 
 missing() {
