@@ -269,7 +269,7 @@ def entries_of(raw):
 def test_fluentd_gets_records(cluster, sink):
     before = time.time()
     cluster.run_to_end(clusters.sh(
-        r"seq 1 500; sleep 0.1; printf 'caf\303\251 \377 \342\202\n' >&2; "
+        r"seq 1 500; sleep 0.1; printf 'caf\303\251 \377 \342\202\n' >&2; sleep 0.1; "
         "head -c 20000 /dev/zero | tr '\\0' x; echo",
         environment=[{"name": "STAGE", "value": "prod"}],
         logConfiguration=driver("fluentd", fluentd_address=f"localhost:{sink.port}",
@@ -447,6 +447,7 @@ def test_lines_that_belong_together_are_one_event(cluster, option, value, first)
     arn = cluster.start(cluster.register(clusters.idle(
         f"for i in 1 2 3; do echo '{first}' $i; echo '  at a'; echo; echo '  at b'; done;",
         logConfiguration=clusters.awslogs(f"/{option}", **{option: value}))))
+    cluster.wait(arn, "RUNNING")
     found = messages(cluster, f"/{option}", arn, 3)  # the last one by its age
     assert found == [f"{first} {i}\n  at a\n\n  at b" for i in (1, 2, 3)]
 
