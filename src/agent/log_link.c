@@ -429,6 +429,7 @@ void fl_log_link_send(struct fl_log_link *link, const struct fl_log_load *load, 
     link->is_sending = true;
     link->load = *load;
     link->done = 0;
+    link->error[0] = '\0';
     link->sent = sent;
     link->context = context;
     if (is_lost(link))
@@ -459,8 +460,15 @@ struct fl_log_link *fl_log_link_new(uv_loop_t *loop, const struct fl_log_address
     return link;
 }
 
-void fl_log_link_close(struct fl_log_link *link)
+static bool has_left(const struct fl_log_link *link)
 {
+    size_t all = fl_log_is_datagram(&link->address) ? link->load.count : link->load.bytes.n;
+    return link->is_sending && !link->error[0] && link->state == READY && link->done == all;
+}
+
+bool fl_log_link_close(struct fl_log_link *link)
+{
+    bool left = has_left(link);
     if (link->resolving)
         link->resolving->data = NULL;
     disconnect(link);
@@ -469,4 +477,5 @@ void fl_log_link_close(struct fl_log_link *link)
     uv_close((uv_handle_t *)link->timer, free_handle);
     fl_arena_free(link->arena);
     free(link);
+    return left;
 }

@@ -24,5 +24,5 @@ struct fl_log_link *fl_log_link_new(uv_loop_t *loop, const struct fl_log_address
 /* One at a time; sent is called once, never from within. */
 void fl_log_link_send(struct fl_log_link *link, const struct fl_log_load *load, fl_log_sent sent,
                       void *context);
-/* What is under way is never answered. */
-void fl_log_link_close(struct fl_log_link *link);
+/* What is under way is never answered; true when all of it has left this process. */
+bool fl_log_link_close(struct fl_log_link *link);

@@ -40,7 +40,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
-    fl_log_link_close(f->link);
+    (void)fl_log_link_close(f->link);
     (void)uv_run(&f->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&f->loop), 0);
     if (f->listener >= 0)
@@ -205,10 +205,22 @@ static void closing_is_always_possible(void **state)
     const struct fl_log_load load = {FL_STR("x"), NULL, 0};
     open_link(f, "tcp://localhost:9");
     fl_log_link_send(f->link, &load, on_sent, f);
-    fl_log_link_close(f->link);
+    assert_false(fl_log_link_close(f->link));
     (void)uv_run(&f->loop, UV_RUN_DEFAULT);
     assert_int_equal(f->answers, 0);
     open_link(f, "tcp://localhost:9");
+}
+
+static void what_has_left_is_known_at_the_end(void **state)
+{
+    struct fixture *f = *state;
+    char space[128];
+    const struct fl_log_load load = {FL_STR("x"), NULL, 0};
+    listen_at(f, SOCK_STREAM);
+    open_link(f, url(f, "unix", space, sizeof(space)).p);
+    fl_log_link_send(f->link, &load, on_sent, f);
+    assert_true(fl_log_link_close(f->link));
+    open_link(f, space);
 }
 
 #define WITH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -222,6 +234,7 @@ int main(void)
         WITH(datagrams_stay_apart_and_one_too_large_is_alone_lost),
         WITH(a_datagram_socket_that_returns_is_found),
         WITH(closing_is_always_possible),
+        WITH(what_has_left_is_known_at_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

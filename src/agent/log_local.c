@@ -125,7 +125,8 @@ static void send_batch(struct fl_log_sink *sink, int64_t from, int64_t to)
 static void close_sink(struct fl_log_sink *sink)
 {
     struct local *local = (struct local *)sink;
-    fl_log_link_close(local->link);
+    if (fl_log_link_close(local->link) && local->to > local->from)
+        note_offset(local, local->to);
     if (local->offset_fd >= 0)
         (void)close(local->offset_fd);
     fl_buf_free(&local->out);
