@@ -18,6 +18,7 @@ struct fl_tcs_config {
     const struct fl_brain *brain;
     struct fl_stats *stats;
     struct fl_str cluster;
+    struct fl_str data_dir;         /* the agent's */
     int64_t sample_ms;              /* how often containers are sampled */
     int64_t publish_ms;             /* 0: 20 s */
     bool metrics_off;               /* ECS_DISABLE_METRICS: only health and status */
