@@ -36,7 +36,7 @@ static int read_plan(const char *driver, const char *text, struct fl_arena *aren
                                      .environment_count = 1};
     struct fl_str rest = fl_str_of(text), option;
     while (fl_str_split(&rest, ';', &option)) {
-        struct fl_str key;
+        struct fl_str key = {0};
         assert_true(spec.log_option_count < MOST && fl_str_split(&option, '=', &key));
         options[spec.log_option_count++] = (struct fl_key_value){key, option};
     }

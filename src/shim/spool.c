@@ -15,7 +15,8 @@
 enum {
     CAP_BYTES = 64 * 1024 * 1024,
     LOOK_EVERY_BYTES = 1024 * 1024,
-    NOTE_MAX = 160,
+    NOTE_MAX = 200,
+    NOTE_EVERY_MS = 1000,
     LITTLE_BYTES = SPOOL_READ_MAX / 2,
 };
 
@@ -155,12 +156,12 @@ static void set_heads(struct spool *spool)
 {
     struct timespec now;
     (void)clock_gettime(CLOCK_REALTIME, &now);
+    spool->read_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
     for (int i = 0; i < 2; i++)
         spool->head_n[i] =
             (size_t)(spool->orders.is_shipped
                          ? snprintf(spool->heads[i], sizeof(spool->heads[i]), "%lld %c F ",
-                                    (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000,
-                                    spool->streams[i].tag)
+                                    (long long)spool->read_ms, spool->streams[i].tag)
                          : snprintf(spool->heads[i], sizeof(spool->heads[i]),
                                     "\",\"stream\":\"%s\",", i == 0 ? "stdout" : "stderr"));
     if (spool->orders.is_shipped)
@@ -217,11 +218,12 @@ static void tell_dropped(struct spool *spool)
         snprintf(note, sizeof(note),
                  "%lld d F %lld lines (%lld bytes) dropped here: the log's buffer of %lld bytes "
                  "was full and its mode is non-blocking\n",
-                 (long long)fl_clock_wall_ms(), (long long)spool->dropped_lines,
+                 (long long)spool->read_ms, (long long)spool->dropped_lines,
                  (long long)spool->dropped_bytes, (long long)spool->orders.cap_bytes);
     memcpy(reserve(spool, (size_t)n), note, (size_t)n);
     spool->out_n += (size_t)n;
     spool->dropped_lines = spool->dropped_bytes = 0;
+    spool->told_ms = spool->read_ms;
 }
 
 /* Whether what is about to be read finds room; a look costs two calls. */
@@ -231,10 +233,10 @@ static void choose(struct spool *spool)
         return;
     if (spool->used + spool->unchecked > spool->orders.cap_bytes)
         look_for_room(spool);
-    bool was_skipping = spool->is_skipping;
     spool->is_skipping = spool->used > spool->orders.cap_bytes;
     spool->is_blocked = false;
-    if (was_skipping && !spool->is_skipping)
+    int64_t quiet_ms = spool->read_ms - spool->told_ms;
+    if (!spool->is_skipping && (quiet_ms >= NOTE_EVERY_MS || quiet_ms < 0))
         tell_dropped(spool);
 }
 

@@ -4,7 +4,7 @@
  * e stderr; P says that the line goes on in the stream's next record. Text is at most
  * SPOOL_TEXT_MAX bytes and holds no newline. When the cap is reached the pipes are read no further,
  * which holds the container back, and nothing is lost; with `drops` they are read on, and what
- * finds no room is counted and told in a record of stream d as soon as there is room.
+ * finds no room is counted and told in a record of stream d when there is room, once a second.
  *
  * Without a shipper the lines are written as Docker's json-file driver does, or nowhere. */
 #pragma once
@@ -52,6 +52,8 @@ struct spool {
     int64_t file_size; /* of the present file of json-file */
     int64_t dropped_lines;
     int64_t dropped_bytes;
+    int64_t read_ms;  /* wall clock: of the present read */
+    int64_t told_ms;  /* when dropped lines were last told */
     pid_t compressor; /* of a rotated file; 0: none runs. Who reaps it sets that */
     struct spool_stream streams[2];
     char heads[2][64]; /* what records of the present read begin with, per stream */
