@@ -20,7 +20,7 @@ enum {
     TIMEOUT_MS = 10000, /* for a connection, and for datagrams that nobody takes */
     SILENCE_MS = 30000, /* of a host that acknowledges nothing */
     SETTLE_MS = 2,      /* between two looks at what the other side has acknowledged */
-    BUSY_MS = 5,        /* until a full datagram socket is tried again */
+    BUSY_MS = 5,        /* until a device that is busy is tried again */
     ERROR_MAX = 640,
     SENTENCE_MAX = 600,
 };
@@ -206,23 +206,30 @@ static void send_stream(struct fl_log_link *link)
  * What is too large for a datagram is lost, and nothing else with it. */
 static void send_datagrams(struct fl_log_link *link)
 {
-    bool is_udp = link->address.transport == FL_LOG_UDP;
+    bool is_udp = link->address.transport == FL_LOG_UDP, has_progress = false;
     while (link->done < link->load.count) {
         size_t begin = link->done ? link->load.ends[link->done - 1] : 0;
         ssize_t n = send(link->fd, link->load.bytes.p + begin, link->load.ends[link->done] - begin,
                          MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n < 0 && (errno == EAGAIN || errno == ENOBUFS)) {
+        int error = n < 0 ? errno : 0;
+        if (has_progress && (error == EAGAIN || error == ENOBUFS))
+            progress(link);
+        if (error == EAGAIN) {
+            await(link, UV_WRITABLE);
+            return;
+        }
+        if (error == ENOBUFS) {
             wait_ms(link, BUSY_MS);
             return;
         }
-        if (n < 0 && (errno == EINTR || (is_udp && errno == ECONNREFUSED)))
+        if (error == EINTR || (is_udp && error == ECONNREFUSED))
             continue;
-        if (n < 0 && errno != EMSGSIZE) {
-            fail_errno(link, "write", errno);
+        if (error && error != EMSGSIZE) {
+            fail_errno(link, "write", error);
             return;
         }
         link->done++;
-        link->deadline_ms = fl_clock_mono_ms() + TIMEOUT_MS;
+        has_progress = true;
     }
     answer(link, NULL);
 }

@@ -180,6 +180,34 @@ static void datagrams_stay_apart_and_one_too_large_is_alone_lost(void **state)
     free(huge);
 }
 
+/* A local datagram socket holds few messages: the next ones wait for room, and come in order. */
+static void datagrams_wait_for_room(void **state)
+{
+    enum { MANY = 500 };
+    struct fixture *f = *state;
+    char space[128];
+    uint16_t numbers[MANY], got;
+    size_t ends[MANY];
+    for (uint16_t i = 0; i < MANY; i++) {
+        numbers[i] = i;
+        ends[i] = (i + 1U) * sizeof(numbers[0]);
+    }
+    listen_at(f, SOCK_DGRAM);
+    open_link(f, url(f, "unixgram", space, sizeof(space)).p);
+    const struct fl_log_load load = {{(char *)numbers, sizeof(numbers)}, ends, MANY};
+    fl_log_link_send(f->link, &load, on_sent, f);
+    (void)uv_run(&f->loop, UV_RUN_NOWAIT);
+    assert_int_equal(f->answers, 0);
+    for (int i = 0; i < MANY;) {
+        (void)uv_run(&f->loop, UV_RUN_NOWAIT);
+        if (recv(f->listener, &got, sizeof(got), MSG_DONTWAIT) == sizeof(got))
+            assert_int_equal(got, i++);
+    }
+    while (f->answers == 0)
+        (void)uv_run(&f->loop, UV_RUN_ONCE);
+    assert_string_equal(f->error, "");
+}
+
 /* syslogd was started anew: its socket is another one. */
 static void a_datagram_socket_that_returns_is_found(void **state)
 {
@@ -232,6 +260,7 @@ int main(void)
         WITH(nobody_there_is_an_error_in_dockers_words),
         WITH(a_slow_reader_is_waited_for),
         WITH(datagrams_stay_apart_and_one_too_large_is_alone_lost),
+        WITH(datagrams_wait_for_room),
         WITH(a_datagram_socket_that_returns_is_found),
         WITH(closing_is_always_possible),
         WITH(what_has_left_is_known_at_the_end),
