@@ -4,9 +4,9 @@
 BUILD := build
 AS_USER := tools/as-user.sh
 
-.PHONY: all setup check demo bench fuzz sim seeded-bugs format clean deb
+.PHONY: all setup check demo bench fuzz sim seeded-bugs format clean deb bench-logs
 .PHONY: nightly nightly-store nightly-sim nightly-placement nightly-guest nightly-upgrade nightly-four
-.PHONY: nightly-package
+.PHONY: nightly-package nightly-fleet
 
 all:
 	@$(AS_USER) tools/build.sh $(BUILD)
@@ -23,6 +23,7 @@ check:
 
 # The long batteries; SEED= chooses another one.
 nightly: nightly-store nightly-sim nightly-placement nightly-guest nightly-upgrade nightly-four nightly-package
+nightly: nightly-fleet
 
 # Crash states and failing calls of the store.
 nightly-store:
@@ -73,6 +74,13 @@ nightly-package:
 	@$(AS_USER) tools/venv.sh
 	@python3 tests/package/run.py
 
+# Three hosts pull and run what was pushed, while the server is killed and a firewall is flushed.
+nightly-fleet:
+	@tools/setup.sh all
+	@$(AS_USER) tools/build.sh $(BUILD)
+	@$(AS_USER) tools/venv.sh
+	@.venv/bin/python -m pytest -q -x -p no:cacheprovider tests/fleet
+
 demo:
 	@tools/setup.sh demo
 	@$(AS_USER) tools/build.sh $(BUILD)
@@ -87,6 +95,14 @@ bench:
 	@$(BUILD)/bench/bench-placement
 	@$(BUILD)/bench/bench-throughput $(BUILD)/fairlead
 	@$(BUILD)/bench/bench-memory $(BUILD)/fairlead
+	@$(BUILD)/bench/bench-ports $(BUILD)/src/libexec
+
+# What log lines cost, beside docker's json-file driver; LINES= and ROUNDS= choose how many.
+bench-logs:
+	@tools/setup.sh demo
+	@$(AS_USER) tools/build.sh $(BUILD)
+	@$(AS_USER) tools/venv.sh
+	@.venv/bin/python bench/logs.py
 
 # For example TARGET=wire-json SECONDS=300; without a target it lists them.
 TARGET :=

@@ -1,13 +1,16 @@
 /* awslogs: batches become the server's ShipLogs calls. The server keeps, per log stream, how far
  * the spool is stored, in the transaction that stores the lines. */
 #include "agent/log_sink.h"
+#include "wire/acs.h"
 #include "wire/json.h"
+#include "wire/url.h"
 
 enum {
     BODY_BYTES = 1024 * 1024,   /* of JSON, unless a single event is longer */
     BODY_MAX = 4 * 1024 * 1024, /* a longest event of nothing but escapes */
     MAX_EVENTS = 10000,
     CALL_TIMEOUT_MS = 30000,
+    STREAM_MAX = 4096,
 };
 
 struct awslogs {
@@ -114,8 +117,16 @@ static void send_batch(struct fl_log_sink *sink, int64_t from, int64_t to)
     FL_ASSERT(!aws->body.overflow && !aws->call);
     aws->call = fl_calloc(1, sizeof(*aws->call));
     aws->call->aws = aws;
-    fl_aws_call(aws->client, "logs", "Fairlead_20261120.ShipLogs", fl_buf_str(&aws->body),
-                CALL_TIMEOUT_MS, on_answer, aws->call);
+    FL_CLEANUP_BUF struct fl_buf name = FL_BUF_INIT(STREAM_MAX);
+    fl_buf_add_z(&name, "stream=");
+    fl_url_encode(&name, fl_str_of(aws->stream));
+    const struct fl_header stream = {FL_STR(FL_ACS_STREAM_HEADER), fl_buf_str(&name)};
+    const struct fl_aws_request request = {.service = "logs",
+                                           .target = "Fairlead_20261120.ShipLogs",
+                                           .body = fl_buf_str(&aws->body),
+                                           .timeout_ms = CALL_TIMEOUT_MS,
+                                           .extra = &stream};
+    fl_aws_send(aws->client, &request, on_answer, aws->call);
     fl_buf_free(&aws->body);
 }
 

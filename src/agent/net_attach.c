@@ -47,13 +47,42 @@ static int equip(const struct fl_network *network, struct nl_sock *sock,
     return fl_link_equip(sock, &equipment);
 }
 
+static int take_netns(struct fl_network *network, int *ret_netns_fd, struct nl_sock **ret_sock)
+{
+    if (network->spare_count == 0)
+        return fl_link_new_netns(ret_netns_fd, ret_sock);
+    const struct fl_net_spare *spare = &network->spares[--network->spare_count];
+    *ret_netns_fd = spare->netns_fd;
+    *ret_sock = spare->sock;
+    return 0;
+}
+
+void fl_network_stock(struct fl_network *network)
+{
+    while (network->spare_count < FL_NET_SPARES_MAX) {
+        struct fl_net_spare *spare = &network->spares[network->spare_count];
+        if (fl_link_new_netns(&spare->netns_fd, &spare->sock) < 0)
+            return;
+        network->spare_count++;
+    }
+}
+
+void fl_net_drop_spares(struct fl_network *network)
+{
+    while (network->spare_count > 0) {
+        struct fl_net_spare *spare = &network->spares[--network->spare_count];
+        nl_socket_free(spare->sock);
+        (void)close(spare->netns_fd);
+    }
+}
+
 /* endpoint NULL: a namespace with only lo. */
 static int make_netns(struct fl_network *network, const struct fl_net_endpoint *endpoint,
                       bool is_renewed, int *ret_netns_fd, struct fl_err *err)
 {
     FL_CLEANUP_FD int netns_fd = -1;
     FL_CLEANUP_NL_SOCK struct nl_sock *sock = NULL;
-    int rc = fl_link_new_netns(&netns_fd, &sock);
+    int rc = take_netns(network, &netns_fd, &sock);
     if (rc == 0 && endpoint)
         rc = make_veth(network, endpoint->address, netns_fd, is_renewed);
     if (rc == 0)
@@ -230,23 +259,31 @@ int fl_network_restore_end(struct fl_network *network, struct fl_err *err)
     return fl_net_write_tables(network, err);
 }
 
+/* Flows that began while the tables were not there went past them. */
+static int mend(struct fl_network *network, struct fl_err *err)
+{
+    struct fl_net_endpoint *endpoint, *next;
+    int rc = fl_net_write_tables(network, err);
+    HASH_ITER(hh, network->endpoints, endpoint, next)
+    fl_net_forget_flows(endpoint);
+    return rc;
+}
+
 /* A Docker that came after us, or was started again, has a chain without our rules. */
 bool fl_network_mend(struct fl_network *network, int *ret_rc, struct fl_err *err)
 {
-    enum fl_net_watch_word word;
+    enum fl_net_watch_word word = FL_NET_DAMAGED;
     if (network->restoring)
         return false;
-    word = network->table_ready ? fl_net_watch_look(network->watch) : FL_NET_DAMAGED;
-    if (network->ipv6 && network->bridge_is_filtered != fl_net_bridge_is_filtered()) {
-        *ret_rc = fl_net_write_tables(network, err);
-        return *ret_rc < 0;
-    }
+    if (network->table_ready)
+        word = fl_net_watch_look(network->watch);
     if (word != FL_NET_QUIET && fl_net_watch_docker_lacks_us(network->watch))
         (void)fl_docker_allow(fl_str_of(network->tag), NULL);
-    if (word != FL_NET_DAMAGED)
+    bool is_outdated = network->ipv6 && network->bridge_is_filtered != fl_net_bridge_is_filtered();
+    if (word != FL_NET_DAMAGED && !is_outdated)
         return false;
-    *ret_rc = fl_net_write_tables(network, err);
-    return true;
+    *ret_rc = mend(network, err);
+    return word == FL_NET_DAMAGED || *ret_rc < 0;
 }
 
 void fl_network_detach(struct fl_network *network, struct fl_str container_id)

@@ -533,6 +533,7 @@ void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struc
         .arena = turn->arena,
         .now_ms = event->now_ms,
         .input_size = event->input_size,
+        .reached_at = event->reached_at,
     };
     fl_rand_seed(&d.rand, event->seed);
     switch (event->kind) {
@@ -574,4 +575,19 @@ int64_t fl_core_next_due(const struct fl_core *core)
 struct fl_core_counts fl_core_count(const struct fl_core *core)
 {
     return core->counts;
+}
+
+void fl_core_each_image(const struct fl_core *core,
+                        void (*each)(void *context, struct fl_str image), void *context)
+{
+    struct fl_core *c = (struct fl_core *)core; /* the trees' macros know no const */
+    struct fl_cluster *cluster;
+    struct fl_definition *definition;
+    RB_FOREACH (cluster, fl_cluster_tree, &c->clusters)
+        fl_digest_each(cluster, each, context);
+    RB_FOREACH (definition, fl_definition_tree, &c->definitions) {
+        const struct ecs_TaskDefinition *d = definition->rec->definition;
+        for (size_t i = 0; i < d->containerDefinitions.n; i++)
+            each(context, d->containerDefinitions.items[i].image);
+    }
 }

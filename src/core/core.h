@@ -67,9 +67,10 @@ struct fl_core_event {
     uint8_t seed[32];
     /* FL_CORE_EVENT_COMMAND */
     uint64_t request_id;
-    int operation;     /* enum ecs_operation */
-    const void *input; /* the operation's decoded and validated input */
-    size_t input_size; /* bytes of the request's body, for limits on size */
+    int operation;            /* enum ecs_operation */
+    const void *input;        /* the operation's decoded and validated input */
+    size_t input_size;        /* bytes of the request's body, for limits on size */
+    struct fl_str reached_at; /* URL under which the caller reaches us; empty: the configured one */
     /* FL_CORE_EVENT_EXPLAIN: besides request_id and cluster one of these, names or ARNs */
     struct fl_str task;
     struct fl_str definition;
@@ -172,6 +173,14 @@ int64_t fl_core_next_due(const struct fl_core *core);
 bool fl_core_instance_active(const struct fl_core *core, struct fl_str cluster,
                              struct fl_str instance);
 
+/* Is it known at all, INACTIVE ones too? */
+bool fl_core_instance_known(const struct fl_core *core, struct fl_str cluster,
+                            struct fl_str instance);
+/* Id of the instance that a task, stopped or not, was placed on; empty: none, or no such task.
+ * Valid until the next event. */
+struct fl_str fl_core_task_instance(const struct fl_core *core, struct fl_str cluster,
+                                    struct fl_str task);
+
 /* What a host has, and what of it is reserved: CPU units, MiB. */
 struct fl_core_size {
     int64_t cpu, memory;
@@ -199,6 +208,10 @@ bool fl_core_cluster_next(const struct fl_core *core, struct fl_str *name);
 /* Instances of a cluster that are not INACTIVE, in the order of ids: the first one with an empty
  * id. The id is valid until the next event. */
 bool fl_core_instance_next(const struct fl_core *core, struct fl_str cluster, struct fl_str *id);
+/* Calls each for every image that tasks' records name by digest ("sha256:…") and that definitions
+ * name, by whatever name, until they are deleted. Some come more than once. */
+void fl_core_each_image(const struct fl_core *core,
+                        void (*each)(void *context, struct fl_str image), void *context);
 /* Sums for `status` and for the bounds of the log. */
 struct fl_core_counts {
     size_t clusters, instances, definitions, tasks;

@@ -117,6 +117,22 @@ static bool is_loopback(const struct sockaddr *address)
     return IN6_IS_ADDR_LOOPBACK(in6) || (IN6_IS_ADDR_V4MAPPED(in6) && in6->s6_addr[12] == 127);
 }
 
+/* Has our end the peer's address? Nothing that comes from outside has. */
+static bool is_own(int fd, const struct sockaddr *peer)
+{
+    struct sockaddr_storage own;
+    socklen_t size = sizeof(own);
+    if (getsockname(fd, (struct sockaddr *)&own, &size) < 0 || own.ss_family != peer->sa_family)
+        return false;
+    if (peer->sa_family == AF_INET)
+        return ((const struct sockaddr_in *)(const void *)peer)->sin_addr.s_addr ==
+               ((const struct sockaddr_in *)(const void *)&own)->sin_addr.s_addr;
+    return peer->sa_family == AF_INET6 &&
+           memcmp(&((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr,
+                  &((const struct sockaddr_in6 *)(const void *)&own)->sin6_addr,
+                  sizeof(struct in6_addr)) == 0;
+}
+
 static void name_peer(struct fl_http_connection *connection)
 {
     const union MHD_ConnectionInfo *info =
@@ -125,6 +141,9 @@ static void name_peer(struct fl_http_connection *connection)
     if (!address)
         return;
     connection->is_loopback = is_loopback(address);
+    connection->is_tls = connection->server->adopting >= 0;
+    connection->is_here =
+        is_own(connection->is_tls ? connection->server->adopting : connection->fd, address);
     socklen_t size =
         address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
     (void)getnameinfo(address, size, connection->peer, sizeof(connection->peer), NULL, 0,
@@ -183,18 +202,28 @@ static void on_connection(void *context, struct MHD_Connection *mhd, void **sock
     *socket_context = connection;
 }
 
+void fl_http_refuse_with(struct fl_http_connection *connection, unsigned status, const char *reason,
+                         const struct fl_header *headers, size_t header_count, struct fl_str body)
+{
+    enum { MAX_ANSWER = 16 * 1024 };
+    FL_CLEANUP_BUF struct fl_buf answer = FL_BUF_INIT(MAX_ANSWER);
+    fl_buf_printf(&answer, "HTTP/1.1 %u %s\r\n", status, reason);
+    for (size_t i = 0; i < header_count; i++)
+        fl_buf_printf(&answer, "%.*s: %.*s\r\n", FL_STR_ARG(headers[i].name),
+                      FL_STR_ARG(headers[i].value));
+    fl_buf_printf(&answer, "Content-Length: %zu\r\nConnection: close\r\n\r\n", body.n);
+    fl_buf_add_str(&answer, body);
+    (void)send(connection->fd, answer.p, answer.n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)shutdown(connection->fd, SHUT_WR);
+}
+
 void fl_http_refuse(struct fl_http_connection *connection, unsigned status, const char *reason,
                     const char *type, const char *message)
 {
-    char body[256], answer[512];
-    int body_n =
-        snprintf(body, sizeof(body), "{\"__type\":\"%s\",\"message\":\"%s\"}", type, message);
-    int n = snprintf(answer, sizeof(answer),
-                     "HTTP/1.1 %u %s\r\nContent-Type: application/x-amz-json-1.1\r\n"
-                     "Content-Length: %d\r\nConnection: close\r\n\r\n%s",
-                     status, reason, body_n, body);
-    (void)send(connection->fd, answer, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
-    (void)shutdown(connection->fd, SHUT_WR);
+    const struct fl_header header = {FL_STR("Content-Type"), FL_STR("application/x-amz-json-1.1")};
+    char body[256];
+    int n = snprintf(body, sizeof(body), "{\"__type\":\"%s\",\"message\":\"%s\"}", type, message);
+    fl_http_refuse_with(connection, status, reason, &header, 1, (struct fl_str){body, (size_t)n});
 }
 
 /* ---- deadlines ---- */
@@ -223,6 +252,15 @@ static void expire(struct fl_http_connection *connection)
     (void)shutdown(connection->fd, SHUT_RDWR);
 }
 
+/* MHD misses the end of a connection that comes together with the last data. Who waits for the rest
+ * of a body would wait until its deadline. */
+static bool has_left(const struct fl_http_connection *connection)
+{
+    char byte;
+    return connection->phase == FL_HTTP_BODY &&
+           recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static void on_sweep(uv_timer_t *timer)
 {
     struct fl_http_server *server = timer->data;
@@ -234,7 +272,9 @@ static void on_sweep(uv_timer_t *timer)
             continue;
         if (connection->phase == FL_HTTP_WAITING)
             look_for_first_byte(connection);
-        if (fl_http_now_ms() >= connection->deadline_ms)
+        if (has_left(connection))
+            (void)shutdown(connection->fd, SHUT_RDWR);
+        else if (fl_http_now_ms() >= connection->deadline_ms)
             expire(connection);
     }
 }
@@ -274,7 +314,7 @@ static int bind_and_listen(int fd, const struct addrinfo *info)
     return 0;
 }
 
-static uint16_t bound_port(int fd)
+uint16_t fl_http_bound_port(int fd)
 {
     struct sockaddr_storage address;
     socklen_t size = sizeof(address);
@@ -284,7 +324,7 @@ static uint16_t bound_port(int fd)
                                          : ntohs(((struct sockaddr_in *)&address)->sin_port);
 }
 
-static int open_listener(struct fl_str listen_at, int *ret_fd, struct fl_err *err)
+int fl_http_listen(struct fl_str listen_at, int *ret_fd, struct fl_err *err)
 {
     struct addrinfo *info = NULL;
     int rc = resolve(listen_at, &info, err);
@@ -337,7 +377,7 @@ int fl_http_server_start(uv_loop_t *loop, const struct fl_http_server_config *co
                          struct fl_http_server **ret_server, struct fl_err *err)
 {
     FL_CLEANUP_FD int fd = -1;
-    int rc = open_listener(config->listen, &fd, err);
+    int rc = fl_http_listen(config->listen, &fd, err);
     if (rc < 0)
         return rc;
     struct fl_http_server *server = fl_calloc(1, sizeof(*server));
@@ -345,7 +385,8 @@ int fl_http_server_start(uv_loop_t *loop, const struct fl_http_server_config *co
     server->config = *config;
     server->config.listen = (struct fl_str){NULL, 0}; /* the caller's, and not needed any more */
     server->deadlines = normal_deadlines;
-    server->port = bound_port(fd);
+    server->adopting = -1;
+    server->port = fl_http_bound_port(fd);
     LIST_INIT(&server->connections);
     server->daemon = start_daemon(server, fd);
     if (!server->daemon) {
@@ -356,6 +397,17 @@ int fl_http_server_start(uv_loop_t *loop, const struct fl_http_server_config *co
     open_handles(server);
     *ret_server = server;
     return 0;
+}
+
+int fl_http_server_adopt(struct fl_http_server *server, int fd, int outer,
+                         const struct sockaddr *peer, socklen_t peer_size)
+{
+    server->adopting = outer;
+    /* MHD closes it, in any case. */
+    bool is_taken = MHD_add_connection(server->daemon, fd, peer, peer_size) == MHD_YES;
+    server->adopting = -1;
+    fl_http_server_kick(server);
+    return is_taken ? 0 : -ECONNREFUSED;
 }
 
 uint16_t fl_http_server_port(const struct fl_http_server *server)
