@@ -39,14 +39,9 @@ static void restore_endpoint(struct fl_agent *agent, const struct fl_task_contai
 
 static void restore_log(struct fl_agent *agent, const struct fl_task_container *container)
 {
-    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
-    if (!fl_agent_is_shipped(container->spec))
-        return;
-    struct fl_log_target target = fl_agent_log_target(agent, container, arena);
-    fl_log_shipper_start(agent->shipper, &target);
-    fl_agent_log_begin(agent, target.container_id);
+    fl_agent_log_resume(agent, container);
     if (container->state == FL_CONTAINER_STOPPED)
-        (void)fl_agent_log_finish(agent, target.container_id);
+        (void)fl_agent_log_finish(agent, fl_str_of(container->id));
 }
 
 static void restore_container(struct fl_agent *agent, const struct fl_task_container *container)

@@ -1,6 +1,8 @@
 /* What this host can do, in the names that ECS schedulers match. Only what is really fulfilled. */
 #include "agent/agent_attributes.h"
 
+#include <unistd.h>
+
 #include "agent/bundle.h"
 #include "agent/config_host.h"
 
@@ -38,7 +40,7 @@ static const char *const names[] = {
 };
 
 /* Logging drivers that this agent has; "none" writes nothing and needs no capability. */
-static const char *const drivers[] = {"awslogs", "json-file"};
+static const char *const drivers[] = {"awslogs", "fluentd", "journald", "json-file", "syslog"};
 
 bool fl_agent_has_logging_driver(struct fl_str driver)
 {
@@ -48,8 +50,11 @@ bool fl_agent_has_logging_driver(struct fl_str driver)
     return fl_str_is(driver, "none");
 }
 
+/* A host without a journal has nothing to log to. */
 static bool offers_driver(const struct fl_ecs_settings *ecs, const char *driver)
 {
+    if (strcmp(driver, "journald") == 0 && access("/run/systemd/journal/socket", F_OK) < 0)
+        return false;
     for (size_t i = 0; i < ecs->logging_drivers.n; i++)
         if (fl_str_is(ecs->logging_drivers.items[i], driver))
             return true;

@@ -136,9 +136,12 @@ void fl_agent_exit_forget(struct fl_live *live);
 
 /* agent_logs.c */
 bool fl_agent_is_shipped(const struct fl_container_spec *spec);
-struct fl_log_target fl_agent_log_target(struct fl_agent *agent,
-                                         const struct fl_task_container *container,
-                                         struct fl_arena *arena);
+/* In the arena. 0, or -EINVAL with Docker's sentence about an option. */
+int fl_agent_log_target(struct fl_agent *agent, const struct fl_task_container *container,
+                        struct fl_arena *arena, struct fl_log_target *ret_target,
+                        struct fl_err *err);
+/* A container that was ensured is launched: its spool is followed. */
+void fl_agent_log_start(struct fl_agent *agent, const struct fl_task_container *container);
 /* The shipper knows the container (ensured, or started after our own restart). */
 void fl_agent_log_begin(struct fl_agent *agent, struct fl_str container_id);
 /* The spool of a container that is started again, or was while its last lines were shipped, is

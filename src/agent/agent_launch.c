@@ -193,11 +193,11 @@ static void attach(struct fl_live *live, const struct fl_task_container *contain
         return;
     }
     live->attached = true;
-    struct fl_log_target target = fl_agent_log_target(agent, container, live->arena);
+    struct fl_log_target target;
     struct fl_brain_event event = {.type = FL_EVENT_PREPARED};
     event.prepared.container_id = id;
-    event.prepared.log_stream =
-        fl_agent_is_shipped(container->spec) ? target.stream : (struct fl_str){0};
+    if (fl_agent_log_target(agent, container, live->arena, &target, NULL) == 0)
+        event.prepared.log_stream = target.plan->stream;
     memcpy(event.prepared.address, live->endpoint.address, sizeof(event.prepared.address));
     event.prepared.bindings = copy_bindings(&live->endpoint, live->arena);
     event.prepared.binding_count = live->endpoint.binding_count;
@@ -239,11 +239,22 @@ void fl_agent_prepare(struct fl_agent *agent, struct fl_str container_id)
         live_free(live);
         return;
     }
-    if (is_restart || !fl_agent_is_shipped(container->spec)) {
+    if (is_restart) {
         attach(live, container);
         return;
     }
-    struct fl_log_target target = fl_agent_log_target(agent, container, live->arena);
+    struct fl_err err = {0};
+    struct fl_log_target target;
+    if (fl_agent_log_target(agent, container, live->arena, &target, &err) < 0) {
+        fl_agent_fail(agent, container_id, FL_EFFECT_PREPARE, FL_FAILURE_CREATE,
+                      fl_str_of(err.text));
+        live_free(live);
+        return;
+    }
+    if (!fl_agent_is_shipped(container->spec)) {
+        attach(live, container);
+        return;
+    }
     live->busy = true;
     fl_log_shipper_ensure(agent->shipper, &target, on_log_ensured, live);
 }
@@ -301,10 +312,14 @@ static int fill_launch(struct fl_live *live, const struct fl_task_container *con
         .etc_hosts = fl_agent_etc_hosts(mode, live->endpoint.address, hostname, arena),
         .etc_resolv_conf = fl_agent_etc_resolv_conf(mode, arena),
         .netns_fd = live->endpoint.netns_fd,
-        .spool_is_shipped = fl_agent_is_shipped(container->spec),
     };
+    struct fl_log_target target;
+    int rc = fl_agent_log_target(agent, container, arena, &target, err);
+    if (rc < 0)
+        return rc;
+    launch->log = target.plan;
     fl_agent_add_environment(agent, container, arena, launch);
-    int rc = add_links(live, container, launch, err);
+    rc = add_links(live, container, launch, err);
     if (rc == 0)
         rc = add_gpus(live, container->spec, launch, err);
     if (rc == 0)
@@ -357,10 +372,8 @@ static void launch(struct fl_live *live, const struct fl_task_container *contain
     agent->launching++;
     if (container->restarts > 0)
         fl_agent_log_resume(agent, container);
-    if (container->restarts > 0 || !fl_agent_is_shipped(container->spec))
-        return;
-    struct fl_log_target target = fl_agent_log_target(agent, container, live->arena);
-    fl_log_shipper_start(agent->shipper, &target);
+    else
+        fl_agent_log_start(agent, container);
 }
 
 /* A machine that starts hundreds of containers at once starts none of them soon. */

@@ -1,32 +1,72 @@
 /* Which containers' logs are shipped, and where to. */
 #include "agent/agent_internal.h"
-
-static struct fl_str option(const struct fl_container_spec *spec, const char *name)
-{
-    for (size_t i = 0; i < spec->log_option_count; i++)
-        if (fl_str_is(spec->log_options[i].key, name))
-            return spec->log_options[i].value;
-    return (struct fl_str){0};
-}
+#include "agent/metadata_documents.h"
+#include "base/log.h"
 
 bool fl_agent_is_shipped(const struct fl_container_spec *spec)
 {
-    return fl_str_is(spec->log_driver, "awslogs");
+    return spec->log_driver.n > 0 && !fl_str_is(spec->log_driver, "json-file") &&
+           !fl_str_is(spec->log_driver, "none");
 }
 
-struct fl_log_target fl_agent_log_target(struct fl_agent *agent,
-                                         const struct fl_task_container *container,
-                                         struct fl_arena *arena)
+/* The labels that Docker would know of: ECS's own, then the definition's. */
+static void set_labels(const struct fl_task_container *container, struct fl_log_facts *facts,
+                       struct fl_arena *arena)
+{
+    const struct fl_task_spec *task = container->task->spec;
+    const struct fl_container_spec *spec = container->spec;
+    const struct fl_key_value ecs[] = {
+        {FL_STR("com.amazonaws.ecs.cluster"), task->cluster_arn},
+        {FL_STR("com.amazonaws.ecs.container-name"), spec->name},
+        {FL_STR("com.amazonaws.ecs.task-arn"), container->task->arn},
+        {FL_STR("com.amazonaws.ecs.task-definition-family"), task->family},
+        {FL_STR("com.amazonaws.ecs.task-definition-version"), task->revision},
+    };
+    size_t n = FL_ARRAY_SIZE(ecs) + spec->label_count;
+    struct fl_key_value *labels = fl_arena_new_array(arena, struct fl_key_value, n);
+    for (size_t i = 0; i < n; i++)
+        labels[i] = i < FL_ARRAY_SIZE(ecs) ? ecs[i] : spec->labels[i - FL_ARRAY_SIZE(ecs)];
+    facts->labels = labels;
+    facts->label_count = n;
+}
+
+int fl_agent_log_target(struct fl_agent *agent, const struct fl_task_container *container,
+                        struct fl_arena *arena, struct fl_log_target *ret_target,
+                        struct fl_err *err)
 {
     struct fl_str id = fl_str_dup(arena, fl_str_of(container->id));
-    struct fl_str stream = option(container->spec, "awslogs-stream");
-    return (struct fl_log_target){
+    struct fl_log_facts *facts = fl_arena_new_object(arena, struct fl_log_facts);
+    struct fl_log_plan *plan = fl_arena_new_object(arena, struct fl_log_plan);
+    *facts = (struct fl_log_facts){
+        .id = id,
+        .name = fl_metadata_docker_name(container, arena),
+        .image = container->spec->image,
+        .image_id = container->image_digest,
+        .hostname = agent->hostname,
+        .region = agent->config.region,
+    };
+    set_labels(container, facts, arena);
+    *ret_target = (struct fl_log_target){
         .container_id = id,
         .spool_path = fl_runtime_log_path(agent->runtime, id, arena),
-        .group = option(container->spec, "awslogs-group"),
-        .stream = stream.n ? stream : id,
-        .create_group = fl_str_is(option(container->spec, "awslogs-create-group"), "true"),
+        .plan = plan,
+        .facts = facts,
     };
+    return fl_log_plan_read(container->spec, facts, arena, plan, err);
+}
+
+/* A definition that an earlier agent took, and this one does not, leaves its lines in the spool. */
+static bool follow(struct fl_agent *agent, const struct fl_task_container *container)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct fl_err err = {0};
+    struct fl_log_target target;
+    int rc = fl_agent_log_target(agent, container, arena, &target, &err);
+    if (rc == 0)
+        fl_log_shipper_start(agent->shipper, &target);
+    else
+        fl_log_warn("container %.12s: its log is not followed: %s", container->id, err.text);
+    return rc == 0;
 }
 
 static struct fl_shipping *find(const struct fl_agent *agent, struct fl_str container_id)
@@ -61,14 +101,17 @@ static void end(struct fl_shipping *shipping)
     free(shipping);
 }
 
+void fl_agent_log_start(struct fl_agent *agent, const struct fl_task_container *container)
+{
+    if (fl_agent_is_shipped(container->spec))
+        (void)follow(agent, container);
+}
+
 void fl_agent_log_resume(struct fl_agent *agent, const struct fl_task_container *container)
 {
-    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
-    if (!fl_agent_is_shipped(container->spec) || find(agent, fl_str_of(container->id)))
-        return;
-    struct fl_log_target target = fl_agent_log_target(agent, container, arena);
-    fl_log_shipper_start(agent->shipper, &target);
-    fl_agent_log_begin(agent, target.container_id);
+    struct fl_str id = fl_str_of(container->id);
+    if (fl_agent_is_shipped(container->spec) && !find(agent, id) && follow(agent, container))
+        fl_agent_log_begin(agent, id);
 }
 
 /* Patience with the last run's lines was over before their end; meanwhile the next one began. */

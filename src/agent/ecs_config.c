@@ -70,7 +70,7 @@ static const struct row rows[] = {
      NULL},
     {"ECS_RESERVED_MEMORY", NUMBER, AT(reserved_memory_mib), "0", 0, INT32_MAX, NULL},
     {"ECS_AVAILABLE_LOGGING_DRIVERS", TEXTS, AT(logging_drivers),
-     "[\"json-file\",\"awslogs\",\"none\"]", 0, 0, NULL},
+     "[\"json-file\",\"awslogs\",\"syslog\",\"journald\",\"fluentd\",\"none\"]", 0, 0, NULL},
     {"ECS_DISABLE_PRIVILEGED", SWITCH, AT(disable_privileged), "false", 0, 0, NULL},
     {"ECS_SELINUX_CAPABLE", SWITCH, AT(selinux), "false", 0, 0, NULL},
     {"ECS_APPARMOR_CAPABLE", SWITCH, AT(apparmor), "false", 0, 0, NULL},

@@ -1,4 +1,5 @@
-/* Starting fairlead-exec and hearing what became of it. */
+/* Asking fairlead-exec, and hearing what became of it. It is started with the first request, serves
+ * all, ends with us, and is started again with the next one when it has died. */
 #include "agent/exec.h"
 
 #include <errno.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,7 +21,7 @@
 /* Our descriptors that are given away must not be those of the helper while it is being started. */
 enum {
     FREE_FD = 10,
-    HELPER_GRACE_MS = 5000,
+    HELPER_GRACE_MS = 5000, /* more than its own */
     ANSWER_MAX = sizeof(struct fl_exec_answer) + FL_EXEC_OUTPUT_MAX
 };
 
@@ -29,7 +31,6 @@ struct fl_exec {
     struct fl_exec_order order;
     fl_exec_done done;
     void *context;
-    pid_t pid; /* the helper; 0: not started */
     int answer_fd;
     uv_poll_t *poll;
     uv_timer_t *deadline; /* of the helper itself, should it hang */
@@ -41,7 +42,10 @@ struct fl_execer {
     uv_loop_t *loop;
     struct fl_runtime *runtime;
     char *path;
-    int program_fd; /* a sealed copy of the helper, which no container can write to; -1: not yet */
+    int program_fd;  /* a sealed copy of the helper, which no container can write to; -1: not yet */
+    pid_t pid;       /* the helper; 0: none runs */
+    int requests_fd; /* our end of its socket; -1: none runs */
+    uv_poll_t *lost; /* the helper has closed its end */
     unsigned running;
     TAILQ_HEAD(, fl_exec) waiting;
     TAILQ_HEAD(, fl_exec) started;
@@ -86,8 +90,6 @@ static void tell(struct fl_exec *exec)
 {
     struct fl_exec_answer head;
     struct fl_str bytes = fl_buf_str(&exec->answer);
-    if (exec->pid > 0) /* it has closed the pipe by ending */
-        (void)waitpid(exec->pid, NULL, 0);
     if (bytes.n < sizeof(head)) {
         refuse(exec, "the helper program ended without an answer");
         return;
@@ -204,7 +206,7 @@ static int above(int *fd)
     return moved < 0 ? -errno : 0;
 }
 
-static int spawn(struct fl_execer *execer, const int fds[4], pid_t *ret_pid)
+static int spawn(struct fl_execer *execer, int requests_fd, pid_t *ret_pid)
 {
     char path[32];
     char *argv[] = {(char *)"fairlead-exec", NULL};
@@ -218,22 +220,101 @@ static int spawn(struct fl_execer *execer, const int fds[4], pid_t *ret_pid)
     if (posix_spawnattr_init(&attr) != 0 || posix_spawn_file_actions_init(&actions) != 0)
         return -ENOMEM;
     fl_spawn_reset_signals(&attr, POSIX_SPAWN_SETSID);
-    (void)posix_spawn_file_actions_adddup2(&actions, fds[0], FL_EXEC_ORDERS_FD);
-    (void)posix_spawn_file_actions_adddup2(&actions, fds[1], FL_EXEC_ANSWER_FD);
+    (void)posix_spawn_file_actions_adddup2(&actions, requests_fd, STDIN_FILENO);
+    (void)posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
     (void)posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    (void)posix_spawn_file_actions_adddup2(&actions, fds[2], FL_EXEC_PIDFD);
-    (void)posix_spawn_file_actions_adddup2(&actions, fds[3], FL_EXEC_CONFINEMENT_FD);
     int rc = posix_spawn(ret_pid, path, &actions, &attr, argv, fl_spawn_environment);
     (void)posix_spawn_file_actions_destroy(&actions);
     (void)posix_spawnattr_destroy(&attr);
     return -rc;
 }
 
-/* Its end closes the pipe, and then it is heard of. */
+static void end_helper(struct fl_execer *execer)
+{
+    if (execer->lost)
+        uv_close((uv_handle_t *)FL_TAKE_PTR(execer->lost), free_handle);
+    if (execer->requests_fd >= 0)
+        (void)close(FL_TAKE_FD(execer->requests_fd));
+    if (execer->pid <= 0)
+        return;
+    (void)kill(execer->pid, SIGKILL);
+    (void)waitpid(execer->pid, NULL, 0);
+    execer->pid = 0;
+}
+
+static void on_lost(uv_poll_t *poll, FL_UNUSED int status, FL_UNUSED int events)
+{
+    end_helper(poll->data);
+}
+
+static int watch_helper(struct fl_execer *execer)
+{
+    uv_poll_t *poll = fl_calloc(1, sizeof(*poll));
+    int rc = uv_poll_init(execer->loop, poll, execer->requests_fd);
+    if (rc < 0) {
+        free(poll);
+        return rc;
+    }
+    poll->data = execer;
+    execer->lost = poll;
+    return uv_poll_start(poll, UV_READABLE | UV_DISCONNECT, on_lost);
+}
+
+static int start_helper(struct fl_execer *execer)
+{
+    int fds[2];
+    if (execer->pid > 0)
+        return 0;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+        return -errno;
+    execer->requests_fd = fds[0];
+    int rc = above(&fds[1]);
+    if (rc == 0)
+        rc = spawn(execer, fds[1], &execer->pid);
+    if (fds[1] >= 0)
+        (void)close(fds[1]);
+    if (rc == 0)
+        rc = watch_helper(execer);
+    if (rc < 0)
+        end_helper(execer);
+    return rc;
+}
+
+static int request(struct fl_execer *execer, const int given[FL_EXEC_FDS])
+{
+    union {
+        struct cmsghdr head;
+        char space[CMSG_SPACE(FL_EXEC_FDS * sizeof(int))];
+    } control = {.head = {.cmsg_len = CMSG_LEN(FL_EXEC_FDS * sizeof(int)),
+                          .cmsg_level = SOL_SOCKET,
+                          .cmsg_type = SCM_RIGHTS}};
+    struct iovec part = {.iov_base = (char[]){0}, .iov_len = 1};
+    const struct msghdr message = {.msg_iov = &part,
+                                   .msg_iovlen = 1,
+                                   .msg_control = &control,
+                                   .msg_controllen = sizeof(control)};
+    memcpy(CMSG_DATA(&control.head), given, FL_EXEC_FDS * sizeof(int));
+    int rc = start_helper(execer);
+    if (rc < 0)
+        return rc;
+    return sendmsg(execer->requests_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
+/* One that has died, and whose end was not heard of yet, is replaced. */
+static int request_twice(struct fl_execer *execer, const int given[FL_EXEC_FDS])
+{
+    int rc = request(execer, given);
+    if (rc != -EPIPE && rc != -ECONNRESET)
+        return rc;
+    end_helper(execer);
+    return request(execer, given);
+}
+
+/* Its end closes the pipes of all requests, taken or not, and that is heard of. */
 static void on_deadline(uv_timer_t *timer)
 {
     const struct fl_exec *exec = timer->data;
-    (void)kill(exec->pid, SIGKILL);
+    end_helper(exec->execer);
 }
 
 static void set_deadline(struct fl_exec *exec)
@@ -259,22 +340,20 @@ static int listen_to(struct fl_exec *exec)
     return uv_poll_start(poll, UV_READABLE | UV_DISCONNECT, on_answer);
 }
 
-static int start_helper(struct fl_exec *exec, int orders_fd, int pidfd, int confinement_fd,
-                        struct fl_err *err)
+static int ask_helper(struct fl_exec *exec, int orders_fd, int pidfd, int confinement_fd,
+                      struct fl_err *err)
 {
     int fds[2];
     int rc = pipe2(fds, O_CLOEXEC) < 0 ? -errno : 0;
     if (rc < 0)
         return fl_err_errno(err, rc, "cannot make a pipe");
     exec->answer_fd = fds[0];
-    rc = above(&fds[1]);
-    if (rc == 0 && fcntl(exec->answer_fd, F_SETFL, O_NONBLOCK) < 0)
+    if (fcntl(exec->answer_fd, F_SETFL, O_NONBLOCK) < 0)
         rc = -errno;
-    const int given[] = {orders_fd, fds[1], pidfd, confinement_fd};
+    const int given[FL_EXEC_FDS] = {orders_fd, fds[1], pidfd, confinement_fd};
     if (rc == 0)
-        rc = spawn(exec->execer, given, &exec->pid);
-    if (fds[1] >= 0)
-        (void)close(fds[1]);
+        rc = request_twice(exec->execer, given);
+    (void)close(fds[1]);
     if (rc == 0)
         rc = listen_to(exec);
     if (rc == 0)
@@ -298,9 +377,7 @@ static int start(struct fl_exec *exec, struct fl_err *err)
     FL_CLEANUP_FD int confinement_fd = open_confinement(exec, err);
     if (confinement_fd < 0)
         return confinement_fd;
-    if (above(&pidfd) < 0 || above(&orders_fd) < 0 || above(&confinement_fd) < 0)
-        return fl_err_set(err, -EMFILE, "too many open files");
-    return start_helper(exec, orders_fd, pidfd, confinement_fd, err);
+    return ask_helper(exec, orders_fd, pidfd, confinement_fd, err);
 }
 
 static void on_pump(uv_async_t *async)
@@ -325,7 +402,7 @@ struct fl_execer *fl_execer_open(uv_loop_t *loop, struct fl_runtime *runtime,
     struct fl_execer *execer = fl_calloc(1, sizeof(*execer));
     execer->loop = loop;
     execer->runtime = runtime;
-    execer->program_fd = -1;
+    execer->program_fd = execer->requests_fd = -1;
     FL_ASSERT(asprintf(&execer->path, "%.*s/fairlead-exec", FL_STR_ARG(libexec_dir)) > 0);
     TAILQ_INIT(&execer->waiting);
     TAILQ_INIT(&execer->started);
@@ -348,6 +425,7 @@ void fl_execer_close(struct fl_execer *execer)
         TAILQ_REMOVE(&execer->started, exec, queue);
         exec_free(exec);
     }
+    end_helper(execer);
     uv_close((uv_handle_t *)execer->pump, free_handle);
     if (execer->program_fd >= 0)
         (void)close(execer->program_fd);

@@ -204,13 +204,13 @@ static void commands_end_with_who_asked(FL_UNUSED void **state)
     stop(record);
 }
 
-/* The youngest child of this process; 0 where the kernel does not tell. */
-static pid_t youngest_child(void)
+/* The youngest child of a process; 0 when there is none, or where the kernel does not tell. */
+static pid_t youngest_child(pid_t of)
 {
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(4096);
     char path[64];
     int64_t pid = 0;
-    (void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)getpid(), (int)getpid());
+    (void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)of, (int)of);
     if (fl_fs_read(AT_FDCWD, path, 4096, &text) < 0)
         return 0;
     struct fl_str rest = fl_str_trim(fl_buf_str(&text));
@@ -218,24 +218,72 @@ static pid_t youngest_child(void)
     return (pid_t)pid;
 }
 
-static void a_helper_that_hangs_is_ended(FL_UNUSED void **state)
+/* The helper, which has begun with the first command; no container may be there. */
+static pid_t find_helper(void)
 {
     struct fixture_want want = {.task_id = "task"};
     struct fixture_record *record = start(&want, "exec sleep 1000");
-    struct told told, started;
-    pid_t shim = youngest_child();
-    if (shim == 0)
+    expect(record, "true", 0, "");
+    stop(record);
+    return youngest_child(getpid());
+}
+
+static void expect_nothing_left(const struct fixture_record *record)
+{
+    struct told told;
+    do
+        told = command(record, "set -- /proc/[0-9]*; [ $# = 2 ]", 10000);
+    while (told.status != 0);
+}
+
+static void a_helper_that_hangs_is_ended(FL_UNUSED void **state)
+{
+    struct fixture_want want = {.task_id = "task"};
+    struct told told;
+    pid_t helper = find_helper();
+    if (helper == 0)
         skip();
+    struct fixture_record *record = start(&want, "exec sleep 1000");
     begin(record, "/bin/sh", "exec sleep 300", 2000, &told);
-    while (youngest_child() == shim && !told.done)
-        (void)uv_run(&fixture.loop, UV_RUN_ONCE);
-    pid_t helper = youngest_child();
-    assert_int_equal(kill(helper, SIGSTOP), 0);
+    while (youngest_child(helper) == 0 && !told.done)
+        (void)uv_run(&fixture.loop, UV_RUN_NOWAIT);
+    assert_int_equal(kill(youngest_child(helper), SIGSTOP), 0);
     assert_true(fixture_await(&fixture, &told.done));
     assert_int_equal(told.status, -1);
-    do
-        started = command(record, "set -- /proc/[0-9]*; [ $# = 2 ]", 10000);
-    while (started.status != 0);
+    expect_nothing_left(record);
+    stop(record);
+}
+
+static void a_helper_that_takes_nothing_is_replaced(FL_UNUSED void **state)
+{
+    struct fixture_want want = {.task_id = "task"};
+    struct told told;
+    pid_t helper = find_helper();
+    if (helper == 0)
+        skip();
+    struct fixture_record *record = start(&want, "exec sleep 1000");
+    assert_int_equal(kill(helper, SIGSTOP), 0);
+    begin(record, "/bin/sh", "true", 1000, &told);
+    assert_true(fixture_await(&fixture, &told.done));
+    assert_int_equal(told.status, -1);
+    expect(record, "echo again", 0, "again\n");
+    stop(record);
+}
+
+static void a_helper_that_died_is_started_again(FL_UNUSED void **state)
+{
+    struct fixture_want want = {.task_id = "task"};
+    pid_t helper = find_helper();
+    if (helper == 0)
+        skip();
+    struct fixture_record *record = start(&want, "exec sleep 1000");
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(kill(helper, SIGKILL), 0);
+        while (kill(helper, 0) == 0)
+            (void)uv_run(&fixture.loop, UV_RUN_NOWAIT);
+        expect(record, "echo again", 0, "again\n");
+        helper = youngest_child(getpid());
+    }
     stop(record);
 }
 
@@ -401,6 +449,8 @@ int main(void)
         cmocka_unit_test(time_runs_out_for_all_that_was_started),
         cmocka_unit_test(commands_end_with_who_asked),
         cmocka_unit_test(a_helper_that_hangs_is_ended),
+        cmocka_unit_test(a_helper_that_takes_nothing_is_replaced),
+        cmocka_unit_test(a_helper_that_died_is_started_again),
         cmocka_unit_test(many_wait_their_turn),
         cmocka_unit_test(a_command_is_not_run_with_less_than_the_containers_profile),
         cmocka_unit_test(a_container_is_started_again_on_what_it_left),

@@ -1,4 +1,4 @@
-/* One follow per container: a spool, how far it is stored, and one call to the server at a time.
+/* One follow per container: a spool, how far it is stored, and one batch at a time.
  *
  * step() is the only place that decides what is next; it runs when the file changes, when a timer
  * is due and when an answer has come. */
@@ -10,27 +10,23 @@
 #include <sys/queue.h>
 #include <sys/stat.h>
 
-#include "agent/log_spool.h"
+#include "agent/log_lines.h"
+#include "agent/log_sink.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "wire/acs.h"
-#include "wire/json.h"
-#include "wire/url.h"
 
 enum {
-    WINDOW_BYTES = 512 * 1024, /* of the spool, per call; holds the longest event */
-    BODY_BYTES = 1024 * 1024,  /* of JSON, unless a single event is longer */
-    STREAM_MAX = 4096,
-    BODY_MAX = 4 * 1024 * 1024, /* a longest event of nothing but escapes */
-    MAX_EVENTS = 10000,
+    WINDOW_BYTES = 512 * 1024, /* of the spool, per batch; holds the longest event */
     PUNCH_STEP = 1024 * 1024,
-    CALL_TIMEOUT_MS = 30000,
+    BLOCK_BYTES = 4096,
     BACKOFF_MIN_MS = 200,
     BACKOFF_MAX_MS = 10000,
     ENSURE_MS = 30000,
-    PACE_MS = 20,      /* between two calls for a trickle of lines */
-    MISSING_MS = 200,  /* until a spool that is not there yet is looked for again */
-    GIVE_UP_AFTER = 3, /* refusals of a finished spool */
+    PACE_MS = 20,        /* between two batches for a trickle of lines */
+    MISSING_MS = 200,    /* until a spool that is not there yet is looked for again */
+    OPEN_EVENT_MS = 500, /* until an event that may end by its age is looked at again */
+    GIVE_UP_AFTER = 3,   /* refusals of a finished spool */
+    GIVE_UP_MS = 600000, /* with a backend that is not our server, after the container's end */
 };
 
 struct fl_log_shipper {
@@ -45,15 +41,21 @@ struct follow {
     struct fl_log_shipper *shipper;
     char *container_id;
     char *spool_path;
-    char *group;
-    char *stream;
-    bool create_group;
-    int fd; /* the spool; -1 until it is there */
+    struct fl_log_sink *sink;
+    struct fl_log_lines lines;
+    bool is_server;      /* the backend is our server: waited for without end */
+    bool goes_on;        /* a backend that is away does not keep the container from its start */
+    bool is_away;        /* said in the log; once per absence of another backend */
+    bool has_open_event; /* that may end by its age */
+    int64_t punch_step;
+    unsigned first_backoff_ms;
+    int64_t finish_until_ms; /* monotonic, once finishing */
+    int fd;                  /* the spool; -1 until it is there */
     uv_timer_t timer;
     uv_fs_event_t watch;
     unsigned open_handles;
-    struct call *call; /* under way */
-    bool is_started;   /* else only ensured */
+    bool is_sending; /* an answer is to come */
+    bool is_started; /* else only ensured */
     bool is_finishing;
     bool knows_offset;
     bool is_backlogged; /* the last batch was cut by its bounds: more is there */
@@ -66,11 +68,6 @@ struct follow {
     void *ensured_context;
     fl_log_finished finished;
     void *finished_context;
-};
-
-/* Outlives its follow when that is closed before the answer comes. */
-struct call {
-    struct follow *follow;
 };
 
 static void step(struct follow *follow);
@@ -91,16 +88,14 @@ static void on_handle_closed(uv_handle_t *handle)
         return;
     free(follow->container_id);
     free(follow->spool_path);
-    free(follow->group);
-    free(follow->stream);
     free(follow);
 }
 
 static void drop(struct follow *follow)
 {
     LIST_REMOVE(follow, entry);
-    if (follow->call)
-        follow->call->follow = NULL;
+    follow->sink->ops->close(FL_TAKE_PTR(follow->sink));
+    fl_log_lines_free(&follow->lines);
     if (follow->fd >= 0)
         (void)close(follow->fd);
     uv_close((uv_handle_t *)&follow->timer, on_handle_closed);
@@ -129,17 +124,37 @@ static char *copy(struct fl_str s)
     return fl_strndup(s.p, s.n);
 }
 
+static void on_answer(void *context, const struct fl_log_answer *answer);
+
+static void set_sink(struct follow *follow, const struct fl_log_target *target)
+{
+    const struct fl_log_plan *plan = target->plan;
+    follow->is_server = plan->kind == FL_LOG_AWSLOGS;
+    follow->sink = follow->is_server ? fl_log_awslogs_new(follow->shipper->client, plan)
+                                     : fl_log_local_new(follow->shipper->loop, plan, target->facts,
+                                                        target->spool_path);
+    follow->sink->answered = on_answer;
+    follow->sink->context = follow;
+    follow->lines.pieces = follow->sink->pieces;
+    follow->lines.next = FL_BUF_INIT(FL_SPOOL_TEXT_CAP);
+    if (plan->pattern.n > 0)
+        follow->lines.pattern = fl_log_pattern_new(plan->pattern, NULL);
+    follow->goes_on = plan->drops || plan->is_async;
+    follow->first_backoff_ms =
+        plan->retry_wait_ms > 0 ? (unsigned)plan->retry_wait_ms : BACKOFF_MIN_MS;
+    follow->backoff_ms = follow->first_backoff_ms;
+    int64_t step = plan->buffer_bytes > 0 ? plan->buffer_bytes / 8 : PUNCH_STEP;
+    follow->punch_step = FL_MAX(FL_MIN(step, (int64_t)PUNCH_STEP), (int64_t)BLOCK_BYTES);
+}
+
 static struct follow *add(struct fl_log_shipper *shipper, const struct fl_log_target *target)
 {
     struct follow *follow = fl_calloc(1, sizeof(*follow));
     follow->shipper = shipper;
     follow->container_id = copy(target->container_id);
     follow->spool_path = copy(target->spool_path);
-    follow->group = copy(target->group);
-    follow->stream = copy(target->stream);
-    follow->create_group = target->create_group;
+    set_sink(follow, target);
     follow->fd = -1;
-    follow->backoff_ms = BACKOFF_MIN_MS;
     (void)uv_timer_init(shipper->loop, &follow->timer);
     (void)uv_fs_event_init(shipper->loop, &follow->watch);
     follow->timer.data = follow->watch.data = follow;
@@ -165,66 +180,35 @@ static void on_change(uv_fs_event_t *watch, FL_UNUSED const char *name, FL_UNUSE
     step(watch->data);
 }
 
-/* A shipment under construction. */
+/* A batch under construction. */
 struct batch {
-    struct fl_buf body;
-    struct fl_json_writer jw;
-    size_t count;
     int64_t next_offset;
     bool is_cut; /* by the bounds, not by the end of the spool */
 };
 
-static void batch_begin(struct batch *batch)
+/* What the shim says about the log itself is for the host's operator, too. */
+static void tell(const struct follow *follow, const struct fl_log_event *event)
 {
-    *batch = (struct batch){.body = FL_BUF_INIT(BODY_MAX)};
-    batch->jw.buf = &batch->body;
-    fl_jw_object_begin(&batch->jw);
-    fl_jw_key(&batch->jw, "events");
-    fl_jw_array_begin(&batch->jw);
-}
-
-static void batch_end(struct batch *batch, const struct follow *follow)
-{
-    fl_jw_array_end(&batch->jw);
-    fl_jw_member_str(&batch->jw, "logGroupName", fl_str_of(follow->group));
-    fl_jw_member_str(&batch->jw, "logStreamName", fl_str_of(follow->stream));
-    fl_jw_member_bool(&batch->jw, "createGroup", follow->create_group);
-    fl_jw_member_int(&batch->jw, "offset", follow->offset);
-    fl_jw_member_int(&batch->jw, "nextOffset", batch->next_offset);
-    fl_jw_object_end(&batch->jw);
-}
-
-/* False, and the batch as it was, when there is no room for the event. */
-static bool batch_add(struct batch *batch, int64_t time_ms, struct fl_str text)
-{
-    size_t before = batch->body.n;
-    if (batch->count == MAX_EVENTS)
-        return false;
-    struct fl_json_writer saved = batch->jw;
-    fl_jw_object_begin(&batch->jw);
-    fl_jw_member_int(&batch->jw, "timestamp", time_ms);
-    fl_jw_member_str(&batch->jw, "message", text);
-    fl_jw_object_end(&batch->jw);
-    if (batch->body.n > BODY_BYTES && batch->count > 0) {
-        batch->body.n = before;
-        batch->jw = saved;
-        return false;
-    }
-    batch->count++;
-    return true;
+    if (event->stream == 'd')
+        fl_log_warn("container %.12s: log: %.*s", follow->container_id, FL_STR_ARG(event->text));
 }
 
 /* Adds the events of data, which lies at `start` in the spool. */
-static void batch_fill(struct batch *batch, struct fl_str data, int64_t start, bool final)
+static void batch_fill(struct batch *batch, struct follow *follow, struct fl_str data,
+                       int64_t start, bool final)
 {
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(FL_SPOOL_TEXT_CAP);
+    struct fl_log_event event;
+    int64_t now_ms = fl_clock_wall_ms();
     size_t at = 0;
-    int64_t time_ms;
-    while (fl_log_spool_next(data, final, &at, &time_ms, &text)) {
-        if (text.n > 0 && !batch_add(batch, time_ms, fl_buf_str(&text))) {
+    bool is_full = data.n == WINDOW_BYTES;
+    while (fl_log_lines_next(&follow->lines, data, final, is_full && at == 0, now_ms, &at, &event,
+                             &text, &follow->has_open_event)) {
+        if (!follow->sink->ops->add(follow->sink, &event)) {
             batch->is_cut = true;
             return;
         }
+        tell(follow, &event);
         batch->next_offset = start + (int64_t)at;
     }
     if (at > 0)
@@ -233,7 +217,7 @@ static void batch_fill(struct batch *batch, struct fl_str data, int64_t start, b
 
 /* Reads the spool from the stored offset on. What was punched, or never stored by a server that
  * lost its data, is a hole and skipped. 0 or -errno. */
-static int batch_read(struct batch *batch, const struct follow *follow)
+static int batch_read(struct batch *batch, struct follow *follow)
 {
     struct stat st;
     off_t start = lseek(follow->fd, follow->offset, SEEK_DATA);
@@ -241,6 +225,7 @@ static int batch_read(struct batch *batch, const struct follow *follow)
         start = follow->offset;
     if (fstat(follow->fd, &st) < 0)
         return -errno;
+    follow->has_open_event = false;
     if (st.st_size <= start)
         return 0;
     size_t wanted = (size_t)FL_MIN((off_t)WINDOW_BYTES, st.st_size - start);
@@ -249,28 +234,21 @@ static int batch_read(struct batch *batch, const struct follow *follow)
     if (n < 0)
         return -errno;
     bool reaches_end = start + n >= st.st_size;
-    batch_fill(batch, (struct fl_str){window, (size_t)n}, start,
+    batch_fill(batch, follow, (struct fl_str){window, (size_t)n}, start,
                follow->is_finishing && reaches_end);
     batch->is_cut = batch->is_cut || !reaches_end;
     return 0;
 }
 
-/* The answer's nextOffset, or -1. */
-static int64_t answered_offset(struct fl_str body)
-{
-    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
-    const struct fl_json *json = fl_json_read(body, arena, NULL);
-    const struct fl_json *offset = fl_json_get(json, "nextOffset");
-    return fl_json_is(offset, FL_JSON_INTEGER) ? FL_MAX(fl_json_int(offset), -1) : -1;
-}
-
+/* Whole blocks only: one that two punches share would stay, and the spool seem to begin there. */
 static void punch(struct follow *follow)
 {
-    if (follow->fd < 0 || follow->offset - follow->punched < PUNCH_STEP)
+    int64_t end = follow->offset / BLOCK_BYTES * BLOCK_BYTES;
+    if (follow->fd < 0 || end - follow->punched < follow->punch_step)
         return;
     (void)fallocate(follow->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, follow->punched,
-                    follow->offset - follow->punched);
-    follow->punched = follow->offset;
+                    end - follow->punched);
+    follow->punched = end;
 }
 
 /* Ends the ensure that is waiting, if one is; an error ends the follow too. */
@@ -293,14 +271,21 @@ static void end_finish(struct follow *follow)
     finished(context);
 }
 
+/* Whether the backend is known to be away; one line in the log per absence. */
+static bool *away_flag(struct follow *follow)
+{
+    return follow->is_server ? &follow->shipper->is_away : &follow->is_away;
+}
+
 static void accept_answer(struct follow *follow, int64_t offset)
 {
-    if (follow->shipper->is_away)
+    bool *is_away = away_flag(follow);
+    if (*is_away)
         fl_log_info("logs are shipped again");
-    follow->shipper->is_away = false;
+    *is_away = false;
     follow->knows_offset = true;
     follow->offset = offset;
-    follow->backoff_ms = BACKOFF_MIN_MS;
+    follow->backoff_ms = follow->first_backoff_ms;
     follow->refusals = 0;
     punch(follow);
     if (follow->is_started && !follow->is_backlogged && !follow->is_finishing)
@@ -311,77 +296,67 @@ static void accept_answer(struct follow *follow, int64_t offset)
         step(follow);
 }
 
-static void say_away(struct fl_log_shipper *shipper, struct fl_str code, struct fl_str message)
+static void say_away(struct follow *follow, const struct fl_log_answer *answer)
 {
-    if (!shipper->is_away)
-        fl_log_warn("logs cannot be shipped and wait in their spools: %.*s %.*s", FL_STR_ARG(code),
-                    FL_STR_ARG(message));
-    shipper->is_away = true;
+    bool *is_away = away_flag(follow);
+    if (!*is_away && follow->is_server)
+        fl_log_warn("logs cannot be shipped and wait in their spools: %.*s %.*s",
+                    FL_STR_ARG(answer->code), FL_STR_ARG(answer->message));
+    else if (!*is_away)
+        fl_log_warn("container %.12s: its log cannot be sent and waits in its spool: %.*s",
+                    follow->container_id, FL_STR_ARG(answer->message));
+    *is_away = true;
 }
 
-static bool is_final(const struct fl_http_response *response, struct fl_str code)
-{
-    return response->status >= 400 && response->status < 500 &&
-           (fl_str_is(code, "ResourceNotFoundException") ||
-            fl_str_is(code, "InvalidParameterException"));
-}
-
-static void refuse_answer(struct follow *follow, const struct fl_http_response *response)
+/* A start that has to wait for its backend fails in time; one that has not goes on. */
+static bool refuse_ensure(struct follow *follow, const struct fl_log_answer *answer)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
-    struct fl_str code = FL_STR(""), message = response->body;
-    if (response->status >= 400)
-        fl_aws_error(response, arena, &code, &message);
-    bool final = is_final(response, code);
-    if (follow->ensured && (final || fl_clock_mono_ms() >= follow->ensure_until_ms)) {
-        end_ensure(follow,
-                   fl_str_printf(arena,
-                                 "failed to initialize logging driver: failed to create "
-                                 "Cloudwatch log stream: %.*s%s%.*s",
-                                 FL_STR_ARG(code), code.n > 0 ? ": " : "", FL_STR_ARG(message)));
-        return;
+    if (!follow->ensured)
+        return false;
+    if (!answer->is_final && follow->goes_on) {
+        end_ensure(follow, FL_STR(""));
+        return false;
     }
-    say_away(follow->shipper, code, message);
-    follow->refusals += final;
-    if (follow->is_finishing && follow->refusals >= GIVE_UP_AFTER) {
-        end_finish(follow);
-        return;
-    }
+    if (!answer->is_final && follow->is_server && fl_clock_mono_ms() < follow->ensure_until_ms)
+        return false;
+    end_ensure(follow, fl_str_printf(arena, "failed to initialize logging driver: %s%.*s%s%.*s",
+                                     follow->sink->ops->failure, FL_STR_ARG(answer->code),
+                                     answer->code.n > 0 ? ": " : "", FL_STR_ARG(answer->message)));
+    return true;
+}
+
+static void refuse_answer(struct follow *follow, const struct fl_log_answer *answer)
+{
+    say_away(follow, answer);
     wait_ms(follow, follow->backoff_ms);
-    follow->backoff_ms = FL_MIN(follow->backoff_ms * 2, (unsigned)BACKOFF_MAX_MS);
-}
-
-static void on_answer(void *context, const struct fl_http_response *response)
-{
-    FL_CLEANUP_FREE struct call *call = context;
-    struct follow *follow = call->follow;
-    if (!follow)
+    follow->backoff_ms =
+        FL_MIN(follow->backoff_ms * 2, FL_MAX(follow->first_backoff_ms, (unsigned)BACKOFF_MAX_MS));
+    if (refuse_ensure(follow, answer))
         return;
-    follow->call = NULL;
-    int64_t offset = response->status == 200 ? answered_offset(response->body) : -1;
-    if (offset >= 0)
-        accept_answer(follow, offset);
-    else
-        refuse_answer(follow, response);
+    follow->refusals += answer->is_final;
+    bool is_late = !follow->is_server && fl_clock_mono_ms() >= follow->finish_until_ms;
+    if (follow->is_finishing && (follow->refusals >= GIVE_UP_AFTER || is_late)) {
+        fl_log_warn("container %.12s: the rest of its log is given up", follow->container_id);
+        end_finish(follow);
+    }
 }
 
-static void send_batch(struct follow *follow, struct batch *batch)
+static void on_answer(void *context, const struct fl_log_answer *answer)
 {
-    batch_end(batch, follow);
-    FL_ASSERT(!batch->body.overflow);
+    struct follow *follow = context;
+    follow->is_sending = false;
+    if (answer->offset >= 0)
+        accept_answer(follow, answer->offset);
+    else
+        refuse_answer(follow, answer);
+}
+
+static void send_batch(struct follow *follow, const struct batch *batch)
+{
     follow->is_backlogged = batch->is_cut;
-    follow->call = fl_calloc(1, sizeof(*follow->call));
-    follow->call->follow = follow;
-    FL_CLEANUP_BUF struct fl_buf name = FL_BUF_INIT(STREAM_MAX);
-    fl_buf_add_z(&name, "stream=");
-    fl_url_encode(&name, fl_str_of(follow->stream));
-    const struct fl_header stream = {FL_STR(FL_ACS_STREAM_HEADER), fl_buf_str(&name)};
-    const struct fl_aws_request request = {.service = "logs",
-                                           .target = "Fairlead_20261120.ShipLogs",
-                                           .body = fl_buf_str(&batch->body),
-                                           .timeout_ms = CALL_TIMEOUT_MS,
-                                           .extra = &stream};
-    fl_aws_send(follow->shipper->client, &request, on_answer, follow->call);
+    follow->is_sending = true;
+    follow->sink->ops->send(follow->sink, follow->offset, batch->next_offset);
 }
 
 static bool open_spool(struct follow *follow)
@@ -397,9 +372,7 @@ static bool open_spool(struct follow *follow)
 /* Ships what is there; when that is nothing, a finishing follow is done. */
 static void ship(struct follow *follow)
 {
-    struct batch batch;
-    batch_begin(&batch);
-    batch.next_offset = follow->offset;
+    struct batch batch = {.next_offset = follow->offset};
     int status = open_spool(follow) ? batch_read(&batch, follow) : -ENOENT;
     if (batch.next_offset > follow->offset)
         send_batch(follow, &batch);
@@ -407,24 +380,16 @@ static void ship(struct follow *follow)
         end_finish(follow);
     else if (status < 0)
         wait_ms(follow, MISSING_MS);
-    fl_buf_free(&batch.body);
-}
-
-static void ask_offset(struct follow *follow)
-{
-    struct batch batch;
-    batch_begin(&batch);
-    batch.next_offset = follow->offset;
-    send_batch(follow, &batch);
-    fl_buf_free(&batch.body);
+    else if (follow->has_open_event)
+        wait_ms(follow, OPEN_EVENT_MS);
 }
 
 static void step(struct follow *follow)
 {
-    if (follow->call || uv_is_active((uv_handle_t *)&follow->timer))
+    if (follow->is_sending || uv_is_active((uv_handle_t *)&follow->timer))
         return;
     if (!follow->knows_offset)
-        ask_offset(follow);
+        send_batch(follow, &(struct batch){.next_offset = follow->offset});
     else if (follow->is_started || follow->is_finishing)
         ship(follow);
 }
@@ -459,6 +424,7 @@ bool fl_log_shipper_finish(struct fl_log_shipper *shipper, struct fl_str contain
     if (!follow)
         return false;
     follow->is_finishing = true;
+    follow->finish_until_ms = fl_clock_mono_ms() + GIVE_UP_MS;
     follow->finished = done;
     follow->finished_context = context;
     wait_ms(follow, 0);

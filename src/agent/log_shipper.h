@@ -1,13 +1,15 @@
-/* Ships containers' spools to the server's Logs endpoint, each line once and in order.
+/* Ships containers' spools to their backends, each line once and in order.
  *
  * The server keeps, per log stream, how far the spool is stored, in the transaction that stores
  * the lines: every answer says where to go on, so whoever restarts, nothing is lost or doubled.
- * One call per stream is under way at a time; while the server is away the spool grows and the
- * call is repeated for ever. What the server has stored is punched out of the spool. */
+ * For other backends that is kept beside the spool. One batch per container is under way at a time;
+ * while the backend is away the spool grows and the batch is repeated. What is stored is punched
+ * out of the spool. */
 #pragma once
 
 #include <uv.h>
 
+#include "agent/log_options.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "net/aws_client.h"
@@ -23,18 +25,18 @@ void fl_log_shipper_close(struct fl_log_shipper *shipper);
 struct fl_log_target {
     struct fl_str container_id;
     struct fl_str spool_path; /* absolute; need not exist yet */
-    struct fl_str group;
-    struct fl_str stream;
-    bool create_group; /* awslogs-create-group */
+    const struct fl_log_plan *plan;
+    const struct fl_log_facts *facts;
 };
 
 /* error is empty, or the sentence that stands behind "CannotStartContainerError: ". */
 typedef void (*fl_log_ensured)(void *context, struct fl_str error);
 typedef void (*fl_log_finished)(void *context);
 
-/* Before the container starts: makes sure that group and stream are there. The target is copied
- * and known from then on unless error is not empty. Waits up to 30 s for a server that is away.
- * done is never called from within. */
+/* Before the container starts: makes sure that the backend is there, with group and stream. The
+ * target is copied and known from then on unless error is not empty. Waits up to 30 s for a server
+ * that is away, and not for other backends; if the plan drops or is asynchronous, one that is away
+ * is no error. done is never called from within. */
 void fl_log_shipper_ensure(struct fl_log_shipper *shipper, const struct fl_log_target *target,
                            fl_log_ensured done, void *context);
 /* Follows the spool; also without ensure before, for a container of an earlier agent. Repeating it

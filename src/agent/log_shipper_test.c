@@ -125,6 +125,8 @@ void fl_aws_error(const struct fl_http_response *response, struct fl_arena *aren
 struct fixture {
     struct fl_log_shipper *shipper;
     struct fl_log_target target;
+    struct fl_log_plan plan;
+    struct fl_log_facts facts;
     char dir[64];
     char path[80];
     int spool;
@@ -146,9 +148,10 @@ static int setup(void **state)
     f->expected = FL_BUF_INIT(64 << 20);
     f->target = (struct fl_log_target){.container_id = FL_STR("c1"),
                                        .spool_path = fl_str_of(f->path),
-                                       .group = FL_STR("g"),
-                                       .stream = FL_STR("s"),
-                                       .create_group = true};
+                                       .plan = &f->plan,
+                                       .facts = &f->facts};
+    f->plan = (struct fl_log_plan){
+        .kind = FL_LOG_AWSLOGS, .group = FL_STR("g"), .stream = FL_STR("s"), .create_group = true};
     server = (struct server){.stored = FL_BUF_INIT(64 << 20)};
     fl_rand_seed(&server.rand, seed);
     assert_int_equal(uv_loop_init(&server.loop), 0);
@@ -249,7 +252,7 @@ static void a_stream_is_ensured_then_followed_to_the_end(void **state)
 static void a_missing_group_is_an_error_before_the_start(void **state)
 {
     struct fixture *f = *state;
-    f->target.create_group = false;
+    f->plan.create_group = false;
     fl_log_shipper_ensure(f->shipper, &f->target, on_ensured, f);
     wait_for(&f->is_ensured, "ensure");
     assert_string_equal(f->error, "failed to initialize logging driver: failed to create "
@@ -269,7 +272,7 @@ static void a_container_without_spool_is_finished_at_once(void **state)
 static void a_group_that_is_gone_does_not_hold_up_the_end(void **state)
 {
     struct fixture *f = *state;
-    f->target.create_group = false;
+    f->plan.create_group = false;
     write_line(f, "lost");
     fl_log_shipper_start(f->shipper, &f->target);
     finish(f);

@@ -15,7 +15,7 @@ static bool parse_line(struct fl_str line, struct record *record)
     struct fl_str time, stream, kind;
     bool good = fl_str_split(&line, ' ', &time) && fl_str_split(&line, ' ', &stream) &&
                 line.n >= 2 && line.p[1] == ' ' && fl_str_to_i64(time, &record->time_ms) &&
-                record->time_ms >= 0 && stream.n == 1 && strchr("oe", stream.p[0]) &&
+                record->time_ms >= 0 && stream.n == 1 && strchr("oed", stream.p[0]) &&
                 strchr("FP", line.p[0]);
     if (!good)
         return false;
@@ -89,8 +89,8 @@ static size_t join(struct fl_str data, bool final, size_t at, const struct recor
     }
 }
 
-bool fl_log_spool_next(struct fl_str data, bool final, size_t *at, int64_t *ret_time_ms,
-                       struct fl_buf *text)
+bool fl_log_spool_next(struct fl_str data, enum fl_log_pieces pieces, bool final, size_t *at,
+                       struct fl_log_event *ret_event, struct fl_buf *text)
 {
     struct record record;
     for (;;) {
@@ -102,10 +102,14 @@ bool fl_log_spool_next(struct fl_str data, bool final, size_t *at, int64_t *ret_
     }
     fl_buf_clear(text);
     add_text(text, record.text);
-    size_t end = record.is_partial ? join(data, final, record.end, &record, text) : record.end;
+    bool joins = record.is_partial && pieces == FL_LOG_JOINED;
+    size_t end = joins ? join(data, final, record.end, &record, text) : record.end;
     if (end == 0)
         return false;
     *at = end;
-    *ret_time_ms = record.time_ms;
+    *ret_event = (struct fl_log_event){.time_ms = record.time_ms,
+                                       .stream = record.stream,
+                                       .is_partial = record.is_partial && !joins,
+                                       .text = fl_buf_str(text)};
     return true;
 }

@@ -14,7 +14,9 @@ struct event {
 static bool next(struct fl_str data, bool final, struct event *event)
 {
     size_t before = event->at;
-    bool found = fl_log_spool_next(data, final, &event->at, &event->time_ms, &event->text);
+    struct fl_log_event read = {.time_ms = -1};
+    bool found = fl_log_spool_next(data, FL_LOG_JOINED, final, &event->at, &read, &event->text);
+    event->time_ms = found ? read.time_ms : event->time_ms;
     FL_ASSERT(event->at >= before && event->at <= data.n && !event->text.overflow);
     FL_ASSERT(!found || (event->at > before && event->time_ms >= 0));
     return found;

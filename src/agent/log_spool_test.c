@@ -16,9 +16,9 @@ static size_t read_all(struct fl_str data, bool final, struct fl_buf *out)
 {
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(FL_SPOOL_TEXT_CAP);
     size_t at = 0;
-    int64_t time_ms;
-    while (fl_log_spool_next(data, final, &at, &time_ms, &text)) {
-        fl_buf_printf(out, "%lld:", (long long)time_ms);
+    struct fl_log_event event;
+    while (fl_log_spool_next(data, FL_LOG_JOINED, final, &at, &event, &text)) {
+        fl_buf_printf(out, "%lld:", (long long)event.time_ms);
         fl_buf_add_str(out, fl_buf_str(&text));
         fl_buf_add_char(out, '|');
     }
@@ -56,6 +56,20 @@ static void partial_records_are_joined_within_a_stream(FL_UNUSED void **state)
     assert_reads(FL_STR("1 o P a\n2 o F \n"), false, "1:a|", 15);
 }
 
+static void pieces_may_stay_pieces(FL_UNUSED void **state)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(FL_SPOOL_TEXT_CAP);
+    struct fl_log_event event;
+    size_t at = 0;
+    struct fl_str data = FL_STR("1 o P a\n2 o F b\n3 d F note\n");
+    assert_true(fl_log_spool_next(data, FL_LOG_IN_PIECES, false, &at, &event, &text));
+    assert_true(event.is_partial && event.stream == 'o' && fl_str_is(event.text, "a"));
+    assert_true(fl_log_spool_next(data, FL_LOG_IN_PIECES, false, &at, &event, &text));
+    assert_true(!event.is_partial && fl_str_is(event.text, "b"));
+    assert_true(fl_log_spool_next(data, FL_LOG_IN_PIECES, false, &at, &event, &text));
+    assert_true(event.stream == 'd' && fl_str_is(event.text, "note"));
+}
+
 static void damage_is_skipped_to_the_next_newline(FL_UNUSED void **state)
 {
     assert_reads(FL_STR("garbage\n1 o F a\n"), false, "1:a|", 16);
@@ -89,14 +103,15 @@ static void joined_lines_are_cut_at_the_cap(FL_UNUSED void **state)
     FL_CLEANUP_BUF struct fl_buf data = FL_BUF_INIT(1 << 20);
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(FL_SPOOL_TEXT_CAP);
     size_t at = 0, total = 0, events = 0;
-    int64_t time_ms;
+    struct fl_log_event event;
     memset(piece, 'y', sizeof(piece));
     for (int i = 0; i < PIECES; i++) {
         fl_buf_add_z(&data, i + 1 < PIECES ? "1 o P " : "1 o F ");
         fl_buf_add(&data, piece, sizeof(piece));
         fl_buf_add_char(&data, '\n');
     }
-    for (; fl_log_spool_next(fl_buf_str(&data), false, &at, &time_ms, &text); events++) {
+    for (; fl_log_spool_next(fl_buf_str(&data), FL_LOG_JOINED, false, &at, &event, &text);
+         events++) {
         assert_true(text.n <= FL_SPOOL_MAX_TEXT);
         total += text.n;
     }
@@ -145,6 +160,7 @@ int main(void)
         cmocka_unit_test(lines_become_events),
         cmocka_unit_test(an_unfinished_line_waits_for_its_end),
         cmocka_unit_test(partial_records_are_joined_within_a_stream),
+        cmocka_unit_test(pieces_may_stay_pieces),
         cmocka_unit_test(damage_is_skipped_to_the_next_newline),
         cmocka_unit_test(nul_bytes_are_replaced),
         cmocka_unit_test(a_record_without_end_is_given_up),

@@ -11,6 +11,7 @@
 
 #include <uv.h>
 
+#include "agent/log_options.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "wire/task_spec.h"
@@ -83,7 +84,7 @@ struct fl_launch {
     struct fl_str etc_hosts;       /* contents of /etc/hosts */
     struct fl_str etc_resolv_conf; /* contents of /etc/resolv.conf */
     int netns_fd;                  /* the shim enters it before the runtime; -1: the host's */
-    bool spool_is_shipped;         /* a shipper punches what it has sent; else a ring is kept */
+    const struct fl_log_plan *log; /* what becomes of the output; NULL: Docker's json-file */
 };
 
 /* Writes bundle and orders, starts the shim. 0: started or failed will follow. Failures that are

@@ -238,6 +238,7 @@ static inline int fixture_launch(struct fixture *f, struct fixture_want *want,
     fl_random_bytes(bytes, sizeof(bytes));
     fl_hex(bytes, sizeof(bytes), id);
     struct fl_str layers[] = {fl_str_of(f->layer)};
+    static const struct fl_log_plan spooled = {.kind = FL_LOG_AWSLOGS};
     struct fl_launch launch = {
         .container_id = fl_str_of(id),
         .task_id = fl_str_of(want->task_id ? want->task_id : "task"),
@@ -250,6 +251,7 @@ static inline int fixture_launch(struct fixture *f, struct fixture_want *want,
         .etc_hosts = FL_STR("127.0.0.1 localhost\n"),
         .etc_resolv_conf = FL_STR("nameserver 127.0.0.1\n"),
         .netns_fd = want->netns_fd > 0 ? want->netns_fd : -1,
+        .log = &spooled,
     };
     *ret_record = fixture_record(f, launch.container_id);
     return fl_runtime_launch(f->runtime, &launch, err);

@@ -14,6 +14,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/spawn.h"
+#include "wire/json.h"
 
 enum {
     NETNS_FD = 3,
@@ -22,7 +23,8 @@ enum {
     QUICK_FD = 6,
     FREE_FD = 10,
     PROGRAM_MAX = 64 * 1024 * 1024,
-    PROFILES_MAX = 64
+    PROFILES_MAX = 64,
+    LOG_ATTRS_MAX = 8192,
 };
 
 /* crun must not be overwritten through /proc/self/exe from a container (CVE-2019-5736), so it
@@ -126,6 +128,47 @@ static void order_cgroups(const struct fl_runtime *runtime, struct fl_str group,
         add_order(buf, "oom", oom_file);
 }
 
+static void order_number(const char *word, int64_t number, struct fl_arena *arena,
+                         struct fl_buf *buf)
+{
+    if (number > 0)
+        add_order(buf, word, fl_str_printf(arena, "%lld", (long long)number));
+}
+
+/* Docker's `"attrs":{…},` of a json-file's line; what is too long for every line is left out. */
+static void order_attrs(const struct fl_log_plan *log, struct fl_buf *buf)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(LOG_ATTRS_MAX);
+    struct fl_json_writer jw = {.buf = &text};
+    fl_jw_object_begin(&jw);
+    for (size_t i = 0; i < log->attr_count; i++) {
+        fl_jw_key_str(&jw, log->attrs[i].key);
+        fl_jw_str(&jw, log->attrs[i].value);
+    }
+    if (log->tag.n > 0)
+        fl_jw_member_str(&jw, "tag", log->tag);
+    fl_jw_object_end(&jw);
+    if (!text.overflow && (log->attr_count > 0 || log->tag.n > 0))
+        fl_buf_printf(buf, "attrs \"attrs\":%.*s,\n", (int)text.n, text.p);
+}
+
+static void order_log(const struct fl_log_plan *log, struct fl_arena *arena, struct fl_buf *buf)
+{
+    bool is_file = !log || log->kind == FL_LOG_JSON_FILE;
+    bool is_silent = log && log->kind == FL_LOG_NONE;
+    add_order(buf, "shipped", is_file || is_silent ? FL_STR("0") : FL_STR("1"));
+    if (!log)
+        return;
+    add_order(buf, "silent", is_silent ? FL_STR("1") : FL_STR("0"));
+    add_order(buf, "drops", log->drops ? FL_STR("1") : FL_STR("0"));
+    add_order(buf, "compress", log->compresses ? FL_STR("1") : FL_STR("0"));
+    order_number("buffer", log->buffer_bytes, arena, buf);
+    order_number("file_bytes", log->file_bytes, arena, buf);
+    order_number("files", log->file_count, arena, buf);
+    if (is_file)
+        order_attrs(log, buf);
+}
+
 static void make_orders(const struct fl_runtime *runtime, const struct fl_launch *launch,
                         const struct fl_runtime_hold *hold, struct fl_str group,
                         struct fl_arena *arena, struct fl_buf *buf)
@@ -135,7 +178,7 @@ static void make_orders(const struct fl_runtime *runtime, const struct fl_launch
               fl_str_printf(arena, "%lld", (long long)runtime->start_timeout_ms));
     add_order(buf, "netns", launch->netns_fd >= 0 ? FL_STR("1") : FL_STR("0"));
     add_order(buf, "runtime_fd", runtime->program_fd >= 0 ? FL_STR("1") : FL_STR("0"));
-    add_order(buf, "shipped", launch->spool_is_shipped ? FL_STR("1") : FL_STR("0"));
+    order_log(launch->log, arena, buf);
     add_order(buf, "state",
               fl_str_printf(arena, "%.*s/%.*s", FL_STR_ARG(runtime->runtime_root),
                             FL_STR_ARG(launch->container_id)));

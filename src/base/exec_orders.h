@@ -46,13 +46,15 @@ enum {
  * does not read what an older one wrote otherwise. */
 #define FL_EXEC_CONFINEMENT "confinement.1"
 
-/* Descriptors of fairlead-exec at its start: the command, where the answer goes, the container's
- * first process, its confinement. */
+/* fairlead-exec takes requests from the socket (SOCK_SEQPACKET) that is its descriptor 0: one byte,
+ * and with it, in this order, the descriptors below. What serves a request has them as these
+ * numbers: the command, where the answer goes, the container's first process, its confinement. */
 enum {
     FL_EXEC_ORDERS_FD = 0,
     FL_EXEC_ANSWER_FD = 1,
     FL_EXEC_PIDFD = 3,
     FL_EXEC_CONFINEMENT_FD = 4,
+    FL_EXEC_FDS = 4,
 };
 
 /* The answer: this, then the output until the end of the file. */

@@ -71,11 +71,12 @@ static int check_number(struct fl_decision *d, const struct ecs_ContainerDefinit
 static int check_log(struct fl_decision *d, const struct ecs_ContainerDefinition *c)
 {
     const struct ecs_LogConfiguration *log = c->logConfiguration;
-    if (!log || log->logDriver != ECS_LogDriver_awslogs)
+    if (!log)
         return 0;
+    bool is_awslogs = log->logDriver == ECS_LogDriver_awslogs;
     bool has_region = fl_log_option(&log->options, "awslogs-region").n > 0;
     bool has_group = fl_log_option(&log->options, "awslogs-group").n > 0;
-    if (!has_region || !has_group)
+    if (is_awslogs && (!has_region || !has_group))
         return fl_refuse(d, "ClientException", "Log driver awslogs requires options: %s%s%s",
                          has_region ? "" : "awslogs-region", has_region || has_group ? "" : ", ",
                          has_group ? "" : "awslogs-group");

@@ -1,5 +1,6 @@
 /* From a task's record and definition to what its agent is sent. */
 #include "core/decide.h"
+#include "core/definition_check.h"
 #include "wire/task_spec.h"
 
 enum { MAX_TASK_OBJECT = 4 << 20, MIB = 1 << 20 };
@@ -61,6 +62,16 @@ static struct fl_key_value *copy_map(struct fl_decision *d, const struct fl_str_
     return items;
 }
 
+/* The account's defaultLogDriverMode is for drivers that send lines elsewhere. */
+static void add_mode(struct fl_decision *d, const struct ecs_LogConfiguration *log,
+                     struct fl_container_spec *spec)
+{
+    if (log->logDriver == ECS_LogDriver_json_file || fl_log_option(&log->options, "mode").n > 0)
+        return;
+    spec->log_options[spec->log_option_count++] = (struct fl_key_value){
+        FL_STR("mode"), fl_effective_setting(d, ECS_SettingName_defaultLogDriverMode)};
+}
+
 /* The control plane turns awslogs-stream-prefix into the stream's name; the agent has no rule for
  * prefixes (spec: agent protocol, task object). */
 static void set_log(struct fl_decision *d, const struct rec_Task *rec,
@@ -70,8 +81,12 @@ static void set_log(struct fl_decision *d, const struct rec_Task *rec,
     if (!log)
         return;
     spec->log_driver = fl_str_of(fl_enum_text(&ecs_enum_LogDriver, (int)log->logDriver));
-    spec->log_options = copy_map(d, &log->options);
+    spec->log_options = fl_arena_new_array(d->arena, struct fl_key_value, log->options.n + 1);
+    for (size_t i = 0; i < log->options.n; i++)
+        spec->log_options[i] =
+            (struct fl_key_value){log->options.items[i].key, log->options.items[i].value};
     spec->log_option_count = log->options.n;
+    add_mode(d, log, spec);
     for (size_t i = 0; i < spec->log_option_count; i++) {
         struct fl_key_value *option = &spec->log_options[i];
         if (log->logDriver != ECS_LogDriver_awslogs ||

@@ -83,17 +83,21 @@ static void check_container(const struct fl_container_spec *c)
 static void check_log(const struct fl_container_spec *c, const char *task_id)
 {
     char stream[100];
-    bool found = false;
+    bool found = false, has_mode = false;
     (void)snprintf(stream, sizeof(stream), "p/app/%s", task_id);
     ASSERT_STR(c->log_driver, "awslogs");
     for (size_t i = 0; i < c->log_option_count; i++) {
         assert_false(fl_str_is(c->log_options[i].key, "awslogs-stream-prefix"));
+        if (fl_str_is(c->log_options[i].key, "mode")) {
+            ASSERT_STR(c->log_options[i].value, "non-blocking"); /* the account's */
+            has_mode = true;
+        }
         if (fl_str_is(c->log_options[i].key, "awslogs-stream")) {
             ASSERT_STR(c->log_options[i].value, stream);
             found = true;
         }
     }
-    assert_true(found);
+    assert_true(found && has_mode);
 }
 
 static void an_agent_reads_what_was_defined(FL_UNUSED void **state)

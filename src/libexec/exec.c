@@ -1,8 +1,10 @@
-/* fairlead-exec: runs one command in a container, watches its time and its output, answers, ends.
+/* fairlead-exec: runs commands in containers. It takes requests as long as its agent lives, and for
+ * each it forks: beginning a program anew would cost more than all the rest. The child runs one
+ * command, watches its time and its output, answers, ends.
  *
- * The descriptors are described in base/exec_orders.h. The process itself stays outside, in the
- * agent's cgroup and namespaces: what the container does to the command it cannot do to it. When
- * the agent goes, nobody wants the answer any more, and the command is killed. */
+ * The descriptors are described in base/exec_orders.h. Both stay outside, in the agent's cgroup and
+ * namespaces: what the container does to the command it cannot do to them. When the agent goes,
+ * nobody wants the answer any more, and the command is killed. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -14,6 +16,7 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,7 +24,14 @@
 #include "base/fs.h"
 #include "libexec/exec.h"
 
-enum { NOT_BEGUN = -1, NOT_FOUND = 127, NOT_EXECUTABLE = 126 };
+enum {
+    NOT_BEGUN = -1,
+    NOT_FOUND = 127,
+    NOT_EXECUTABLE = 126,
+    REQUESTS_FD = 0,
+    FREE_FD = 10,
+    GRACE_S = 3, /* for what is not the command, should it hang */
+};
 
 struct run {
     struct exec_orders orders;
@@ -149,8 +159,8 @@ static int serve(struct run *r)
     int status = 0;
     (void)close_range(FL_EXEC_CONFINEMENT_FD + 1, ~0U, 0);
     (void)fcntl(FL_EXEC_ANSWER_FD, F_SETFD, FD_CLOEXEC);
-    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-        return 2;
+    (void)signal(SIGCHLD, SIG_DFL);
+    (void)alarm(GRACE_S);
     int rc = exec_orders_read(FL_EXEC_ORDERS_FD, &r->orders);
     if (rc == 0)
         rc = exec_orders_read(FL_EXEC_CONFINEMENT_FD, &r->orders);
@@ -159,6 +169,7 @@ static int serve(struct run *r)
     if (rc < 0)
         return refuse(r, "orders", rc);
     int64_t deadline_ms = fl_clock_mono_ms() + r->orders.timeout_ms;
+    (void)alarm((unsigned)FL_MIN(r->orders.timeout_ms / 1000, INT32_MAX / 2) + GRACE_S);
     rc = open_cgroups(r);
     if (rc < 0)
         return refuse(r, "cgroup", rc);
@@ -176,8 +187,79 @@ static int serve(struct run *r)
     return answer(r, WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status), !ended);
 }
 
+/* ---- requests ---- */
+
+/* True when a whole request has come; *ret_is_over when none will. */
+static bool receive(int fds[FL_EXEC_FDS], bool *ret_is_over)
+{
+    char byte;
+    union {
+        struct cmsghdr head;
+        char space[CMSG_SPACE(FL_EXEC_FDS * sizeof(int))];
+    } control;
+    struct iovec part = {.iov_base = &byte, .iov_len = 1};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
+    ssize_t n = recvmsg(REQUESTS_FD, &message, MSG_CMSG_CLOEXEC);
+    *ret_is_over = n == 0 || (n < 0 && errno != EINTR);
+    struct cmsghdr *head = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    if (!head || head->cmsg_type != SCM_RIGHTS ||
+        head->cmsg_len != CMSG_LEN(FL_EXEC_FDS * sizeof(int)))
+        return false;
+    memcpy(fds, CMSG_DATA(head), FL_EXEC_FDS * sizeof(int));
+    return true;
+}
+
+/* The received descriptors get the numbers that serve() knows; they are out of each other's way
+ * first. */
+static bool place(const int fds[FL_EXEC_FDS])
+{
+    static const int wanted[FL_EXEC_FDS] = {FL_EXEC_ORDERS_FD, FL_EXEC_ANSWER_FD, FL_EXEC_PIDFD,
+                                            FL_EXEC_CONFINEMENT_FD};
+    int moved[FL_EXEC_FDS];
+    for (size_t i = 0; i < FL_EXEC_FDS; i++)
+        if ((moved[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, FREE_FD)) < 0)
+            return false;
+    for (size_t i = 0; i < FL_EXEC_FDS; i++)
+        if (dup2(moved[i], wanted[i]) < 0)
+            return false;
+    return true;
+}
+
+/* Who cannot fork says so by closing the answer's end. Who serves dies with us: so our agent ends
+ * what hangs. */
+static void begin(const int fds[FL_EXEC_FDS])
+{
+    pid_t self = getpid();
+    if (fork() == 0) {
+        bool is_mine = prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 && getppid() == self;
+        _exit(is_mine && place(fds) ? serve(&run) : 2);
+    }
+    for (size_t i = 0; i < FL_EXEC_FDS; i++)
+        (void)close(fds[i]);
+}
+
+/* Wakes recvmsg, after which what has ended is reaped. */
+static void on_child(FL_UNUSED int number)
+{
+}
+
 /* Without the C library's own end: what looks for leaks there would have to trace this process. */
 int main(void)
 {
-    _exit(serve(&run));
+    const struct sigaction wake = {.sa_handler = on_child, .sa_flags = SA_NOCLDSTOP};
+    int fds[FL_EXEC_FDS];
+    bool is_over = false;
+    (void)close_range(STDERR_FILENO + 1, ~0U, 0);
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || sigaction(SIGCHLD, &wake, NULL) < 0)
+        _exit(2);
+    while (!is_over) {
+        if (receive(fds, &is_over))
+            begin(fds);
+        while (waitpid(-1, NULL, WNOHANG) > 0)
+            continue;
+    }
+    _exit(0);
 }

@@ -42,6 +42,7 @@ enum {
     QUICK_FD = 6,      /* of the hierarchy that makes cgroups quick: held, no more */
     DRAIN_MS = 2000,   /* a process outside the container's pid namespace may hold the pipe */
     RECHECK_MS = 50,   /* while the spool is full */
+    GATHER_MS = 2,     /* lines that come one by one are read together; a pipe holds more */
     DELETE_MS = 10000, /* for the runtime's own removal */
     REASON_MAX = 4096,
     ADOPT_TRIES = 10000,
@@ -87,6 +88,8 @@ static void reap(struct shim *s)
             s->runtime_done = true;
             s->runtime_pid = 0;
             break;
+        } else if (pid == s->spool.compressor) {
+            s->spool.compressor = 0;
         }
     }
 }
@@ -120,9 +123,12 @@ static void poll_once(struct shim *s, int timeout_ms)
         timeout_ms = RECHECK_MS;
     if (poll(fds, FL_ARRAY_SIZE(fds), timeout_ms) <= 0)
         return;
+    bool came_little = false;
     for (size_t i = 0; i < 2; i++)
         if (fds[1 + i].revents)
-            spool_pump(&s->spool, &s->spool.streams[i]);
+            came_little |= spool_pump(&s->spool, &s->spool.streams[i]);
+    if (!fds[0].revents && came_little)
+        (void)poll(fds, 1, GATHER_MS);
     if (fds[0].revents)
         drain_signals(s->signal_fd);
 }
@@ -388,6 +394,7 @@ static int finish(struct shim *s)
     bool oom = was_oom(s);
     if (s->orders.kills_group)
         kill_rest(s);
+    s->spool.is_ending = true;
     (void)pump_until(s, &s->drained, fl_clock_mono_ms() + DRAIN_MS);
     spool_finish(&s->spool);
     clean_up(s);
@@ -459,7 +466,7 @@ static int prepare(struct shim *s, const char *dir)
     rc = namespaces_set_sysctls(&s->orders);
     if (rc < 0)
         return fail_errno(s, "cannot set the system controls", rc);
-    rc = spool_open(&s->spool, s->dir_fd, s->orders.is_shipped);
+    rc = spool_open(&s->spool, s->dir_fd, &s->orders.log);
     return rc < 0 ? fail_errno(s, "cannot open the log", rc) : 0;
 }
 

@@ -46,9 +46,10 @@ static bool take_flag(struct orders *o, const char *word, const char *value)
         bool *flag;
     } flags[] = {
         {"runtime_fd", &o->has_runtime_fd}, {"netns", &o->has_netns},
-        {"shipped", &o->is_shipped},        {"ipc", &o->joins_ipc},
+        {"shipped", &o->log.is_shipped},    {"ipc", &o->joins_ipc},
         {"console", &o->has_console},       {"stdin", &o->has_stdin},
-        {"kill", &o->kills_group},
+        {"kill", &o->kills_group},          {"silent", &o->log.is_silent},
+        {"compress", &o->log.compresses},   {"drops", &o->log.drops},
     };
     for (size_t i = 0; i < FL_ARRAY_SIZE(flags); i++)
         if (strcmp(word, flags[i].word) == 0) {
@@ -58,8 +59,30 @@ static bool take_flag(struct orders *o, const char *word, const char *value)
     return false;
 }
 
+static bool take_number(struct orders *o, const char *word, const char *value, int *ret_rc)
+{
+    const struct {
+        const char *word;
+        int64_t *number;
+    } numbers[] = {
+        {"timeout_ms", &o->run_timeout_ms},
+        {"buffer", &o->log.cap_bytes},
+        {"file_bytes", &o->log.file_bytes},
+        {"files", &o->log.file_count},
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(numbers); i++)
+        if (strcmp(word, numbers[i].word) == 0) {
+            *ret_rc = fl_str_to_i64(fl_str_of(value), numbers[i].number) ? 0 : -EINVAL;
+            return true;
+        }
+    return false;
+}
+
 static int take_line(struct orders *o, const char *word, char *value)
 {
+    int rc;
+    if (take_number(o, word, value, &rc))
+        return rc;
     if (strcmp(word, "layer") == 0)
         return add_path(o->layers, &o->layer_count, ORDERS_MAX_LAYERS, value);
     if (strcmp(word, "cgroup") == 0)
@@ -76,8 +99,8 @@ static int take_line(struct orders *o, const char *word, char *value)
         return 0; /* the agent's own note */
     else if (strcmp(word, "boot") == 0)
         o->boot_id = value;
-    else if (strcmp(word, "timeout_ms") == 0)
-        return fl_str_to_i64(fl_str_of(value), &o->run_timeout_ms) ? 0 : -EINVAL;
+    else if (strcmp(word, "attrs") == 0)
+        o->log.attrs = value;
     else if (strcmp(word, "holder") == 0)
         return take_pid(value, &o->holder_pid);
     else if (strcmp(word, "place") == 0)

@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "shim/spool.h"
+
 enum {
     ORDERS_MAX_BYTES = 128 * 1024,
     ORDERS_MAX_LAYERS = 128,
@@ -47,7 +49,7 @@ struct orders {
                                    "r<place>" read-only or "w<place>" */
     struct orders_list fills;   /* by twos: a volume's directory, the image's to fill it from */
     struct orders_list sysctls; /* "net/core/somaxconn 4096" */
-    bool is_shipped;            /* a full spool blocks the container; else a ring is kept */
+    struct spool_orders log;
 };
 
 /* Reads `orders` beneath dir_fd. 0, -errno, or -EINVAL for a word unknown or too many of one. */

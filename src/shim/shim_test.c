@@ -33,7 +33,7 @@ static void write_orders(const char *script, const char *more)
 {
     struct fl_str text =
         fl_str_printf(arena,
-                      "boot here\ntimeout_ms 20000\nnetns 0\nshipped 0\nstate %s/state\n"
+                      "boot here\ntimeout_ms 20000\nnetns 0\nshipped 1\nstate %s/state\n"
                       "layer %s/layer\nrun /bin/sh\nrun -c\nrun %s\n%s",
                       dir, dir, script, more);
     assert_int_equal(fl_fs_write_fast(AT_FDCWD, path_of("orders").p, text, 0600), 0);

@@ -12,7 +12,7 @@ ECS_NUM_IMAGES_DELETE_PER_CYCLE=10
 ECS_RESERVED_MEMORY=256
 ECS_ENABLE_CONTAINER_METADATA=true
 ECS_ENABLE_TASK_IAM_ROLE=true
-ECS_AVAILABLE_LOGGING_DRIVERS=["awslogs","fluentd","syslog"]
+ECS_AVAILABLE_LOGGING_DRIVERS=["awslogs","gelf","splunk"]
 """
 LOGGING = "com.amazonaws.ecs.capability.logging-driver."
 
@@ -50,8 +50,8 @@ def test_a_file_in_use_works_unchanged(cluster_with, tmp_path):
     log = agent_log(cluster)
     for line in ("ECS_IMAGE_PULL_BEHAVIOR is not implemented yet",
                  "ECS_NUM_IMAGES_DELETE_PER_CYCLE is not implemented yet",
-                 "the driver fluentd is not implemented yet",
-                 "the driver syslog is not implemented yet"):
+                 "the driver gelf is not implemented yet",
+                 "the driver splunk is not implemented yet"):
         assert log.count(line) == 1, log
     cluster.fairlead("up")  # idempotent, in that cluster too
 
