@@ -174,6 +174,23 @@ def test_ports_logs_and_metadata_work_on_another_host(fleet):
     assert document["AvailabilityZone"] == ZONES[2]
 
 
+def test_the_registry_is_behind_tls_too(fleet):
+    """Anonymous pulls are the loopback's; a host's own key gets it what it pulls with."""
+    host = fleet.hosts[0]
+    fleet.cluster.load_image(fleet.busybox, "busybox:1")
+    manifest = f"{fleet.url}/v2/busybox/manifests/1"
+    accept = "Accept: application/vnd.oci.image.manifest.v1+json, " \
+             "application/vnd.docker.distribution.manifest.v2+json"
+    code = ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "-H", accept, manifest]
+    assert host.run(*code).stdout == "401"
+    status, body = Caller(fleet, host.key()).call(
+        "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken", {}, "ecr")
+    assert status == 200, body
+    token = base64.b64decode(body["authorizationData"][0]["authorizationToken"]).decode()
+    assert host.run(*code, "-u", token).stdout == "200"
+    assert host.run(*code, "-u", "AWS:guess").stdout == "401"
+
+
 # ---- keys ----
 
 class Caller:
