@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fs.h"
@@ -146,6 +147,10 @@ static int list_files(const struct fl_image_store *store, struct fl_str reposito
     if (fd < 0)
         return fd == -ENOENT ? 0 : fd;
     DIR *dir = fdopendir(fd);
+    if (!dir) {
+        (void)close(fd);
+        return -ENOMEM;
+    }
     while (rc == 0 && (entry = readdir(dir)) != NULL) {
         struct fl_digest digest;
         struct fl_repository_image image;
@@ -159,18 +164,18 @@ static int list_files(const struct fl_image_store *store, struct fl_str reposito
     return rc;
 }
 
-/* Gives each image its tags; both lists are sorted by digest. Tags of images without a file make
- * images of their own, which are sorted in by the caller. */
+/* Gives each image its tags, which lie side by side in one list; both lists are sorted by digest.
+ * Tags of images without a file make images of their own, which are sorted in by the caller. */
 static int join_tags(const struct fl_image_store *store, struct fl_ref *refs, size_t ref_count,
                      struct fl_arena *arena, struct listing *list)
 {
+    struct fl_str *tags = fl_arena_new_array(arena, struct fl_str, ref_count);
     size_t known = list->count, n, i = 0;
     int rc = 0;
     for (size_t r = 0; rc == 0 && r < ref_count; r += n) {
         struct fl_repository_image *image = NULL;
-        struct fl_str *tags = fl_arena_new_array(arena, struct fl_str, ref_count - r);
         for (n = 0; r + n < ref_count && fl_digest_eq(&refs[r + n].digest, &refs[r].digest); n++)
-            tags[n] = refs[r + n].tag;
+            tags[r + n] = refs[r + n].tag;
         while (i < known && memcmp(list->images[i].digest.hex, refs[r].digest.hex, 64) < 0)
             i++;
         if (i < known && fl_digest_eq(&list->images[i].digest, &refs[r].digest)) {
@@ -181,7 +186,7 @@ static int join_tags(const struct fl_image_store *store, struct fl_ref *refs, si
             image = rc == 0 ? &list->images[list->count - 1] : NULL;
         }
         if (image) {
-            image->tags = tags;
+            image->tags = &tags[r];
             image->tag_count = n;
         }
     }
