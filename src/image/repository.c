@@ -243,19 +243,28 @@ int fl_repository_remove_image(struct fl_image_store *store, struct fl_str repos
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_ref *refs = NULL;
+    struct fl_repository_image image = {.digest = *digest};
     size_t count = 0;
-    bool found = false;
     int rc = fl_image_store_list_tags(store, repository, arena, &refs, &count);
-    for (size_t i = 0; rc == 0 && i < count; i++) {
-        if (!fl_digest_eq(&refs[i].digest, digest))
-            continue;
-        found = true;
-        rc = fl_image_store_remove_ref(store, repository, refs[i].tag);
-    }
     if (rc < 0)
         return rc;
-    rc = fl_repository_forget_image(store, repository, digest);
-    return rc == -ENOENT && found ? 0 : rc;
+    image.tags = fl_arena_new_array(arena, struct fl_str, count + 1);
+    for (size_t i = 0; i < count; i++)
+        if (fl_digest_eq(&refs[i].digest, digest))
+            image.tags[image.tag_count++] = refs[i].tag;
+    return fl_repository_remove_listed(store, repository, &image);
+}
+
+int fl_repository_remove_listed(struct fl_image_store *store, struct fl_str repository,
+                                const struct fl_repository_image *image)
+{
+    int rc = 0;
+    if (image->tag_count)
+        rc = fl_image_store_unlink_tags(store, repository, image->tags, image->tag_count);
+    if (rc < 0)
+        return rc;
+    rc = fl_repository_forget_image(store, repository, &image->digest);
+    return rc == -ENOENT && image->tag_count ? 0 : rc;
 }
 
 bool fl_repository_exists(const struct fl_image_store *store, struct fl_str repository)
