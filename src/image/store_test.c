@@ -8,12 +8,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/fs.h"
+#include "image/name.h"
 #include "image/repository.h"
 
 struct fixture {
@@ -242,6 +244,20 @@ static void images_stay_without_tags_until_removed(void **state)
     assert_false(fl_repository_exists(f->store, FL_STR("app")));
 }
 
+/* A listing that comes in the middle of a push, and one after a crash, must not show it. */
+static void a_reference_being_written_is_no_tag(void **state)
+{
+    struct fixture *f = *state;
+    char events[4096] __attribute__((aligned(8)));
+    assert_int_equal(set(f, "app", "1"), 0);
+    FL_CLEANUP_FD int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    assert_true(
+        inotify_add_watch(watch, fl_str_printf(f->arena, "%s/refs/app", f->dir).p, IN_CREATE) >= 0);
+    assert_int_equal(set(f, "app", "2"), 0);
+    assert_true(read(watch, events, sizeof(events)) > 0);
+    assert_false(fl_tag_valid(fl_str_of(((struct inotify_event *)(void *)events)->name)));
+}
+
 /* As many images with a tag each as would not fit into memory if each had room for all tags. */
 static void a_repository_of_many_images_is_listed(void **state)
 {
@@ -310,6 +326,7 @@ int main(void)
         TEST(only_what_no_image_needs_is_collected),
         TEST(what_is_needed_or_renewed_is_kept),
         TEST(images_stay_without_tags_until_removed),
+        TEST(a_reference_being_written_is_no_tag),
         TEST(a_repository_of_many_images_is_listed),
         TEST(a_repository_that_was_made_stays_empty),
         cmocka_unit_test(no_store_is_not_made_by_looking),
