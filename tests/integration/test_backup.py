@@ -108,12 +108,13 @@ def test_the_agent_that_was_there_goes_on_with_a_restored_server(private, tmp_pa
     assert lines == [str(i) for i in range(len(lines))]  # those since the backup were sent again
 
 
-def test_a_server_that_is_down_is_backed_up_too(private, elsewhere, tmp_path):
-    file = tmp_path / "backup.tar"
+def test_a_server_that_is_down_is_backed_up_too(private, elsewhere, tmp_path, monkeypatch):
+    file = "12:30.tar"
+    monkeypatch.chdir(tmp_path)
     arn = private.register(sh("true"))
     private.fairlead("down")
-    private.fairlead("backup", str(file))
-    elsewhere.fairlead("restore", str(file))
+    private.fairlead("backup", file)
+    elsewhere.fairlead("restore", file)
     elsewhere.up()
     assert elsewhere.ecs.describe_task_definition(taskDefinition=arn)
     private.up()
@@ -133,6 +134,12 @@ def test_a_check_finds_what_is_damaged(private, tmp_path):
     layer.unlink()
     said = private.fairlead("store", "check", check=False)
     assert said.returncode == 1 and "is missing" in said.stderr
+    tag = pathlib.Path(private.data_dir, "registry/refs/busybox/1")
+    leads_to = tag.read_bytes()
+    tag.unlink()                                        # the image stays, known by its digest
+    said = private.fairlead("store", "check", check=False)
+    assert said.returncode == 1 and "busybox@sha256:" in said.stderr, said
+    tag.write_bytes(leads_to)
     layer.write_bytes(whole)
     records = pathlib.Path(private.data_dir, "server.db")
     good = records.read_bytes()
