@@ -7,9 +7,10 @@ import shutil
 import tarfile
 import threading
 
+import hosts
 import pytest
 
-from cluster import FAIRLEAD, Cluster, awslogs, idle, run, sh, until
+from cluster import FAIRLEAD, Cluster, awslogs, free_port, idle, run, sh, until
 
 KEPT = ("server.db", "logs.db", "keys", "registry", "options.json")
 
@@ -118,6 +119,35 @@ def test_a_server_that_is_down_is_backed_up_too(private, elsewhere, tmp_path, mo
     elsewhere.up()
     assert elsewhere.ecs.describe_task_definition(taskDefinition=arn)
     private.up()
+
+
+def test_a_server_that_moved_is_found_again_by_its_agents(busybox, tmp_path):
+    """Another directory stands for another machine: what moves is the backup and the address."""
+    port, file = free_port(), tmp_path / "backup.tar"
+    flags = ("--tls-listen", f"0.0.0.0:{port}", "--memory-mib", "4")
+    old, new = Cluster(*flags), Cluster(*flags)
+    try:
+        old.up()
+        with hosts.Fleet(old, port) as fleet:
+            host = fleet.add("far").join()
+            run(FAIRLEAD, "image", "load", str(busybox), "busybox:1", "--data-dir", host.data_dir)
+            arn = old.start(old.register(idle("trap 'exit 7' TERM;")))
+            old.wait(arn, "RUNNING")
+            old.fairlead("backup", str(file))
+            old.fairlead("down")
+            new.fairlead("restore", str(file))
+            new.up()
+            fleet.cluster = new
+            until(host.connected, 60, "the agent's way to the server that moved")
+            assert new.task(arn)["lastStatus"] == "RUNNING"
+            new.ecs.stop_task(task=arn)
+            assert new.wait(arn)["containers"][0]["exitCode"] == 7
+    finally:
+        for made in (old, new):
+            if pathlib.Path(made.data_dir, "fairlead.marker").exists():
+                made.uninstall()
+            shutil.rmtree(made.data_dir, ignore_errors=True)
+    assert not old.leaks() + new.leaks()
 
 
 def test_a_check_finds_what_is_damaged(private, tmp_path):
