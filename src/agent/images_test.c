@@ -139,7 +139,8 @@ static void make_image(struct fixture *f, const char *tag, const char *const *fi
     assert_int_equal(fl_image_store_set_ref(f->store, &ref, NULL), 0);
 }
 
-static void done(void *context, const struct fl_image_ready *ready, struct fl_str error)
+static void done(void *context, const struct fl_image_ready *ready,
+                 FL_UNUSED enum fl_image_failure failure, struct fl_str error)
 {
     struct told *told = context;
     told->times++;
