@@ -502,29 +502,40 @@ static int resolve(struct fl_images *images, const struct fl_image_name *name,
     return 0;
 }
 
+/* Where the built-in registry has the repository, the name means that. */
+static bool is_repository_here(const struct fl_images *images, const struct fl_image_name *name)
+{
+    return images->store && fl_image_name_place(name, &images->identity) == FL_IMAGE_SHORT &&
+           fl_image_store_has_repository(images->store, name->repository);
+}
+
 /* The built-in store is on this machine and knows: then nobody else is asked. */
 static bool is_decided_here(const struct fl_images *images, const struct fl_image_name *name)
 {
     enum fl_image_place place = fl_image_name_place(name, &images->identity);
     if (!images->config.puller)
         return true;
-    if (!images->store || place == FL_IMAGE_REMOTE)
-        return false;
-    return place == FL_IMAGE_BUILTIN ||
-           fl_image_store_has_repository(images->store, name->repository);
+    return images->store && (place == FL_IMAGE_BUILTIN || is_repository_here(images, name));
 }
 
 static void fail_unknown(const struct fl_images *images, const struct fl_image_name *name,
                          struct fl_str text, struct fl_arena *arena,
                          struct fl_image_waiters *waiters)
 {
-    enum fl_image_place place = fl_image_name_place(name, &images->identity);
-    struct fl_str shown =
-        place == FL_IMAGE_SHORT && images->config.puller ? text : fl_image_name_full(name, arena);
+    struct fl_str shown = is_repository_here(images, name) ? text : fl_image_name_full(name, arena);
     fl_images_fail(waiters, FL_IMAGE_CANNOT_PULL,
                    fl_str_printf(arena, "failed to resolve reference \"%.*s\": not found",
                                  (int)FL_MIN(shown.n, (size_t)300), shown.p)
                        .p);
+}
+
+/* The name of an image in the built-in store, whichever of its registry's names was used. */
+static struct fl_str own_name(const struct fl_images *images, const struct fl_image_name *name,
+                              struct fl_arena *arena)
+{
+    struct fl_image_name own = *name;
+    own.host = images->identity.registry_host;
+    return fl_image_name_full(&own, arena);
 }
 
 void fl_images_ensure(struct fl_images *images, struct fl_str name, fl_images_done done,
@@ -544,7 +555,7 @@ void fl_images_ensure(struct fl_images *images, struct fl_str name, fl_images_do
     if (!images->store)
         (void)fl_image_store_open(images->config.registry_dir, false, &images->store, NULL);
     if (resolve(images, &parsed, arena, &digest) == 0) {
-        fl_images_provide(images, &digest, fl_image_name_full(&parsed, arena), NULL, &waiters);
+        fl_images_provide(images, &digest, own_name(images, &parsed, arena), NULL, &waiters);
         return;
     }
     if (is_decided_here(images, &parsed)) {

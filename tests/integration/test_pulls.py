@@ -74,3 +74,384 @@ def test_a_pull_from_a_registry_starts_a_container(cluster, registry, busybox_ta
     assert run_once(cluster, f"{registry.host}/app:1")[1]["exitCode"] == 7
     assert len(registry.paths("/blobs/")) == asked
     assert len(registry.paths("/manifests/1")) == 2
+
+
+def test_zstd_and_plain_layers_and_a_layer_twice(cluster, registry, busybox_tar):
+    add_app(registry, busybox_tar, "zstd", pack=stub.zstd, suffix="+zstd")
+    add_app(registry, busybox_tar, "plain", pack=lambda data: data, suffix="")
+    extra = stub.tar_of([("word", b"twice")])
+    registry.image("twice", "1", [extra, busybox_tar, extra],
+                   {"Cmd": ["/bin/sh", "-c", "test $(cat /word) = twice && exit 7"]})
+    for name in ("zstd", "plain", "twice"):
+        assert run_once(cluster, f"{registry.host}/{name}:1")[1]["exitCode"] == 7, name
+
+
+def test_the_platform_is_chosen_from_an_index(cluster, registry, busybox_tar):
+    def entry(name, **platform):
+        _, digest, size = add_app(registry, busybox_tar, "multi", f"of-{name}", word=name)
+        return {"mediaType": stub.MANIFEST, "digest": digest, "size": size, "platform": platform}
+    entries = [entry("arm", os="linux", architecture="arm64"),
+               entry("v3", os="linux", architecture="amd64", variant="v3"),
+               entry("windows", os="windows", architecture="amd64"),
+               entry("right", os="linux", architecture="amd64")]
+    registry.add_manifest("multi", "1", {"schemaVersion": 2, "mediaType": stub.INDEX,
+                                         "manifests": entries}, stub.INDEX)
+    _, main = run_once(cluster, f"{registry.host}/multi:1")
+    assert (main["exitCode"], main["imageDigest"]) == (7, entries[3]["digest"])
+    registry.add_manifest("multi", "none", {"schemaVersion": 2, "mediaType": stub.INDEX,
+                                            "manifests": entries[:3]}, stub.INDEX)
+    assert "no matching manifest for linux/amd64" in reason(cluster, f"{registry.host}/multi:none")
+
+
+def test_many_tasks_share_one_pull(cluster, registry, busybox_tar):
+    released = threading.Event()
+    registry.rules.append(lambda request: "/blobs/" in request.path and not released.wait(20))
+    add_app(registry, busybox_tar, "shared", word="shared")
+    definition = cluster.register(container(image=f"{registry.host}/shared:1"))
+    tasks = [cluster.start(definition) for _ in range(8)]
+    until(lambda: registry.paths("/blobs/"), what="the first request for a blob")
+    released.set()
+    for task in tasks:
+        assert cluster.wait(task)["containers"][0]["exitCode"] == 7
+    for path in registry.paths("/blobs/"):
+        assert registry.paths("/blobs/").count(path) == 1, path
+
+
+# ---- who is asked, and told what ----
+
+def basic(user, password):
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def wants_basic(user, password):
+    def rule(request):
+        if request.headers.get("Authorization") == basic(user, password):
+            return False
+        request.answer(401, WWW_Authenticate='Basic realm="here"')
+        return True
+    return rule
+
+
+def auth_data(kind, logins):
+    """Lines of ecs.config for {host: (user, password)}."""
+    data = {host: {"auth": base64.b64encode(f"{user}:{password}".encode()).decode()}
+            if kind == "dockercfg" else {"username": user, "password": password}
+            for host, (user, password) in logins.items()}
+    return [f"ECS_ENGINE_AUTH_TYPE={kind}", f"ECS_ENGINE_AUTH_DATA={json.dumps(data)}"]
+
+
+@pytest.mark.parametrize("kind", ["dockercfg", "docker"])
+def test_basic_credentials_of_the_ecs_config(cluster_with, tmp_path, registry, busybox_tar, kind):
+    add_app(registry, busybox_tar)
+    registry.rules.append(wants_basic("mara", "wörd"))
+    with stub.Registry() as other:
+        add_app(other, busybox_tar)
+        other.rules.append(wants_basic("x", "y"))
+        cluster = with_ecs_config(cluster_with, tmp_path,
+                                  *auth_data(kind, {registry.host: ("mara", "wörd")}))
+        assert run_once(cluster, f"{registry.host}/app:1")[1]["exitCode"] == 7
+        # Another registry is told nothing.
+        text = reason(cluster, f"{other.host}/app:1")
+        assert text.startswith("CannotPullContainerError: failed to resolve reference")
+        assert "no basic auth credentials" in text
+        assert not any("Authorization" in headers for _, headers in other.requests)
+
+
+class Tokens:
+    """A rule: bearer tokens, given out at /token on the same registry or elsewhere."""
+
+    def __init__(self, registry, login=None, realm=None, life=300):
+        self.given, self.login, self.life = 0, login, life
+        self.realm = realm or f"{registry.url}/token"
+        self.asked = []
+
+    def __call__(self, request):
+        if request.path.startswith("/token"):
+            self.asked.append((request.path, request.headers.get("Authorization")))
+            if self.login and request.headers.get("Authorization") != basic(*self.login):
+                request.answer(401, b"{}")
+                return True
+            self.given += 1
+            body = json.dumps({"token": f"t{self.given}", "expires_in": self.life}).encode()
+            request.answer(200, body)
+            return True
+        if request.headers.get("Authorization") == f"Bearer t{self.given}" and self.given:
+            return False
+        request.answer(401, WWW_Authenticate=f'Bearer realm="{self.realm}",service="the, '
+                                             f'registry",scope="repository:other:push,pull"')
+        return True
+
+
+def test_anonymous_tokens(cluster, registry, busybox_tar):
+    add_app(registry, busybox_tar, "some/app", word="tokens")
+    tokens = Tokens(registry)
+    registry.rules.append(tokens)
+    assert run_once(cluster, f"{registry.host}/some/app:1")[1]["exitCode"] == 7
+    # The scope is what we need, not what the registry says; one token serves the whole pull.
+    assert tokens.asked == [
+        ("/token?service=the%2C%20registry&scope=repository%3Asome%2Fapp%3Apull", None)]
+
+
+def test_tokens_for_a_user_renewed_when_they_end(cluster_with, tmp_path, registry, busybox_tar):
+    add_app(registry, busybox_tar)
+    tokens = Tokens(registry, login=("mara", "secret"))
+
+    def forgetful(request):
+        """After the manifest the token is no longer good."""
+        if "/blobs/" in request.path and tokens.given == 1:
+            request.answer(401, WWW_Authenticate=f'Bearer realm="{registry.url}/token"')
+            return True
+        return False
+    registry.rules += [forgetful, tokens]
+    cluster = with_ecs_config(cluster_with, tmp_path,
+                              *auth_data("docker", {registry.host: ("mara", "secret")}))
+    assert run_once(cluster, f"{registry.host}/app:1")[1]["exitCode"] == 7
+    assert tokens.given >= 2
+
+
+def test_a_realm_elsewhere_without_tls_is_not_asked(cluster, registry, busybox_tar):
+    add_app(registry, busybox_tar)
+    registry.rules.append(Tokens(registry, realm="http://auth.invalid/token"))
+    text = reason(cluster, f"{registry.host}/app:1")
+    assert "only https, or its own host, is asked" in text
+
+
+def test_redirects_take_no_credentials_along(cluster_with, tmp_path, registry, busybox_tar):
+    with stub.Registry() as store:
+        add_app(registry, busybox_tar)
+        store.blobs = registry.blobs
+        registry.rules.append(wants_basic("mara", "secret"))
+
+        def elsewhere(request):
+            if "/blobs/" in request.path:
+                request.answer(307, Location=f"{store.url}{request.path}?signature=abc")
+                return True
+            return False
+        registry.rules.append(elsewhere)
+        cluster = with_ecs_config(cluster_with, tmp_path,
+                                  *auth_data("docker", {registry.host: ("mara", "secret")}))
+        assert run_once(cluster, f"{registry.host}/app:1")[1]["exitCode"] == 7
+        assert len(store.requests) == 3
+        for _, headers in store.requests:
+            assert "Authorization" not in headers
+        # Led back, it still gets none: what asked the way may not lend a stranger our name.
+        store.rules.append(lambda request: request.answer(
+            302, Location=f"{registry.url}{request.path}") or True)
+        add_app(registry, busybox_tar, "back", word="back")
+        assert "does not accept what it was given" in reason(cluster, f"{registry.host}/back:1")
+
+
+@pytest.mark.parametrize("location,words", [
+    ("ftp://127.0.0.1/x", "no plain http(s) URL"),
+    ("http://user:password@127.0.0.1/x", "no plain http(s) URL"),
+    ("http://127.0.0.1\\@example.com/x", "no plain http(s) URL"),
+    ("file:///etc/passwd", "no plain http(s) URL"),
+    ("/again", "redirects more than 5 times"),
+])
+def test_redirects_that_are_not_followed(cluster, registry, busybox_tar, location, words):
+    add_app(registry, busybox_tar)
+    registry.rules.append(lambda request: request.answer(302, Location=location) or True)
+    assert words in reason(cluster, f"{registry.host}/app:1")
+
+
+# ---- what goes wrong on the way ----
+
+def big_image(registry, busybox_tar, name="big"):
+    """Its last layer is 8 MB of noise; returns that layer's digest."""
+    noise = stub.tar_of([("noise", os.urandom(8 << 20))])
+    document, _, _ = registry.image(name, "1", [busybox_tar, noise],
+                                    {"Cmd": ["/bin/sh", "-c", "exit 7"]})
+    return document["layers"][1]["digest"]
+
+
+def test_a_cut_is_resumed_where_it_was(cluster, registry, busybox_tar):
+    layer = big_image(registry, busybox_tar)
+    data = registry.blobs[layer]
+
+    def cut(request):
+        """Two megabytes at a time."""
+        if not request.path.endswith(layer):
+            return False
+        asked = request.headers.get("Range", "bytes=0-")
+        begin = int(asked.removeprefix("bytes=").split("-")[0])
+        request.send_response(206 if begin else 200)
+        request.send_header("Content-Length", str(len(data) - begin))
+        if begin:
+            request.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
+        request.end_headers()
+        request.wfile.write(data[begin:begin + (2 << 20)])
+        request.hang_up()
+        return True
+    registry.rules.append(cut)
+    assert run_once(cluster, f"{registry.host}/big:1")[1]["exitCode"] == 7
+    ranges = [headers.get("Range") for path, headers in registry.requests if path.endswith(layer)]
+    assert ranges[0] is None and len(ranges) >= 4
+    begins = [int(text.removeprefix("bytes=").rstrip("-")) for text in ranges[1:]]
+    assert begins == sorted(set(begins)) and begins[0] > 0
+
+
+def test_a_registry_without_ranges_is_read_anew(cluster, registry, busybox_tar):
+    layer = big_image(registry, busybox_tar)
+    data = registry.blobs[layer]
+    cuts = [3 << 20, 5 << 20]
+
+    def cut(request):
+        if not request.path.endswith(layer) or not cuts:
+            if request.path.endswith(layer):
+                request.answer(200, data)
+                return True
+            return False
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(data)))
+        request.end_headers()
+        request.wfile.write(data[:cuts.pop(0)])
+        request.hang_up()
+        return True
+    registry.rules.append(cut)
+    assert run_once(cluster, f"{registry.host}/big:1")[1]["exitCode"] == 7
+
+
+def test_errors_of_a_moment_are_retried(cluster, registry, busybox_tar):
+    add_app(registry, busybox_tar, word="moment")
+    ills = [503, 429, 500]
+
+    def ill(request):
+        if not ills:
+            return False
+        request.answer(ills.pop(0), Retry_After="1")
+        return True
+    registry.rules.append(ill)
+    assert run_once(cluster, f"{registry.host}/app:1")[1]["exitCode"] == 7
+    assert not ills
+
+
+def test_what_is_not_there_is_told_at_once(cluster, registry):
+    assert reason(cluster, f"{registry.host}/app:1") == (
+        f'CannotPullContainerError: failed to resolve reference "{registry.host}/app:1": not found')
+    assert len(registry.requests) == 1
+    registry.rules.append(lambda request: request.answer(403) or True)
+    assert "pull access denied" in reason(cluster, f"{registry.host}/app:2")
+
+
+# ---- hostile registries ----
+
+def layer_dirs(cluster):
+    return set(os.listdir(pathlib.Path(cluster.data_dir, "agent", "layers")))
+
+
+def refused(cluster, registry, name, words):
+    """The pull fails with these words and leaves nothing."""
+    before = layer_dirs(cluster)
+    text = reason(cluster, f"{registry.host}/{name}:1")
+    assert text.startswith("CannotPullContainerError: "), text
+    assert words in text, text
+    left = until(lambda: not {each for each in layer_dirs(cluster) if each.startswith("tmp.")},
+                 what="no unfinished layer")
+    assert left
+    return layer_dirs(cluster) - before
+
+
+def test_a_wrong_digest_is_refused(cluster, registry, busybox_tar):
+    """A good layer, but not the one that was named."""
+    document, _, _ = add_app(registry, busybox_tar, "swap", word="right",
+                             pack=lambda data: data, suffix="")
+    digest = document["layers"][1]["digest"]
+    registry.blobs[digest] = registry.blobs[digest].replace(b"right", b"wrong")
+    new = refused(cluster, registry, "swap", "unexpected commit digest sha256:")
+    assert digest.removeprefix("sha256:") not in new
+
+
+def test_a_wrong_diff_id_is_refused(cluster, registry, busybox_tar):
+    document, _, _ = add_app(registry, busybox_tar, "diff", word="diff")
+    text = json.loads(registry.blobs[document["config"]["digest"]])
+    text["rootfs"]["diff_ids"][1] = stub.digest_of(b"another")
+    data = json.dumps(text).encode()
+    document["config"].update(digest=registry.add_blob(data), size=len(data))
+    registry.add_manifest("diff", "1", document)
+    refused(cluster, registry, "diff", "digest mismatch")
+
+
+@pytest.mark.parametrize("which", ["manifest", "config"])
+def test_a_manifest_that_is_not_what_was_asked_for(cluster, registry, busybox_tar, which):
+    document, digest, _ = add_app(registry, busybox_tar, "lie", word=which)
+    if which == "config":
+        key = document["config"]["digest"]
+        registry.blobs[key] = registry.blobs[key].replace(b"linux", b"minix")
+        text = reason(cluster, f"{registry.host}/lie:1")
+    else:
+        media_type, data = registry.manifests["lie", digest]
+        registry.manifests["lie", digest] = (media_type, data.replace(b"gzip", b"gz1p"))
+        text = reason(cluster, f"{registry.host}/lie@{digest}")
+    assert "unexpected commit digest" in text
+
+
+@pytest.mark.parametrize("length", ["more", "less", "endless"])
+def test_a_wrong_length_is_refused(cluster, registry, busybox_tar, length):
+    layer = big_image(registry, busybox_tar, "long")
+    data = registry.blobs[layer]
+    sent = [0]
+
+    def lie(request):
+        if not request.path.endswith(layer):
+            return False
+        if length == "endless":
+            request.send_response(200)
+            request.send_header("Transfer-Encoding", "chunked")
+            request.end_headers()
+            chunk = b"100000\r\n" + b"\0" * 0x100000 + b"\r\n"
+            request.wfile.write(b"%x\r\n" % len(data) + data + b"\r\n")
+            for _ in range(1000):
+                request.wfile.write(chunk)
+                sent[0] += 1
+            return True
+        request.answer(200, data + b"more" if length == "more" else data[:-4])
+        return True
+    registry.rules.append(lie)
+    refused(cluster, registry, "long", "failed size validation")
+    assert sent[0] < 100
+
+
+def test_an_endless_manifest_is_refused(cluster, registry):
+    def endless(request):
+        request.send_response(200)
+        request.send_header("Content-Type", stub.MANIFEST)
+        request.send_header("Transfer-Encoding", "chunked")
+        request.end_headers()
+        while True:
+            request.wfile.write(b"10000\r\n" + b" " * 0x10000 + b"\r\n")
+    registry.rules.append(endless)
+    refused(cluster, registry, "app", "more than 4194304 bytes")
+
+
+def test_ten_thousand_layers_are_refused_before_the_first(cluster, registry, busybox_tar):
+    document, _, _ = add_app(registry, busybox_tar, "many")
+    document["layers"] = [document["layers"][0]] * 10000
+    registry.add_manifest("many", "1", document)
+    refused(cluster, registry, "many", "more than 127")
+    assert not registry.paths("/blobs/")
+
+
+def test_a_layer_that_claims_to_be_enormous(cluster, registry, busybox_tar):
+    document, _, _ = add_app(registry, busybox_tar, "huge")
+    document["layers"][1]["size"] = 1 << 62
+    registry.add_manifest("huge", "1", document)
+    refused(cluster, registry, "huge", "too large")
+
+
+def test_a_bomb_is_refused(cluster, registry, busybox_tar):
+    """A gigabyte of zeros, packed to a megabyte."""
+    packed = subprocess.run("(head -c 1024 /dev/zero >/dev/null; python3 -c '"
+                            "import sys,tarfile; i=tarfile.TarInfo(\"zeros\"); i.size=1<<30; "
+                            "sys.stdout.buffer.write(i.tobuf()); sys.stdout.buffer.flush()'; "
+                            "head -c 1G /dev/zero; head -c 1024 /dev/zero) | gzip -9",
+                            shell=True, stdout=subprocess.PIPE, check=True).stdout
+    for name, data in (("bomb", packed), ("zbomb", stub.zstd(gzip.decompress(packed)[:400 << 20]))):
+        text = json.dumps({"architecture": "amd64", "os": "linux", "config": {},
+                           "rootfs": {"type": "layers", "diff_ids": [stub.digest_of(b"")]}})
+        registry.add_manifest(name, "1", {
+            "schemaVersion": 2, "mediaType": stub.MANIFEST,
+            "config": {"mediaType": stub.CONFIG, "digest": registry.add_blob(text.encode()),
+                       "size": len(text)},
+            "layers": [{"mediaType": stub.LAYER + "+gzip", "digest": registry.add_blob(data),
+                        "size": len(data)}]})
+        refused(cluster, registry, name, "times its size")
