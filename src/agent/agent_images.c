@@ -30,6 +30,32 @@ static enum fl_pull_behavior behavior(struct fl_str word)
     return FL_PULL_DEFAULT;
 }
 
+/* ECS removes nothing by age then: what is cached is what is wanted. */
+static bool prefers_cached(const struct fl_ecs_settings *ecs)
+{
+    return behavior(ecs->pull_behavior) == FL_PULL_PREFER_CACHED;
+}
+
+/* Every container of a task that the brain still knows; also of stopped ones, until they are
+ * removed. */
+static void each_used(void *context, void (*use)(void *use_context, struct fl_str digest),
+                      void *use_context)
+{
+    const struct fl_agent *agent = context;
+    const struct fl_task *task = NULL;
+    while ((task = fl_brain_next_task(agent->brain, task)) != NULL)
+        for (size_t i = 0; i < task->container_count; i++)
+            if (task->containers[i].image_digest.n)
+                use(use_context, task->containers[i].image_digest);
+}
+
+static void ailment_changed(void *context)
+{
+    const struct fl_agent *agent = context;
+    if (agent->telemetry)
+        fl_tcs_health_changed(agent->telemetry);
+}
+
 int fl_agent_images_open(struct fl_agent *agent, struct fl_err *err)
 {
     const struct fl_agent_config *config = &agent->config;
@@ -58,6 +84,15 @@ int fl_agent_images_open(struct fl_agent *agent, struct fl_err *err)
         .behavior = behavior(ecs->pull_behavior),
         .pull_timeout_ms = ecs->pull_timeout_ms,
         .manifest_timeout_ms = ecs->manifest_timeout_ms,
+        .each_used = each_used,
+        .ailment_changed = ailment_changed,
+        .context = agent,
+        .no_cleanup = ecs->disable_image_cleanup || prefers_cached(ecs),
+        .cleanup_interval_ms = ecs->image_cleanup_interval_ms,
+        .cleanup_age_ms = ecs->image_cleanup_age_ms,
+        .untracked_age_ms = ecs->untracked_cleanup_age_ms,
+        .cleanup_count = ecs->images_per_cycle,
+        .excluded = ecs->excluded_images,
     };
     return fl_images_open(&agent->loop, &images, &agent->images, err);
 }

@@ -268,7 +268,8 @@ int fl_image_records_put(struct fl_image_records *records, const struct fl_image
     }
     if (record->name_count == FL_IMAGE_RECORD_NAMES_MAX)
         drop_name(record, record->names[0]);
-    record->names[record->name_count++] = fl_str_dup(record->arena, name);
+    if (name.n)
+        record->names[record->name_count++] = fl_str_dup(record->arena, name);
     return save(records, record);
 }
 

@@ -42,8 +42,8 @@ struct fl_image_record *fl_image_records_find(const struct fl_image_records *rec
 struct fl_image_record *fl_image_records_named(const struct fl_image_records *records,
                                                struct fl_str name);
 
-/* Adds a record, or the name to the one that is there; the name is taken from any other. Texts are
- * copied. Full: the record is not kept (-ENOSPC). */
+/* Adds a record, or the name (unless it is empty) to the one that is there; the name is taken from
+ * any other. Texts are copied. Full: the record is not kept (-ENOSPC). */
 int fl_image_records_put(struct fl_image_records *records, const struct fl_image_record *facts,
                          struct fl_str name);
 void fl_image_records_remove(struct fl_image_records *records, const struct fl_digest *digest);

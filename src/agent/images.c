@@ -79,7 +79,16 @@ static struct fl_images_config copy_config(const struct fl_images_config *config
     copy.account = fl_str_dup(arena, config->account);
     copy.region = fl_str_dup(arena, config->region);
     copy.registry_host = fl_str_dup(arena, config->registry_host);
+    copy.excluded = fl_str_dup(arena, config->excluded);
     return copy;
+}
+
+static uv_timer_t *timer_new(uv_loop_t *loop, struct fl_images *images)
+{
+    uv_timer_t *timer = fl_calloc(1, sizeof(*timer));
+    FL_ASSERT(uv_timer_init(loop, timer) == 0);
+    timer->data = images;
+    return timer;
 }
 
 int fl_images_open(uv_loop_t *loop, const struct fl_images_config *config,
@@ -93,9 +102,8 @@ int fl_images_open(uv_loop_t *loop, const struct fl_images_config *config,
     images->layers_dir = fl_str_printf(arena, "%.*s/layers", FL_STR_ARG(config->data_dir));
     TAILQ_INIT(&images->pulls);
     TAILQ_INIT(&images->searches);
-    images->tick = fl_calloc(1, sizeof(*images->tick));
-    FL_ASSERT(uv_timer_init(loop, images->tick) == 0);
-    images->tick->data = images;
+    images->tick = timer_new(loop, images);
+    images->room = timer_new(loop, images);
     int rc = fl_unpacker_open(loop, config->libexec_dir, images->layers_dir, layer_done, images,
                               &images->unpacker, err);
     if (rc == 0)
@@ -106,11 +114,13 @@ int fl_images_open(uv_loop_t *loop, const struct fl_images_config *config,
         fl_images_close(images);
         return rc;
     }
+    fl_images_cleanup_start(images);
+    fl_images_report(images);
     *ret_images = images;
     return 0;
 }
 
-static void on_tick_closed(uv_handle_t *handle)
+static void on_timer_closed(uv_handle_t *handle)
 {
     free(handle);
 }
@@ -132,7 +142,11 @@ void fl_images_close(struct fl_images *images)
         HASH_DEL(images->cache, image);
         cached_free(image);
     }
-    uv_close((uv_handle_t *)images->tick, on_tick_closed);
+    fl_images_cleanup_close(images);
+    uv_close((uv_handle_t *)images->tick, on_timer_closed);
+    uv_close((uv_handle_t *)images->room, on_timer_closed);
+    if (images->reported_arena)
+        fl_arena_free(images->reported_arena);
     fl_image_records_close(images->records);
     fl_image_store_close(images->store);
     fl_arena_free(images->arena);
@@ -150,6 +164,16 @@ static void cache_add(struct fl_images *images, struct fl_cached_image *image)
         cached_free(oldest);
     }
     HASH_ADD(hh, images->cache, hex, 64, image);
+}
+
+void fl_images_uncache(struct fl_images *images, const struct fl_digest *digest)
+{
+    struct fl_cached_image *known = NULL;
+    HASH_FIND(hh, images->cache, digest->hex, 64, known);
+    if (!known)
+        return;
+    HASH_DEL(images->cache, known);
+    cached_free(known);
 }
 
 /* Somebody told may have asked for the same image again. */
@@ -360,14 +384,36 @@ static struct fl_pull *pull_new(struct fl_images *images, const struct fl_digest
     return pull;
 }
 
+/* Unpacked it takes more than this, seldom less: a pull that surely does not fit is not begun. */
+static uint64_t bytes_missing(const struct fl_pull *pull)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < pull->count; i++)
+        bytes += pull->present[i] ? 0 : pull->sizes[i];
+    return bytes;
+}
+
+static void park(struct fl_images *images, struct fl_pull *pull, const struct fl_err *err)
+{
+    pull->parked = fl_images_make_room(images);
+    if (!pull->parked)
+        fail_pull(pull, FL_IMAGE_CANNOT_PULL,
+                  fl_str_printf(pull->image->arena, "failed to register layer: %s", err->text));
+}
+
 /* Looks for what is unpacked already, and sees to the rest. */
 static void pull_start(struct fl_images *images, struct fl_pull *pull)
 {
+    struct fl_err no_room = {0};
+    pull->missing = pull->count;
     for (size_t i = 0; i < pull->count; i++) {
-        if (fl_unpacker_has(images->unpacker, &pull->facts.layers[i])) {
-            pull->present[i] = pull->was_present[i] = true;
-            pull->missing--;
-        }
+        pull->present[i] = pull->was_present[i] =
+            fl_unpacker_has(images->unpacker, &pull->facts.layers[i]);
+        pull->missing -= pull->present[i];
+    }
+    if (pull->missing && !fl_images_fits(images, bytes_missing(pull), &no_room)) {
+        park(images, pull, &no_room);
+        return;
     }
     for (size_t i = 0; i < pull->count && !pull->error; i++) {
         struct fl_err err = {0};
@@ -385,6 +431,18 @@ static void pull_start(struct fl_images *images, struct fl_pull *pull)
     }
     if (pull->missing)
         fl_images_watch(images);
+}
+
+void fl_images_unpark(struct fl_images *images)
+{
+    struct fl_pull *pull;
+    TAILQ_FOREACH (pull, &images->pulls, link) {
+        if (!pull->parked)
+            continue;
+        pull->parked = false;
+        pull_start(images, pull);
+    }
+    settle(images);
 }
 
 static struct fl_pull *find_pull(struct fl_images *images, const struct fl_digest *digest)
@@ -465,12 +523,28 @@ static void expire_pulls(struct fl_images *images, int64_t now_ms)
     settle(images);
 }
 
+/* The room may go to somebody else, or an image may be larger than it seemed. */
+static void stop_when_full(struct fl_images *images)
+{
+    struct fl_err err = {0};
+    struct fl_pull *pull;
+    if (fl_images_fits(images, 0, &err) || fl_images_make_room(images))
+        return;
+    TAILQ_FOREACH (pull, &images->pulls, link)
+        fail_pull(pull, FL_IMAGE_CANNOT_PULL,
+                  fl_str_printf(pull->image->arena, "failed to register layer: %s", err.text));
+    settle(images);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct fl_images *images = timer->data;
     int64_t now_ms = fl_clock_mono_ms();
     fl_images_search_expire(images, now_ms);
     expire_pulls(images, now_ms);
+    if (!TAILQ_EMPTY(&images->pulls))
+        stop_when_full(images);
+    fl_images_report(images);
     if (TAILQ_EMPTY(&images->pulls) && TAILQ_EMPTY(&images->searches))
         (void)uv_timer_stop(images->tick);
 }

@@ -33,6 +33,18 @@ struct fl_images_config {
     enum fl_pull_behavior behavior;
     int64_t pull_timeout_ms; /* ECS_IMAGE_PULL_TIMEOUT */
     int64_t manifest_timeout_ms;
+    /* Cleanup: each_used tells of the images that containers of this host are made from
+     * ("sha256:…", as struct fl_image_ready gives it); NULL: nothing is ever removed. */
+    void (*each_used)(void *context, void (*use)(void *use_context, struct fl_str digest),
+                      void *use_context);
+    void (*ailment_changed)(void *context); /* fl_images_ailment says something else */
+    void *context;
+    bool no_cleanup; /* by age */
+    int64_t cleanup_interval_ms;
+    int64_t cleanup_age_ms;   /* since its pull */
+    int64_t untracked_age_ms; /* of layers that belong to no image */
+    int64_t cleanup_count;    /* images at a time */
+    struct fl_str excluded;   /* "name:tag,…": never removed */
 };
 
 int fl_images_open(uv_loop_t *loop, const struct fl_images_config *config,
@@ -58,3 +70,10 @@ typedef void (*fl_images_done)(void *context, const struct fl_image_ready *ready
  * many waiting). done may run before this returns when nothing had to be unpacked. */
 void fl_images_ensure(struct fl_images *images, struct fl_str name, fl_images_done done,
                       void *context);
+
+/* Why nothing can be pulled (the disk is full), a sentence; NULL: something can. */
+const char *fl_images_ailment(const struct fl_images *images);
+
+/* The file in <agent data>/images/ that `fairlead status` shows: what is being pulled, what is
+ * here, the disk. JSON, replaced while something is under way and when it has changed. */
+#define FL_IMAGES_STATUS_FILE "status.json"

@@ -43,6 +43,7 @@ struct fl_pull {
     size_t count, missing;
     char *error; /* set once a layer failed */
     enum fl_image_failure failure;
+    bool parked;      /* until there is room */
     int64_t begun_ms; /* monotonic */
     struct fl_image_waiters waiters;
     TAILQ_ENTRY(fl_pull) link;
@@ -74,7 +75,15 @@ struct fl_images {
     struct fl_cached_image *cache;
     struct fl_pulls pulls;
     struct fl_searches searches;
-    uv_timer_t *tick; /* while something is under way */
+    uv_timer_t *tick;   /* while something is under way */
+    uv_timer_t *room;   /* always */
+    int64_t cleaned_ms; /* monotonic: when images were last removed by age */
+    void *deleting;     /* layers on their way out; NULL: none */
+    uint64_t reclaimed_bytes;
+    bool is_full;
+    struct fl_err ailment;  /* why, while it is */
+    struct fl_str reported; /* the status file's text */
+    struct fl_arena *reported_arena;
 };
 
 /* images.c. An image that a digest names: from the cache, the records, the built-in store, or what
@@ -90,6 +99,29 @@ void fl_images_wait(struct fl_image_waiters *waiters, fl_images_done done, void 
 void fl_images_forget(struct fl_image_waiters *waiters);
 /* Starts the clock that watches over what is under way. */
 void fl_images_watch(struct fl_images *images);
+
+/* Pulls that waited for room begin. */
+void fl_images_unpark(struct fl_images *images);
+void fl_images_uncache(struct fl_images *images, const struct fl_digest *digest);
+
+/* image_cleanup.c */
+struct fl_image_room {
+    uint64_t total; /* 0: not known */
+    uint64_t available;
+    uint64_t reserve; /* kept free: nothing is pulled into it */
+    uint64_t mark;    /* below it unused images go, whatever their age */
+};
+void fl_images_room(const struct fl_images *images, struct fl_image_room *ret_room);
+/* False with a sentence: so many bytes are not to be had. */
+bool fl_images_fits(const struct fl_images *images, uint64_t bytes, struct fl_err *err);
+/* Removes what nobody uses. False: there is nothing; else fl_images_cleaned comes later. */
+bool fl_images_make_room(struct fl_images *images);
+void fl_images_cleaned(struct fl_images *images);
+void fl_images_cleanup_start(struct fl_images *images);
+void fl_images_cleanup_close(struct fl_images *images);
+
+/* images_report.c */
+void fl_images_report(struct fl_images *images);
 
 /* images_find.c. Looks the name up as the behaviour says, for all who ask meanwhile. */
 void fl_images_search(struct fl_images *images, const struct fl_image_name *name,

@@ -18,6 +18,7 @@ import pytest
 import cluster as clusters
 import images
 import stub_registry as stub
+import test_images
 from cluster import container, until
 
 
@@ -455,3 +456,163 @@ def test_a_bomb_is_refused(cluster, registry, busybox_tar):
             "layers": [{"mediaType": stub.LAYER + "+gzip", "digest": registry.add_blob(data),
                         "size": len(data)}]})
         refused(cluster, registry, name, "times its size")
+
+
+@pytest.mark.parametrize("case", sorted(test_images.ESCAPES))
+def test_a_hostile_layer_is_refused_while_it_comes(cluster, registry, busybox_tar, case):
+    registry.image(case, "1", [busybox_tar, test_images.make_tar(*test_images.ESCAPES[case])])
+    refused(cluster, registry, case, "failed to register layer: ")
+    assert not pathlib.Path("/escaped").exists()
+
+
+# ---- progress, patience, behaviour ----
+
+def test_progress_is_shown_while_it_lasts(cluster, registry, busybox_tar):
+    layer = big_image(registry, busybox_tar, "slow")
+    data, released = registry.blobs[layer], threading.Event()
+
+    def slow(request):
+        if not request.path.endswith(layer):
+            return False
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(data)))
+        request.end_headers()
+        request.wfile.write(data[:4 << 20])
+        released.wait(30)
+        request.wfile.write(data[4 << 20:])
+        return True
+    registry.rules.append(slow)
+    task = cluster.start(cluster.register(container(image=f"{registry.host}/slow:1")))
+    pull = until(lambda: next((each for each in cluster.status()["images"]["pulls"]
+                               if each["bytesDone"] >= 4 << 20), None), what="four megabytes")
+    assert pull["image"] == f"{registry.host}/slow:1"
+    assert pull["bytesDone"] < pull["bytes"] and pull["layersDone"] < pull["layers"]
+    assert f"pull      {registry.host}/slow:1  " in cluster.fairlead("status").stdout
+    # Starts from what is here go on meanwhile.
+    assert cluster.run_to_end(container(command=["true"]))["containers"][0]["exitCode"] == 0
+    released.set()
+    assert cluster.wait(task)["containers"][0]["exitCode"] == 7
+    until(lambda: not cluster.status()["images"]["pulls"], what="the pull's end")
+
+
+def silent(part):
+    """A rule: no answer to requests with this part."""
+    def rule(request):
+        if part not in request.path:
+            return False
+        time.sleep(60)
+        return True
+    return rule
+
+
+def test_time_is_up_in_the_words_of_ecs(cluster_with, tmp_path, registry, busybox_tar):
+    cluster = with_ecs_config(cluster_with, tmp_path, "ECS_IMAGE_PULL_INACTIVITY_TIMEOUT=1s",
+                              "ECS_IMAGE_PULL_TIMEOUT=6s", "ECS_MANIFEST_PULL_TIMEOUT=4s")
+    add_app(registry, busybox_tar)
+    registry.rules[:] = [silent("/blobs/sha256:")]
+    assert reason(cluster, f"{registry.host}/app:1") == (
+        f'CannotPullContainerError: failed to resolve reference "{registry.host}/app:1": '
+        "inactivity time exceeded timeout")
+
+    def drip(request):
+        """A byte every 100 ms is no silence, but not enough either."""
+        if "/blobs/" not in request.path or len(registry.blobs[request.path.split("/")[-1]]) < 1e5:
+            return False
+        request.send_response(200)
+        request.send_header("Content-Length",
+                            str(len(registry.blobs[request.path.split("/")[-1]])))
+        request.end_headers()
+        for _ in range(300):
+            request.wfile.write(b"\x1f")
+            time.sleep(0.1)
+        return True
+    registry.rules[:] = [drip]
+    assert reason(cluster, f"{registry.host}/app:1") == (
+        "DockerTimeoutError: Could not transition to pulled; timed out after waiting 6s")
+    registry.rules[:] = [lambda request: "/manifests/" in request.path and
+                         (request.wfile.write(b"HTTP/1.1 ") or drip_head(request))]
+    assert reason(cluster, f"{registry.host}/app:1") == (
+        "DockerTimeoutError: Could not transition to MANIFEST_PULLED; timed out after waiting 4s")
+
+
+def drip_head(request):
+    for _ in range(100):
+        request.wfile.write(b" ")
+        time.sleep(0.1)
+    return True
+
+
+def behaves(cluster_with, tmp_path, behavior):
+    return with_ecs_config(cluster_with, tmp_path, f"ECS_IMAGE_PULL_BEHAVIOR={behavior}")
+
+
+def word_of(cluster, image):
+    """What the image says, by its exit code; or the reason why it does not."""
+    task, main = run_once(cluster, image, command=["/bin/sh", "-c", "exit $(cat /word)"])
+    return main.get("exitCode", task["stoppedReason"])
+
+
+@pytest.mark.parametrize("behavior", ["default", "always", "once", "prefer-cached"])
+def test_pull_behaviors(cluster_with, tmp_path, registry, busybox_tar, behavior):
+    cluster = behaves(cluster_with, tmp_path, behavior)
+    image = f"{registry.host}/app:1"
+    add_app(registry, busybox_tar, word="11")
+    assert word_of(cluster, image) == 11
+    add_app(registry, busybox_tar, word="12")  # the tag moves
+    asks = behavior in ("default", "always")
+    assert word_of(cluster, image) == (12 if asks else 11)
+    assert len(registry.paths("/manifests/1")) == (2 if asks else 1)
+    # An agent that begins anew knows what it has.
+    cluster.kill("agent")
+    cluster.fairlead("up", "--listen", f"127.0.0.1:{cluster.port}", *cluster.flags)
+    registry.rules.append(lambda request: request.answer(404) or True)
+    answer = word_of(cluster, image)
+    if behavior == "always":
+        assert answer == (f'CannotPullImageManifestError: failed to resolve reference "{image}": '
+                          "not found")
+    else:
+        assert answer == (12 if asks else 11)
+
+
+def test_a_mirror_is_asked_first_and_the_registry_after_it(cluster_with, tmp_path, registry,
+                                                           busybox_tar):
+    with stub.Registry() as mirror:
+        path = tmp_path / "registries.json"
+        path.write_text(json.dumps({registry.host: {"mirrors": [mirror.url]}}))
+        cluster = cluster_with("--registries", str(path))
+        add_app(registry, busybox_tar, word="from the registry")
+        add_app(mirror, busybox_tar, word="from the mirror")
+        assert run_once(cluster, f"{registry.host}/app:1")[1]["exitCode"] == 7
+        assert not registry.requests
+        # What the mirror has not, what it has wrong, and a mirror that is away.
+        add_app(registry, busybox_tar, "other", word="other")
+        assert run_once(cluster, f"{registry.host}/other:1")[1]["exitCode"] == 7
+        mirror.rules.append(lambda request: request.answer(500) or True)
+        add_app(registry, busybox_tar, "third", word="third")
+        assert run_once(cluster, f"{registry.host}/third:1")[1]["exitCode"] == 7
+
+
+def test_tls_is_checked(cluster_with, tmp_path, registry, busybox_tar):
+    """A registry that is not on this machine is asked over TLS; whom to believe is configured."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    clusters.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                 "-nodes", "-keyout", str(key), "-out", str(certificate), "-days", "2", "-subj",
+                 "/CN=registry.test", "-addext", "subjectAltName=IP:127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    add_app(registry, busybox_tar)
+    registry.server.socket = context.wrap_socket(registry.server.socket, server_side=True)
+    path = tmp_path / "registries.json"
+    # A mirror's URL may be https on this machine; image names there mean plain HTTP.
+    secure = registry.url.replace("http:", "https:")
+    path.write_text(json.dumps({"known.invalid": {"mirrors": [secure]},
+                                registry.host: {"ca": str(certificate)}}))
+    cluster = cluster_with("--registries", str(path))
+    assert run_once(cluster, "known.invalid/app:1")[1]["exitCode"] == 7
+    path.write_text(json.dumps({"known.invalid": {"mirrors": [secure]}}))
+    cluster.kill("agent")
+    cluster.fairlead("up", "--listen", f"127.0.0.1:{cluster.port}", *cluster.flags)
+    asked = len(registry.requests)
+    add_app(registry, busybox_tar, tag="2", word="2")
+    assert "CannotPullContainerError" in reason(cluster, "known.invalid/app:2")
+    assert len(registry.requests) == asked
