@@ -41,6 +41,7 @@ struct fl_fetch {
     struct fl_hasher *hasher;
     struct fl_buf body; /* without order.piece */
     struct fl_str content_type;
+    struct fl_str mirrors_said;    /* why those before this place did not do */
     struct fl_http_flight *flight; /* NULL between requests */
     struct fl_err refusal;         /* set by the sink: the answer cannot be taken */
     uv_timer_t pause;
@@ -127,9 +128,15 @@ static void start_over(struct fl_fetch *fetch)
 static void give_up(struct fl_fetch *fetch, enum fl_fetch_failure failure, struct fl_str error)
 {
     if (fetch->endpoint + 1 == fetch->source->endpoint_count) {
+        if (fetch->mirrors_said.n)
+            error = fl_str_printf(fetch->arena, "%.*s (%.*s)", FL_STR_ARG(error),
+                                  FL_STR_ARG(fetch->mirrors_said));
         end(fetch, failure, error);
         return;
     }
+    fetch->mirrors_said = fl_str_printf(
+        fetch->arena, "%.*s%smirror %.*s: %.*s", FL_STR_ARG(fetch->mirrors_said),
+        fetch->mirrors_said.n ? "; " : "", FL_STR_ARG(endpoint_of(fetch)->url), FL_STR_ARG(error));
     fetch->endpoint++;
     fetch->attempts = fetch->auth_rounds = fetch->idles = 0;
     start_over(fetch);

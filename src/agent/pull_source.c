@@ -125,7 +125,7 @@ static struct fl_str host_and_port(struct fl_str url)
     struct fl_str rest;
     bool parsed = fl_origin_parse(url, &origin, &rest);
     FL_ASSERT(parsed);
-    return (struct fl_str){origin.host.p, (size_t)(rest.p - origin.host.p)};
+    return origin.authority;
 }
 
 struct fl_source *fl_source_new(struct fl_puller *puller, struct fl_str host,

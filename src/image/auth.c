@@ -210,7 +210,7 @@ static struct fl_str host_of(struct fl_str server)
     struct fl_origin origin;
     struct fl_str rest;
     if (fl_origin_parse(server, &origin, &rest))
-        server = (struct fl_str){origin.host.p, (size_t)(rest.p - origin.host.p)};
+        server = origin.authority;
     ptrdiff_t slash = fl_str_index(server, '/');
     if (slash >= 0)
         server = fl_str_sub(server, 0, (size_t)slash);
@@ -226,8 +226,9 @@ static bool take_login(struct fl_str server, const struct fl_json *json, struct 
     struct fl_str password = fl_json_text(fl_json_get(json, "password"));
     struct fl_str auth = fl_json_text(fl_json_get(json, "auth")), pair;
     if (user.n == 0 && auth.n) {
-        if (!fl_base64_decode(auth, arena, &pair) || !fl_str_split(&pair, ':', &user))
+        if (!fl_base64_decode(auth, arena, &pair) || fl_str_index(pair, ':') <= 0)
             return false;
+        (void)fl_str_split(&pair, ':', &user);
         password = pair;
     }
     *ret_login = (struct fl_registry_login){host_of(server), user, password};

@@ -51,7 +51,7 @@ static bool is_plain(struct fl_str s)
     return true;
 }
 
-static struct fl_str lower_scheme(struct fl_str url, bool *tls)
+static struct fl_str after_scheme(struct fl_str url, bool *tls)
 {
     static const struct {
         const char *text;
@@ -72,15 +72,17 @@ bool fl_origin_parse(struct fl_str url, struct fl_origin *ret_origin, struct fl_
     struct fl_origin origin = {0};
     if (url.n > FL_PULL_URL_MAX || !is_plain(url))
         return false;
-    struct fl_str rest = lower_scheme(url, &origin.tls);
+    struct fl_str rest = after_scheme(url, &origin.tls);
     size_t n = host_length(rest);
     if (n == 0)
         return false;
     origin.host = fl_str_sub(rest, 0, n);
     origin.port = origin.tls ? 443 : 80;
     rest = fl_str_from(rest, n);
+    size_t left = rest.n;
     if (!cut_port(&rest, &origin.port) || (rest.n && rest.p[0] != '/' && rest.p[0] != '?'))
         return false;
+    origin.authority = (struct fl_str){origin.host.p, n + left - rest.n};
     *ret_origin = origin;
     *ret_rest = rest;
     return true;
@@ -249,8 +251,8 @@ int fl_redirect_resolve(struct fl_str url, struct fl_str location, struct fl_are
     bool parsed = fl_origin_parse(url, &from, &rest);
     FL_ASSERT(parsed);
     if (location.n && location.p[0] == '/' && (location.n < 2 || location.p[1] != '/'))
-        whole =
-            fl_str_printf(arena, "%.*s%.*s", (int)(rest.p - url.p), url.p, FL_STR_ARG(location));
+        whole = fl_str_printf(arena, "%s://%.*s%.*s", from.tls ? "https" : "http",
+                              FL_STR_ARG(from.authority), FL_STR_ARG(location));
     if (!fl_origin_parse(whole, &to, &rest) || !is_plain(shown))
         return fl_err_set(err, -EPERM, "the registry redirects to what is no plain http(s) URL");
     if (from.tls && !to.tls)

@@ -23,6 +23,7 @@ struct fl_origin {
     bool tls;
     struct fl_str host; /* in brackets if it is an IPv6 address; as written */
     uint16_t port;
+    struct fl_str authority; /* host and port, as written */
 };
 
 /* "http(s)://host[:port]" and what follows. Stricter than any client: no user, no blanks, control

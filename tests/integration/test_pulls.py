@@ -505,6 +505,24 @@ def silent(part):
     return rule
 
 
+def drip(part, least):
+    """A rule: a byte every 100 ms is no silence, but not enough either. Of blobs those of at least
+    so many bytes."""
+    def rule(request):
+        blob = request.server.registry.blobs.get(request.path.split("/")[-1], b"")
+        if part not in request.path or len(blob) < least:
+            return False
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(blob) or 2000))
+        request.send_header("Content-Type", stub.MANIFEST)
+        request.end_headers()
+        for _ in range(300):
+            request.wfile.write(b" " if part == "/manifests/" else b"\x1f")
+            time.sleep(0.1)
+        return True
+    return rule
+
+
 def test_time_is_up_in_the_words_of_ecs(cluster_with, tmp_path, registry, busybox_tar):
     cluster = with_ecs_config(cluster_with, tmp_path, "ECS_IMAGE_PULL_INACTIVITY_TIMEOUT=1s",
                               "ECS_IMAGE_PULL_TIMEOUT=6s", "ECS_MANIFEST_PULL_TIMEOUT=4s")
@@ -514,32 +532,12 @@ def test_time_is_up_in_the_words_of_ecs(cluster_with, tmp_path, registry, busybo
         f'CannotPullContainerError: failed to resolve reference "{registry.host}/app:1": '
         "inactivity time exceeded timeout")
 
-    def drip(request):
-        """A byte every 100 ms is no silence, but not enough either."""
-        if "/blobs/" not in request.path or len(registry.blobs[request.path.split("/")[-1]]) < 1e5:
-            return False
-        request.send_response(200)
-        request.send_header("Content-Length",
-                            str(len(registry.blobs[request.path.split("/")[-1]])))
-        request.end_headers()
-        for _ in range(300):
-            request.wfile.write(b"\x1f")
-            time.sleep(0.1)
-        return True
-    registry.rules[:] = [drip]
+    registry.rules[:] = [drip("/blobs/", 100000)]
     assert reason(cluster, f"{registry.host}/app:1") == (
         "DockerTimeoutError: Could not transition to pulled; timed out after waiting 6s")
-    registry.rules[:] = [lambda request: "/manifests/" in request.path and
-                         (request.wfile.write(b"HTTP/1.1 ") or drip_head(request))]
+    registry.rules[:] = [drip("/manifests/", 0)]
     assert reason(cluster, f"{registry.host}/app:1") == (
         "DockerTimeoutError: Could not transition to MANIFEST_PULLED; timed out after waiting 4s")
-
-
-def drip_head(request):
-    for _ in range(100):
-        request.wfile.write(b" ")
-        time.sleep(0.1)
-    return True
 
 
 def behaves(cluster_with, tmp_path, behavior):
