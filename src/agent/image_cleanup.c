@@ -53,12 +53,14 @@ void fl_images_room(const struct fl_images *images, struct fl_image_room *ret_ro
 
 static void say_no_room(const struct fl_image_room *room, uint64_t needed, struct fl_err *err)
 {
+    char more[64] = "";
+    if (needed)
+        (void)snprintf(more, sizeof(more), ", and %llu MiB are needed",
+                       (unsigned long long)((needed >> 20) + 1));
     (void)fl_err_set(
-        err, -ENOSPC,
-        "no space left on device: %llu MiB of %llu MiB are free, %llu MiB are kept, "
-        "and %llu MiB are needed",
+        err, -ENOSPC, "no space left on device: %llu MiB of %llu MiB are free, %llu MiB are kept%s",
         (unsigned long long)(room->available >> 20), (unsigned long long)(room->total >> 20),
-        (unsigned long long)(room->reserve >> 20), (unsigned long long)((needed >> 20) + 1));
+        (unsigned long long)(room->reserve >> 20), more);
 }
 
 bool fl_images_fits(const struct fl_images *images, uint64_t bytes, struct fl_err *err)
@@ -347,9 +349,10 @@ static bool clean(struct fl_images *images, bool by_need, int64_t images_max)
     if (!batch)
         return images->deleting != NULL;
     struct usage *usage = usage_new(images);
-    if (usage->unknown)
+    if (usage->unknown && !images->said_unknown)
         fl_log_warn("images: none is removed, as a container's image is not known any more");
-    else
+    images->said_unknown = usage->unknown;
+    if (!usage->unknown)
         add_orphans(usage, by_need, batch);
     /* Where room is needed, one image at a time: it may be enough. */
     while (!usage->unknown && images_max-- > 0 && (!by_need || batch->count == 0) &&
@@ -402,8 +405,10 @@ static void on_room(uv_timer_t *timer)
 void fl_images_cleanup_start(struct fl_images *images)
 {
     images->cleaned_ms = fl_clock_mono_ms();
+    uint64_t every_ms = images->config.room_check_ms > 0 ? (uint64_t)images->config.room_check_ms
+                                                         : (uint64_t)ROOM_CHECK_MS;
     if (images->config.each_used)
-        (void)uv_timer_start(images->room, on_room, ROOM_CHECK_MS, ROOM_CHECK_MS);
+        (void)uv_timer_start(images->room, on_room, every_ms, every_ms);
 }
 
 /* A batch is gone: perhaps there is room now, perhaps more has to go. */

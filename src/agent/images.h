@@ -44,6 +44,7 @@ struct fl_images_config {
     int64_t cleanup_age_ms;   /* since its pull */
     int64_t untracked_age_ms; /* of layers that belong to no image */
     int64_t cleanup_count;    /* images at a time */
+    int64_t room_check_ms;    /* how often the disk is looked at; 0: 5 s */
     struct fl_str excluded;   /* "name:tag,…": never removed */
 };
 

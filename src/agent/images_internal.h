@@ -81,6 +81,7 @@ struct fl_images {
     void *deleting;     /* layers on their way out; NULL: none */
     uint64_t reclaimed_bytes;
     bool is_full;
+    bool said_unknown;
     struct fl_err ailment;  /* why, while it is */
     struct fl_str reported; /* the status file's text */
     struct fl_arena *reported_arena;

@@ -614,3 +614,99 @@ def test_tls_is_checked(cluster_with, tmp_path, registry, busybox_tar):
     add_app(registry, busybox_tar, tag="2", word="2")
     assert "CannotPullContainerError" in reason(cluster, "known.invalid/app:2")
     assert len(registry.requests) == asked
+
+
+# ---- room ----
+
+@pytest.fixture
+def small_disk(busybox, tmp_path):
+    """A cluster whose layers lie on a file system of 64 MiB: 3 are kept free, and images go when
+    fewer than 9 are."""
+    config = tmp_path / "ecs.config"
+    config.write_text("ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=1s\n")
+    made = clusters.Cluster("--cpu-units", "65536", "--memory-mib", "65536", "--ecs-config",
+                            str(config))
+    layers = pathlib.Path(made.data_dir, "agent", "layers")
+    made.up()
+    made.fairlead("down")
+    clusters.run("mount", "-t", "tmpfs", "-o", "size=64m,mode=700", "tmpfs", str(layers))
+    try:
+        made.up()
+        made.load_image(busybox, "busybox:1")
+        made.layers = layers
+        yield made
+    finally:
+        print(made.diagnose())
+        made.fairlead("down", "--tasks", check=False)
+        clusters.run("umount", "-l", str(layers))
+        made.uninstall()
+
+
+def test_a_loop_of_pulls_does_not_fill_the_disk(small_disk, registry, busybox_tar):
+    cluster = small_disk
+    held = []
+    for number in range(12):
+        big_image(registry, busybox_tar, f"big{number}")
+        image = f"{registry.host}/big{number}:1"
+        # The ends of those before it are a second old at most, and hold their images as long.
+        until(lambda: run_once(cluster, image)[1].get("exitCode") == 7, timeout=60, what="room",
+              pause=0.5)
+        if number == 0:
+            # In use for all that follows.
+            held.append(cluster.start(cluster.register(clusters.idle(image=image))))
+            cluster.wait(held[0], "RUNNING")
+        free = os.statvfs(cluster.layers)
+        assert free.f_bavail * free.f_frsize > 3 << 20
+    assert cluster.status()["images"]["reclaimedBytes"] > 20 << 20
+    assert cluster.task(held[0])["lastStatus"] == "RUNNING"
+    # Images that are all in use leave no room: then a pull is refused, and says so.
+    for number in range(20, 30):
+        big_image(registry, busybox_tar, f"big{number}")
+        task = cluster.start(cluster.register(
+            clusters.idle(image=f"{registry.host}/big{number}:1")))
+        state = until(lambda: cluster.task(task)["lastStatus"] in ("RUNNING", "STOPPED") and
+                      cluster.task(task), timeout=60, what="a start or its failure")
+        if state["lastStatus"] == "STOPPED":
+            break
+        held.append(task)
+    assert len(held) > 3
+    assert state["stoppedReason"].startswith(
+        "CannotPullContainerError: failed to register layer: no space left on device"), state
+    for task in held:
+        assert cluster.task(task)["lastStatus"] == "RUNNING"
+    free = os.statvfs(cluster.layers)
+    assert free.f_bavail * free.f_frsize > 3 << 20
+    # When they have ended there is room again.
+    cluster.stop_all()
+    until(lambda: run_once(cluster, f"{registry.host}/big{number}:1")[1].get("exitCode") == 7,
+          timeout=60, what="room", pause=0.5)
+
+
+def test_a_full_disk_gets_no_tasks(small_disk, tmp_path):
+    cluster = small_disk
+    definition = cluster.register(container(command=["true"]))
+    assert cluster.wait(cluster.start(definition))["containers"][0]["exitCode"] == 0
+    filler = cluster.layers / "filler"
+    with filler.open("wb") as file:
+        with pytest.raises(OSError):
+            while True:
+                file.write(b"x" * 65536)
+                file.flush()
+    instance = cluster.ecs.list_container_instances()["containerInstanceArns"][0]
+
+    def health():
+        answer = cluster.ecs.describe_container_instances(
+            containerInstances=[instance], include=["CONTAINER_INSTANCE_HEALTH"])
+        return answer["containerInstances"][0]["healthStatus"]
+    until(lambda: health()["overallStatus"] == "IMPAIRED", what="IMPAIRED")
+    assert "no space left on device" in health()["details"][0]["statusReason"]
+    answer = cluster.ecs.run_task(taskDefinition=definition)
+    assert [each["reason"] for each in answer["failures"]] == ["AGENT"]
+    call = tmp_path / "call.json"
+    call.write_text(json.dumps({"taskDefinition": definition}))
+    assert "no space left on device" in cluster.fairlead(
+        "explain", "run-task", "--cli-input-json", str(call), check=False).stdout
+    assert cluster.status()["images"]["diskFull"]
+    filler.unlink()
+    until(lambda: health()["overallStatus"] == "OK", what="OK")
+    assert cluster.wait(cluster.start(definition))["containers"][0]["exitCode"] == 0
