@@ -219,7 +219,7 @@ class Fairlead:
         agent = self.cluster.pid("agent")
         before, begun = cpu_of(agent), time.time()
         task = self.cluster.wait(self.cluster.start(self.definition), timeout=600)
-        assert task["containers"][0]["exitCode"] == 0, task
+        assert "imageDigest" in task["containers"][0], task
         return task["pullStoppedAt"].timestamp() - begun, cpu_of(agent) - before
 
     def clear(self):

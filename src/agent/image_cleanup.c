@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include "agent/image_marks.h"
 #include "agent/images_internal.h"
 #include "base/clock.h"
 #include "base/fs.h"
@@ -151,6 +152,8 @@ static struct batch *batch_new(struct fl_images *images)
 static void batch_add(struct batch *batch, const char *hex)
 {
     char *name = batch->names[batch->count];
+    /* The mark goes first: the layer may come back before it is flushed again. */
+    fl_image_marks_forget(batch->layers_fd, hex);
     (void)snprintf(name, sizeof(batch->names[0]), "tmp.%s", hex);
     if (renameat(batch->layers_fd, hex, batch->layers_fd, name) == 0)
         batch->count++;

@@ -1,12 +1,12 @@
-/* Images on this host. Everything here runs in the loop; only fairlead-unpack (a process) and the
- * final flush of a layer (a worker thread) take time.
+/* Images on this host. Everything here runs in the loop; only fairlead-unpack (a process) and what
+ * waits for the disk (worker threads) take time.
  *
  *   name ─► built-in store? ─► digest ─► cached? ─► ready
  *       └─► images_find.c ───┘              └► a pull: its layers, and all who wait for it
  *
  * A layer is unpacked once, for however many pulls. Its directory is layers/tmp.<salt> until it is
- * whole, flushed and renamed to layers/<hex>: what has that name is complete, also after a power
- * cut. */
+ * whole and renamed to layers/<hex>: what has that name is complete, and after a power cut what may
+ * not be is known (image_marks.h). */
 #include "agent/images.h"
 
 #include <errno.h>

@@ -196,9 +196,9 @@ static bool exists(const char *dir, const char *name)
     return lstat(path, &st) == 0;
 }
 
-static int count_layers(struct fixture *f)
+static int count_files(struct fixture *f, const char *where)
 {
-    DIR *dir = opendir(beneath(f, "agent/layers").p);
+    DIR *dir = opendir(beneath(f, where).p);
     struct dirent *entry;
     int count = 0;
     assert_non_null(dir);
@@ -206,6 +206,11 @@ static int count_layers(struct fixture *f)
         count += entry->d_name[0] != '.';
     (void)closedir(dir);
     return count;
+}
+
+static int count_layers(struct fixture *f)
+{
+    return count_files(f, "agent/layers");
 }
 
 static void layers_are_unpacked_once_for_all_who_wait(void **state)
@@ -332,6 +337,33 @@ static void clean_from_now(struct fixture *f, int64_t age_ms, int64_t count)
     open_images(f);
 }
 
+/* What the disk holds when the power is cut before the flush: anything. */
+static void after_another_boot_what_was_not_flushed_is_made_anew(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const one[] = {"a"}, *const two[] = {"b"};
+    make_image(f, "1", one, 1, false);
+    make_image(f, "2", two, 1, false);
+    struct told told = ensure(f, "app:1");
+    while (count_files(f, "agent/layers.flushed") < 2) /* the boot's id, and a mark */
+        (void)uv_run(&f->loop, UV_RUN_ONCE);
+    assert_true(ensure(f, "app:2").ready);
+    fl_images_close(f->images);
+    (void)uv_run(&f->loop, UV_RUN_DEFAULT);
+    open_images(f);
+    assert_int_equal(count_layers(f), 2);
+    fl_images_close(f->images);
+    (void)uv_run(&f->loop, UV_RUN_DEFAULT);
+    assert_int_equal(fl_fs_write_fast(AT_FDCWD, beneath(f, "agent/layers.flushed/boot").p,
+                                      FL_STR("another"), 0600),
+                     0);
+    open_images(f);
+    assert_int_equal(count_layers(f), 1);
+    assert_true(exists(told.layers[0], "a"));
+    assert_true(ensure(f, "app:2").ready);
+    assert_int_equal(count_layers(f), 2);
+}
+
 static void what_nobody_uses_goes_and_nothing_else(void **state)
 {
     struct fixture *f = *state;
@@ -390,6 +422,7 @@ int main(void)
         TEST(a_bad_layer_is_refused_and_leaves_nothing),
         TEST(what_does_not_exist_is_told),
         TEST(closing_while_a_layer_unpacks_is_quiet),
+        TEST(after_another_boot_what_was_not_flushed_is_made_anew),
         TEST(what_nobody_uses_goes_and_nothing_else),
         TEST(layers_of_an_image_that_is_not_known_stay),
     };

@@ -1,9 +1,9 @@
 /* Layers being unpacked: at most RUNNING_MAX helpers at once, the rest waits its turn.
  *
  * A job passes through: queued, a process (with a feed, where the layer comes from a registry: it
- * is unpacked while it comes), a worker thread that flushes and renames (or removes), gone. A layer
- * gets its name only when the process and the feed have both ended well. Every job that began is
- * told of exactly once, unless the unpacker was closed. */
+ * is unpacked while it comes), a worker thread that renames (or removes), gone; the flush comes
+ * later (image_marks.h). A layer gets its name only when the process and the feed have both ended
+ * well. Every job that began is told of exactly once, unless the unpacker was closed. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/image_marks.h"
 #include "agent/images_internal.h"
 #include "agent/pull_feed.h"
 #include "base/fs.h"
@@ -45,6 +46,7 @@ struct fl_unpacker {
     fl_unpacker_done done;
     void *context;
     int layers_fd;
+    struct fl_image_marks *marks;
     struct jobs jobs;
     unsigned running;
     bool closing;
@@ -90,6 +92,13 @@ int fl_unpacker_open(uv_loop_t *loop, struct fl_str libexec_dir, struct fl_str l
         unpacker_free(unpacker);
         return rc;
     }
+    rc = fl_image_marks_open(loop, unpacker->layers_fd,
+                             fl_str_printf(unpacker->arena, "%s.flushed", path).p, &unpacker->marks,
+                             err);
+    if (rc < 0) {
+        unpacker_free(unpacker);
+        return rc;
+    }
     clear_unfinished(unpacker->layers_fd);
     *ret_unpacker = unpacker;
     return 0;
@@ -110,6 +119,7 @@ void fl_unpacker_close(struct fl_unpacker *unpacker)
     if (!unpacker)
         return;
     unpacker->closing = true;
+    fl_image_marks_close(FL_TAKE_PTR(unpacker->marks));
     for (job = TAILQ_FIRST(&unpacker->jobs); job; job = next) {
         next = TAILQ_NEXT(job, link);
         if (job->feed)
@@ -130,16 +140,14 @@ bool fl_unpacker_has(const struct fl_unpacker *unpacker, const struct fl_digest 
            S_ISDIR(st.st_mode);
 }
 
-/* The worker's part: the layer gets its name only when all of it is on disk. */
+/* The worker's part: the layer gets its name when it is whole. */
 static int publish(struct job *job, struct fl_err *err)
 {
     int layers_fd = job->unpacker->layers_fd;
     int rc = fl_unpack_mark_opaque(&job->channels, job->dir_fd, err);
     if (rc < 0)
         return rc;
-    if (syncfs(job->dir_fd) < 0 ||
-        renameat(layers_fd, job->tmp_name, layers_fd, job->order.digest.hex) < 0 ||
-        fsync(layers_fd) < 0)
+    if (renameat(layers_fd, job->tmp_name, layers_fd, job->order.digest.hex) < 0)
         return fl_err_errno(err, -errno, "cannot store the layer sha256:%s", job->order.digest.hex);
     return 0;
 }
@@ -187,6 +195,8 @@ static void after_work(uv_work_t *req, FL_UNUSED int status)
             unpacker_free(unpacker);
         return;
     }
+    if (!err.status)
+        fl_image_marks_add(unpacker->marks, &digest);
     start_more(unpacker);
     if (!dropped)
         unpacker->done(unpacker->context, &digest, fl_str_of(err.status ? err.text : ""));

@@ -13,7 +13,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/id.h"
@@ -105,7 +104,7 @@ int main(int argc, char **argv)
     unsigned char digest[EVP_MAX_MD_SIZE];
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     /* Containers that start meanwhile come first. */
-    (void)setpriority(PRIO_PROCESS, 0, 10);
+    (void)!nice(5);
     if (!parse_orders(argc, argv, &orders)) {
         (void)fputs("usage: fairlead-unpack layer|check|archive [--diff-id HEX] [--max-bytes N] "
                     "[--max-entries N]\n",
