@@ -4,8 +4,9 @@
 BUILD := build
 AS_USER := tools/as-user.sh
 
-.PHONY: all setup check nightly nightly-store nightly-sim nightly-placement nightly-guest nightly-upgrade nightly-four demo bench fuzz sim seeded-bugs format
-.PHONY: clean
+.PHONY: all setup check demo bench fuzz sim seeded-bugs format clean deb
+.PHONY: nightly nightly-store nightly-sim nightly-placement nightly-guest nightly-upgrade nightly-four
+.PHONY: nightly-package
 
 all:
 	@$(AS_USER) tools/build.sh $(BUILD)
@@ -21,7 +22,7 @@ check:
 	@python3 tests/run.py
 
 # The long batteries; SEED= chooses another one.
-nightly: nightly-store nightly-sim nightly-placement nightly-guest nightly-upgrade nightly-four
+nightly: nightly-store nightly-sim nightly-placement nightly-guest nightly-upgrade nightly-four nightly-package
 
 # Crash states and failing calls of the store.
 nightly-store:
@@ -61,6 +62,16 @@ nightly-four:
 	@$(AS_USER) tools/build.sh $(BUILD)
 	@$(AS_USER) tools/venv.sh
 	@python3 examples/four/try.py
+
+# The Debian package, and its life in a Debian root: install, run, upgrade, remove, purge.
+deb:
+	@tools/setup.sh package
+	@$(AS_USER) tools/deb.sh
+
+nightly-package:
+	@tools/setup.sh package
+	@$(AS_USER) tools/venv.sh
+	@python3 tests/package/run.py
 
 demo:
 	@tools/setup.sh demo

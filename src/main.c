@@ -34,6 +34,9 @@ static const struct command commands[] = {
     {"server", fl_cli_server, "the control plane, in the foreground"},
     {"agent", fl_cli_agent, "a host's agent, in the foreground"},
     {"sim", fl_cli_sim, "play thousands of hosts in one process, with faults, from a seed"},
+    {"backup", fl_cli_backup, "pack what the server keeps into a file, while it serves"},
+    {"restore", fl_cli_restore, "make an installation of such a file"},
+    {"store", fl_cli_store, "check that what the server keeps is whole"},
     {"token", token, "keys for agents on other hosts"},
     {"uninstall", fl_cli_uninstall, "remove everything that up made"},
 };

@@ -1,16 +1,18 @@
 #!/bin/sh
-# setup.sh demo|all|nightly: installs the Debian (or Ubuntu) packages that are missing. "demo" is
-# what building and running need, "all" adds what the tests need, "nightly" what those in a virtual
-# machine need. Quick when nothing is missing.
+# setup.sh demo|all|package|nightly: installs the Debian (or Ubuntu) packages that are missing. "demo"
+# is what building and running need, "all" adds what the tests need, "package" what the Debian
+# package is built and tried with, "nightly" what the tests in a virtual machine need. Quick when
+# nothing is missing.
 set -eu
 
 build="gcc libc6-dev make meson ninja-build pkg-config python3 ca-certificates
     libjansson-dev libssl-dev libuv1-dev libmicrohttpd-dev libwslay-dev libcurl4-openssl-dev
     libsqlite3-dev libseccomp-dev libarchive-dev libnl-3-dev libnl-route-3-dev libnftables-dev
-    libbsd-dev libpcre2-dev libyaml-dev libcmocka-dev uthash-dev"
+    libldns-dev libbsd-dev libpcre2-dev libyaml-dev libcmocka-dev uthash-dev"
 run="crun tini golang-github-containers-common nftables iproute2"
 demo="mmdebstrap busybox-static python3-venv"
-check="clang clang-format procps mount passwd runc"
+check="clang clang-format procps mount passwd runc scdoc"
+package="debhelper dpkg-dev scdoc mmdebstrap busybox-static python3-venv"
 nightly="qemu-system-x86 e2fsprogs"
 
 missing() {
@@ -53,9 +55,10 @@ all)
     version=$(clang -dumpversion | cut -d. -f1)
     install $(missing "libclang-rt-$version-dev")
     ;;
+package) install $(missing $build $run $package) ;;
 nightly) install $(missing $build $run $demo $nightly) ;;
 *)
-    echo "usage: setup.sh demo|all|nightly" >&2
+    echo "usage: setup.sh demo|all|package|nightly" >&2
     exit 2
     ;;
 esac

@@ -82,13 +82,18 @@ static int open_host_parts(struct fl_agent *agent, struct fl_err *err)
                                               .libexec_dir = config->libexec_dir,
                                               .tag = fl_str_of(tag),
                                               .no_task_limits = !config->ecs.task_cpu_mem_limit,
-                                              .task_pids = config->ecs.task_pids_limit};
+                                              .task_pids = config->ecs.task_pids_limit,
+                                              .start_timeout_ms = config->ecs.start_timeout_ms,
+                                              .cpu_period_ms = config->ecs.cpu_period_ms,
+                                              .match_volumes = config->ecs.match_shared_volumes,
+                                              .propagate_memory = config->ecs.propagate_memory};
     const struct fl_network_config network = {
         .tag = fl_str_of(tag),
         .libexec_dir = config->libexec_dir,
         .data_dir = agent->dir,
         .dynamic_low = (uint16_t)config->ecs.dynamic_ports.low,
-        .dynamic_high = (uint16_t)config->ecs.dynamic_ports.high};
+        .dynamic_high = (uint16_t)config->ecs.dynamic_ports.high,
+        .loopback_open = config->ecs.skip_localhost_filter};
     int r = fl_runtime_open(&agent->loop, &runtime, &fl_agent_runtime_callbacks, agent,
                             &agent->runtime, err);
     /* A published port and a container take a descriptor each. The runtime has seen the limits as
@@ -116,7 +121,9 @@ static int open_state(struct fl_agent *agent, struct fl_err *err)
     const struct fl_brain_config config = {
         .stop_timeout_ms = agent->config.ecs.stop_timeout_ms,
         .cleanup_delay_ms = agent->config.ecs.cleanup_delay_ms,
+        .cleanup_jitter_ms = agent->config.ecs.cleanup_jitter_ms,
         .pull_upfront = agent->config.ecs.pull_dependents_upfront,
+        .report_ipv6 = !agent->config.ecs.exclude_ipv6_bindings,
     };
     const char *path = fl_str_printf(agent->arena, "%.*s/state.db", FL_STR_ARG(agent->dir)).p;
     int r = fl_store_open_sqlite(path, &agent->loop, &agent->store, err);
@@ -240,6 +247,7 @@ static int open_all(struct fl_agent *agent, const struct fl_agent_config *config
     fl_agent_turns_start(agent);
     watch_signals(agent);
     boot(agent);
+    fl_agent_network_watch(agent);
     fl_log_info("agent %s: %.*s", FL_VERSION, FL_STR_ARG(fl_runtime_describe(agent->runtime)));
     open_session(agent);
     return 0;
@@ -252,6 +260,7 @@ static void close_loop_parts(struct fl_agent *agent)
         uv_close((uv_handle_t *)&agent->on_term, NULL);
         uv_close((uv_handle_t *)&agent->on_int, NULL);
     }
+    fl_agent_network_unwatch(agent);
     if (agent->shipper)
         fl_log_shipper_close(agent->shipper);
     fl_agent_images_close(agent);

@@ -43,9 +43,14 @@ static void on_payload(struct fl_agent *agent, const struct fl_acs_message *mess
             orders++;
     event.payload.orders = list;
     event.payload.order_count = orders;
-    if (!fl_agent_post(agent, &event))
+    if (!fl_agent_post(agent, &event)) {
         fl_log_warn("a payload is not obeyed: its control plane has been replaced, or this host "
                     "is full");
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        fl_agent_take_task_credentials(agent, fl_json_item(tasks, i),
+                                       event.payload.header.message_id);
 }
 
 static void on_list(struct fl_agent *agent, const struct fl_acs_message *message,
@@ -100,6 +105,9 @@ void fl_agent_on_frame(struct fl_agent *agent, struct fl_str text)
         break;
     case FL_ACS_STOP_VERIFICATION_ACK:
         on_list(agent, &message, FL_EVENT_STOP_LIST);
+        break;
+    case FL_ACS_CREDENTIALS:
+        fl_agent_take_credentials(agent, &message);
         break;
     case FL_ACS_ERROR:
     case FL_ACS_INACTIVE_INSTANCE:

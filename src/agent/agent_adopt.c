@@ -14,6 +14,8 @@ static struct fl_binding *bindings_of(const struct fl_task_container *container,
             .container_port = container->bindings[i].container_port,
             .host_port = container->bindings[i].host_port,
             .udp = container->bindings[i].udp,
+            .more = container->bindings[i].more,
+            .ipv6 = container->bindings[i].ipv6,
         };
     return bindings;
 }

@@ -1,6 +1,7 @@
 /* What this host can do, in the names that ECS schedulers match. Only what is really fulfilled. */
 #include "agent/agent_attributes.h"
 
+#include "agent/bundle.h"
 #include "agent/config_host.h"
 
 static const char *const names[] = {
@@ -33,6 +34,7 @@ static const char *const names[] = {
     "ecs.capability.container-restart-policy",
     "ecs.capability.docker-plugin.local",
     "ecs.capability.pid-ipc-namespace-sharing",
+    "ecs.capability.network.container-port-range",
 };
 
 /* Logging drivers that this agent has; "none" writes nothing and needs no capability. */
@@ -54,6 +56,9 @@ static bool offers_driver(const struct fl_ecs_settings *ecs, const char *driver)
     return false;
 }
 
+/* Those that settings or the host decide on. */
+enum { OPTIONAL = 5 };
+
 struct fl_key_value *fl_agent_capabilities(const struct fl_agent_config *config,
                                            struct fl_arena *arena, size_t *ret_count)
 {
@@ -63,9 +68,17 @@ struct fl_key_value *fl_agent_capabilities(const struct fl_agent_config *config,
         {FL_STR("ecs.os-family"), FL_STR("LINUX")},
         {FL_STR("ecs.cpu-architecture"), fl_config_cpu_architecture(arena)},
     };
-    size_t most = FL_ARRAY_SIZE(names) + FL_ARRAY_SIZE(drivers) + 1 + FL_ARRAY_SIZE(valued);
+    size_t most = FL_ARRAY_SIZE(names) + FL_ARRAY_SIZE(drivers) + OPTIONAL + FL_ARRAY_SIZE(valued);
     struct fl_key_value *list = fl_arena_new_array(arena, struct fl_key_value, most);
     size_t n = 0;
+    if (config->ecs.task_role)
+        list[n++].key = FL_STR("com.amazonaws.ecs.capability.task-iam-role");
+    if (config->ecs.task_role_host)
+        list[n++].key = FL_STR("com.amazonaws.ecs.capability.task-iam-role-network-host");
+    if (config->ecs.apparmor && fl_bundle_has_apparmor())
+        list[n++].key = FL_STR("com.amazonaws.ecs.capability.apparmor");
+    if (config->ecs.selinux && fl_bundle_has_selinux())
+        list[n++].key = FL_STR("com.amazonaws.ecs.capability.selinux");
     if (!config->ecs.disable_privileged)
         list[n++].key = FL_STR("com.amazonaws.ecs.capability.privileged-container");
     for (size_t i = 0; i < FL_ARRAY_SIZE(names); i++)

@@ -6,7 +6,7 @@
 #include "agent/metadata_file.h"
 #include "base/log.h"
 
-enum { MOST_VARIABLES = 11 };
+enum { MOST_VARIABLES = 12 };
 
 struct variables {
     struct fl_key_value *items;
@@ -90,6 +90,23 @@ static void add_metadata(struct fl_agent *agent, const struct fl_task_container 
         fl_str_printf(arena, "http://%.*s/api/%s", FL_STR_ARG(host), id));
 }
 
+/* SDKs ask 169.254.170.2 where they are told a path; where that is another installation's, they are
+ * told all of it. */
+static void add_credentials(struct fl_agent *agent, const struct fl_task_spec *task,
+                            struct fl_arena *arena, struct variables *variables)
+{
+    struct fl_str host = metadata_host(agent, task->network_mode, arena);
+    if (!task->credentials_id.n || !fl_agent_lends(agent, task->network_mode))
+        return;
+    struct fl_str path =
+        fl_str_printf(arena, "/v2/credentials/%.*s", FL_STR_ARG(task->credentials_id));
+    if (fl_str_is(host, FL_METADATA_HOST))
+        add(variables, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", path);
+    else
+        add(variables, "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            fl_str_printf(arena, "http://%.*s%.*s", FL_STR_ARG(host), FL_STR_ARG(path)));
+}
+
 /* A file that cannot be written does not keep the container from running, as in ECS. */
 static void add_file(struct fl_agent *agent, const struct fl_task_container *container,
                      struct fl_arena *arena, struct variables *variables, struct fl_launch *launch)
@@ -121,6 +138,7 @@ void fl_agent_add_environment(struct fl_agent *agent, const struct fl_task_conta
     if (container->spec->gpu_count > 0)
         add(&variables, "NVIDIA_VISIBLE_DEVICES", gpu_list(container->spec, arena));
     add_metadata(agent, container, arena, &variables);
+    add_credentials(agent, container->task->spec, arena, &variables);
     if (agent->config.ecs.container_metadata)
         add_file(agent, container, arena, &variables, launch);
     launch->extra_environment = variables.items;

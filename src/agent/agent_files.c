@@ -53,23 +53,38 @@ static bool is_loopback_nameserver(struct fl_str line)
     return fl_str_starts(address, FL_STR("127.")) || fl_str_is(address, "::1");
 }
 
-struct fl_str fl_agent_filter_resolv_conf(struct fl_str host, struct fl_arena *arena)
+/* True: a name server was among the lines. */
+static bool copy_lines(struct fl_str text, bool only_servers, struct fl_buf *buf)
 {
-    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(2 * FILE_MAX);
-    struct fl_str rest = host, line;
-    bool has_nameserver = false;
-    while (fl_str_split(&rest, '\n', &line)) {
-        if (is_loopback_nameserver(line))
+    struct fl_str line;
+    bool has_server = false;
+    while (fl_str_split(&text, '\n', &line)) {
+        bool is_server = fl_str_starts(line, FL_STR("nameserver"));
+        if (is_loopback_nameserver(line) || (only_servers && !is_server))
             continue;
-        has_nameserver = has_nameserver || fl_str_starts(line, FL_STR("nameserver"));
-        fl_buf_add_str(&buf, line);
-        fl_buf_add_char(&buf, '\n');
+        has_server = has_server || is_server;
+        fl_buf_add_str(buf, line);
+        fl_buf_add_char(buf, '\n');
     }
-    return has_nameserver ? fl_str_dup(arena, fl_buf_str(&buf)) : host;
+    return has_server;
+}
+
+struct fl_str fl_agent_filter_resolv_conf(struct fl_str host, struct fl_str upstream,
+                                          struct fl_arena *arena)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(4 * FILE_MAX);
+    if (!copy_lines(host, false, &buf)) {
+        fl_buf_add_z(&buf, "nameserver " FL_METADATA_HOST "\n");
+        (void)copy_lines(upstream, true, &buf);
+    }
+    return fl_str_dup(arena, fl_buf_str(&buf));
 }
 
 struct fl_str fl_agent_etc_resolv_conf(enum fl_network_mode mode, struct fl_arena *arena)
 {
-    struct fl_str host = host_file("/etc/resolv.conf", arena);
-    return mode == FL_NET_HOST ? host : fl_agent_filter_resolv_conf(host, arena);
+    struct fl_str host = host_file(FL_RESOLV_CONF, arena);
+    if (mode == FL_NET_HOST)
+        return host;
+    struct fl_str upstream = host_file("/run/systemd/resolve/resolv.conf", arena);
+    return fl_agent_filter_resolv_conf(host, upstream, arena);
 }

@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "agent/agent.h"
+#include "agent/credentials.h"
 #include "agent/exec.h"
 #include "agent/gpus.h"
 #include "agent/images.h"
@@ -18,6 +19,7 @@
 #include "agent/metadata.h"
 #include "agent/network.h"
 #include "agent/reporter.h"
+#include "agent/resolver.h"
 #include "agent/runtime.h"
 #include "agent/session.h"
 #include "agent/telemetry.h"
@@ -80,8 +82,11 @@ struct fl_agent {
     struct fl_session *session;
     struct fl_stats *stats;
     struct fl_metadata_facts facts;
+    struct fl_wallet *wallet;
+    struct fl_audit *audit;
     struct fl_metadata *metadata;
     struct fl_introspection *introspection; /* NULL: somebody else has its port */
+    struct fl_resolver *resolver;
     struct fl_tcs *telemetry;
     struct fl_network_services services;
     bool has_metadata_address; /* the host's own processes reach it, too */
@@ -95,6 +100,8 @@ struct fl_agent {
     uv_timer_t due; /* the brain's */
     uv_signal_t on_term;
     uv_signal_t on_int;
+    uv_timer_t network_look;
+    bool network_is_broken; /* and it has been said */
     bool ending;
 };
 
@@ -149,9 +156,11 @@ struct fl_str fl_agent_hostname_of(const struct fl_agent *agent,
                                    struct fl_arena *arena);
 struct fl_str fl_agent_etc_hosts(enum fl_network_mode mode, const uint8_t address[4],
                                  struct fl_str hostname, struct fl_arena *arena);
-/* Without name servers on the host's loopback; if none is left, the file as it is: no other is
- * known here. */
-struct fl_str fl_agent_filter_resolv_conf(struct fl_str host, struct fl_arena *arena);
+/* Without name servers on the host's loopback; if none is left, with the agent's resolver, and
+ * behind it, for when no agent runs, those that systemd-resolved has above it (`upstream`: its own
+ * file, or empty). */
+struct fl_str fl_agent_filter_resolv_conf(struct fl_str host, struct fl_str upstream,
+                                          struct fl_arena *arena);
 struct fl_str fl_agent_etc_resolv_conf(enum fl_network_mode mode, struct fl_arena *arena);
 
 /* agent_names.c: what a definition adds to these files and to the environment; 0, or -EINVAL with
@@ -167,6 +176,10 @@ int fl_agent_set_dns(const struct fl_container_spec *spec, struct fl_arena *aren
 /* agent_images.c: images and what they are pulled with, as configured. */
 int fl_agent_images_open(struct fl_agent *agent, struct fl_err *err);
 void fl_agent_images_close(struct fl_agent *agent);
+
+/* agent_network.c: looks every second whether our packet filter's tables are what they were. */
+void fl_agent_network_watch(struct fl_agent *agent);
+void fl_agent_network_unwatch(struct fl_agent *agent);
 
 /* agent_adopt.c */
 void fl_agent_adopt(struct fl_agent *agent, struct fl_str container_id);
@@ -193,6 +206,16 @@ void fl_agent_services_removed(struct fl_agent *agent, struct fl_str task_arn);
 /* agent_environment.c: what ECS puts into a container's environment, and the metadata file. */
 void fl_agent_add_environment(struct fl_agent *agent, const struct fl_task_container *container,
                               struct fl_arena *arena, struct fl_launch *launch);
+
+/* agent_credentials.c */
+/* Do tasks of that network mode get credentials of their role? */
+bool fl_agent_lends(const struct fl_agent *agent, enum fl_network_mode mode);
+/* Those in a payload's Task object, and those that come later; each is acknowledged. */
+void fl_agent_take_task_credentials(struct fl_agent *agent, const struct fl_json *task,
+                                    struct fl_str message_id);
+void fl_agent_take_credentials(struct fl_agent *agent, const struct fl_acs_message *message);
+/* After a restart: the ids that containers have are known before their credentials have come. */
+void fl_agent_expect_credentials(struct fl_agent *agent);
 
 /* agent_acs.c: one frame of the control plane's. */
 void fl_agent_on_frame(struct fl_agent *agent, struct fl_str text);

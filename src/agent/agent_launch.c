@@ -161,8 +161,28 @@ static struct fl_task_binding *copy_bindings(const struct fl_endpoint *endpoint,
             .container_port = endpoint->bindings[i].container_port,
             .host_port = endpoint->bindings[i].host_port,
             .udp = endpoint->bindings[i].udp,
+            .more = endpoint->bindings[i].more,
+            .ipv6 = endpoint->bindings[i].ipv6,
         };
     return bindings;
+}
+
+/* One that starts again keeps its address and its ports: others know it by them. */
+static int make_network(struct fl_live *live, const struct fl_task_container *container,
+                        struct fl_err *err)
+{
+    struct fl_network *network = live->agent->network;
+    struct fl_str id = fl_str_of(live->id);
+    const struct fl_container_spec *spec = container->spec;
+    bool is_cut_off = spec->docker.network_disabled;
+    int r = -ENOENT;
+    if (container->restarts > 0)
+        r = fl_network_renew(network, id, live->arena, &live->endpoint, err);
+    if (r == -ENOENT)
+        r = fl_network_attach(
+            network, id, is_cut_off ? FL_NET_NONE : container->task->spec->network_mode,
+            spec->ports, is_cut_off ? 0 : spec->port_count, live->arena, &live->endpoint, err);
+    return r;
 }
 
 static void attach(struct fl_live *live, const struct fl_task_container *container)
@@ -170,11 +190,7 @@ static void attach(struct fl_live *live, const struct fl_task_container *contain
     struct fl_err err = {0};
     struct fl_agent *agent = live->agent;
     struct fl_str id = fl_str_of(live->id);
-    bool is_cut_off = container->spec->docker.network_disabled;
-    int r = fl_network_attach(agent->network, id,
-                              is_cut_off ? FL_NET_NONE : container->task->spec->network_mode,
-                              container->spec->ports, is_cut_off ? 0 : container->spec->port_count,
-                              live->arena, &live->endpoint, &err);
+    int r = make_network(live, container, &err);
     if (r < 0) {
         live->endpoint.netns_fd = -1;
         fl_agent_fail(agent, id, FL_EFFECT_PREPARE, FL_FAILURE_START, fl_str_of(err.text));
@@ -218,6 +234,8 @@ void fl_agent_prepare(struct fl_agent *agent, struct fl_str container_id)
     const struct fl_task_container *container = fl_brain_container(agent->brain, container_id);
     struct fl_live *live = fl_agent_live(agent, container_id);
     bool is_restart = container && container->restarts > 0;
+    if (!container || container->state == FL_CONTAINER_STOPPED)
+        fl_network_detach(agent->network, container_id);
     if (!live && is_restart && container->state == FL_CONTAINER_PULLED)
         live = fl_agent_live_new(agent, container_id);
     if (!live || live->busy || live->attached)
@@ -387,12 +405,17 @@ void fl_agent_launch_ended(struct fl_agent *agent, struct fl_str container_id)
 
 /* ---- the end ---- */
 
-/* Nothing of the container runs: its address and ports are free again. The spool stays until the
- * task is removed, and so does the shipper while lines are left. */
+/* Nothing of the container runs: its address and ports are free again, unless it is about to start
+ * once more. The spool stays until the task is removed, and so does the shipper while lines are
+ * left. */
 void fl_agent_release(struct fl_agent *agent, struct fl_str container_id)
 {
     struct fl_live *live = fl_agent_live(agent, container_id);
-    fl_network_detach(agent->network, container_id);
+    const struct fl_task_container *container = fl_brain_container(agent->brain, container_id);
+    if (!container || container->state == FL_CONTAINER_STOPPED)
+        fl_runtime_let_go(agent->runtime, container_id);
+    if (!container || container->restarts == 0 || container->state != FL_CONTAINER_PULLED)
+        fl_network_detach(agent->network, container_id);
     (void)fl_agent_log_finish(agent, container_id);
     if (!live)
         return;

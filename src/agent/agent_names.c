@@ -67,7 +67,9 @@ static int check_link(const struct fl_task_container *container, struct fl_str l
                           "This would result in undefined behavior");
     if (!linked || linked == container || !is_name(*ret_alias))
         return fl_err_set(err, -EINVAL, "could not get container for %.*s", FL_STR_ARG(shown));
-    if (linked->state != FL_CONTAINER_RUNNING)
+    /* One that is starting again has the address that it had. */
+    if (linked->state != FL_CONTAINER_RUNNING &&
+        (linked->restarts == 0 || linked->state == FL_CONTAINER_STOPPED))
         return fl_err_set(err, -EINVAL,
                           "Cannot link to a non running container: /%.*s AS /%.*s/%.*s",
                           FL_STR_ARG(linked->spec->name), FL_STR_ARG(container->spec->name),

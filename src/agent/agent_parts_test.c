@@ -62,14 +62,24 @@ static void hosts_names_the_container(FL_UNUSED void **state)
 static void loopback_resolvers_stay_outside(FL_UNUSED void **state)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct fl_str none = {0};
     struct fl_str kept = fl_agent_filter_resolv_conf(
-        FL_STR("search x\nnameserver 127.0.0.53\nnameserver 10.0.0.2\n"), arena);
+        FL_STR("search x\nnameserver 127.0.0.53\nnameserver 10.0.0.2\n"), none, arena);
     assert_true(fl_str_is(kept, "search x\nnameserver 10.0.0.2\n"));
-    struct fl_str alone = FL_STR("nameserver 127.0.0.53\noptions edns0\n");
-    assert_true(fl_str_eq(fl_agent_filter_resolv_conf(alone, arena), alone));
-    assert_true(
-        fl_str_is(fl_agent_filter_resolv_conf(FL_STR("nameserver ::1\nnameserver fd00::1"), arena),
-                  "nameserver fd00::1\n"));
+    kept = fl_agent_filter_resolv_conf(FL_STR("nameserver ::1\nnameserver fd00::1"), none, arena);
+    assert_true(fl_str_is(kept, "nameserver fd00::1\n"));
+}
+
+/* The agent's, and behind it what systemd-resolved asks itself. */
+static void a_host_with_a_stub_alone_lends_the_agents_resolver(FL_UNUSED void **state)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct fl_str host = FL_STR("nameserver 127.0.0.53\noptions edns0\n");
+    struct fl_str upstream = FL_STR("# resolved's\nnameserver 10.0.0.2\nsearch x\n");
+    assert_true(fl_str_is(fl_agent_filter_resolv_conf(host, upstream, arena),
+                          "options edns0\nnameserver 169.254.170.2\nnameserver 10.0.0.2\n"));
+    assert_true(fl_str_is(fl_agent_filter_resolv_conf(host, (struct fl_str){0}, arena),
+                          "options edns0\nnameserver 169.254.170.2\n"));
 }
 
 /* A task of two: "web" links to "db", which runs. */
@@ -178,6 +188,7 @@ int main(void)
         cmocka_unit_test(custom_attributes_are_name_and_value),
         cmocka_unit_test(hosts_names_the_container),
         cmocka_unit_test(loopback_resolvers_stay_outside),
+        cmocka_unit_test(a_host_with_a_stub_alone_lends_the_agents_resolver),
         cmocka_unit_test(links_become_lines_and_variables),
         cmocka_unit_test(names_with_more_than_a_name_are_refused),
     };

@@ -88,6 +88,8 @@ static int open_metadata(struct fl_agent *agent, struct fl_err *err)
         .stats = agent->stats,
         .aws = agent->aws,
         .facts = &agent->facts,
+        .wallet = agent->wallet,
+        .audit = agent->audit,
     };
     return fl_metadata_open(&config, &agent->metadata, err);
 }
@@ -118,6 +120,7 @@ static void open_telemetry(struct fl_agent *agent)
         .brain = agent->brain,
         .stats = agent->stats,
         .cluster = agent->config.cluster,
+        .data_dir = agent->dir,
         .sample_ms = sample_ms > 0 ? sample_ms : DEFAULT_SAMPLE_MS,
         .metrics_off = agent->config.ecs.disable_metrics,
         .ailment = ailment,
@@ -126,9 +129,24 @@ static void open_telemetry(struct fl_agent *agent)
     agent->telemetry = fl_tcs_new(&config);
 }
 
+/* Tasks get their credentials without it, too, as in ECS. */
+static void open_audit(struct fl_agent *agent)
+{
+    struct fl_err err = {0};
+    struct fl_str path = agent->config.ecs.audit_file;
+    if (agent->config.ecs.audit_off)
+        return;
+    if (path.n == 0)
+        path =
+            fl_str_printf(agent->arena, "%.*s/log/audit.log", FL_STR_ARG(agent->config.data_dir));
+    if (fl_audit_open(path, &agent->audit, &err) < 0)
+        fl_log_warn("requests for credentials are not noted: %s", err.text);
+}
+
 static int serve(struct fl_agent *agent, struct fl_err *err)
 {
     agent->services.metadata_port = fl_metadata_port(agent->metadata);
+    agent->services.resolver_port = fl_resolver_port(agent->resolver);
     if (agent->introspection && !agent->config.ecs.offhost_introspection)
         agent->services.introspection_port = fl_introspection_port(agent->introspection);
     find_api(agent);
@@ -148,20 +166,27 @@ int fl_agent_services_open(struct fl_agent *agent, struct fl_err *err)
         .created_ms = created_ms,
         .context = agent,
     };
+    agent->wallet = fl_wallet_new();
+    fl_agent_expect_credentials(agent);
+    open_audit(agent);
     int r = open_metadata(agent, err);
     if (r < 0)
         return r;
     open_introspection(agent);
     open_telemetry(agent);
-    return serve(agent, err);
+    r = fl_resolver_open(&agent->loop, FL_RESOLV_CONF, &agent->resolver, err);
+    return r < 0 ? r : serve(agent, err);
 }
 
 void fl_agent_services_close(struct fl_agent *agent)
 {
     fl_tcs_close(agent->telemetry);
     fl_introspection_close(agent->introspection);
+    fl_resolver_close(agent->resolver);
     fl_metadata_close(agent->metadata);
     fl_stats_free(agent->stats);
+    fl_wallet_free(agent->wallet);
+    fl_audit_close(agent->audit);
 }
 
 /* ---- what they learn ---- */
@@ -204,4 +229,5 @@ void fl_agent_services_ended(struct fl_agent *agent, struct fl_str container_id)
 void fl_agent_services_removed(struct fl_agent *agent, struct fl_str task_arn)
 {
     fl_metadata_file_remove(agent->dir, &agent->facts, task_arn);
+    fl_wallet_forget(agent->wallet, task_arn);
 }

@@ -17,6 +17,7 @@
 enum { CAP_SYS_RESOURCE_NUMBER = 24, NOTE_MAX = 4096 };
 
 #define APPARMOR_FILE "/sys/module/apparmor/parameters/enabled"
+#define SELINUX_FILE "/sys/fs/selinux/enforce"
 
 #define MASKED_PATHS                                                                               \
     "[\"/proc/asound\",\"/proc/acpi\",\"/proc/kcore\",\"/proc/keys\",\"/proc/latency_stats\","     \
@@ -36,11 +37,16 @@ static int read_oom_score_adj(void)
     return (int)value;
 }
 
-static bool has_apparmor(void)
+bool fl_bundle_has_apparmor(void)
 {
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(64);
     return fl_fs_read(AT_FDCWD, APPARMOR_FILE, 64, &text) == 0 &&
            fl_str_starts(fl_buf_str(&text), FL_STR("Y"));
+}
+
+bool fl_bundle_has_selinux(void)
+{
+    return access(SELINUX_FILE, F_OK) == 0;
 }
 
 void fl_bundle_look_at_host(struct fl_bundle_host *ret_host)
@@ -52,7 +58,8 @@ void fl_bundle_look_at_host(struct fl_bundle_host *ret_host)
     ret_host->may_raise_limits =
         (ret_host->bounding_caps & (UINT64_C(1) << CAP_SYS_RESOURCE_NUMBER)) != 0;
     ret_host->oom_score_adj = read_oom_score_adj();
-    ret_host->has_apparmor = has_apparmor();
+    ret_host->has_apparmor = fl_bundle_has_apparmor();
+    ret_host->has_selinux = fl_bundle_has_selinux();
     for (int i = 0; i < RLIM_NLIMITS; i++)
         if (getrlimit((__rlimit_resource_t)i, &ret_host->limits[i]) < 0)
             ret_host->limits[i] = (struct rlimit){RLIM_INFINITY, RLIM_INFINITY};
@@ -213,6 +220,8 @@ static int write_process(struct fl_bundle_making *m)
     fl_jw_member_bool(&m->jw, "noNewPrivileges", m->security.no_new_privileges);
     if (m->security.apparmor.n > 0 && m->host->has_apparmor)
         fl_jw_member_str(&m->jw, "apparmorProfile", m->security.apparmor);
+    if (m->security.has_label && m->host->has_selinux)
+        fl_jw_member_str(&m->jw, "selinuxLabel", fl_bundle_label(&m->security, m->arena));
     write_user(m, &user);
     fl_bundle_write_strings(&m->jw, "args", items, count);
     fl_bundle_environment(m->launch, m->hostname, m->arena, &items, &count);
@@ -290,8 +299,12 @@ static int write_config(struct fl_bundle_making *m)
     return 0;
 }
 
-static int check_apparmor(struct fl_bundle_making *m)
+/* Placement keeps such tasks away; what comes all the same is not run with less than it asked for.
+ */
+static int check_modules(struct fl_bundle_making *m)
 {
+    if (m->security.has_label && !m->host->has_selinux)
+        return fl_err_set(m->err, -EINVAL, "label: SELinux is not enabled on this host");
     if (m->security.apparmor.n == 0 || m->host->has_apparmor ||
         fl_str_is(m->security.apparmor, "unconfined"))
         return 0;
@@ -337,7 +350,7 @@ int fl_bundle_make(const struct fl_bundle_host *host, const struct fl_launch *la
         .note = FL_BUF_INIT(NOTE_MAX),
         .err = err,
     };
-    int rc = check_apparmor(&m);
+    int rc = check_modules(&m);
     if (rc == 0)
         rc = fl_bundle_find_mounts(&m);
     if (rc == 0)

@@ -16,14 +16,21 @@ struct fl_bundle_host {
     const struct fl_seccomp *seccomp;
     bool is_runc;
     bool has_apparmor;
+    bool has_selinux;
+    bool match_volumes;    /* a shared volume that exists must be as the task has it */
+    bool propagate_memory; /* cgroup v2: a container without a limit has its task's, too */
     bool may_raise_limits; /* CAP_SYS_RESOURCE is ours */
     uint64_t bounding_caps;
     int oom_score_adj; /* our own */
     struct rlimit limits[RLIM_NLIMITS];
 };
 
-/* Looks at this process and kernel: capabilities, limits, oom_score_adj, AppArmor. The three
- * pointers and is_runc are the caller's to fill. */
+/* Which security modules the kernel has switched on. */
+bool fl_bundle_has_apparmor(void);
+bool fl_bundle_has_selinux(void);
+
+/* Looks at this process and kernel: capabilities, limits, oom_score_adj, security modules. The rest
+ * is the caller's to fill. */
 void fl_bundle_look_at_host(struct fl_bundle_host *ret_host);
 
 struct fl_bundle_paths {

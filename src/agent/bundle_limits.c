@@ -76,17 +76,15 @@ int fl_bundle_write_rlimits(struct fl_bundle_making *m)
 }
 
 /* Memory and swap together, -1: unlimited. Without a wish there is no swap. */
-static void write_swap(struct fl_bundle_making *m)
+static void write_swap(struct fl_bundle_making *m, int64_t limit_mib)
 {
-    const struct fl_container_spec *container = m->launch->container;
-    int64_t swap = container->docker.memory_swap_bytes;
+    int64_t swap = m->launch->container->docker.memory_swap_bytes;
     if (!m->host->cgroup->has_swap) {
         if (swap != 0)
             fl_bundle_note(m, "swap is not limited, the kernel does not account it");
         return;
     }
-    fl_jw_member_int(&m->jw, "swap",
-                     swap < 0 ? -1 : FL_MAX(swap, container->memory_mib * (int64_t)MIB));
+    fl_jw_member_int(&m->jw, "swap", swap < 0 ? -1 : FL_MAX(swap, limit_mib * (int64_t)MIB));
 }
 
 /* v2 has no swappiness of a group. */
@@ -100,16 +98,26 @@ static void write_swappiness(struct fl_bundle_making *m)
         fl_jw_member_int(&m->jw, "swappiness", m->launch->container->docker.swappiness);
 }
 
+/* On v2 a limit of the task's group cannot be seen from within a container: where it is wanted, it
+ * is the container's own, too. */
+static int64_t memory_limit_mib(const struct fl_bundle_making *m)
+{
+    int64_t own = m->launch->container->memory_mib;
+    bool has_tasks = m->host->propagate_memory && m->host->cgroup->layout == FL_CGROUP_V2;
+    return own > 0 || !has_tasks ? own : m->launch->task->memory_mib;
+}
+
 static void write_memory(struct fl_bundle_making *m)
 {
     const struct fl_container_spec *container = m->launch->container;
-    if (container->memory_mib <= 0 && container->memory_reservation_mib <= 0)
+    int64_t limit_mib = memory_limit_mib(m);
+    if (limit_mib <= 0 && container->memory_reservation_mib <= 0)
         return;
     fl_jw_key(&m->jw, "memory");
     fl_jw_object_begin(&m->jw);
-    if (container->memory_mib > 0) {
-        fl_jw_member_int(&m->jw, "limit", container->memory_mib * MIB);
-        write_swap(m);
+    if (limit_mib > 0) {
+        fl_jw_member_int(&m->jw, "limit", limit_mib * MIB);
+        write_swap(m, limit_mib);
     }
     if (container->memory_reservation_mib > 0)
         fl_jw_member_int(&m->jw, "reservation", container->memory_reservation_mib * MIB);

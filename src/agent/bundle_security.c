@@ -127,6 +127,46 @@ static bool is_profile_name(struct fl_str name)
     return name.n > 0 && name.n < 256;
 }
 
+/* The names of an SELinux label's parts in options, and what containers have without them. */
+static const struct {
+    const char *name;
+    const char *usual;
+} label_parts[FL_BUNDLE_LABEL_PARTS] = {
+    {"user", "system_u"}, {"role", "system_r"}, {"type", "container_t"}, {"level", "s0"}};
+
+struct fl_str fl_bundle_label(const struct fl_bundle_security *security, struct fl_arena *arena)
+{
+    struct fl_str label = FL_STR("");
+    for (size_t i = 0; i < FL_BUNDLE_LABEL_PARTS; i++) {
+        struct fl_str part =
+            security->label[i].n ? security->label[i] : fl_str_of(label_parts[i].usual);
+        label =
+            fl_str_printf(arena, "%.*s%s%.*s", FL_STR_ARG(label), i ? ":" : "", FL_STR_ARG(part));
+    }
+    return label;
+}
+
+/* "type:x", "level:s0:c1,c2", or "disable", which is what containers have that ask for nothing. */
+static bool take_label(struct fl_str value, struct fl_bundle_security *security)
+{
+    struct fl_str name;
+    if (fl_str_is(value, "disable")) {
+        security->has_label = false;
+        return true;
+    }
+    if (!fl_str_split(&value, ':', &name) || !is_profile_name(value))
+        return false;
+    for (size_t i = 0; i < FL_BUNDLE_LABEL_PARTS; i++) {
+        bool is_level = i + 1 == FL_BUNDLE_LABEL_PARTS;
+        if (!fl_str_is(name, label_parts[i].name) || (!is_level && fl_str_index(value, ':') >= 0))
+            continue;
+        security->label[i] = value;
+        security->has_label = true;
+        return true;
+    }
+    return false;
+}
+
 static int take_option(struct fl_str option, struct fl_bundle_security *security,
                        struct fl_err *err)
 {
@@ -139,7 +179,7 @@ static int take_option(struct fl_str option, struct fl_bundle_security *security
         security->no_seccomp = true;
     else if (fl_str_is(name, "apparmor") && is_profile_name(value))
         security->apparmor = value;
-    else
+    else if (!fl_str_is(name, "label") || !take_label(value, security))
         return fl_err_set(err, -EINVAL, "the security option '%.*s' is not supported",
                           FL_STR_ARG(fl_str_sub(option, 0, NAME_MAX_BYTES)));
     return 0;

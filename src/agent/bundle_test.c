@@ -503,12 +503,76 @@ static void security_options_are_read_or_refused(FL_UNUSED void **state)
     assert_true(find_security(&c).no_seccomp);
     option = FL_STR("apparmor:web");
     assert_true(fl_str_is(find_security(&c).apparmor, "web"));
-    static const char *const bad[] = {"",          "seccomp:/x.json", "label:type:x",
+    struct fl_str labels[] = {FL_STR("label:type:web_t"), FL_STR("label:level:s0:c1,c2")};
+    c.docker.security_options = labels;
+    c.docker.security_option_count = 2;
+    security = find_security(&c);
+    assert_true(security.has_label);
+    assert_true(fl_str_is(fl_bundle_label(&security, arena), "system_u:system_r:web_t:s0:c1,c2"));
+    labels[1] = FL_STR("label:disable");
+    assert_false(find_security(&c).has_label);
+    c.docker.security_options = &option;
+    c.docker.security_option_count = 1;
+    static const char *const bad[] = {"",          "label:type:",     "label:type:a:b",
+                                      "label:",    "seccomp:/x.json", "label:kind:x",
                                       "apparmor:", "apparmor:a b",    "no-new-privileges:maybe"};
     for (size_t i = 0; i < FL_ARRAY_SIZE(bad); i++) {
         option = fl_str_of(bad[i]);
         assert_int_equal(fl_bundle_security(&c, &security, &err), -EINVAL);
     }
+}
+
+static void a_module_that_is_not_there_is_not_done_without(FL_UNUSED void **state)
+{
+    static const struct {
+        struct fl_str option;
+        const char *place, *value, *refusal;
+    } cases[] = {{{"apparmor:web", 12},
+                  "process.apparmorProfile",
+                  "web",
+                  "apparmor profile \"web\": AppArmor is not enabled on this host"},
+                 {{"label:type:web_t", 16},
+                  "process.selinuxLabel",
+                  "system_u:system_r:web_t:s0",
+                  "label: SELinux is not enabled on this host"}};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(cases); i++) {
+        struct fl_str option = cases[i].option, note;
+        const struct fl_json *json;
+        struct fl_err err = {0};
+        struct setup s;
+        set_up(&s);
+        s.container.docker.security_options = &option;
+        s.container.docker.security_option_count = 1;
+        assert_int_equal(make_config(&s, &json, &note, &err), -EINVAL);
+        assert_string_equal(err.text, cases[i].refusal);
+        s.host.has_apparmor = s.host.has_selinux = true;
+        assert_int_equal(make_config(&s, &json, &note, &err), 0);
+        assert_string_equal(fl_json_z(at(json, cases[i].place)), cases[i].value);
+    }
+}
+
+static void a_tasks_memory_limit_is_handed_down_where_it_is_wanted(FL_UNUSED void **state)
+{
+    const struct fl_json *json;
+    struct fl_str note;
+    struct setup s;
+    set_up(&s);
+    s.container.memory_mib = 0;
+    s.container.memory_reservation_mib = 8;
+    s.task.memory_mib = 32;
+    s.host.propagate_memory = true;
+    assert_int_equal(make_config(&s, &json, &note, NULL), 0);
+    assert_null(at(json, "linux.resources.memory.limit"));
+    s.cgroup.layout = FL_CGROUP_V2;
+    assert_int_equal(make_config(&s, &json, &note, NULL), 0);
+    assert_int_equal(fl_json_int(at(json, "linux.resources.memory.limit")), 32 << 20);
+    s.container.memory_mib = 16;
+    assert_int_equal(make_config(&s, &json, &note, NULL), 0);
+    assert_int_equal(fl_json_int(at(json, "linux.resources.memory.limit")), 16 << 20);
+    s.container.memory_mib = 0;
+    s.host.propagate_memory = false;
+    assert_int_equal(make_config(&s, &json, &note, NULL), 0);
+    assert_null(at(json, "linux.resources.memory.limit"));
 }
 
 /* What the shim is told beside the configuration. */
@@ -619,6 +683,8 @@ int main(void)
         cmocka_unit_test(default_capabilities_have_numbers),
         cmocka_unit_test(capabilities_follow_docker),
         cmocka_unit_test(security_options_are_read_or_refused),
+        cmocka_unit_test(a_module_that_is_not_there_is_not_done_without),
+        cmocka_unit_test(a_tasks_memory_limit_is_handed_down_where_it_is_wanted),
         cmocka_unit_test(members_become_configuration_and_orders),
         cmocka_unit_test(hostile_members_are_refused),
     };

@@ -137,6 +137,45 @@ static void describe_shared(struct fl_bundle_making *m, const struct fl_volume_s
     (void)fl_fs_write_fast(AT_FDCWD, path.p, fl_buf_str(&text), 0600);
 }
 
+/* What describe_shared wrote; NULL: it was made before there were such files. */
+static const struct fl_json *read_shared(struct fl_bundle_making *m, struct fl_str dir)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(256 * 1024);
+    struct fl_str path = fl_str_printf(m->arena, "%.*s/volume.json", FL_STR_ARG(dir));
+    if (fl_fs_read(AT_FDCWD, path.p, text.max, &text) < 0)
+        return NULL;
+    return fl_json_get(fl_json_read(fl_str_dup(m->arena, fl_buf_str(&text)), m->arena, NULL),
+                       "labels");
+}
+
+/* Of what a volume is made with only labels can differ: there is one driver, and its options make
+ * no volume of ours. */
+static bool is_as_described(struct fl_bundle_making *m, const struct fl_volume_spec *volume,
+                            struct fl_str dir)
+{
+    const struct fl_json *labels = read_shared(m, dir);
+    if (fl_json_members(labels) != volume->label_count)
+        return false;
+    for (size_t i = 0; i < volume->label_count; i++) {
+        struct fl_str key = fl_str_dup(m->arena, volume->labels[i].key);
+        const struct fl_json *value = fl_json_get(labels, key.p);
+        if (!value || !fl_str_eq(fl_json_text(value), volume->labels[i].value))
+            return false;
+    }
+    return true;
+}
+
+static int check_shared(struct fl_bundle_making *m, const struct fl_volume_spec *volume,
+                        struct fl_str dir)
+{
+    if (!m->host->match_volumes || is_as_described(m, volume, dir))
+        return 0;
+    return fl_err_set(m->err, -EINVAL,
+                      "initialize volume: volume '%.*s' exists, and its labels are not those of "
+                      "the task definition",
+                      FL_STR_ARG(volume->name));
+}
+
 static int find_shared(struct fl_bundle_making *m, const struct fl_volume_spec *volume,
                        struct fl_str *ret_source)
 {
@@ -144,7 +183,7 @@ static int find_shared(struct fl_bundle_making *m, const struct fl_volume_spec *
                                       FL_STR_ARG(volume->name));
     *ret_source = fl_str_printf(m->arena, "%s/data", dir.p);
     if (access(ret_source->p, F_OK) == 0)
-        return 0;
+        return check_shared(m, volume, dir);
     if (!volume->autoprovision)
         return fl_err_set(m->err, -EINVAL,
                           "initialize volume: volume detection failed, volume '%.*s' does not "

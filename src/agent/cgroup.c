@@ -320,9 +320,14 @@ static void hand_down(const char *path)
     }
 }
 
-static int64_t quota_us(int64_t cpu_units)
+static int64_t period_us(const struct fl_cgroup_limits *limits)
 {
-    return FL_MAX(cpu_units * CPU_PERIOD_US / 1024, CPU_QUOTA_MIN_US);
+    return limits->cpu_period_us > 0 ? limits->cpu_period_us : CPU_PERIOD_US;
+}
+
+static int64_t quota_us(const struct fl_cgroup_limits *limits)
+{
+    return FL_MAX(limits->cpu_units * period_us(limits) / 1024, CPU_QUOTA_MIN_US);
 }
 
 static int limit_v2(const char *path, const struct fl_cgroup_limits *limits)
@@ -340,8 +345,8 @@ static int limit_v2(const char *path, const struct fl_cgroup_limits *limits)
         rc = write_number(dir, "memory.max", limits->memory_mib * 1024 * 1024);
     if (rc == 0 && limits->memory_mib > 0)
         (void)write_value(dir, "memory.swap.max", "0");
-    (void)snprintf(text, sizeof(text), "%lld %d", (long long)quota_us(limits->cpu_units),
-                   CPU_PERIOD_US);
+    (void)snprintf(text, sizeof(text), "%lld %lld", (long long)quota_us(limits),
+                   (long long)period_us(limits));
     if (rc == 0 && limits->cpu_units > 0)
         rc = write_value(dir, "cpu.max", text);
     if (rc == 0 && limits->pids > 0)
@@ -363,7 +368,7 @@ static int limit_v1_memory(const char *path, int64_t memory_mib, bool has_swap)
     return rc;
 }
 
-static int limit_v1_cpu(const char *path, int64_t cpu_units)
+static int limit_v1_cpu(const char *path, const struct fl_cgroup_limits *limits)
 {
     char dir[512];
     int n = snprintf(dir, sizeof(dir), ROOT "/cpu%s", path);
@@ -371,9 +376,9 @@ static int limit_v1_cpu(const char *path, int64_t cpu_units)
         return -ENAMETOOLONG;
     int rc = fl_fs_mkdirs(dir, 0755);
     if (rc == 0)
-        rc = write_number(dir, "cpu.cfs_period_us", CPU_PERIOD_US);
+        rc = write_number(dir, "cpu.cfs_period_us", period_us(limits));
     if (rc == 0)
-        rc = write_number(dir, "cpu.cfs_quota_us", quota_us(cpu_units));
+        rc = write_number(dir, "cpu.cfs_quota_us", quota_us(limits));
     return rc;
 }
 
@@ -393,7 +398,7 @@ static int limit_v1(const char *path, const struct fl_cgroup_limits *limits, boo
     if (limits->memory_mib > 0)
         rc = limit_v1_memory(path, limits->memory_mib, has_swap);
     if (rc == 0 && limits->cpu_units > 0)
-        rc = limit_v1_cpu(path, limits->cpu_units);
+        rc = limit_v1_cpu(path, limits);
     if (rc == 0 && limits->pids > 0)
         rc = limit_v1_pids(path, limits->pids);
     return rc;

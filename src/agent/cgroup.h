@@ -45,7 +45,8 @@ const char *fl_cgroup_layout_name(const struct fl_cgroup *cgroup);
 struct fl_cgroup_limits {
     int64_t cpu_units;
     int64_t memory_mib;
-    int64_t pids; /* processes and threads */
+    int64_t pids;          /* processes and threads */
+    int64_t cpu_period_us; /* what CPU is counted in; 0: 100 ms */
 };
 
 /* Makes the group `path` ("/tag/task") with the task's limits. Nothing to do when there are none.

@@ -33,6 +33,7 @@ struct fl_ecs_settings {
     struct fl_str cluster;                   /* empty: not given */
     struct fl_str backend_host;              /* URL of the control plane; empty: not given */
     struct fl_str log_level;                 /* "debug", "info", "warn", "error", "crit" */
+    struct fl_str audit_file;                /* ECS_AUDIT_LOGFILE; empty: not given */
     struct fl_ecs_texts reserved_ports;      /* decimal */
     struct fl_ecs_texts reserved_ports_udp;  /* decimal */
     struct fl_ecs_texts logging_drivers;     /* ECS_AVAILABLE_LOGGING_DRIVERS */
@@ -42,6 +43,9 @@ struct fl_ecs_settings {
     struct fl_ecs_range dynamic_ports;       /* ECS_DYNAMIC_HOST_PORT_RANGE */
     int64_t reserved_memory_mib;             /* taken off what the host offers */
     int64_t cleanup_delay_ms;                /* ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION */
+    int64_t cleanup_jitter_ms;               /* …_JITTER: at most so much later */
+    int64_t start_timeout_ms;                /* ECS_CONTAINER_START_TIMEOUT */
+    int64_t cpu_period_ms;                   /* ECS_CGROUP_CPU_PERIOD: of a task's limit */
     int64_t stop_timeout_ms;                 /* ECS_CONTAINER_STOP_TIMEOUT */
     int64_t polling_interval_ms;             /* ECS_POLLING_METRICS_WAIT_DURATION */
     int64_t task_pids_limit;                 /* of a task's cgroup; 0: none */
@@ -59,13 +63,22 @@ struct fl_ecs_settings {
     int64_t images_per_cycle;         /* ECS_NUM_IMAGES_DELETE_PER_CYCLE */
     struct fl_str excluded_images;    /* ECS_EXCLUDE_UNTRACKED_IMAGE: names, "a:1,b:2" */
     bool disable_image_cleanup;
+    bool audit_off; /* ECS_AUDIT_LOGFILE_DISABLED */
     bool disable_metrics;
     bool disable_privileged;      /* privileged containers are refused on this host */
     bool container_metadata;      /* ECS_ENABLE_CONTAINER_METADATA: the file */
     bool task_cpu_mem_limit;      /* ECS_ENABLE_TASK_CPU_MEM_LIMIT */
+    bool task_role;               /* ECS_ENABLE_TASK_IAM_ROLE */
+    bool task_role_host;          /* ECS_ENABLE_TASK_IAM_ROLE_NETWORK_HOST */
+    bool selinux;                 /* ECS_SELINUX_CAPABLE */
+    bool apparmor;                /* ECS_APPARMOR_CAPABLE */
+    bool match_shared_volumes;    /* ECS_SHARED_VOLUME_MATCH_FULL_CONFIG */
+    bool propagate_memory;        /* ECS_PROPAGATE_TASK_MEMORY_LIMIT_CGROUPV2 */
     bool gpu_support;             /* ECS_ENABLE_GPU_SUPPORT */
     bool offhost_introspection;   /* ECS_ALLOW_OFFHOST_INTROSPECTION_ACCESS */
     bool pull_dependents_upfront; /* ECS_PULL_DEPENDENT_CONTAINERS_UPFRONT */
+    bool exclude_ipv6_bindings;   /* ECS_EXCLUDE_IPV6_PORTBINDING */
+    bool skip_localhost_filter;   /* ECS_SKIP_LOCALHOST_TRAFFIC_FILTER */
 };
 
 /* Lines for the log, each said once: variables that do nothing here and why, values that were not

@@ -80,8 +80,8 @@ static void a_file_in_use_works_unchanged(FL_UNUSED void **state)
     assert_true(fl_str_is(o.settings.pull_behavior, "prefer-cached"));
     assert_int_equal(o.settings.images_per_cycle, 10);
     assert_int_equal(o.settings.image_cleanup_age_ms, 3600 * 1000);
-    assert_int_equal(o.notes.n, 1);
-    assert_true(is_noted(&o, "ECS_ENABLE_TASK_IAM_ROLE is not implemented yet"));
+    assert_int_equal(o.notes.n, 0);
+    assert_true(o.settings.task_role);
 }
 
 static void every_kind_of_value_is_read(FL_UNUSED void **state)
@@ -103,6 +103,17 @@ static void every_kind_of_value_is_read(FL_UNUSED void **state)
                           "ECS_ENABLE_GPU_SUPPORT=true\n"
                           "ECS_DYNAMIC_HOST_PORT_RANGE=40000-40100\n"
                           "ECS_TASK_PIDS_LIMIT=100\n"
+                          "ECS_ENABLE_TASK_IAM_ROLE=false\n"
+                          "ECS_ENABLE_TASK_IAM_ROLE_NETWORK_HOST=0\n"
+                          "ECS_AUDIT_LOGFILE=/a/b\n"
+                          "ECS_AUDIT_LOGFILE_DISABLED=true\n"
+                          "ECS_SELINUX_CAPABLE=true\n"
+                          "ECS_APPARMOR_CAPABLE=true\n"
+                          "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION_JITTER=1m\n"
+                          "ECS_CONTAINER_START_TIMEOUT=5m\n"
+                          "ECS_CGROUP_CPU_PERIOD=10ms\n"
+                          "ECS_SHARED_VOLUME_MATCH_FULL_CONFIG=true\n"
+                          "ECS_PROPAGATE_TASK_MEMORY_LIMIT_CGROUPV2=true\n"
                           "ECS_BACKEND_HOST=http://127.0.0.1:4566");
     const struct fl_ecs_settings *s = &o.settings;
     assert_int_equal(o.r, 0);
@@ -123,6 +134,12 @@ static void every_kind_of_value_is_read(FL_UNUSED void **state)
     assert_int_equal(s->dynamic_ports.low, 40000);
     assert_int_equal(s->dynamic_ports.high, 40100);
     assert_int_equal(s->task_pids_limit, 100);
+    assert_false(s->task_role || s->task_role_host);
+    assert_true(s->selinux && s->apparmor && s->match_shared_volumes && s->propagate_memory);
+    assert_true(s->audit_off && fl_str_is(s->audit_file, "/a/b"));
+    assert_int_equal(s->cleanup_jitter_ms, 60000);
+    assert_int_equal(s->start_timeout_ms, 300000);
+    assert_int_equal(s->cpu_period_ms, 10);
     assert_true(fl_str_is(s->backend_host, "http://127.0.0.1:4566"));
 }
 
@@ -161,6 +178,9 @@ static void what_is_not_understood_leaves_the_default_and_is_said(FL_UNUSED void
         assert_int_equal(o.settings.reserved_memory_mib, 0);
         assert_false(o.settings.disable_metrics);
         assert_true(o.settings.task_cpu_mem_limit);
+        assert_true(o.settings.task_role && o.settings.task_role_host);
+        assert_int_equal(o.settings.cpu_period_ms, 100);
+        assert_int_equal(o.settings.start_timeout_ms, 180000);
         assert_int_equal(o.settings.logging_drivers.n, fresh.settings.logging_drivers.n);
     }
 }

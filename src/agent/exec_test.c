@@ -296,6 +296,55 @@ static void a_container_is_started_again_on_what_it_left(FL_UNUSED void **state)
     assert_int_equal(fl_runtime_remove(fixture.runtime, fl_str_of(record->id), NULL), 0);
 }
 
+static void run_again(struct fixture_record *record, const struct fixture_want *want, int run)
+{
+    struct fl_err err = {.text = ""};
+    const struct fl_relaunch again = {.container_id = fl_str_of(record->id),
+                                      .task_id = fl_str_of(want->task_id),
+                                      .task = &want->task,
+                                      .run = run,
+                                      .etc_hosts = FL_STR("127.0.0.1 localhost\n"),
+                                      .netns_fd = -1};
+    record->is_started = record->is_told = record->is_exited = false;
+    if (fl_runtime_relaunch(fixture.runtime, &again, &err) < 0)
+        fail_msg("relaunch: %s", err.text);
+    if (!fixture_await(&fixture, &record->is_exited))
+        fail_msg("run %d has not ended: %s", run, record->reason);
+    assert_int_equal(record->exit_code, 0);
+}
+
+/* A task of one container, so that no other holds the namespaces between two of its runs: with a
+ * restart policy the agent does, and what is in the shared memory stays; after the agent's end
+ * there are new ones. */
+static void a_container_is_started_again_in_its_tasks_namespaces(FL_UNUSED void **state)
+{
+    struct fl_err err = {.text = ""};
+    struct fixture_want want = {.task_id = "shared"};
+    want.task.pid_mode = FL_NS_TASK;
+    want.task.ipc_mode = FL_NS_TASK;
+    want.container.restart.enabled = true;
+    struct fixture_record *record =
+        start(&want, "echo x >> /dev/shm/x; cat /dev/shm/x; [ $$ != 1 ] && echo inner");
+    assert_true(fixture_await(&fixture, &record->is_exited));
+    run_again(record, &want, 1);
+    fl_execer_close(execer);
+    fixture_stop(&fixture);
+    fixture_start(&fixture);
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    execer = fl_execer_open(&fixture.loop, fixture.runtime,
+                            fl_str_printf(arena, "%s/../libexec", fixture_libexec(arena).p));
+    record->is_started = record->is_told = record->is_exited = false;
+    assert_int_equal(fl_runtime_adopt(fixture.runtime, fl_str_of(record->id), &err), 0);
+    assert_true(fixture_await(&fixture, &record->is_exited));
+    run_again(record, &want, 2);
+    run_again(record, &want, 3);
+    struct fl_str text = fixture_output(&fixture, record->id, 'o');
+    if (!fl_str_is(text, "x\ninner\nx\nx\ninner\nx\ninner\nx\nx\ninner\n"))
+        fail_msg("it said %.*s", FL_STR_ARG(text));
+    fl_runtime_let_go(fixture.runtime, fl_str_of(record->id));
+    assert_int_equal(fl_runtime_remove(fixture.runtime, fl_str_of(record->id), NULL), 0);
+}
+
 static int open_fixture(FL_UNUSED void **state)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
@@ -307,7 +356,8 @@ static int open_fixture(FL_UNUSED void **state)
 
 static int close_fixture(FL_UNUSED void **state)
 {
-    static const char *const tasks[] = {"task", "plain", "user", "readonly", "privileged"};
+    static const char *const tasks[] = {"shared", "task",     "plain",
+                                        "user",   "readonly", "privileged"};
     for (size_t i = 0; i < FL_ARRAY_SIZE(tasks); i++)
         fl_runtime_remove_task(fixture.runtime, fl_str_of(tasks[i]));
     fl_execer_close(execer);
@@ -326,6 +376,7 @@ int main(void)
         cmocka_unit_test(a_helper_that_hangs_is_ended),
         cmocka_unit_test(many_wait_their_turn),
         cmocka_unit_test(a_container_is_started_again_on_what_it_left),
+        cmocka_unit_test(a_container_is_started_again_in_its_tasks_namespaces),
     };
     if (geteuid() != 0)
         return 77;

@@ -48,22 +48,11 @@ void fl_metadata_reply_throttled(struct fl_http_exchange *exchange)
     reply_text(exchange, 429, FL_STR("You have reached maximum request limit."));
 }
 
-static void reply_credentials_error(struct fl_http_exchange *exchange,
-                                    const struct fl_metadata_route *route)
+/* ECS asks for protection with the credentials of the task's role. */
+static void reply_protection(const struct fl_metadata *metadata, struct fl_http_exchange *exchange,
+                             const struct fl_task *task)
 {
-    int version = route->by_address ? 2 : 1;
-    const char *code = route->id.n ? "InvalidIdInRequest" : "NoIdInRequest";
-    const char *words = route->id.n ? "Credentials not found" : "No Credential ID in the request";
-    fl_metadata_reply(exchange, 400,
-                      fl_str_printf(exchange->arena,
-                                    "{\"code\":\"%s\",\"message\":\"CredentialsV%dRequest: "
-                                    "%s\",\"HTTPErrorCode\":400}",
-                                    code, version, words));
-}
-
-/* No task has a role's credentials yet, and ECS needs them to ask for protection. */
-static void reply_protection(struct fl_http_exchange *exchange, const struct fl_task *task)
-{
+    bool has_role = task && fl_wallet_of(metadata->config.wallet, task->arn, FL_ACS_ROLE_TASK);
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(4096);
     struct fl_json_writer jw = {.buf = &buf};
     fl_jw_object_begin(&jw);
@@ -71,14 +60,17 @@ static void reply_protection(struct fl_http_exchange *exchange, const struct fl_
     fl_jw_object_begin(&jw);
     fl_jw_member_str(&jw, "Arn", task ? task->arn : FL_STR(""));
     fl_jw_member_str(&jw, "Code",
-                     task ? FL_STR("AccessDeniedException") : FL_STR("ResourceNotFoundException"));
+                     has_role ? FL_STR("ServerException")
+                     : task   ? FL_STR("AccessDeniedException")
+                              : FL_STR("ResourceNotFoundException"));
     fl_jw_member_str(
         &jw, "Message",
-        task ? FL_STR("Invalid Request: no task IAM role credentials available for task")
-             : FL_STR("Failed to find a task for the request"));
+        has_role ? FL_STR("Task protection is not implemented yet.")
+        : task   ? FL_STR("Invalid Request: no task IAM role credentials available for task")
+                 : FL_STR("Failed to find a task for the request"));
     fl_jw_object_end(&jw);
     fl_jw_object_end(&jw);
-    fl_metadata_reply(exchange, task ? 403 : 404, fl_buf_str(&buf));
+    fl_metadata_reply(exchange, has_role ? 500 : task ? 403 : 404, fl_buf_str(&buf));
 }
 
 /* ---- who asks ---- */
@@ -139,6 +131,19 @@ static const struct fl_task *task_by_address(const struct fl_metadata *metadata,
         if (task->spec && has_address(task, caller->address))
             return task;
     return NULL;
+}
+
+/* The task whose role's credentials have that id, if one of its containers asks. */
+static const struct fl_task *task_by_credentials(const struct fl_metadata *metadata,
+                                                 struct fl_str id, const struct caller *caller)
+{
+    struct fl_str arn;
+    enum fl_acs_role role;
+    if (!fl_wallet_find(metadata->config.wallet, id, &arn, &role) || role != FL_ACS_ROLE_TASK)
+        return NULL;
+    const struct fl_task *task = fl_brain_task(metadata->config.brain, arn);
+    return task && task->spec && task->status != FL_TASK_STOPPED && may_ask(task, caller) ? task
+                                                                                          : NULL;
 }
 
 static bool is_own_name(const struct fl_metadata *metadata, struct fl_str host)
@@ -269,10 +274,10 @@ static void reply_route(struct fl_metadata *metadata, struct fl_http_exchange *e
             refuse(exchange, route);
         break;
     case FL_METADATA_CREDENTIALS:
-        reply_credentials_error(exchange, route);
+        fl_metadata_reply_credentials(metadata, exchange, route, task);
         break;
     case FL_METADATA_PROTECTION:
-        reply_protection(exchange, task);
+        reply_protection(metadata, exchange, task);
         break;
     case FL_METADATA_NOTHING:
         reply_text(exchange, 404, FL_STR("404 page not found\n"));
@@ -298,7 +303,9 @@ static void answer(struct fl_metadata *metadata, struct fl_http_exchange *exchan
     const struct fl_task *task = task_by_address(metadata, caller);
     bool by_id = !route.by_address && route.what != FL_METADATA_NOTHING &&
                  route.what != FL_METADATA_CREDENTIALS;
-    if (by_id) {
+    if (route.what == FL_METADATA_CREDENTIALS) {
+        task = task_by_credentials(metadata, route.id, caller);
+    } else if (by_id) {
         container = container_by_id(metadata, route.id, caller);
         if (container)
             task = container->task;

@@ -1,4 +1,4 @@
-/* The task metadata endpoint, versions 2 to 4, and the credentials endpoint's place: HTTP on the
+/* The task metadata endpoint, versions 2 to 4, and the credentials endpoint: HTTP on the
  * host's 127.0.0.1, where the network's rules lead what tasks send to 169.254.170.2:80.
  *
  * Who asks is told by the id in the path, which cannot be guessed, and by the address: a container
@@ -9,6 +9,8 @@
 
 #include <uv.h>
 
+#include "agent/audit.h"
+#include "agent/credentials.h"
 #include "agent/metadata_documents.h"
 #include "agent/metadata_id.h"
 #include "agent/network.h"
@@ -33,6 +35,8 @@ struct fl_metadata_config {
     struct fl_stats *stats;
     struct fl_aws_client *aws; /* asks for tags */
     const struct fl_metadata_facts *facts;
+    const struct fl_wallet *wallet;
+    struct fl_audit *audit; /* of requests for credentials; NULL: none is kept */
 };
 
 int fl_metadata_open(const struct fl_metadata_config *config, struct fl_metadata **ret_metadata,

@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 
-enum { NAME_SUFFIX = 20, CPU_UNITS = 1024, LEAST_CPU_UNITS = 2 };
+enum { NAME_SUFFIX = 20, CPU_UNITS = 1024, LEAST_CPU_UNITS = 2, MAX_PORTS_SHOWN = 200 };
 
 static void member_some(struct fl_json_writer *jw, const char *key, struct fl_str value)
 {
@@ -62,22 +62,31 @@ static struct fl_str desired_status(const struct fl_task *task)
 
 /* ---- parts of a container ---- */
 
+/* Each port of a range by itself, and of both families, as Docker tells them. */
+static void write_port(const struct fl_task_binding *binding, unsigned more,
+                       const char *address_key, struct fl_json_writer *jw)
+{
+    for (int ipv6 = 0; ipv6 <= binding->ipv6; ipv6++) {
+        fl_jw_object_begin(jw);
+        fl_jw_member_int(jw, "ContainerPort", binding->container_port + more);
+        fl_jw_member_str(jw, "Protocol", binding->udp ? FL_STR("udp") : FL_STR("tcp"));
+        fl_jw_member_int(jw, "HostPort", binding->host_port + more);
+        fl_jw_member_str(jw, address_key, ipv6 ? FL_STR("::") : FL_STR("0.0.0.0"));
+        fl_jw_object_end(jw);
+    }
+}
+
 void fl_metadata_write_ports(const struct fl_task_container *container, const char *key,
                              const char *address_key, struct fl_json_writer *jw)
 {
     if (container->binding_count == 0)
         return;
+    size_t left = MAX_PORTS_SHOWN;
     fl_jw_key(jw, key);
     fl_jw_array_begin(jw);
-    for (size_t i = 0; i < container->binding_count; i++) {
-        const struct fl_task_binding *binding = &container->bindings[i];
-        fl_jw_object_begin(jw);
-        fl_jw_member_int(jw, "ContainerPort", binding->container_port);
-        fl_jw_member_str(jw, "Protocol", binding->udp ? FL_STR("udp") : FL_STR("tcp"));
-        fl_jw_member_int(jw, "HostPort", binding->host_port);
-        fl_jw_member_str(jw, address_key, FL_STR("0.0.0.0"));
-        fl_jw_object_end(jw);
-    }
+    for (size_t i = 0; i < container->binding_count; i++)
+        for (unsigned more = 0; more <= container->bindings[i].more && left > 0; more++, left--)
+            write_port(&container->bindings[i], more, address_key, jw);
     fl_jw_array_end(jw);
 }
 

@@ -28,6 +28,13 @@ void fl_metadata_reply_error(struct fl_http_exchange *exchange, unsigned status,
                              struct fl_str text);
 void fl_metadata_reply_throttled(struct fl_http_exchange *exchange);
 
+/* metadata_credentials.c. task: whose credentials the id is of, if the caller is one of its
+ * containers; else NULL. */
+void fl_metadata_reply_credentials(const struct fl_metadata *metadata,
+                                   struct fl_http_exchange *exchange,
+                                   const struct fl_metadata_route *route,
+                                   const struct fl_task *task);
+
 /* metadata_tags.c */
 /* Asks the control plane for the tags of task and instance, then answers with the document. */
 void fl_metadata_tags_ask(struct fl_metadata *metadata, struct fl_http_exchange *exchange,

@@ -1,246 +1,93 @@
-/* The containers' side of the network: namespaces, addresses, host ports, and their place in the
- * nftables table. See network.h for the contract and net_state.h for the invariant. */
+/* The containers' side of the network: namespaces, addresses, and whose ports are published. See
+ * network.h for the contract and net_state.h for the invariant. */
 #include <errno.h>
 #include <stdio.h>
 
-#include "agent/net_conntrack.h"
+#include "agent/net_docker.h"
 #include "agent/net_link.h"
-#include "agent/net_ports.h"
 #include "agent/net_state.h"
 
-enum { MAX_TABLE_TEXT = 7 << 20, MAX_PORTS = FL_TASK_SPEC_MAX_ITEMS, LINK_ATTEMPTS = 16 };
+enum { MAX_PORTS = FL_TASK_SPEC_MAX_ITEMS, LINK_ATTEMPTS = 16 };
 
-static struct fl_net_endpoint *new_endpoint(struct fl_str container_id, size_t port_count)
-{
-    struct fl_net_endpoint *endpoint = fl_calloc(1, sizeof(*endpoint));
-    endpoint->container_id = fl_strndup(container_id.p, container_id.n);
-    endpoint->port_count = port_count;
-    endpoint->ports = fl_calloc(port_count + 1, sizeof(*endpoint->ports));
-    endpoint->port_fds = fl_calloc(port_count + 1, sizeof(*endpoint->port_fds));
-    for (size_t i = 0; i < port_count; i++)
-        endpoint->port_fds[i] = -1;
-    return endpoint;
-}
-
-void fl_net_endpoint_free(struct fl_net_endpoint *endpoint)
-{
-    for (size_t i = 0; i < endpoint->port_count; i++)
-        if (endpoint->port_fds[i] >= 0)
-            (void)close(endpoint->port_fds[i]);
-    free(endpoint->port_fds);
-    free(endpoint->ports);
-    free(endpoint->container_id);
-    free(endpoint);
-}
-
-static struct fl_net_endpoint *find_endpoint(struct fl_network *network, struct fl_str container_id)
-{
-    struct fl_net_endpoint *endpoint;
-    HASH_FIND(hh, network->endpoints, container_id.p, container_id.n, endpoint);
-    return endpoint;
-}
-
-static void add_endpoint(struct fl_network *network, struct fl_net_endpoint *endpoint)
-{
-    size_t n = strlen(endpoint->container_id);
-    HASH_ADD_KEYPTR(hh, network->endpoints, endpoint->container_id, n, endpoint);
-}
-
-static void remove_endpoint(struct fl_network *network, struct fl_net_endpoint *endpoint)
-{
-    HASH_DEL(network->endpoints, endpoint);
-    fl_address_free(&network->addresses, endpoint->address);
-    fl_net_endpoint_free(endpoint);
-}
-
-/* Puts the whole table in place in one transaction, whatever is there. */
-static int write_table(struct fl_network *network, struct fl_err *err)
-{
-    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(MAX_TABLE_TEXT);
-    struct fl_str tag = fl_str_of(network->tag);
-    struct fl_net_endpoint *endpoint, *next;
-    fl_rules_table(&text, tag, network->addresses.subnet, &network->services);
-    HASH_ITER(hh, network->endpoints, endpoint, next)
-    fl_rules_add_ports(&text, tag, endpoint->ports, endpoint->port_count);
-    if (text.overflow)
-        return fl_err_set(err, -E2BIG, "too many published ports");
-    int rc = fl_nft_run(network->nft, fl_buf_str(&text), err);
-    network->table_ready = rc == 0;
-    return rc;
-}
-
-/* A refused change means that the table is not what we think (somebody flushed it): it is then
- * made anew from what we know. */
-static int change_table(struct fl_network *network, const struct fl_buf *change, struct fl_err *err)
-{
-    if (network->restoring)
-        return 0;
-    if (network->table_ready && change->n == 0)
-        return 0;
-    if (network->table_ready && !change->overflow &&
-        fl_nft_run(network->nft, fl_buf_str(change), NULL) == 0)
-        return 0;
-    network->table_ready = false;
-    return write_table(network, err);
-}
-
-static int publish(struct fl_network *network, const struct fl_net_endpoint *endpoint,
-                   struct fl_err *err)
-{
-    FL_CLEANUP_BUF struct fl_buf change = FL_BUF_INIT(MAX_TABLE_TEXT);
-    fl_rules_add_ports(&change, fl_str_of(network->tag), endpoint->ports, endpoint->port_count);
-    return change_table(network, &change, err);
-}
-
-/* After the table changed, so that no new entry is made the old way. */
-static void forget_flows(const struct fl_net_endpoint *endpoint)
-{
-    for (size_t i = 0; i < endpoint->port_count; i++)
-        if (endpoint->ports[i].udp)
-            fl_conntrack_forget_udp(endpoint->ports[i].host_port);
-}
-
-static int refuse_port(const struct fl_rule_port *port, int rc, struct fl_err *err)
-{
-    char address[FL_IPV4_TEXT_SIZE];
-    fl_ipv4_text(port->address, address);
-    const char *protocol = port->udp ? "udp" : "tcp";
-    if (rc == -EADDRINUSE)
-        return fl_err_set(err, rc,
-                          "failed to bind host port for 0.0.0.0:%u:%s:%u/%s: address already in "
-                          "use",
-                          port->host_port, address, port->container_port, protocol);
-    return fl_err_errno(err, rc, "failed to bind host port for 0.0.0.0:%u:%s:%u/%s",
-                        port->host_port, address, port->container_port, protocol);
-}
-
-/* Round robin, so that a port rests as long as possible before somebody else answers on it. */
-static int hold_dynamic_port(struct fl_network *network, struct fl_rule_port *port, int *ret_fd,
-                             struct fl_err *err)
-{
-    uint32_t range = (uint32_t)network->dynamic_high - network->dynamic_low + 1;
-    for (uint32_t i = 0; i < range; i++) {
-        uint16_t candidate = network->dynamic_next;
-        network->dynamic_next =
-            candidate == network->dynamic_high ? network->dynamic_low : (uint16_t)(candidate + 1);
-        int fd = fl_port_hold(candidate, port->udp);
-        if (fd == -EADDRINUSE)
-            continue;
-        port->host_port = candidate;
-        if (fd < 0)
-            return refuse_port(port, fd, err);
-        *ret_fd = fd;
-        return 0;
-    }
-    return fl_err_set(err, -EADDRINUSE, "no host port between %u and %u is free",
-                      network->dynamic_low, network->dynamic_high);
-}
-
-static int hold_port(struct fl_network *network, struct fl_rule_port *port, int *ret_fd,
-                     struct fl_err *err)
-{
-    if (port->host_port == 0)
-        return hold_dynamic_port(network, port, ret_fd, err);
-    int fd = fl_port_hold(port->host_port, port->udp);
-    if (fd < 0)
-        return refuse_port(port, fd, err);
-    *ret_fd = fd;
-    return 0;
-}
-
-/* Static ports first: a dynamic one must not take what a later mapping names. */
-static int hold_ports(struct fl_network *network, struct fl_net_endpoint *endpoint,
-                      const struct fl_port_mapping *mappings, struct fl_err *err)
-{
-    for (int dynamic = 0; dynamic < 2; dynamic++) {
-        for (size_t i = 0; i < endpoint->port_count; i++) {
-            struct fl_rule_port *port = &endpoint->ports[i];
-            if ((mappings[i].host_port == 0) != dynamic)
-                continue;
-            *port = (struct fl_rule_port){.address = endpoint->address,
-                                          .container_port = mappings[i].container_port,
-                                          .host_port = mappings[i].host_port,
-                                          .udp = mappings[i].udp};
-            int rc = hold_port(network, port, &endpoint->port_fds[i], err);
-            if (rc < 0)
-                return rc;
-        }
-    }
-    return 0;
-}
-
-/* A veth's name may still belong to a namespace that is dying: the next number is tried then. */
-static int make_veth(struct fl_network *network, uint32_t address, int netns_fd)
+/* A veth's name may still belong to a namespace that is dying: the next number is tried then. A
+ * container that starts again may have left a port with the same address: then that one claims it.
+ */
+static int make_veth(struct fl_network *network, uint32_t address, int netns_fd, bool is_renewed)
 {
     char name[16];
     uint8_t mac[6];
     int rc = -EEXIST;
     fl_ipv4_mac(address, mac);
+    const struct fl_link_pair pair = {.host_name = name,
+                                      .bridge_index = network->bridge_index,
+                                      .netns_fd = netns_fd,
+                                      .mac = mac,
+                                      .mute_ipv6 = network->has_ipv6_links};
     for (int i = 0; i < LINK_ATTEMPTS && rc == -EEXIST; i++) {
         snprintf(name, sizeof(name), "%s%06x", network->tag, network->next_link++ & 0xffffff);
-        rc = fl_link_make_veth(network->sock, name, network->bridge_index, netns_fd, mac);
+        rc = fl_link_make_veth(network->sock, &pair);
     }
+    if (rc == 0 && is_renewed)
+        (void)fl_link_claim_mac(network->sock, name, mac);
     return rc;
 }
 
-static int set_up_loopback(struct nl_sock *sock)
+/* An IPv6 address is for being reached: one whose ports are not published has none. */
+static int equip(const struct fl_network *network, struct nl_sock *sock,
+                 const struct fl_net_endpoint *endpoint)
 {
-    int index;
-    int rc = fl_link_index(sock, "lo", &index);
-    return rc < 0 ? rc : fl_link_set_up(sock, index);
-}
-
-static int set_up_eth0(const struct fl_network *network, struct nl_sock *sock, uint32_t address)
-{
+    uint8_t ipv6[16];
     struct fl_subnet subnet = network->addresses.subnet;
-    int index;
-    int rc = fl_link_index(sock, "eth0", &index);
-    fl_link_mute_ipv6(sock, "eth0");
-    if (rc == 0)
-        rc = fl_link_add_address(sock, index, address, subnet.prefix);
-    if (rc == 0)
-        rc = fl_link_set_up(sock, index);
-    return rc < 0 ? rc : fl_link_add_default_route(sock, subnet.base + 1);
+    fl_ipv6_of(fl_str_of(network->tag), endpoint->address, ipv6);
+    const struct fl_link_equipment equipment = {.address = endpoint->address,
+                                                .prefix = subnet.prefix,
+                                                .gateway = subnet.base + 1,
+                                                .ipv6 = endpoint->ipv6 ? ipv6 : NULL,
+                                                .mute_ipv6 = network->has_ipv6_links};
+    return fl_link_equip(sock, &equipment);
 }
 
-/* address 0: a namespace with only lo. */
-static int make_netns(struct fl_network *network, uint32_t address, int *ret_netns_fd,
-                      struct fl_err *err)
+/* endpoint NULL: a namespace with only lo. */
+static int make_netns(struct fl_network *network, const struct fl_net_endpoint *endpoint,
+                      bool is_renewed, int *ret_netns_fd, struct fl_err *err)
 {
     FL_CLEANUP_FD int netns_fd = -1;
     FL_CLEANUP_NL_SOCK struct nl_sock *sock = NULL;
     int rc = fl_link_new_netns(&netns_fd, &sock);
+    if (rc == 0 && endpoint)
+        rc = make_veth(network, endpoint->address, netns_fd, is_renewed);
     if (rc == 0)
-        rc = set_up_loopback(sock);
-    if (rc == 0 && address)
-        rc = make_veth(network, address, netns_fd);
-    if (rc == 0 && address)
-        rc = set_up_eth0(network, sock, address);
+        rc = endpoint ? equip(network, sock, endpoint) : fl_link_equip_nothing(sock);
     if (rc < 0)
         return fl_err_errno(err, rc, "cannot make the container's network namespace");
     *ret_netns_fd = FL_TAKE_FD(netns_fd);
     return 0;
 }
 
-static void fill_bindings(const struct fl_rule_port *ports, size_t port_count,
-                          struct fl_arena *arena, struct fl_endpoint *endpoint)
+static void fill(const struct fl_net_endpoint *from, int netns_fd, struct fl_arena *arena,
+                 struct fl_endpoint *ret_endpoint)
 {
-    endpoint->bindings = fl_arena_new_array(arena, struct fl_binding, port_count + 1);
-    endpoint->binding_count = port_count;
-    for (size_t i = 0; i < port_count; i++)
-        endpoint->bindings[i] = (struct fl_binding){.container_port = ports[i].container_port,
-                                                    .host_port = ports[i].host_port,
-                                                    .udp = ports[i].udp};
+    *ret_endpoint = (struct fl_endpoint){.netns_fd = netns_fd, .binding_count = from->port_count};
+    fl_ipv4_bytes(from->address, ret_endpoint->address);
+    ret_endpoint->bindings = fl_arena_new_array(arena, struct fl_binding, from->port_count + 1);
+    for (size_t i = 0; i < from->port_count; i++)
+        ret_endpoint->bindings[i] =
+            (struct fl_binding){.container_port = from->ports[i].container_port,
+                                .host_port = from->ports[i].host_port,
+                                .udp = from->ports[i].udp,
+                                .more = from->ports[i].more,
+                                .ipv6 = from->ipv6};
 }
 
-/* Everything but the table; the endpoint is freed by the caller on failure. */
-static int equip(struct fl_network *network, struct fl_net_endpoint *endpoint,
-                 const struct fl_port_mapping *mappings, int *ret_netns_fd, struct fl_err *err)
+/* Everything but the tables; the endpoint is freed by the caller on failure. */
+static int prepare(struct fl_network *network, struct fl_net_endpoint *endpoint,
+                   const struct fl_port_mapping *mappings, int *ret_netns_fd, struct fl_err *err)
 {
     if (!fl_address_take(&network->addresses, &endpoint->address))
         return fl_err_set(err, -EADDRNOTAVAIL, "no address is free on bridge %s", network->tag);
-    int rc = hold_ports(network, endpoint, mappings, err);
-    return rc < 0 ? rc : make_netns(network, endpoint->address, ret_netns_fd, err);
+    endpoint->ipv6 = network->ipv6 && endpoint->port_count > 0;
+    int rc = fl_net_hold_ports(network, endpoint, mappings, err);
+    return rc < 0 ? rc : make_netns(network, endpoint, false, ret_netns_fd, err);
 }
 
 static int attach_to_bridge(struct fl_network *network, struct fl_str container_id,
@@ -249,23 +96,33 @@ static int attach_to_bridge(struct fl_network *network, struct fl_str container_
                             struct fl_err *err)
 {
     FL_CLEANUP_FD int netns_fd = -1;
-    if (find_endpoint(network, container_id))
+    if (fl_net_endpoint_find(network, container_id))
         return fl_err_set(err, -EEXIST, "container %.*s has a network already",
                           FL_STR_ARG(container_id));
-    struct fl_net_endpoint *endpoint = new_endpoint(container_id, port_count);
-    add_endpoint(network, endpoint);
-    int rc = equip(network, endpoint, mappings, &netns_fd, err);
+    struct fl_net_endpoint *endpoint = fl_net_endpoint_new(container_id, port_count);
+    fl_net_endpoint_add(network, endpoint);
+    int rc = prepare(network, endpoint, mappings, &netns_fd, err);
     if (rc == 0)
-        rc = publish(network, endpoint, err);
+        rc = fl_net_publish(network, endpoint, err);
     if (rc < 0) {
-        remove_endpoint(network, endpoint);
+        fl_net_endpoint_remove(network, endpoint);
         return rc;
     }
-    forget_flows(endpoint);
-    *ret_endpoint = (struct fl_endpoint){.netns_fd = FL_TAKE_FD(netns_fd)};
-    fl_ipv4_bytes(endpoint->address, ret_endpoint->address);
-    fill_bindings(endpoint->ports, port_count, arena, ret_endpoint);
+    fill(endpoint, FL_TAKE_FD(netns_fd), arena, ret_endpoint);
     return 0;
+}
+
+int fl_network_renew(struct fl_network *network, struct fl_str container_id, struct fl_arena *arena,
+                     struct fl_endpoint *ret_endpoint, struct fl_err *err)
+{
+    int netns_fd;
+    struct fl_net_endpoint *endpoint = fl_net_endpoint_find(network, container_id);
+    if (!endpoint)
+        return fl_err_set(err, -ENOENT, "container %.*s has no network", FL_STR_ARG(container_id));
+    int rc = make_netns(network, endpoint, true, &netns_fd, err);
+    if (rc == 0)
+        fill(endpoint, netns_fd, arena, ret_endpoint);
+    return rc;
 }
 
 static int attach_to_host(const struct fl_port_mapping *mappings, size_t port_count,
@@ -277,7 +134,8 @@ static int attach_to_host(const struct fl_port_mapping *mappings, size_t port_co
         ret_endpoint->bindings[i] =
             (struct fl_binding){.container_port = mappings[i].container_port,
                                 .host_port = mappings[i].container_port,
-                                .udp = mappings[i].udp};
+                                .udp = mappings[i].udp,
+                                .more = mappings[i].more};
     return 0;
 }
 
@@ -285,7 +143,7 @@ static int attach_to_nothing(struct fl_network *network, struct fl_endpoint *ret
                              struct fl_err *err)
 {
     int netns_fd;
-    int rc = make_netns(network, 0, &netns_fd, err);
+    int rc = make_netns(network, NULL, false, &netns_fd, err);
     if (rc == 0)
         *ret_endpoint = (struct fl_endpoint){.netns_fd = netns_fd};
     return rc;
@@ -296,7 +154,8 @@ static int check_mappings(const struct fl_port_mapping *mappings, size_t count, 
     if (count > MAX_PORTS)
         return fl_err_set(err, -E2BIG, "more than %d port mappings", MAX_PORTS);
     for (size_t i = 0; i < count; i++)
-        if (mappings[i].container_port == 0)
+        if (mappings[i].container_port == 0 ||
+            mappings[i].container_port + mappings[i].more > UINT16_MAX)
             return fl_err_set(err, -EINVAL, "a port mapping without a container port");
     return 0;
 }
@@ -327,17 +186,10 @@ void fl_network_restore_begin(struct fl_network *network)
     network->restoring = true;
 }
 
-/* The container was first: a host process that took the port meanwhile does not unpublish it. */
-static void take_over(struct fl_net_endpoint *adopted, const struct fl_endpoint *endpoint)
+static bool is_possible(const struct fl_binding *binding)
 {
-    for (size_t i = 0; i < adopted->port_count; i++) {
-        const struct fl_binding *binding = &endpoint->bindings[i];
-        adopted->ports[i] = (struct fl_rule_port){.address = adopted->address,
-                                                  .container_port = binding->container_port,
-                                                  .host_port = binding->host_port,
-                                                  .udp = binding->udp};
-        adopted->port_fds[i] = fl_port_hold(binding->host_port, binding->udp);
-    }
+    return binding->host_port > 0 && binding->host_port + binding->more <= UINT16_MAX &&
+           binding->container_port > 0 && binding->container_port + binding->more <= UINT16_MAX;
 }
 
 static bool bindings_valid(const struct fl_endpoint *endpoint)
@@ -345,7 +197,7 @@ static bool bindings_valid(const struct fl_endpoint *endpoint)
     if (endpoint->binding_count > MAX_PORTS)
         return false;
     for (size_t i = 0; i < endpoint->binding_count; i++)
-        if (endpoint->bindings[i].host_port == 0 || endpoint->bindings[i].container_port == 0)
+        if (!is_possible(&endpoint->bindings[i]))
             return false;
     return true;
 }
@@ -356,7 +208,7 @@ int fl_network_restore(struct fl_network *network, struct fl_str container_id,
     uint32_t address = fl_ipv4_of(endpoint->address);
     if (address == 0)
         return 0;
-    if (!bindings_valid(endpoint) || find_endpoint(network, container_id))
+    if (!bindings_valid(endpoint) || fl_net_endpoint_find(network, container_id))
         return fl_err_set(err, -EINVAL,
                           "container %.*s: its network is known already or has "
                           "impossible ports",
@@ -364,31 +216,46 @@ int fl_network_restore(struct fl_network *network, struct fl_str container_id,
     if (!fl_address_claim(&network->addresses, address))
         return fl_err_set(err, -EADDRINUSE, "container %.*s: its address is taken or not of %s/%d",
                           FL_STR_ARG(container_id), network->gateway, FL_SUBNET_PREFIX);
-    struct fl_net_endpoint *adopted = new_endpoint(container_id, endpoint->binding_count);
+    struct fl_net_endpoint *adopted = fl_net_endpoint_new(container_id, endpoint->binding_count);
     adopted->address = address;
-    take_over(adopted, endpoint);
-    add_endpoint(network, adopted);
-    return publish(network, adopted, err);
+    adopted->ipv6 = network->ipv6 && adopted->port_count > 0 && endpoint->bindings[0].ipv6;
+    fl_net_take_ports(network, adopted, endpoint);
+    fl_net_endpoint_add(network, adopted);
+    return fl_net_publish(network, adopted, err);
 }
 
 int fl_network_restore_end(struct fl_network *network, struct fl_err *err)
 {
     network->restoring = false;
-    return write_table(network, err);
+    return fl_net_write_tables(network, err);
 }
 
-/* A table that cannot be changed now is written anew with the next change. */
+/* A Docker that came after us, or was started again, has a chain without our rules. */
+bool fl_network_mend(struct fl_network *network, int *ret_rc, struct fl_err *err)
+{
+    enum fl_net_watch_word word;
+    if (network->restoring)
+        return false;
+    word = network->table_ready ? fl_net_watch_look(network->watch) : FL_NET_DAMAGED;
+    if (network->ipv6 && network->bridge_is_filtered != fl_net_bridge_is_filtered()) {
+        *ret_rc = fl_net_write_tables(network, err);
+        return *ret_rc < 0;
+    }
+    if (word != FL_NET_QUIET && fl_net_watch_docker_lacks_us(network->watch))
+        (void)fl_docker_allow(fl_str_of(network->tag), NULL);
+    if (word != FL_NET_DAMAGED)
+        return false;
+    *ret_rc = fl_net_write_tables(network, err);
+    return true;
+}
+
 void fl_network_detach(struct fl_network *network, struct fl_str container_id)
 {
-    FL_CLEANUP_BUF struct fl_buf change = FL_BUF_INIT(MAX_TABLE_TEXT);
-    struct fl_net_endpoint *endpoint = find_endpoint(network, container_id);
+    struct fl_net_endpoint *endpoint = fl_net_endpoint_find(network, container_id);
     if (!endpoint)
         return;
-    fl_rules_delete_ports(&change, fl_str_of(network->tag), endpoint->ports, endpoint->port_count);
     HASH_DEL(network->endpoints, endpoint);
-    if (change.n)
-        (void)change_table(network, &change, NULL);
-    forget_flows(endpoint);
+    fl_net_unpublish(network, endpoint);
     fl_address_free(&network->addresses, endpoint->address);
     fl_net_endpoint_free(endpoint);
 }

@@ -5,11 +5,12 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <netinet/in.h>
-#include <netlink/attr.h>
-#include <netlink/msg.h>
-#include <stdbool.h>
 
-#include "agent/net_link.h"
+#include "agent/net_netlink.h"
+#include "base/util.h"
+
+/* Each deletion goes through the whole table. */
+enum { FORGOTTEN_MAX = 256 };
 
 /* Which members of the tuple count; the kernel's values, which its public headers leave out. */
 enum { MATCH_PROTOCOL = 1 << 3, MATCH_DESTINATION_PORT = 1 << 5 };
@@ -36,20 +37,25 @@ static bool put_filter(struct nl_msg *message)
     return true;
 }
 
-void fl_conntrack_forget_udp(uint16_t host_port)
+/* Nothing is sent unless it is complete: a deletion without its filter would forget every flow. */
+static void forget(struct nl_sock *sock, int family, uint16_t port)
 {
-    FL_CLEANUP_NL_SOCK struct nl_sock *sock = nl_socket_alloc();
-    struct nfgenmsg head = {.nfgen_family = AF_INET, .version = 1};
-    if (!sock || nl_connect(sock, NETLINK_NETFILTER) < 0)
+    struct nfgenmsg head = {.nfgen_family = (uint8_t)family, .version = 1};
+    struct nl_msg *message =
+        fl_nl_new(NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE, 0, &head, sizeof(head));
+    (void)fl_nl_request_if(sock, message,
+                           message && put_tuple(message, port) && put_filter(message));
+}
+
+void fl_conntrack_forget_udp(uint16_t host_port, uint16_t more, bool ipv6)
+{
+    FL_CLEANUP_NL_SOCK struct nl_sock *sock = NULL;
+    unsigned count = FL_MIN(more + 1U, (unsigned)FORGOTTEN_MAX);
+    if (fl_nl_open(NETLINK_NETFILTER, &sock) < 0)
         return;
-    struct nl_msg *message = nlmsg_alloc_simple(NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE,
-                                                NLM_F_REQUEST | NLM_F_ACK);
-    if (!message)
-        return;
-    /* Sent only when complete: a deletion without its filter would forget every flow. */
-    if (nlmsg_append(message, &head, sizeof(head), NLMSG_ALIGNTO) == 0 &&
-        put_tuple(message, host_port) && put_filter(message))
-        (void)nl_send_sync(sock, message);
-    else
-        nlmsg_free(message);
+    for (unsigned i = 0; i < count; i++) {
+        forget(sock, AF_INET, (uint16_t)(host_port + i));
+        if (ipv6)
+            forget(sock, AF_INET6, (uint16_t)(host_port + i));
+    }
 }

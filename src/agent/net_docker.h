@@ -5,6 +5,8 @@
 #include "base/err.h"
 #include "base/str.h"
 
+enum { FL_DOCKER_RULES = 2 };
+
 /* Where the chain DOCKER-USER exists: accepts what enters from or leaves to the bridge `tag`, by
  * two rules with the tag as their comment, each there once however often this is called. 0 also
  * where there is no such chain or no iptables. */

@@ -1,7 +1,4 @@
-/* Links, addresses and routes through rtnetlink; see the header.
- *
- * Messages are built and read with libnl's checked attribute functions; sending is done here,
- * because libnl's own error codes forget which errno the kernel gave. */
+/* Links, addresses and routes through rtnetlink; see the header. */
 #include "agent/net_link.h"
 
 #include <arpa/inet.h>
@@ -18,98 +15,7 @@
 
 #include "base/util.h"
 
-enum { MAX_REPLY = 65536, REPLY_DEADLINE_S = 10 };
-
-/* Takes each message of a reply; a negative return value ends the request with it. */
-typedef int (*reply_fn)(struct nlmsghdr *message, void *context);
-
-static struct nl_msg *new_message(int type, int flags, void *head, size_t head_size)
-{
-    struct nl_msg *message = nlmsg_alloc_simple(type, NLM_F_REQUEST | NLM_F_ACK | flags);
-    if (!message || nlmsg_append(message, head, head_size, NLMSG_ALIGNTO) < 0) {
-        nlmsg_free(message);
-        return NULL;
-    }
-    return message;
-}
-
-static int error_of(struct nlmsghdr *message)
-{
-    struct nlmsgerr *error = nlmsg_data(message);
-    return nlmsg_datalen(message) < (int)sizeof(*error) ? -EBADMSG : error->error;
-}
-
-/* 1: this was the last message of the reply. */
-static int take_reply(struct nlmsghdr *message, uint32_t sequence, reply_fn fn, void *context)
-{
-    if (message->nlmsg_seq != sequence)
-        return 0;
-    if (message->nlmsg_type == NLMSG_DONE)
-        return 1;
-    if (message->nlmsg_type == NLMSG_ERROR) {
-        int rc = error_of(message);
-        return rc < 0 ? rc : 1;
-    }
-    return fn ? fn(message, context) : 0;
-}
-
-static int read_reply(int fd, uint32_t sequence, reply_fn fn, void *context)
-{
-    FL_CLEANUP_FREE char *bytes = fl_malloc(MAX_REPLY);
-    for (;;) {
-        ssize_t got = recv(fd, bytes, MAX_REPLY, MSG_TRUNC);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0 || got > MAX_REPLY)
-            return got < 0 ? -errno : -EMSGSIZE;
-        int left = (int)got;
-        struct nlmsghdr *message = (struct nlmsghdr *)(void *)bytes;
-        for (; nlmsg_ok(message, left); message = nlmsg_next(message, &left)) {
-            int rc = take_reply(message, sequence, fn, context);
-            if (rc != 0)
-                return FL_MIN(rc, 0);
-        }
-    }
-}
-
-/* Sends the message, frees it, and waits for the kernel's word. */
-static int request(struct nl_sock *sock, struct nl_msg *message, reply_fn fn, void *context)
-{
-    if (!message)
-        return -ENOMEM;
-    struct nlmsghdr *head = nlmsg_hdr(message);
-    head->nlmsg_seq = nl_socket_use_seq(sock);
-    ssize_t sent = send(nl_socket_get_fd(sock), head, head->nlmsg_len, 0);
-    uint32_t sequence = head->nlmsg_seq;
-    int rc = sent < 0 ? -errno : 0;
-    nlmsg_free(message);
-    return rc < 0 ? rc : read_reply(nl_socket_get_fd(sock), sequence, fn, context);
-}
-
-/* The same for a message whose attributes may not have fitted. */
-static int request_if(struct nl_sock *sock, struct nl_msg *message, bool complete)
-{
-    if (complete)
-        return request(sock, message, NULL, NULL);
-    nlmsg_free(message);
-    return -ENOMEM;
-}
-
-int fl_link_socket(struct nl_sock **ret_sock)
-{
-    struct timeval deadline = {.tv_sec = REPLY_DEADLINE_S};
-    struct nl_sock *sock = nl_socket_alloc();
-    if (!sock)
-        return -ENOMEM;
-    if (nl_connect(sock, NETLINK_ROUTE) < 0 ||
-        setsockopt(nl_socket_get_fd(sock), SOL_SOCKET, SO_RCVTIMEO, &deadline, sizeof(deadline)) <
-            0) {
-        nl_socket_free(sock);
-        return -EPROTO;
-    }
-    *ret_sock = sock;
-    return 0;
-}
+enum { LOOPBACK_INDEX = 1, LAST_METRIC = 2048 };
 
 int fl_link_new_netns(int *ret_netns_fd, struct nl_sock **ret_sock)
 {
@@ -117,7 +23,7 @@ int fl_link_new_netns(int *ret_netns_fd, struct nl_sock **ret_sock)
     if (home < 0 || unshare(CLONE_NEWNET) < 0)
         return -errno;
     int netns_fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-    int rc = netns_fd < 0 ? -errno : fl_link_socket(ret_sock);
+    int rc = netns_fd < 0 ? -errno : fl_nl_open(NETLINK_ROUTE, ret_sock);
     /* A thread that could not return would do all its work in the wrong network. */
     FL_ASSERT(setns(home, CLONE_NEWNET) == 0);
     if (rc < 0 && netns_fd >= 0)
@@ -138,11 +44,11 @@ static int take_index(struct nlmsghdr *message, void *context)
 int fl_link_index(struct nl_sock *sock, const char *name, int *ret_index)
 {
     struct ifinfomsg info = {.ifi_family = AF_UNSPEC};
-    struct nl_msg *message = new_message(RTM_GETLINK, 0, &info, sizeof(info));
+    struct nl_msg *message = fl_nl_new(RTM_GETLINK, 0, &info, sizeof(info));
     int index = 0;
     if (message)
         nla_put_string(message, IFLA_IFNAME, name);
-    int rc = request(sock, message, take_index, &index);
+    int rc = fl_nl_request(sock, message, take_index, &index);
     if (rc == 0 && index <= 0)
         rc = -ENODEV;
     if (rc == 0)
@@ -153,8 +59,7 @@ int fl_link_index(struct nl_sock *sock, const char *name, int *ret_index)
 static int create_bridge(struct nl_sock *sock, const char *name, const uint8_t mac[6])
 {
     struct ifinfomsg info = {.ifi_family = AF_UNSPEC};
-    struct nl_msg *message =
-        new_message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &info, sizeof(info));
+    struct nl_msg *message = fl_nl_new(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &info, sizeof(info));
     if (!message)
         return -ENOMEM;
     bool complete = nla_put_string(message, IFLA_IFNAME, name) == 0 &&
@@ -163,7 +68,7 @@ static int create_bridge(struct nl_sock *sock, const char *name, const uint8_t m
     complete = complete && link && nla_put_string(message, IFLA_INFO_KIND, "bridge") == 0;
     if (complete)
         nla_nest_end(message, link);
-    return request_if(sock, message, complete);
+    return fl_nl_request_if(sock, message, complete);
 }
 
 static int take_kind(struct nlmsghdr *message, void *context)
@@ -182,7 +87,8 @@ static int check_is_bridge(struct nl_sock *sock, int index)
 {
     struct ifinfomsg info = {.ifi_family = AF_UNSPEC, .ifi_index = index};
     bool is_bridge = false;
-    int rc = request(sock, new_message(RTM_GETLINK, 0, &info, sizeof(info)), take_kind, &is_bridge);
+    int rc =
+        fl_nl_request(sock, fl_nl_new(RTM_GETLINK, 0, &info, sizeof(info)), take_kind, &is_bridge);
     return rc < 0 ? rc : is_bridge ? 0 : -EEXIST;
 }
 
@@ -235,8 +141,8 @@ int fl_link_address(struct nl_sock *sock, int index, uint32_t *ret_address, uint
 {
     struct ifaddrmsg info = {.ifa_family = AF_INET};
     struct address_search search = {.index = index};
-    int rc = request(sock, new_message(RTM_GETADDR, NLM_F_DUMP, &info, sizeof(info)), take_address,
-                     &search);
+    int rc = fl_nl_request(sock, fl_nl_new(RTM_GETADDR, NLM_F_DUMP, &info, sizeof(info)),
+                           take_address, &search);
     if (rc < 0 || !search.found)
         return rc < 0 ? rc : -ENOENT;
     *ret_address = search.address;
@@ -244,49 +150,83 @@ int fl_link_address(struct nl_sock *sock, int index, uint32_t *ret_address, uint
     return 0;
 }
 
-int fl_link_add_address(struct nl_sock *sock, int index, uint32_t address, uint8_t prefix)
+static void add_ipv4(struct fl_nl_batch *batch, int index, uint32_t address, uint8_t prefix)
 {
     struct ifaddrmsg info = {
         .ifa_family = AF_INET, .ifa_prefixlen = prefix, .ifa_index = (unsigned)index};
-    struct nl_msg *message =
-        new_message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, &info, sizeof(info));
+    struct nl_msg *message = fl_nl_new(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, &info, sizeof(info));
     uint32_t wire = htonl(address);
     uint32_t broadcast = htonl(address | (prefix < 32 ? UINT32_MAX >> prefix : 0));
-    if (!message)
-        return -ENOMEM;
-    bool complete = nla_put(message, IFA_LOCAL, 4, &wire) == 0 &&
+    bool complete = message && nla_put(message, IFA_LOCAL, 4, &wire) == 0 &&
                     nla_put(message, IFA_ADDRESS, 4, &wire) == 0 &&
                     nla_put(message, IFA_BROADCAST, 4, &broadcast) == 0;
-    int rc = request_if(sock, message, complete);
+    fl_nl_add(batch, message, complete);
+}
+
+/* Nobody else can have the address, so nobody is asked for it (duplicate address detection). */
+static void add_ipv6(struct fl_nl_batch *batch, int index, const uint8_t address[16])
+{
+    struct ifaddrmsg info = {.ifa_family = AF_INET6,
+                             .ifa_prefixlen = FL_IPV6_PREFIX,
+                             .ifa_flags = IFA_F_NODAD,
+                             .ifa_index = (unsigned)index};
+    struct nl_msg *message = fl_nl_new(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, &info, sizeof(info));
+    bool complete = message && nla_put(message, IFA_LOCAL, 16, address) == 0 &&
+                    nla_put(message, IFA_ADDRESS, 16, address) == 0;
+    fl_nl_add(batch, message, complete);
+}
+
+int fl_link_add_address(struct nl_sock *sock, int index, uint32_t address, uint8_t prefix)
+{
+    struct fl_nl_batch batch = {0};
+    add_ipv4(&batch, index, address, prefix);
+    int rc = fl_nl_send(sock, &batch, NULL, NULL);
     return rc == -EEXIST ? 0 : rc;
+}
+
+int fl_link_add_ipv6(struct nl_sock *sock, int index, const uint8_t address[16])
+{
+    struct fl_nl_batch batch = {0};
+    add_ipv6(&batch, index, address);
+    int rc = fl_nl_send(sock, &batch, NULL, NULL);
+    return rc == -EEXIST ? 0 : rc;
+}
+
+static void set_up(struct fl_nl_batch *batch, int index)
+{
+    struct ifinfomsg info = {
+        .ifi_family = AF_UNSPEC, .ifi_index = index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+    fl_nl_add(batch, fl_nl_new(RTM_NEWLINK, 0, &info, sizeof(info)), true);
 }
 
 int fl_link_set_up(struct nl_sock *sock, int index)
 {
-    struct ifinfomsg info = {
-        .ifi_family = AF_UNSPEC, .ifi_index = index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
-    return request(sock, new_message(RTM_NEWLINK, 0, &info, sizeof(info)), NULL, NULL);
+    struct fl_nl_batch batch = {0};
+    set_up(&batch, index);
+    return fl_nl_send(sock, &batch, NULL, NULL);
 }
 
-void fl_link_mute_ipv6(struct nl_sock *sock, const char *name)
+/* A link that is down, and one whose peer is, has no IPv6 address yet and will give itself none:
+ * with it would come multicast chatter that a bridge repeats to every container. */
+static bool put_mute(struct nl_msg *message)
 {
-    struct ifinfomsg info = {.ifi_family = AF_UNSPEC};
-    struct nl_msg *message = new_message(RTM_NEWLINK, 0, &info, sizeof(info));
-    if (!message)
-        return;
-    bool complete = nla_put_string(message, IFLA_IFNAME, name) == 0;
     struct nlattr *families = nla_nest_start(message, IFLA_AF_SPEC);
     struct nlattr *ipv6 = families ? nla_nest_start(message, AF_INET6) : NULL;
-    complete = complete && ipv6 &&
-               nla_put_u8(message, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE) == 0;
-    if (complete) {
-        nla_nest_end(message, ipv6);
-        nla_nest_end(message, families);
-    }
-    (void)request_if(sock, message, complete);
+    if (!ipv6 || nla_put_u8(message, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE) < 0)
+        return false;
+    nla_nest_end(message, ipv6);
+    nla_nest_end(message, families);
+    return true;
 }
 
-int fl_link_add_default_route(struct nl_sock *sock, uint32_t gateway)
+static void mute_ipv6(struct fl_nl_batch *batch, int index)
+{
+    struct ifinfomsg info = {.ifi_family = AF_UNSPEC, .ifi_index = index};
+    struct nl_msg *message = fl_nl_new(RTM_NEWLINK, 0, &info, sizeof(info));
+    fl_nl_add(batch, message, message && put_mute(message));
+}
+
+static void add_default_route(struct fl_nl_batch *batch, uint32_t gateway)
 {
     struct rtmsg route = {.rtm_family = AF_INET,
                           .rtm_table = RT_TABLE_MAIN,
@@ -294,20 +234,71 @@ int fl_link_add_default_route(struct nl_sock *sock, uint32_t gateway)
                           .rtm_scope = RT_SCOPE_UNIVERSE,
                           .rtm_type = RTN_UNICAST};
     struct nl_msg *message =
-        new_message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &route, sizeof(route));
+        fl_nl_new(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &route, sizeof(route));
     uint32_t wire = htonl(gateway);
-    if (!message)
-        return -ENOMEM;
-    return request_if(sock, message, nla_put(message, RTA_GATEWAY, 4, &wire) == 0);
+    fl_nl_add(batch, message, message && nla_put(message, RTA_GATEWAY, 4, &wire) == 0);
+}
+
+/* With a metric behind that of the host's own route, which stays the one for what it sends. */
+int fl_link_add_ipv6_loopback(struct nl_sock *sock, int index)
+{
+    static const uint8_t loopback[16] = {[15] = 1};
+    struct rtmsg route = {.rtm_family = AF_INET6,
+                          .rtm_dst_len = 128,
+                          .rtm_table = RT_TABLE_LOCAL,
+                          .rtm_protocol = RTPROT_BOOT,
+                          .rtm_type = RTN_LOCAL};
+    struct nl_msg *message =
+        fl_nl_new(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &route, sizeof(route));
+    bool complete = message && nla_put(message, RTA_DST, 16, loopback) == 0 &&
+                    nla_put_u32(message, RTA_OIF, (uint32_t)index) == 0 &&
+                    nla_put_u32(message, RTA_PRIORITY, LAST_METRIC) == 0;
+    int rc = fl_nl_request_if(sock, message, complete);
+    return rc == -EEXIST ? 0 : rc;
+}
+
+/* The namespace's lo, and what the container's end of the pair is called by number. */
+static int find_eth0(struct nl_sock *sock, int *ret_index)
+{
+    struct ifinfomsg info = {.ifi_family = AF_UNSPEC};
+    struct fl_nl_batch batch = {0};
+    *ret_index = 0;
+    set_up(&batch, LOOPBACK_INDEX);
+    struct nl_msg *message = fl_nl_new(RTM_GETLINK, 0, &info, sizeof(info));
+    fl_nl_add(&batch, message, message && nla_put_string(message, IFLA_IFNAME, "eth0") == 0);
+    int rc = fl_nl_send(sock, &batch, take_index, ret_index);
+    return rc == 0 && *ret_index <= 0 ? -ENODEV : rc;
+}
+
+int fl_link_equip(struct nl_sock *sock, const struct fl_link_equipment *equipment)
+{
+    struct fl_nl_batch batch = {0};
+    int index;
+    int rc = find_eth0(sock, &index);
+    if (rc < 0)
+        return rc;
+    if (equipment->mute_ipv6)
+        mute_ipv6(&batch, index);
+    add_ipv4(&batch, index, equipment->address, equipment->prefix);
+    if (equipment->ipv6)
+        add_ipv6(&batch, index, equipment->ipv6);
+    set_up(&batch, index);
+    add_default_route(&batch, equipment->gateway);
+    return fl_nl_send(sock, &batch, NULL, NULL);
+}
+
+int fl_link_equip_nothing(struct nl_sock *sock)
+{
+    return fl_link_set_up(sock, LOOPBACK_INDEX);
 }
 
 int fl_link_delete(struct nl_sock *sock, const char *name)
 {
     struct ifinfomsg info = {.ifi_family = AF_UNSPEC};
-    struct nl_msg *message = new_message(RTM_DELLINK, 0, &info, sizeof(info));
+    struct nl_msg *message = fl_nl_new(RTM_DELLINK, 0, &info, sizeof(info));
     if (!message)
         return -ENOMEM;
-    return request_if(sock, message, nla_put_string(message, IFLA_IFNAME, name) == 0);
+    return fl_nl_request_if(sock, message, nla_put_string(message, IFLA_IFNAME, name) == 0);
 }
 
 static bool put_veth_peer(struct nl_msg *message, int netns_fd, const uint8_t mac[6])
@@ -344,34 +335,39 @@ static bool put_hairpin(struct nl_msg *message)
     return true;
 }
 
-static int create_veth(struct nl_sock *sock, const char *host_name, int bridge_index, int netns_fd,
-                       const uint8_t mac[6])
+static void create_veth(struct fl_nl_batch *batch, const struct fl_link_pair *pair)
 {
     struct ifinfomsg info = {.ifi_family = AF_UNSPEC};
-    struct nl_msg *message =
-        new_message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &info, sizeof(info));
-    if (!message)
-        return -ENOMEM;
-    bool complete = nla_put_string(message, IFLA_IFNAME, host_name) == 0 &&
-                    nla_put_u32(message, IFLA_MASTER, (uint32_t)bridge_index) == 0 &&
-                    put_veth_peer(message, netns_fd, mac);
-    return request_if(sock, message, complete);
+    struct nl_msg *message = fl_nl_new(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &info, sizeof(info));
+    bool complete = message && nla_put_string(message, IFLA_IFNAME, pair->host_name) == 0 &&
+                    nla_put_u32(message, IFLA_MASTER, (uint32_t)pair->bridge_index) == 0 &&
+                    put_veth_peer(message, pair->netns_fd, pair->mac);
+    fl_nl_add(batch, message, complete);
 }
 
 /* The pair is created down and set up afterwards: IFF_UP at birth fails before the peer exists. */
-int fl_link_make_veth(struct nl_sock *sock, const char *host_name, int bridge_index, int netns_fd,
-                      const uint8_t mac[6])
+int fl_link_make_veth(struct nl_sock *sock, const struct fl_link_pair *pair)
 {
     struct ifinfomsg up = {.ifi_family = AF_UNSPEC, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
-    int rc = create_veth(sock, host_name, bridge_index, netns_fd, mac);
+    struct fl_nl_batch batch = {0};
+    create_veth(&batch, pair);
+    struct nl_msg *message = fl_nl_new(RTM_NEWLINK, 0, &up, sizeof(up));
+    bool complete = message && nla_put_string(message, IFLA_IFNAME, pair->host_name) == 0 &&
+                    put_hairpin(message) && (!pair->mute_ipv6 || put_mute(message));
+    fl_nl_add(&batch, message, complete);
+    return fl_nl_send(sock, &batch, NULL, NULL);
+}
+
+int fl_link_claim_mac(struct nl_sock *sock, const char *host_name, const uint8_t mac[6])
+{
+    struct ndmsg neighbour = {
+        .ndm_family = AF_BRIDGE, .ndm_state = NUD_NOARP, .ndm_flags = NTF_MASTER | NTF_STICKY};
+    int rc = fl_link_index(sock, host_name, &neighbour.ndm_ifindex);
     if (rc < 0)
         return rc;
-    fl_link_mute_ipv6(sock, host_name);
-    struct nl_msg *message = new_message(RTM_NEWLINK, 0, &up, sizeof(up));
-    if (!message)
-        return -ENOMEM;
-    bool complete = nla_put_string(message, IFLA_IFNAME, host_name) == 0 && put_hairpin(message);
-    return request_if(sock, message, complete);
+    struct nl_msg *message =
+        fl_nl_new(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &neighbour, sizeof(neighbour));
+    return fl_nl_request_if(sock, message, message && nla_put(message, NDA_LLADDR, 6, mac) == 0);
 }
 
 struct ranges {
@@ -428,11 +424,11 @@ int fl_link_used_ranges(struct nl_sock *sock, int skip_index, struct fl_subnet *
     struct ranges ranges = {.skip_index = skip_index, .items = items, .max = max};
     struct ifaddrmsg info = {.ifa_family = AF_INET};
     struct rtmsg route = {.rtm_family = AF_INET};
-    int rc = request(sock, new_message(RTM_GETADDR, NLM_F_DUMP, &info, sizeof(info)),
-                     take_address_range, &ranges);
+    int rc = fl_nl_request(sock, fl_nl_new(RTM_GETADDR, NLM_F_DUMP, &info, sizeof(info)),
+                           take_address_range, &ranges);
     if (rc == 0)
-        rc = request(sock, new_message(RTM_GETROUTE, NLM_F_DUMP, &route, sizeof(route)),
-                     take_route_range, &ranges);
+        rc = fl_nl_request(sock, fl_nl_new(RTM_GETROUTE, NLM_F_DUMP, &route, sizeof(route)),
+                           take_route_range, &ranges);
     if (rc == 0)
         *ret_count = ranges.count;
     return rc;

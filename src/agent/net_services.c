@@ -48,6 +48,7 @@ int fl_network_serve(struct fl_network *network, const struct fl_network_service
     network->services = (struct fl_rule_services){
         .metadata_port = services->metadata_port,
         .introspection_port = services->introspection_port,
+        .resolver_port = services->resolver_port,
         .for_host = *ret_has_address,
     };
     if (services->api_host.n > 0 &&

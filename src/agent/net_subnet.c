@@ -1,7 +1,9 @@
 /* IPv4 ranges and the address pool; see the header. */
 #include "agent/net_subnet.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { FIRST_OFFSET = 2, LAST_OFFSET = FL_SUBNET_SIZE - 2 };
 
@@ -110,6 +112,24 @@ void fl_ipv4_mac(uint32_t address, uint8_t ret_mac[6])
     ret_mac[0] = 0x02;
     ret_mac[1] = 0x66;
     fl_ipv4_bytes(address, ret_mac + 2);
+}
+
+/* FNV-1a spreads the tags over the forty bits that tell unique local networks apart. */
+void fl_ipv6_of(struct fl_str tag, uint32_t address, uint8_t ret_bytes[16])
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < tag.n; i++)
+        hash = (hash ^ (uint8_t)tag.p[i]) * UINT64_C(0x100000001b3);
+    memset(ret_bytes, 0, 16);
+    ret_bytes[0] = 0xfd;
+    for (int i = 0; i < 5; i++)
+        ret_bytes[1 + i] = (uint8_t)(hash >> (8 * i));
+    fl_ipv4_bytes(address, ret_bytes + 12);
+}
+
+void fl_ipv6_text(const uint8_t bytes[16], char ret_text[FL_IPV6_TEXT_SIZE])
+{
+    (void)inet_ntop(AF_INET6, bytes, ret_text, FL_IPV6_TEXT_SIZE);
 }
 
 static bool is_taken(const struct fl_address_pool *pool, uint32_t offset)

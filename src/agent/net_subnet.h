@@ -37,6 +37,13 @@ void fl_ipv4_bytes(uint32_t address, uint8_t ret_bytes[4]);
  * neighbour's cache stays right when the address gets a new owner. */
 void fl_ipv4_mac(uint32_t address, uint8_t ret_mac[6]);
 
+/* The IPv6 address that goes with an IPv4 address of an installation: the installation's own unique
+ * local network of FL_IPV6_PREFIX bits, chosen by its tag, then the IPv4 address. */
+enum { FL_IPV6_PREFIX = 64 };
+void fl_ipv6_of(struct fl_str tag, uint32_t address, uint8_t ret_bytes[16]);
+#define FL_IPV6_TEXT_SIZE 46
+void fl_ipv6_text(const uint8_t bytes[16], char ret_text[FL_IPV6_TEXT_SIZE]);
+
 /* Which addresses of a /20 are taken. The next one is searched behind the last one given, so that
  * an address rests as long as possible before it is used again. Zeroed memory plus the subnet is a
  * valid, empty pool. */

@@ -2,6 +2,7 @@
  * of all that. What a container gets is in net_attach.c. */
 #include "agent/network.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -37,6 +38,45 @@ static int set_bridge_sysctl(const char *tag, const char *family, const char *ke
     return set_sysctl(path, value);
 }
 
+/* A host that becomes a router forgets what routers told it, unless it is told to listen on. */
+static void listen_on(const char *link)
+{
+    char path[400];
+    FL_CLEANUP_BUF struct fl_buf now = FL_BUF_INIT(64);
+    (void)snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/accept_ra", link);
+    if (fl_fs_read(AT_FDCWD, path, 63, &now) == 0 && fl_str_is(fl_str_trim(fl_buf_str(&now)), "1"))
+        (void)set_sysctl(path, "2");
+}
+
+/* Ports are published to other hosts by IPv6, too. */
+static int forward_ipv6(struct fl_err *err)
+{
+    static const char path[] = "/proc/sys/net/ipv6/conf/all/forwarding";
+    FL_CLEANUP_BUF struct fl_buf now = FL_BUF_INIT(64);
+    if (fl_fs_read(AT_FDCWD, path, 63, &now) == 0 && fl_str_is(fl_str_trim(fl_buf_str(&now)), "1"))
+        return 0;
+    DIR *links = opendir("/proc/sys/net/ipv6/conf");
+    for (struct dirent *link; links && (link = readdir(links)) != NULL;)
+        if (link->d_name[0] != '.' && strcmp(link->d_name, "all") != 0)
+            listen_on(link->d_name);
+    if (links)
+        (void)closedir(links);
+    int rc = set_sysctl(path, "1");
+    return rc < 0 ? fl_err_errno(err, rc, "cannot switch on net.ipv6.conf.all.forwarding") : 0;
+}
+
+/* The bridge believes no router of its containers', and has the address that it is given alone. */
+static int configure_ipv6(const struct fl_network *network, struct fl_err *err)
+{
+    /* A kernel without IPv6 has nothing to switch off. */
+    (void)set_bridge_sysctl(network->tag, "ipv6", "accept_ra", "0");
+    (void)set_bridge_sysctl(network->tag, "ipv6", "addr_gen_mode", "1");
+    int rc = set_bridge_sysctl(network->tag, "ipv6", "disable_ipv6", network->ipv6 ? "0" : "1");
+    if (rc < 0 && network->ipv6)
+        return fl_err_errno(err, rc, "cannot switch on IPv6 on bridge %s", network->tag);
+    return network->ipv6 ? forward_ipv6(err) : 0;
+}
+
 static int configure_kernel(const struct fl_network *network, struct fl_err *err)
 {
     int rc = set_sysctl("/proc/sys/net/ipv4/ip_forward", "1");
@@ -45,10 +85,8 @@ static int configure_kernel(const struct fl_network *network, struct fl_err *err
     rc = set_bridge_sysctl(network->tag, "ipv4", "route_localnet", "1");
     if (rc < 0)
         return fl_err_errno(err, rc, "cannot publish ports on 127.0.0.1 (route_localnet)");
-    /* A kernel without IPv6 has nothing to switch off. */
-    (void)set_bridge_sysctl(network->tag, "ipv6", "disable_ipv6", "1");
     (void)set_bridge_sysctl(network->tag, "ipv4", "send_redirects", "0");
-    return 0;
+    return configure_ipv6(network, err);
 }
 
 static int open_dir(struct fl_str path)
@@ -132,6 +170,13 @@ static void use_subnet(struct fl_network *network, struct fl_subnet subnet)
     fl_ipv4_text(subnet.base + GATEWAY_OFFSET, network->gateway);
 }
 
+static int add_ipv6(struct fl_network *network, struct fl_subnet subnet)
+{
+    uint8_t address[16];
+    fl_ipv6_of(fl_str_of(network->tag), subnet.base + GATEWAY_OFFSET, address);
+    return fl_link_add_ipv6(network->sock, network->bridge_index, address);
+}
+
 static int address_bridge(struct fl_network *network, struct fl_str data_dir, struct fl_err *err)
 {
     struct fl_subnet subnet;
@@ -144,8 +189,12 @@ static int address_bridge(struct fl_network *network, struct fl_str data_dir, st
         return fl_err_errno(err, rc, "cannot write %s", MEMORY_FILE);
     rc = fl_link_add_address(network->sock, network->bridge_index, subnet.base + GATEWAY_OFFSET,
                              subnet.prefix);
+    if (rc == 0 && network->ipv6)
+        rc = add_ipv6(network, subnet);
     if (rc == 0)
         rc = fl_link_set_up(network->sock, network->bridge_index);
+    if (rc == 0 && network->ipv6)
+        rc = fl_link_add_ipv6_loopback(network->sock, network->bridge_index);
     return rc < 0 ? fl_err_errno(err, rc, "cannot set up bridge %s", network->tag) : 0;
 }
 
@@ -168,8 +217,9 @@ static int start_nft(struct fl_network *network, const struct fl_network_config 
     int rc = fl_nft_open(config->libexec_dir, &network->nft, err);
     if (rc < 0)
         return rc;
-    fl_rules_ensure_table(&text, config->tag);
-    return fl_nft_run(network->nft, fl_buf_str(&text), err);
+    fl_rules_ensure_tables(&text, config->tag, network->ipv6);
+    rc = fl_nft_run(network->nft, fl_buf_str(&text), err);
+    return rc < 0 ? rc : fl_net_watch_open(config->tag, network->ipv6, &network->watch, err);
 }
 
 static int set_dynamic_range(struct fl_network *network, const struct fl_network_config *config,
@@ -192,7 +242,10 @@ static int open_parts(struct fl_network *network, const struct fl_network_config
     int rc = set_dynamic_range(network, config, err);
     if (rc < 0)
         return rc;
-    rc = fl_link_socket(&network->sock);
+    network->has_ipv6_links = access("/proc/sys/net/ipv6/conf/default", F_OK) == 0;
+    network->ipv6 = network->has_ipv6_links && fl_port_has_ipv6();
+    network->loopback_open = config->loopback_open;
+    rc = fl_nl_open(NETLINK_ROUTE, &network->sock);
     if (rc < 0)
         return fl_err_errno(err, rc, "cannot open a netlink socket");
     rc = make_bridge(network, config->data_dir, err);
@@ -236,20 +289,25 @@ void fl_network_close(struct fl_network *network)
         HASH_DEL(network->endpoints, endpoint);
         fl_net_endpoint_free(endpoint);
     }
+    fl_net_watch_close(network->watch);
     fl_nft_close(network->nft);
     nl_socket_free(network->sock);
     free(network);
 }
 
-static int delete_table(const struct fl_network_config *config, struct fl_err *err)
+static int delete_tables(const struct fl_network_config *config, struct fl_err *err)
 {
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(256);
     struct fl_nft *nft;
     int rc = fl_nft_open(config->libexec_dir, &nft, err);
     if (rc < 0)
         return rc;
-    fl_rules_delete_table(&text, config->tag);
+    fl_rules_delete_table(&text, "ip", config->tag);
     rc = fl_nft_run(nft, fl_buf_str(&text), err);
+    /* A host without IPv6 has no such table and needs no word about it. */
+    fl_buf_clear(&text);
+    fl_rules_delete_table(&text, "ip6", config->tag);
+    (void)fl_nft_run(nft, fl_buf_str(&text), NULL);
     fl_nft_close(nft);
     return rc;
 }
@@ -259,7 +317,7 @@ static int delete_bridge(const struct fl_network_config *config, struct fl_err *
     FL_CLEANUP_NL_SOCK struct nl_sock *sock = NULL;
     char name[FL_NET_TAG_SIZE] = {0};
     memcpy(name, config->tag.p, config->tag.n);
-    int rc = fl_link_socket(&sock);
+    int rc = fl_nl_open(NETLINK_ROUTE, &sock);
     if (rc == 0)
         rc = fl_link_delete(sock, name);
     return rc < 0 && rc != -ENODEV ? fl_err_errno(err, rc, "cannot remove bridge %s", name) : 0;
@@ -280,7 +338,7 @@ int fl_network_destroy(const struct fl_network_config *config, struct fl_err *er
     int rc = check_tag(config->tag, err);
     if (rc < 0)
         return rc;
-    int table = delete_table(config, err);
+    int table = delete_tables(config, err);
     int bridge = delete_bridge(config, err);
     int docker = fl_docker_forget(config->tag, err);
     int memory = forget_subnet(config, err);

@@ -2,8 +2,8 @@
  * container in bridge mode; host ports.
  *
  * Everything is named by the installation's tag ("fl1a2b3c"): the bridge is the tag itself, the
- * table is "ip <tag>". The table is rebuilt from what the agent knows at start and belongs to us
- * alone; Docker's and the user's rules are not touched. */
+ * tables are "ip <tag>" and "ip6 <tag>". They are rebuilt from what the agent knows at start and
+ * belong to us alone; Docker's and the user's rules are not touched. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,6 +21,7 @@ struct fl_network_config {
     struct fl_str data_dir;    /* keeps the chosen subnet */
     uint16_t dynamic_low;      /* range of dynamic host ports; 0, 0: the kernel's local range */
     uint16_t dynamic_high;
+    bool loopback_open; /* tasks may reach what the host listens to on 127.0.0.0/8 */
 };
 
 /* Chooses a free private subnet (the one of last time, if it still is), makes the bridge, forwards,
@@ -35,6 +36,7 @@ int fl_network_destroy(const struct fl_network_config *config, struct fl_err *er
 struct fl_network_services {
     uint16_t metadata_port;      /* the agent's listener on 127.0.0.1; 0: none */
     uint16_t introspection_port; /* the other one, not for tasks; 0: none */
+    uint16_t resolver_port;      /* likewise on 127.0.0.1, led there from port 53; 0: none */
     struct fl_str api_host;      /* IPv4 of this host where the API listens; empty: not led there */
     uint16_t api_port;
 };
@@ -53,6 +55,8 @@ struct fl_binding {
     uint16_t container_port;
     uint16_t host_port;
     bool udp;
+    uint16_t more; /* of a range: how many ports follow, on both sides; 0: it is a single one */
+    bool ipv6;     /* published on the host's IPv6 addresses, too */
 };
 
 struct fl_endpoint {
@@ -63,18 +67,28 @@ struct fl_endpoint {
 };
 
 /* Gives a container its network. FL_NET_BRIDGE: a namespace with eth0, address, routes, and its
- * ports published (dynamic ones chosen; -EADDRINUSE with a sentence when a static one is taken).
- * FL_NET_NONE: a namespace with only lo. FL_NET_HOST: nothing but bindings that repeat the
+ * ports published (dynamic ones and ranges chosen; -EADDRINUSE with a sentence when a static one is
+ * taken or no room is left). Where the host has IPv6, they are published on its IPv6 addresses,
+ * too. FL_NET_NONE: a namespace with only lo. FL_NET_HOST: nothing but bindings that repeat the
  * container ports. Bindings are in the arena. */
 int fl_network_attach(struct fl_network *network, struct fl_str container_id,
                       enum fl_network_mode mode, const struct fl_port_mapping *ports,
                       size_t port_count, struct fl_arena *arena, struct fl_endpoint *ret_endpoint,
                       struct fl_err *err);
+/* A new namespace for a container that is attached already and starts again: address, ports and
+ * bindings stay as they are. -ENOENT when it is not attached (or not to the bridge). */
+int fl_network_renew(struct fl_network *network, struct fl_str container_id, struct fl_arena *arena,
+                     struct fl_endpoint *ret_endpoint, struct fl_err *err);
 /* Takes over a running container's endpoint after the agent's restart. Calls between begin and end
  * become one transaction. */
 void fl_network_restore_begin(struct fl_network *network);
 int fl_network_restore(struct fl_network *network, struct fl_str container_id,
                        const struct fl_endpoint *endpoint, struct fl_err *err);
 int fl_network_restore_end(struct fl_network *network, struct fl_err *err);
+/* Notices what somebody else did to the tables since the last call (`nft flush ruleset`), and puts
+ * them in place again: true when it had to, or tried to (err then tells of a failure, rc < 0).
+ * Costs one question to the kernel when nobody changed any rule; to be called every second or so.
+ */
+bool fl_network_mend(struct fl_network *network, int *ret_rc, struct fl_err *err);
 /* Unpublishes the ports and frees the address; the namespace dies with its last process. */
 void fl_network_detach(struct fl_network *network, struct fl_str container_id);

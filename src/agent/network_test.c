@@ -1,249 +1,10 @@
 /* The network as containers and their clients see it: ports answer everywhere they should, the way
  * out works, what is not ours stays untouched, and nothing remains.
  *
- * Method: the process enters a network namespace of its own (the "host"), linked to a second one
- * (the "world"), with rules as Docker leaves them. Servers in container namespaces answer with
- * their name and the address they saw. Needs root, iproute2, nft and iptables; skipped without. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+ * Method: network_fixture.h. Needs root, iproute2, nft and iptables; skipped without. */
+#include "agent/network_fixture.h"
 
-#include <arpa/inet.h>
-#include <cmocka.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <sched.h>
-#include <signal.h>
-#include <spawn.h>
-#include <stdio.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/wait.h>
-#include <time.h>
-
-#include "agent/net_state.h"
-#include "agent/network.h"
-#include "base/clock.h"
-#include "base/fs.h"
-
-enum { MAX_SERVERS = 32, PATIENCE_MS = 20000, SHORT_MS = 400, MANY = 200 };
-
-static struct {
-    int home_fd;
-    int world_fd;
-    pid_t servers[MAX_SERVERS];
-    size_t server_count;
-    char libexec[512];
-    char data_dir[64];
-    char other_dir[64];
-    char *rules_before;
-    struct fl_arena *arena;
-    struct fl_network *network;
-} t;
-
-/* Runs a line of shell; its exit code. output_fd -1: our own standard output. */
-static int run_shell(const char *command, int output_fd)
-{
-    const char *argv[] = {"sh", "-c", command, NULL};
-    posix_spawn_file_actions_t actions;
-    pid_t pid;
-    int status = -1;
-    posix_spawn_file_actions_init(&actions);
-    if (output_fd >= 0)
-        posix_spawn_file_actions_adddup2(&actions, output_fd, STDOUT_FILENO);
-    if (posix_spawn(&pid, "/bin/sh", &actions, NULL, (char *const *)argv, environ) == 0)
-        assert_int_equal(waitpid(pid, &status, 0), pid);
-    posix_spawn_file_actions_destroy(&actions);
-    return status;
-}
-
-static int sh(const char *format, ...) FL_PRINTF(1, 2);
-
-static int sh(const char *format, ...)
-{
-    char command[512];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(command, sizeof(command), format, args);
-    va_end(args);
-    return run_shell(command, -1);
-}
-
-static void output_of(const char *command, struct fl_buf *ret_output)
-{
-    char chunk[4096];
-    FL_CLEANUP_FD int fd = memfd_create("output", MFD_CLOEXEC);
-    assert_int_equal(run_shell(command, fd), 0);
-    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
-    for (ssize_t n; (n = read(fd, chunk, sizeof(chunk))) > 0;)
-        fl_buf_add(ret_output, chunk, (size_t)n);
-}
-
-static void enter(int netns_fd)
-{
-    assert_int_equal(setns(netns_fd, CLONE_NEWNET), 0);
-}
-
-static int bound_socket(int type, const char *address, uint16_t port)
-{
-    int on = 1;
-    struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons(port)};
-    int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
-    inet_pton(AF_INET, address, &name.sin_addr);
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (bind(fd, (struct sockaddr *)&name, sizeof(name)) == 0 &&
-        (type != SOCK_STREAM || listen(fd, 16) == 0))
-        return fd;
-    int rc = -errno;
-    close(fd);
-    return rc;
-}
-
-/* Answers "<name> <address of the client>". */
-static void answer(int fd, bool udp, const char *name)
-{
-    char text[128], address[INET_ADDRSTRLEN], ignored[16];
-    struct sockaddr_in peer = {0};
-    socklen_t size = sizeof(peer);
-    int connection = udp ? fd : accept4(fd, (struct sockaddr *)&peer, &size, SOCK_CLOEXEC);
-    if (udp)
-        (void)recvfrom(fd, ignored, sizeof(ignored), 0, (struct sockaddr *)&peer, &size);
-    inet_ntop(AF_INET, &peer.sin_addr, address, sizeof(address));
-    int n = snprintf(text, sizeof(text), "%s %s", name, address);
-    (void)sendto(connection, text, (size_t)n, MSG_NOSIGNAL, udp ? (struct sockaddr *)&peer : NULL,
-                 udp ? size : 0);
-    if (!udp)
-        close(connection);
-}
-
-static _Noreturn void serve(int netns_fd, uint16_t port, const char *name, int ready_fd)
-{
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (setns(netns_fd, CLONE_NEWNET) < 0)
-        _exit(1);
-    struct pollfd fds[2] = {{.fd = bound_socket(SOCK_STREAM, "0.0.0.0", port), .events = POLLIN},
-                            {.fd = bound_socket(SOCK_DGRAM, "0.0.0.0", port), .events = POLLIN}};
-    if (fds[0].fd < 0 || fds[1].fd < 0 || write(ready_fd, "r", 1) != 1)
-        _exit(1);
-    while (poll(fds, 2, -1) > 0)
-        for (int i = 0; i < 2; i++)
-            if (fds[i].revents)
-                answer(fds[i].fd, i == 1, name);
-    _exit(1);
-}
-
-static void start_server(int netns_fd, uint16_t port, const char *name)
-{
-    int ready[2];
-    char byte;
-    assert_true(t.server_count < MAX_SERVERS);
-    assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
-    pid_t pid = fork();
-    if (pid == 0)
-        serve(netns_fd, port, name, ready[1]);
-    close(ready[1]);
-    t.servers[t.server_count++] = pid;
-    assert_int_equal(read(ready[0], &byte, 1), 1);
-    close(ready[0]);
-}
-
-/* What the server at address:port says to a client in that namespace; "" when nothing comes. */
-static const char *ask_within(int netns_fd, const char *address, uint16_t port, bool udp,
-                              int patience_ms)
-{
-    static char reply[128];
-    struct timeval patience = {.tv_sec = patience_ms / 1000, .tv_usec = patience_ms % 1000 * 1000};
-    struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons(port)};
-    inet_pton(AF_INET, address, &name.sin_addr);
-    enter(netns_fd);
-    FL_CLEANUP_FD int fd = socket(AF_INET, (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
-    enter(t.home_fd);
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-    reply[0] = '\0';
-    if (connect(fd, (struct sockaddr *)&name, sizeof(name)) < 0)
-        return reply;
-    if (udp && send(fd, "?", 1, 0) < 0)
-        return reply;
-    ssize_t n = recv(fd, reply, sizeof(reply) - 1, 0);
-    reply[n > 0 ? n : 0] = '\0';
-    return reply;
-}
-
-static const char *ask(int netns_fd, const char *address, uint16_t port, bool udp)
-{
-    return ask_within(netns_fd, address, port, udp, PATIENCE_MS);
-}
-
-/* True when the server's first word is that name, whoever it thinks we are. */
-static bool is_reached(const char *name, int netns_fd, const char *address, uint16_t port, bool udp)
-{
-    struct fl_str reply = fl_str_of(ask(netns_fd, address, port, udp)), word;
-    return fl_str_split(&reply, ' ', &word) && fl_str_is(word, name);
-}
-
-static struct fl_network_config config_of(const char *tag, const char *data_dir)
-{
-    return (struct fl_network_config){.tag = fl_str_of(tag),
-                                      .libexec_dir = fl_str_of(t.libexec),
-                                      .data_dir = fl_str_of(data_dir),
-                                      .dynamic_low = 49153,
-                                      .dynamic_high = 49999};
-}
-
-static struct fl_network *open_network(const char *tag, const char *data_dir)
-{
-    struct fl_network_config config = config_of(tag, data_dir);
-    struct fl_network *network = NULL;
-    struct fl_err err = {0};
-    if (fl_network_open(&config, &network, &err) < 0)
-        fail_msg("open: %s", err.text);
-    return network;
-}
-
-static struct fl_endpoint attach(struct fl_network *network, const char *id,
-                                 const struct fl_port_mapping *ports, size_t port_count)
-{
-    struct fl_endpoint endpoint;
-    struct fl_err err = {0};
-    if (fl_network_attach(network, fl_str_of(id), FL_NET_BRIDGE, ports, port_count, t.arena,
-                          &endpoint, &err) < 0)
-        fail_msg("attach: %s", err.text);
-    return endpoint;
-}
-
-static void detach(struct fl_network *network, const char *id, const struct fl_endpoint *endpoint)
-{
-    fl_network_detach(network, fl_str_of(id));
-    close(endpoint->netns_fd);
-}
-
-static const char *address_text(const struct fl_endpoint *endpoint)
-{
-    static char text[INET_ADDRSTRLEN];
-    return inet_ntop(AF_INET, endpoint->address, text, sizeof(text));
-}
-
-static void stop_servers(void)
-{
-    for (size_t i = 0; i < t.server_count; i++) {
-        kill(t.servers[i], SIGKILL);
-        waitpid(t.servers[i], NULL, 0);
-    }
-    t.server_count = 0;
-}
-
-static int end_of_test(FL_UNUSED void **state)
-{
-    stop_servers();
-    return 0;
-}
-
-static const struct fl_port_mapping web_ports[] = {{80, 8080, false}, {80, 8080, true}};
+static const struct fl_port_mapping web_ports[] = {{80, 8080, false, 0}, {80, 8080, true, 0}};
 
 static void expect_answers_from_everywhere(void)
 {
@@ -312,7 +73,7 @@ static void the_hosts_loopback_is_out_of_reach(FL_UNUSED void **state)
 
 static void expect_port_refused(const char *protocol, bool udp)
 {
-    struct fl_port_mapping ports[] = {{80, 0, false}, {81, 8081, udp}};
+    struct fl_port_mapping ports[] = {{80, 0, false, 0}, {81, 8081, udp, 0}};
     char expected[160], address[FL_IPV4_TEXT_SIZE];
     struct fl_endpoint endpoint;
     struct fl_err err = {0};
@@ -328,7 +89,7 @@ static void expect_port_refused(const char *protocol, bool udp)
 
 static void a_taken_port_is_refused_with_dockers_sentence(FL_UNUSED void **state)
 {
-    struct fl_port_mapping tcp = {80, 8081, false}, udp = {80, 8081, true};
+    struct fl_port_mapping tcp = {80, 8081, false, 0}, udp = {80, 8081, true, 0};
     int listener = bound_socket(SOCK_STREAM, "192.0.2.1", 8081);
     assert_true(listener >= 0);
     expect_port_refused("tcp", false);
@@ -348,7 +109,7 @@ static void a_taken_port_is_refused_with_dockers_sentence(FL_UNUSED void **state
 /* A server that closes first leaves its port in TIME_WAIT; that must not refuse a container. */
 static void a_port_in_time_wait_can_be_published(FL_UNUSED void **state)
 {
-    struct fl_port_mapping port = {80, 8082, false};
+    struct fl_port_mapping port = {80, 8082, false, 0};
     start_server(t.home_fd, 8082, "host");
     assert_true(is_reached("host", t.home_fd, "127.0.0.1", 8082, false));
     stop_servers();
@@ -361,7 +122,7 @@ static void a_port_in_time_wait_can_be_published(FL_UNUSED void **state)
 
 static void dynamic_ports_are_free_ones_of_the_range(FL_UNUSED void **state)
 {
-    struct fl_port_mapping ports[] = {{80, 0, false}, {81, 0, false}, {80, 49154, false}};
+    struct fl_port_mapping ports[] = {{80, 0, false, 0}, {81, 0, false, 0}, {80, 49154, false, 0}};
     t.network->dynamic_next = 49153;
     int listener = bound_socket(SOCK_STREAM, "127.0.0.1", 49153);
     struct fl_endpoint web = attach(t.network, "web", ports, 3);
@@ -403,7 +164,7 @@ static void a_udp_sender_that_never_pauses_follows_the_port(FL_UNUSED void **sta
 
 static void impossible_wishes_are_refused(FL_UNUSED void **state)
 {
-    struct fl_port_mapping zero = {0, 80, false};
+    struct fl_port_mapping zero = {0, 80, false, 0};
     struct fl_endpoint endpoint, first = attach(t.network, "same", NULL, 0);
     struct fl_network_config config = config_of("Bad-Tag", t.data_dir);
     struct fl_network *network;
@@ -461,7 +222,7 @@ static void ports_outlive_the_agent(FL_UNUSED void **state)
 
 static void a_flushed_table_comes_back(FL_UNUSED void **state)
 {
-    struct fl_port_mapping ports = {80, 8083, false};
+    struct fl_port_mapping ports = {80, 8083, false, 0};
     struct fl_endpoint web = attach(t.network, "web", web_ports, 2);
     start_server(web.netns_fd, 80, "web");
     assert_int_equal(sh("nft delete table ip %s", t.network->tag), 0);
@@ -470,6 +231,211 @@ static void a_flushed_table_comes_back(FL_UNUSED void **state)
     assert_true(is_reached("web", t.home_fd, "127.0.0.1", 8080, false));
     assert_true(is_reached("late", t.home_fd, "127.0.0.1", 8083, false));
     detach(t.network, "late", &late);
+    detach(t.network, "web", &web);
+}
+
+/* The same server by another family: what a TCP client there is told. */
+static const char *ask_ipv6(int netns_fd, const char *address, uint16_t port, bool udp,
+                            int patience_ms)
+{
+    static char reply[128];
+    struct timeval patience = {.tv_sec = patience_ms / 1000, .tv_usec = patience_ms % 1000 * 1000};
+    struct sockaddr_in6 name = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    inet_pton(AF_INET6, address, &name.sin6_addr);
+    enter(netns_fd);
+    FL_CLEANUP_FD int fd = socket(AF_INET6, (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+    enter(t.home_fd);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    reply[0] = '\0';
+    if (connect(fd, (struct sockaddr *)&name, sizeof(name)) < 0)
+        return reply;
+    if (udp && send(fd, "?", 1, 0) < 0)
+        return reply;
+    ssize_t n = recv(fd, reply, sizeof(reply) - 1, 0);
+    reply[n > 0 ? n : 0] = '\0';
+    return reply;
+}
+
+/* Whoever comes by IPv6 is the bridge to the container. Where bridged frames are filtered
+ * (br_netfilter) ::1 cannot answer; then it refuses at once, and clients go on to 127.0.0.1. */
+static void a_published_port_answers_by_ipv6(FL_UNUSED void **state)
+{
+    uint8_t bytes[16];
+    char gateway[FL_IPV6_TEXT_SIZE], expected[128];
+    int rc;
+    fl_ipv6_of(fl_str_of(t.network->tag), t.network->addresses.subnet.base + 1, bytes);
+    fl_ipv6_text(bytes, gateway);
+    snprintf(expected, sizeof(expected), "web %s", gateway);
+    assert_true(t.network->ipv6);
+    for (int filtered = 0; filtered < 2; filtered++) {
+        bool has_filter =
+            sh("echo %d 2>&- >/proc/sys/net/bridge/bridge-nf-call-ip6tables", filtered) == 0;
+        (void)fl_network_mend(t.network, &rc, NULL);
+        struct fl_endpoint web = attach(t.network, "web", web_ports, 2);
+        assert_true(web.bindings[0].ipv6);
+        start_server(web.netns_fd, 80, "web");
+        for (int udp = 0; udp < 2; udp++) {
+            assert_string_equal(ask_ipv6(t.home_fd, "2001:db8::1", 8080, udp, PATIENCE_MS),
+                                expected);
+            assert_string_equal(ask_ipv6(t.world_fd, "2001:db8::1", 8080, udp, PATIENCE_MS),
+                                expected);
+            assert_string_equal(ask_ipv6(t.home_fd, "::1", 8080, udp, udp ? SHORT_MS : PATIENCE_MS),
+                                filtered && has_filter ? "" : expected);
+        }
+        detach(t.network, "web", &web);
+        stop_servers();
+        assert_string_equal(ask_ipv6(t.home_fd, "2001:db8::1", 8080, false, SHORT_MS), "");
+    }
+}
+
+/* A container whose ports nobody reaches has no IPv6 address, and none has a way out. */
+static void containers_have_no_way_out_by_ipv6(FL_UNUSED void **state)
+{
+    struct fl_endpoint web = attach(t.network, "web", web_ports, 2);
+    struct fl_endpoint plain = attach(t.network, "plain", NULL, 0);
+    start_server(t.world_fd, 7, "world");
+    assert_string_equal(ask_ipv6(web.netns_fd, "2001:db8::2", 7, false, SHORT_MS), "");
+    enter(plain.netns_fd);
+    int has_address = sh("ip -6 addr show dev eth0 | grep -q inet6");
+    enter(web.netns_fd);
+    int has_link_local = sh("ip -6 addr show dev eth0 | grep -q fe80");
+    enter(t.home_fd);
+    assert_int_not_equal(has_address, 0);
+    assert_int_not_equal(has_link_local, 0);
+    detach(t.network, "web", &web);
+    detach(t.network, "plain", &plain);
+}
+
+/* Containers of an agent that knew no IPv6. */
+static void what_has_no_ipv6_is_not_published_there(FL_UNUSED void **state)
+{
+    struct fl_endpoint again, web = attach(t.network, "web", web_ports, 2);
+    struct fl_err err = {0};
+    fl_network_close(t.network);
+    t.network = open_network("fl1a2b3c", t.data_dir);
+    web.bindings[0].ipv6 = web.bindings[1].ipv6 = false;
+    fl_network_restore_begin(t.network);
+    assert_int_equal(fl_network_restore(t.network, FL_STR("web"), &web, &err), 0);
+    assert_int_equal(fl_network_restore_end(t.network, &err), 0);
+    assert_int_equal(fl_network_renew(t.network, FL_STR("web"), t.arena, &again, &err), 0);
+    assert_false(again.bindings[0].ipv6);
+    start_server(again.netns_fd, 80, "web");
+    assert_true(is_reached("web", t.home_fd, "127.0.0.1", 8080, false));
+    assert_string_equal(ask_ipv6(t.home_fd, "2001:db8::1", 8080, false, PATIENCE_MS), "");
+    close(again.netns_fd);
+    detach(t.network, "web", &web);
+}
+
+static void a_range_gets_neighbouring_ports(FL_UNUSED void **state)
+{
+    struct fl_port_mapping range = {8000, 0, false, 4}, wide = {1, 0, true, 999};
+    struct fl_endpoint late;
+    struct fl_err err = {0};
+    t.network->dynamic_next = 49160;
+    int listener = bound_socket(SOCK_STREAM, "127.0.0.1", 49162);
+    struct fl_endpoint web = attach(t.network, "web", &range, 1);
+    assert_int_equal(web.binding_count, 1);
+    assert_int_equal(web.bindings[0].host_port, 49163);
+    assert_int_equal(web.bindings[0].more, 4);
+    assert_int_equal(t.network->dynamic_next, 49168);
+    start_server(web.netns_fd, 8000, "first");
+    start_server(web.netns_fd, 8004, "last");
+    assert_true(is_reached("first", t.home_fd, "127.0.0.1", 49163, false));
+    assert_true(is_reached("last", t.world_fd, "192.0.2.1", 49167, false));
+    assert_string_equal(ask_within(t.home_fd, "127.0.0.1", 49168, false, SHORT_MS), "");
+    assert_int_equal(
+        fl_network_attach(t.network, FL_STR("wide"), FL_NET_BRIDGE, &wide, 1, t.arena, &late, &err),
+        -EADDRINUSE);
+    assert_string_equal(err.text, "1000 contiguous host ports are unavailable");
+    t.network->dynamic_next = 49997; /* the room at the end is too small */
+    late = attach(t.network, "late", &range, 1);
+    assert_int_equal(late.bindings[0].host_port, 49153);
+    detach(t.network, "late", &late);
+    detach(t.network, "web", &web);
+    close(listener);
+}
+
+/* Also across the agent's end, which may come between the two runs. */
+static void a_restarted_container_keeps_address_and_ports(FL_UNUSED void **state)
+{
+    struct fl_port_mapping port = {80, 0, false, 0};
+    struct fl_endpoint again, web = attach(t.network, "web", &port, 1);
+    struct fl_endpoint other = attach(t.network, "other", NULL, 0);
+    struct fl_err err = {0};
+    uint16_t host_port = web.bindings[0].host_port;
+    start_server(web.netns_fd, 80, "first");
+    assert_true(is_reached("first", other.netns_fd, "192.0.2.1", host_port, false));
+    for (int agents = 1; agents <= 2; agents++) {
+        assert_int_equal(fl_network_renew(t.network, FL_STR("web"), t.arena, &again, &err), 0);
+        assert_int_equal(again.bindings[0].host_port, host_port);
+        assert_memory_equal(again.address, web.address, 4);
+        start_server(again.netns_fd, 80, "second");
+        /* The first namespace is still there: its server and this test hold it. */
+        assert_true(is_reached("second", t.home_fd, "127.0.0.1", host_port, false));
+        assert_true(is_reached("second", other.netns_fd, "192.0.2.1", host_port, false));
+        assert_true(is_reached("second", other.netns_fd, address_text(&web), 80, false));
+        stop_servers();
+        close(web.netns_fd);
+        web = again;
+        if (agents == 2)
+            break;
+        fl_network_close(t.network);
+        t.network = open_network("fl1a2b3c", t.data_dir);
+        fl_network_restore_begin(t.network);
+        assert_int_equal(fl_network_restore(t.network, FL_STR("web"), &web, &err), 0);
+        assert_int_equal(fl_network_restore(t.network, FL_STR("other"), &other, &err), 0);
+        assert_int_equal(fl_network_restore_end(t.network, &err), 0);
+    }
+    assert_int_equal(fl_network_renew(t.network, FL_STR("nobody"), t.arena, &again, &err), -ENOENT);
+    detach(t.network, "web", &web);
+    detach(t.network, "other", &other);
+}
+
+static void expect_mended(const char *damage)
+{
+    struct fl_err err = {0};
+    int rc = -1;
+    assert_int_equal(sh("%s", damage), 0);
+    assert_true(fl_network_mend(t.network, &rc, &err));
+    assert_int_equal(rc, 0);
+    assert_true(is_reached("web", t.home_fd, "127.0.0.1", 8080, false));
+    assert_true(is_reached("web", t.world_fd, "192.0.2.1", 8080, true));
+    assert_false(fl_network_mend(t.network, &rc, &err));
+}
+
+static void what_others_do_to_the_tables_is_mended(FL_UNUSED void **state)
+{
+    struct fl_port_mapping port = {81, 8083, false, 0};
+    struct fl_endpoint late, web = attach(t.network, "web", web_ports, 2);
+    struct fl_err err = {0};
+    int rc;
+    start_server(web.netns_fd, 80, "web");
+    (void)fl_network_mend(t.network, &rc, &err); /* an earlier test's damage */
+    assert_false(fl_network_mend(t.network, &rc, &err));
+    late = attach(t.network, "late", &port, 1);
+    assert_false(fl_network_mend(t.network, &rc, &err));
+    detach(t.network, "late", &late);
+    assert_int_equal(sh("nft add table ip strangers && nft delete table ip strangers"), 0);
+    assert_false(fl_network_mend(t.network, &rc, &err));
+    expect_mended("nft delete table ip fl1a2b3c && nft delete table ip6 fl1a2b3c");
+    expect_mended("nft flush chain ip fl1a2b3c guard");
+    expect_mended("nft flush map ip6 fl1a2b3c tcp_ports");
+    expect_mended("nft delete element ip fl1a2b3c tcp_ports '{ 8080 }'");
+    detach(t.network, "web", &web);
+}
+
+/* As a Docker that starts again does. */
+static void dockers_chain_is_asked_again(FL_UNUSED void **state)
+{
+    struct fl_endpoint web = attach(t.network, "web", web_ports, 2);
+    struct fl_err err = {0};
+    int rc;
+    start_server(web.netns_fd, 80, "web");
+    assert_int_equal(sh("iptables -F DOCKER-USER && iptables -A DOCKER-USER -j RETURN"), 0);
+    assert_string_equal(ask_within(t.world_fd, "192.0.2.1", 8080, false, SHORT_MS), "");
+    assert_false(fl_network_mend(t.network, &rc, &err));
+    assert_true(is_reached("web", t.world_fd, "192.0.2.1", 8080, false));
     detach(t.network, "web", &web);
 }
 
@@ -525,7 +491,7 @@ static void the_nft_helper_has_one_capability(FL_UNUSED void **state)
 
 static void two_installations_live_side_by_side(FL_UNUSED void **state)
 {
-    struct fl_port_mapping port = {80, 8090, false};
+    struct fl_port_mapping port = {80, 8090, false, 0};
     struct fl_network_config config = config_of("fl999999", t.other_dir);
     struct fl_network *other = open_network("fl999999", t.other_dir);
     struct fl_err err = {0};
@@ -569,7 +535,7 @@ static void many_containers(FL_UNUSED void **state)
 {
     static struct fl_endpoint endpoints[MANY];
     static int64_t attach_us[MANY], detach_us[MANY];
-    struct fl_port_mapping port = {80, 0, false};
+    struct fl_port_mapping port = {80, 0, false, 0};
     char id[16];
     for (int i = 0; i < MANY; i++) {
         snprintf(id, sizeof(id), "many%d", i);
@@ -618,63 +584,6 @@ static void nothing_remains_and_nothing_else_changed(FL_UNUSED void **state)
     assert_int_equal(rmdir(t.data_dir), 0);
 }
 
-/* What Docker leaves: a policy of DROP and a chain for others; and a table of the user's. */
-static bool make_rules(void)
-{
-    FL_CLEANUP_BUF struct fl_buf rules = FL_BUF_INIT(1 << 20);
-    if (sh("iptables -N DOCKER-USER && iptables -A DOCKER-USER -j RETURN && "
-           "iptables -A FORWARD -j DOCKER-USER && iptables -P FORWARD DROP && "
-           "nft add table inet users && nft add chain inet users input "
-           "'{ type filter hook input priority 5; policy accept; }' && "
-           "nft add rule inet users input tcp dport 22 accept") != 0)
-        return false;
-    output_of("nft -s list ruleset", &rules);
-    t.rules_before = fl_strndup(rules.p, rules.n);
-    return true;
-}
-
-/* Ends in the "host": 192.0.2.1, strict about where packets come from, linked to the "world":
- * 192.0.2.2, which has no other route. */
-static bool make_world(void)
-{
-    if (unshare(CLONE_NEWNET) < 0)
-        return false;
-    t.home_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    enter(t.home_fd);
-    if (unshare(CLONE_NEWNET) < 0)
-        return false;
-    t.world_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    bool made = sh("ip link add outside type veth peer name uplink && "
-                   "ip addr add 192.0.2.2/24 dev outside && ip link set outside up && "
-                   "ip link set uplink netns /proc/%d/fd/%d",
-                   getpid(), t.home_fd) == 0;
-    enter(t.home_fd);
-    return made && sh("echo 1 >/proc/sys/net/ipv4/conf/all/rp_filter && "
-                      "ip link set lo up && ip addr add 192.0.2.1/24 dev uplink && "
-                      "ip link set uplink up") == 0;
-}
-
-/* The helpers lie in libexec beside the tests. */
-static void find_libexec(void)
-{
-    char self[400];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    self[n > 0 ? n : 0] = '\0';
-    char *slash = strrchr(self, '/');
-    if (slash)
-        *slash = '\0';
-    snprintf(t.libexec, sizeof(t.libexec), "%s/libexec", self);
-}
-
-static bool prepare(void)
-{
-    snprintf(t.data_dir, sizeof(t.data_dir), "/tmp/fairlead-network-XXXXXX");
-    snprintf(t.other_dir, sizeof(t.other_dir), "/tmp/fairlead-network-XXXXXX");
-    find_libexec();
-    return geteuid() == 0 && make_world() && make_rules() && mkdtemp(t.data_dir) &&
-           mkdtemp(t.other_dir);
-}
-
 static int open_all(FL_UNUSED void **state)
 {
     t.arena = fl_arena_new();
@@ -706,6 +615,13 @@ int main(void)
         SERVED_TEST(modes_none_and_host),
         SERVED_TEST(ports_outlive_the_agent),
         SERVED_TEST(a_flushed_table_comes_back),
+        SERVED_TEST(a_published_port_answers_by_ipv6),
+        SERVED_TEST(containers_have_no_way_out_by_ipv6),
+        SERVED_TEST(what_has_no_ipv6_is_not_published_there),
+        SERVED_TEST(a_range_gets_neighbouring_ports),
+        SERVED_TEST(a_restarted_container_keeps_address_and_ports),
+        SERVED_TEST(what_others_do_to_the_tables_is_mended),
+        SERVED_TEST(dockers_chain_is_asked_again),
         SERVED_TEST(a_killed_nft_helper_is_replaced),
         SERVED_TEST(the_nft_helper_has_one_capability),
         SERVED_TEST(two_installations_live_side_by_side),

@@ -182,6 +182,11 @@ int fl_runtime_open(uv_loop_t *loop, const struct fl_runtime_config *config,
     runtime->tag = fl_str_dup(runtime->arena, config->tag);
     runtime->no_task_limits = config->no_task_limits;
     runtime->task_pids = config->task_pids;
+    runtime->start_timeout_ms =
+        config->start_timeout_ms > 0 ? config->start_timeout_ms : FL_RUNTIME_START_MS;
+    runtime->cpu_period_ms = config->cpu_period_ms;
+    runtime->host.match_volumes = config->match_volumes;
+    runtime->host.propagate_memory = config->propagate_memory;
     runtime->callbacks = *callbacks;
     runtime->context = context;
     runtime->inotify_fd = -1;

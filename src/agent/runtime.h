@@ -17,12 +17,18 @@
 
 struct fl_runtime;
 
+enum { FL_RUNTIME_START_MS = 180 * 1000 };
+
 struct fl_runtime_config {
     struct fl_str data_dir;    /* the agent's, absolute */
     struct fl_str libexec_dir; /* where fairlead-shim lies */
     struct fl_str tag;         /* "fl1a2b3c": names cgroups of this installation */
     bool no_task_limits;       /* a task's own CPU and memory are not enforced */
     int64_t task_pids;         /* processes and threads a task may have; 0: no limit */
+    int64_t start_timeout_ms;  /* of the container runtime; 0: FL_RUNTIME_START_MS */
+    int64_t cpu_period_ms;     /* that a task's CPU limit is counted in; 0: 100 */
+    bool match_volumes;        /* a shared volume that exists must be as its task has it */
+    bool propagate_memory;     /* cgroup v2: a container without a limit has its task's, too */
 };
 
 /* What the runtime tells; in the loop, never from within fl_runtime_launch. */
@@ -98,6 +104,8 @@ struct fl_relaunch {
  * as after fl_runtime_launch. */
 int fl_runtime_relaunch(struct fl_runtime *runtime, const struct fl_relaunch *relaunch,
                         struct fl_err *err);
+/* The container will not be started again: what was kept for that is given back. */
+void fl_runtime_let_go(struct fl_runtime *runtime, struct fl_str container_id);
 /* The number of the last start that was begun of a container; 0 also when nothing is there. */
 int fl_runtime_run(const struct fl_runtime *runtime, struct fl_str container_id);
 /* Watches a container launched by an earlier agent; what has happened is told (again). */

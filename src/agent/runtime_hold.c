@@ -2,8 +2,9 @@
  *
  * A holder, started with the task's first container, keeps them: `fairlead-shim --hold`. It ends
  * when nobody holds a shared lock on the task's file any more; every shim of the task does, for as
- * long as it lives, and so do we while we give it one. So the namespaces are there exactly as long
- * as a container is, whatever becomes of the agent.
+ * long as it lives, and so do we while we give it one, and between two runs of a container that is
+ * to be started again. So the namespaces are there exactly as long as a container is, whatever
+ * becomes of the agent.
  *
  *     <data>/run/hold/<task>       the lock file; holds "<holder> <start time> <process 1>"
  *     <data>/run/hold/<task>.shm   where the holder, and it alone, mounts the shared memory */
@@ -67,9 +68,10 @@ static bool find_holder(const char *path, struct fl_arena *arena, struct fl_runt
         if (!fl_str_split(&rest, ' ', &word[i]) || !fl_str_to_i64(word[i], &number[i]))
             return false;
     FL_CLEANUP_FD int pidfd = fl_runtime_open_process((pid_t)number[0], number[1]);
+    struct pollfd ended = {.fd = pidfd, .events = POLLIN};
     hold->holder_pid = (pid_t)number[0];
     hold->init_pid = (pid_t)number[2];
-    return pidfd >= 0;
+    return pidfd >= 0 && poll(&ended, 1, 0) == 0;
 }
 
 static int64_t shm_bytes(const struct fl_task_spec *task)
@@ -146,6 +148,8 @@ static int start_holder(struct fl_runtime *runtime, const struct fl_launch *laun
     int rc = spawn(runtime, path, hold, launch->task, fds[1], &pid);
     (void)close(fds[1]);
     if (rc == 0)
+        (void)waitpid(pid, NULL, 0);
+    if (rc == 0)
         rc = read_answer(fds[0], hold);
     (void)close(fds[0]);
     struct fl_str group = group_path(runtime, launch->task_id, arena);
@@ -183,6 +187,22 @@ int fl_runtime_hold(struct fl_runtime *runtime, const struct fl_launch *launch,
     else if (hold.lock_fd >= 0)
         (void)close(hold.lock_fd);
     return rc < 0 ? fl_err_errno(err, rc, "cannot make the task's shared namespaces") : 0;
+}
+
+void fl_runtime_keep_hold(struct fl_runtime *runtime, struct fl_str container_id, int lock_fd)
+{
+    struct fl_runtime_container *container = fl_runtime_find(runtime, container_id);
+    FL_ASSERT(container && container->lock_fd < 0);
+    container->lock_fd = lock_fd;
+}
+
+void fl_runtime_let_go(struct fl_runtime *runtime, struct fl_str container_id)
+{
+    struct fl_runtime_container *container = fl_runtime_find(runtime, container_id);
+    if (!container || container->lock_fd < 0)
+        return;
+    (void)close(container->lock_fd);
+    container->lock_fd = -1;
 }
 
 void fl_runtime_hold_remove(struct fl_runtime *runtime, struct fl_str task_id,

@@ -26,6 +26,7 @@ struct fl_runtime_container {
     int pending_signal;   /* asked for before the container had started */
     int64_t grace_end_ms; /* monotonic; an adopted one whose shim has not shown itself; 0: none */
     bool is_dirty;        /* to be looked at when the loop comes around */
+    int lock_fd;          /* of the shared namespaces, of one that may be started again; -1: none */
     UT_hash_handle by_id;
     UT_hash_handle by_watch;
 };
@@ -46,6 +47,8 @@ struct fl_runtime {
     struct fl_str tag;
     bool no_task_limits;
     int64_t task_pids;
+    int64_t start_timeout_ms;
+    int64_t cpu_period_ms;
     struct fl_str runtime_path; /* crun or runc */
     struct fl_str runtime_version;
     int program_fd;             /* a sealed copy of its program; -1: none */
@@ -110,9 +113,12 @@ struct fl_runtime_hold {
     struct fl_str shm;
 };
 /* Finds the task's holder or starts one; nothing where the task shares nothing. The caller closes
- * lock_fd once the shim has it. */
+ * lock_fd once the shim has it, or gives it to fl_runtime_keep_hold. */
 int fl_runtime_hold(struct fl_runtime *runtime, const struct fl_launch *launch,
                     struct fl_arena *arena, struct fl_runtime_hold *ret_hold, struct fl_err *err);
+/* Keeps the namespaces until fl_runtime_let_go, also while the container is between two runs: what
+ * is in its shared memory stays. The descriptor is taken over. */
+void fl_runtime_keep_hold(struct fl_runtime *runtime, struct fl_str container_id, int lock_fd);
 /* Removes what the holder of a task that is over has left. */
 void fl_runtime_hold_remove(struct fl_runtime *runtime, struct fl_str task_id,
                             struct fl_arena *arena);

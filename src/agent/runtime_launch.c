@@ -22,7 +22,6 @@ enum {
     QUICK_FD = 6,
     FREE_FD = 10,
     PROGRAM_MAX = 64 * 1024 * 1024,
-    RUN_TIMEOUT_MS = 60000,
     PROFILES_MAX = 64
 };
 
@@ -132,7 +131,8 @@ static void make_orders(const struct fl_runtime *runtime, const struct fl_launch
                         struct fl_arena *arena, struct fl_buf *buf)
 {
     add_order(buf, "boot", runtime->boot_id);
-    add_order(buf, "timeout_ms", fl_str_printf(arena, "%d", RUN_TIMEOUT_MS));
+    add_order(buf, "timeout_ms",
+              fl_str_printf(arena, "%lld", (long long)runtime->start_timeout_ms));
     add_order(buf, "netns", launch->netns_fd >= 0 ? FL_STR("1") : FL_STR("0"));
     add_order(buf, "runtime_fd", runtime->program_fd >= 0 ? FL_STR("1") : FL_STR("0"));
     add_order(buf, "shipped", launch->spool_is_shipped ? FL_STR("1") : FL_STR("0"));
@@ -264,7 +264,8 @@ static int limit_task(const struct fl_runtime *runtime, const struct fl_launch *
                       struct fl_arena *arena, struct fl_err *err)
 {
     struct fl_str group = fl_runtime_cgroup_path(runtime, launch->task_id, FL_STR(""), arena);
-    struct fl_cgroup_limits limits = {.pids = runtime->task_pids};
+    struct fl_cgroup_limits limits = {.pids = runtime->task_pids,
+                                      .cpu_period_us = runtime->cpu_period_ms * 1000};
     if (!runtime->no_task_limits) {
         limits.cpu_units = launch->task->cpu_units;
         limits.memory_mib = launch->task->memory_mib;
@@ -339,6 +340,8 @@ int fl_runtime_launch(struct fl_runtime *runtime, const struct fl_launch *launch
     if (rc == 0)
         rc = fl_runtime_start(runtime, launch->container_id, dir, launch->netns_fd, hold.lock_fd,
                               err);
+    if (rc == 0 && hold.lock_fd >= 0 && launch->container->restart.enabled)
+        fl_runtime_keep_hold(runtime, launch->container_id, FL_TAKE_FD(hold.lock_fd));
     if (hold.lock_fd >= 0)
         (void)close(hold.lock_fd);
     if (rc < 0 && rc != -EEXIST)

@@ -62,26 +62,48 @@ static int make_ready(const struct fl_relaunch *relaunch, const char *dir)
     return rc;
 }
 
-/* The orders name the holder of the namespaces that the task's containers share. When none of them
- * ran for a moment, it has ended, and what the container was launched into is no more. */
-static int check_holder(const struct fl_runtime *runtime, const struct fl_relaunch *relaunch,
-                        pid_t holder_pid, struct fl_arena *arena, struct fl_err *err)
+/* A copy of text with what is between `before` and `after` replaced, where both are. */
+static struct fl_str replace_between(struct fl_str text, const char *before, const char *after,
+                                     struct fl_str by, struct fl_arena *arena)
 {
-    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(2 * FL_RUNTIME_FILE_MAX);
-    struct fl_str dir = fl_runtime_dir(runtime, relaunch->container_id, arena);
-    struct fl_str line;
-    int64_t pid;
-    int rc = fl_fs_read(AT_FDCWD, fl_str_printf(arena, "%s/orders", dir.p).p,
-                        2 * FL_RUNTIME_FILE_MAX, &text);
+    const char *from = memmem(text.p, text.n, before, strlen(before));
+    if (!from)
+        return text;
+    size_t head = (size_t)(from - text.p) + strlen(before);
+    const char *to = memmem(text.p + head, text.n - head, after, strlen(after));
+    if (!to)
+        return text;
+    return fl_str_printf(arena, "%.*s%.*s%.*s", (int)head, text.p, FL_STR_ARG(by),
+                         FL_STR_ARG(fl_str_from(text, (size_t)(to - text.p))));
+}
+
+static int rewrite(const char *dir, const char *name, size_t max, const char *before,
+                   const char *after, pid_t pid, struct fl_arena *arena)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(max);
+    FL_CLEANUP_FD int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    int rc = dir_fd < 0 ? -errno : fl_fs_read(dir_fd, name, max, &text);
     if (rc < 0)
-        return fl_err_errno(err, rc, "cannot read the orders of the container");
-    struct fl_str rest = fl_buf_str(&text);
-    while (fl_str_split(&rest, '\n', &line))
-        if (fl_str_starts(line, FL_STR("holder ")) &&
-            fl_str_to_i64(fl_str_from(line, strlen("holder ")), &pid) && pid == holder_pid)
-            return 0;
-    return fl_err_set(err, -ESRCH,
-                      "the namespaces that the task's containers share ended with the last one");
+        return rc;
+    struct fl_str changed = replace_between(fl_buf_str(&text), before, after,
+                                            fl_str_printf(arena, "%d", (int)pid), arena);
+    return fl_str_eq(changed, fl_buf_str(&text)) ? 0
+                                                 : fl_fs_write_atomic(dir_fd, name, changed, 0600);
+}
+
+/* Orders and bundle name the holder of the namespaces that the task's containers share. When nobody
+ * kept them (no container of the task ran for a moment, nor did an agent), there are new ones. What
+ * is looked for cannot be part of anything else: a value in the orders ends with its line, and in
+ * the bundle's strings each quotation mark has a backslash. */
+static int follow_holder(const struct fl_runtime_hold *held, struct fl_str dir,
+                         struct fl_arena *arena)
+{
+    int rc = rewrite(dir.p, "orders", 2 * FL_RUNTIME_FILE_MAX, "\nholder ", "\n", held->holder_pid,
+                     arena);
+    if (rc == 0)
+        rc = rewrite(dir.p, "config.json", FL_BUNDLE_CONFIG_MAX,
+                     "{\"type\":\"pid\",\"path\":\"/proc/", "/ns/pid\"}", held->init_pid, arena);
+    return rc;
 }
 
 static int hold(struct fl_runtime *runtime, const struct fl_relaunch *relaunch,
@@ -92,8 +114,12 @@ static int hold(struct fl_runtime *runtime, const struct fl_relaunch *relaunch,
                                      .task = relaunch->task};
     struct fl_runtime_hold held;
     int rc = fl_runtime_hold(runtime, &launch, arena, &held, err);
-    if (rc == 0 && held.lock_fd >= 0)
-        rc = check_holder(runtime, relaunch, held.holder_pid, arena, err);
+    if (rc == 0 && held.lock_fd >= 0) {
+        struct fl_str dir = fl_runtime_dir(runtime, relaunch->container_id, arena);
+        rc = follow_holder(&held, dir, arena);
+        if (rc < 0)
+            (void)fl_err_errno(err, rc, "cannot tell the container of its task's namespaces");
+    }
     if (rc == 0)
         *ret_lock_fd = FL_TAKE_FD(held.lock_fd);
     if (held.lock_fd >= 0)
@@ -118,5 +144,8 @@ int fl_runtime_relaunch(struct fl_runtime *runtime, const struct fl_relaunch *re
     rc = make_ready(relaunch, dir.p);
     if (rc < 0)
         return fl_err_errno(err, rc, "cannot make %s ready for another start", dir.p);
-    return fl_runtime_start(runtime, relaunch->container_id, dir, relaunch->netns_fd, lock_fd, err);
+    rc = fl_runtime_start(runtime, relaunch->container_id, dir, relaunch->netns_fd, lock_fd, err);
+    if (rc == 0 && lock_fd >= 0)
+        fl_runtime_keep_hold(runtime, relaunch->container_id, FL_TAKE_FD(lock_fd));
+    return rc;
 }

@@ -303,6 +303,7 @@ struct fl_runtime_container *fl_runtime_watch_add(struct fl_runtime *runtime, st
         return NULL;
     }
     struct fl_runtime_container *container = fl_calloc(1, sizeof(*container));
+    container->lock_fd = -1;
     container->runtime = runtime;
     container->watch = watch;
     container->shim_pidfd = -1;
@@ -328,6 +329,8 @@ void fl_runtime_watch_remove(struct fl_runtime_container *container)
     (void)inotify_rm_watch(runtime->inotify_fd, container->watch);
     HASH_DELETE(by_id, runtime->containers, container);
     HASH_DELETE(by_watch, runtime->watches, container);
+    if (container->lock_fd >= 0)
+        (void)close(container->lock_fd);
     free(container);
 }
 

@@ -2,6 +2,7 @@
 #include "agent/telemetry.h"
 
 #include <stdio.h>
+#include <sys/statvfs.h>
 
 #include "agent/telemetry_messages.h"
 #include "base/clock.h"
@@ -57,6 +58,17 @@ static void wait_for(struct fl_tcs *telemetry, int64_t ms)
 
 /* ---- publishing ---- */
 
+/* As df shows it: of what others than root may use; -1: not known. */
+static double used_percent(const char *path)
+{
+    struct statvfs st;
+    if (statvfs(path, &st) < 0 || st.f_blocks == 0 || st.f_bfree > st.f_blocks)
+        return -1;
+    double used = (double)(st.f_blocks - st.f_bfree);
+    double usable = used + (double)st.f_bavail;
+    return usable > 0 ? used * 100.0 / usable : 100.0;
+}
+
 static struct fl_tcs_source source_of(const struct fl_tcs *telemetry)
 {
     return (struct fl_tcs_source){
@@ -64,6 +76,8 @@ static struct fl_tcs_source source_of(const struct fl_tcs *telemetry)
         .stats = telemetry->config.stats,
         .cluster = telemetry->config.cluster,
         .instance_arn = fl_buf_str(&telemetry->instance),
+        .root_percent = used_percent("/"),
+        .data_percent = used_percent(telemetry->config.data_dir.p),
     };
 }
 

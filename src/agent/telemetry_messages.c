@@ -156,6 +156,26 @@ void fl_tcs_end_message(int64_t wall_ms, struct fl_json_writer *jw)
     fl_jw_object_end(jw);
 }
 
+static void write_instance(const struct fl_tcs_source *source, struct fl_json_writer *jw)
+{
+    const struct {
+        const char *name;
+        double percent;
+    } storage[] = {{"rootFilesystem", source->root_percent},
+                   {"dataFilesystem", source->data_percent}};
+    fl_jw_key(jw, "instanceMetrics");
+    fl_jw_object_begin(jw);
+    fl_jw_key(jw, "storage");
+    fl_jw_object_begin(jw);
+    for (size_t i = 0; i < FL_ARRAY_SIZE(storage); i++)
+        if (storage[i].percent >= 0) {
+            fl_jw_key(jw, storage[i].name);
+            fl_jw_double(jw, storage[i].percent);
+        }
+    fl_jw_object_end(jw);
+    fl_jw_object_end(jw);
+}
+
 const struct fl_task *fl_tcs_write_metrics(const struct fl_tcs_source *source,
                                            struct fl_str message_id, int64_t wall_ms,
                                            const struct fl_task *after, struct fl_json_writer *jw)
@@ -164,6 +184,8 @@ const struct fl_task *fl_tcs_write_metrics(const struct fl_tcs_source *source,
     const struct fl_task *task = fl_tcs_next_task(source, has_metrics, after);
     bool idle = !task && !after;
     fl_tcs_begin_message("PublishMetricsRequest", jw);
+    if (!after)
+        write_instance(source, jw);
     fl_jw_key(jw, "taskMetrics");
     fl_jw_array_begin(jw);
     for (int i = 0; task && i < FL_TELEMETRY_TASKS_PER_MESSAGE; i++) {

@@ -11,11 +11,15 @@ struct fl_tcs_source {
     const struct fl_stats *stats;
     struct fl_str cluster; /* as the agent knows it */
     struct fl_str instance_arn;
+    double
+        root_percent; /* how full the host's file systems are: that of "/", and the one with the */
+    double data_percent; /* agent's data; negative: not known */
 };
 
 /* Writes a PublishMetricsRequest with up to ten tasks that have metrics, from the first one behind
  * `after` (NULL: from the beginning) on. Returns where the next message goes on; NULL: this was the
- * last one (`fin`). A host without any says that it is idle. */
+ * last one (`fin`). The first has what is known of the host itself; a host without any task says
+ * that it is idle. */
 const struct fl_task *fl_tcs_write_metrics(const struct fl_tcs_source *source,
                                            struct fl_str message_id, int64_t wall_ms,
                                            const struct fl_task *after, struct fl_json_writer *jw);

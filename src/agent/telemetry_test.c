@@ -198,6 +198,7 @@ static struct plane *plane_with(bool metrics_off)
                                             .aws = plane->aws,
                                             .brain = plane->brain,
                                             .stats = plane->stats,
+                                            .data_dir = FL_STR("/nowhere"),
                                             .cluster = FL_STR("default"),
                                             .sample_ms = SAMPLE_MS,
                                             .publish_ms = PUBLISH_MS,
@@ -261,6 +262,10 @@ static void an_idle_host_says_so(FL_UNUSED void **state)
     assert_int_equal(json_string_length(metadata(message, "messageId")), 32);
     assert_int_equal(json_array_size(json_object_get(message, "taskMetrics")), 0);
     assert_true(json_is_number(json_object_get(message, "timestamp")));
+    const json_t *storage = json_object_get(json_object_get(message, "instanceMetrics"), "storage");
+    double root = json_number_value(json_object_get(storage, "rootFilesystem"));
+    assert_true(root > 0 && root <= 100);
+    assert_null(json_object_get(storage, "dataFilesystem")); /* there is no such directory */
     assert_non_null(strstr(plane->query, "agentVersion="));
     assert_non_null(strstr(plane->query, "&cluster=default&containerInstance=arn%3Aaws%3Aecs"));
     const json_t *status = frame(plane, "PublishInstanceStatusRequest", 0);
@@ -307,6 +312,8 @@ static void many_tasks_come_in_several_messages(FL_UNUSED void **state)
     assert_true(json_is_false(metadata(first, "fin")) && json_is_true(metadata(second, "fin")));
     assert_true(json_is_false(metadata(first, "idle")) && json_is_false(metadata(second, "idle")));
     assert_true(json_equal(metadata(first, "messageId"), metadata(second, "messageId")));
+    assert_non_null(json_object_get(first, "instanceMetrics"));
+    assert_null(json_object_get(second, "instanceMetrics"));
     const json_t *tasks = json_object_get(first, "taskMetrics");
     assert_int_equal(json_array_size(tasks), 10);
     assert_int_equal(json_array_size(json_object_get(second, "taskMetrics")), 2);

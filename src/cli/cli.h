@@ -12,3 +12,6 @@ int fl_cli_server(int argc, char **argv);
 int fl_cli_agent(int argc, char **argv);
 int fl_cli_explain(int argc, char **argv);
 int fl_cli_sim(int argc, char **argv);
+int fl_cli_backup(int argc, char **argv);
+int fl_cli_restore(int argc, char **argv);
+int fl_cli_store(int argc, char **argv);

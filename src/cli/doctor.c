@@ -1,86 +1,15 @@
 /* `fairlead doctor`: what is wrong on this host and how to mend it, one row per check. */
 #include "cli/doctor.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/program.h"
+#include "cli/ask.h"
 #include "cli/cli.h"
 #include "cli/daemons.h"
 #include "cli/ports.h"
 #include "wire/json.h"
-
-enum { PATIENCE_MS = 5000 };
-
-static pid_t start(const char *const *argv, int output)
-{
-    pid_t child = fork();
-    if (child == 0) {
-        (void)dup2(output, STDOUT_FILENO);
-        (void)dup2(output, STDERR_FILENO);
-        (void)execvp(argv[0], (char *const *)argv);
-        _exit(127);
-    }
-    return child;
-}
-
-/* Until the end of output, or of patience. */
-static void listen_to(int fd, int64_t deadline, char *text, size_t size)
-{
-    size_t n = 0;
-    char rest[512];
-    for (;;) {
-        struct pollfd ready = {.fd = fd, .events = POLLIN};
-        int64_t left = deadline - fl_clock_mono_ms();
-        if (left <= 0 || poll(&ready, 1, (int)left) <= 0)
-            break;
-        bool room = n < size - 1;
-        ssize_t got = read(fd, room ? text + n : rest, room ? size - 1 - n : sizeof(rest));
-        if (got <= 0)
-            break;
-        n += room ? (size_t)got : 0;
-    }
-    text[n] = '\0';
-}
-
-/* A program may close its output some time before it ends. */
-static int await_end(pid_t child, int64_t deadline)
-{
-    const struct timespec pause = {.tv_nsec = 1000 * 1000};
-    int status = 0;
-    pid_t ended;
-    while ((ended = waitpid(child, &status, WNOHANG)) == 0 && fl_clock_mono_ms() < deadline)
-        (void)nanosleep(&pause, NULL);
-    if (ended == 0) {
-        (void)kill(child, SIGKILL);
-        ended = waitpid(child, &status, 0);
-    }
-    if (ended < 0)
-        return -errno;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -EINTR;
-}
-
-int fl_doctor_ask(const char *const *argv, char *text, size_t size)
-{
-    int64_t deadline = fl_clock_mono_ms() + PATIENCE_MS;
-    int fds[2];
-    if (pipe2(fds, O_CLOEXEC) < 0)
-        return -errno;
-    FL_CLEANUP_FD int output = fds[0];
-    pid_t child = start(argv, fds[1]);
-    (void)close(fds[1]);
-    if (child < 0)
-        return -EAGAIN;
-    listen_to(output, deadline, text, size);
-    return await_end(child, deadline);
-}
 
 static struct fl_finding find_root(const struct fl_options *options)
 {
@@ -150,7 +79,7 @@ static struct fl_finding find_client(const struct fl_options *options)
 {
     char version[128];
     const char *const ask[] = {"aws", "--version", NULL};
-    if (fl_doctor_ask(ask, version, sizeof(version)) != 0)
+    if (fl_ask_program(ask, FL_DOCTOR_PATIENCE_MS, version, sizeof(version)) != 0)
         return (struct fl_finding){FL_NOTE, FL_STR("no AWS CLI on PATH: pip install awscli")};
     version[strcspn(version, " \n")] = '\0';
     if (reads_endpoint_variable(version))

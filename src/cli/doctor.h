@@ -40,6 +40,5 @@ struct fl_runtime_hole {
  */
 bool fl_doctor_is_fixed(struct fl_str version, const char *fixed);
 
-/* doctor.c: what a program (looked up on PATH) says on stdout and stderr, cut off at size - 1
- * bytes; ended after 5 s. Returns its exit status; -errno when it could not be run. */
-int fl_doctor_ask(const char *const *argv, char *text, size_t size);
+/* How long the programs that are asked here may take. */
+enum { FL_DOCTOR_PATIENCE_MS = 5000 };

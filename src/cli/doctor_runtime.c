@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "cli/ask.h"
 #include "cli/doctor.h"
 
 static const struct fl_runtime_hole holes[] = {
@@ -79,13 +80,14 @@ static bool package_is_mended(const struct fl_runtime_hole *hole, struct fl_str 
 {
     char installed[128], ignored[16];
     const char *const ask[] = {"dpkg-query", "-W", "-f", "${Version}", hole->program, NULL};
-    if (!hole->debian || fl_doctor_ask(ask, installed, sizeof(installed)) != 0)
+    if (!hole->debian ||
+        fl_ask_program(ask, FL_DOCTOR_PATIENCE_MS, installed, sizeof(installed)) != 0)
         return false;
     if (!fl_str_starts(fl_str_of(installed), version))
         return false;
     const char *const compare_them[] = {"dpkg", "--compare-versions", installed,
                                         "ge",   hole->debian,         NULL};
-    return fl_doctor_ask(compare_them, ignored, sizeof(ignored)) == 0;
+    return fl_ask_program(compare_them, FL_DOCTOR_PATIENCE_MS, ignored, sizeof(ignored)) == 0;
 }
 
 static bool is_open(const struct fl_runtime_hole *hole, const char *program, struct fl_str said)
@@ -134,7 +136,7 @@ struct fl_finding fl_doctor_runtime(const struct fl_options *options)
     char said[1024];
     for (size_t i = 0; i < FL_ARRAY_SIZE(programs); i++) {
         const char *const ask[] = {programs[i], "--version", NULL};
-        if (fl_doctor_ask(ask, said, sizeof(said)) != 0)
+        if (fl_ask_program(ask, FL_DOCTOR_PATIENCE_MS, said, sizeof(said)) != 0)
             continue;
         struct fl_finding finding = judge(options, programs[i], fl_str_of(said));
         if (i > 0 && finding.verdict == FL_FINE)

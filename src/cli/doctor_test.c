@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "cli/ask.h"
 #include "cli/doctor.h"
 
 static void a_version_is_measured_by_its_own_branch(FL_UNUSED void **state)
@@ -53,7 +54,8 @@ static void a_program_is_heard_to_its_end(FL_UNUSED void **state)
     for (size_t i = 0; i < FL_ARRAY_SIZE(rows); i++) {
         const char *const argv[] = {"sh", "-c", rows[i].script, NULL};
         char text[8];
-        assert_int_equal(fl_doctor_ask(argv, text, sizeof(text)), rows[i].status);
+        assert_int_equal(fl_ask_program(argv, FL_DOCTOR_PATIENCE_MS, text, sizeof(text)),
+                         rows[i].status);
         assert_string_equal(text, rows[i].said);
     }
 }

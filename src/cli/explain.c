@@ -10,45 +10,12 @@
 
 enum { TIMEOUT_MS = 30 * 1000, MAX_CALL = 1 << 20 };
 
-static int wrong_usage(void)
-{
-    (void)fputs(
-        "usage: fairlead explain task|definition NAME [--cluster NAME] [--json]\n"
-        "       fairlead explain run-task --cli-input-json FILE [--cluster NAME] [--json]\n",
-        stderr);
-    return 2;
-}
-
 /* The API's name for what is asked about; NULL when the word is none of ours. */
 static const char *member_of(const char *word)
 {
     return strcmp(word, "task") == 0         ? "task"
            : strcmp(word, "definition") == 0 ? "taskDefinition"
                                              : NULL;
-}
-
-/* What is on the command line beside flags. The flags of this command, but for the switches, are
- * followed by their values. */
-static int take_operands(int *argc, char **argv, const char *operands[2])
-{
-    int kept = 1, count = 0;
-    for (int i = 1; i < *argc; i++) {
-        bool is_flag = argv[i][0] == '-';
-        if (!is_flag && count < 2)
-            operands[count] = argv[i];
-        if (!is_flag) {
-            count++;
-            continue;
-        }
-        bool has_value = !strchr(argv[i], '=') && strcmp(argv[i], "--json") != 0 &&
-                         strcmp(argv[i], "--help") != 0 && strcmp(argv[i], "--usage") != 0;
-        argv[kept++] = argv[i];
-        if (has_value && i + 1 < *argc)
-            argv[kept++] = argv[++i];
-    }
-    *argc = kept;
-    argv[kept] = NULL;
-    return count;
 }
 
 /* Adds the call: JSON as it stands, or a file ("file://…" as the AWS CLI has it, or its path).
@@ -112,17 +79,15 @@ int fl_cli_explain(int argc, char **argv)
     const struct fl_json *answer;
     struct fl_options options;
     struct fl_err err = {0};
-    const char *operands[2] = {NULL, NULL};
-    int count = take_operands(&argc, argv, operands);
     fl_options_parse(FL_COMMAND_EXPLAIN,
-                     "task|definition NAME, or run-task with --cli-input-json: why it finds no "
-                     "place on a cluster, rule by rule.",
+                     "Why a task, or those of a call, find no place on a cluster, rule by rule.",
                      argc, argv, arena, &options);
-    const char *member = count == 2 ? member_of(operands[0]) : NULL;
-    bool is_call = count == 1 && strcmp(operands[0], "run-task") == 0;
+    size_t count = options.operand_count;
+    const char *member = count == 2 ? member_of(options.operands[0]) : NULL;
+    bool is_call = count == 1 && strcmp(options.operands[0], "run-task") == 0;
     if (is_call != options.given[FL_OPTION_CLI_INPUT_JSON] || (!member && !is_call))
-        return wrong_usage();
-    if (write_question(&options, member, operands[1], &text, &err) < 0 ||
+        fl_options_refuse_operands(FL_COMMAND_EXPLAIN, "explain");
+    if (write_question(&options, member, options.operands[1], &text, &err) < 0 ||
         ask(&options, fl_buf_str(&text), &answer, &err) < 0) {
         (void)fprintf(stderr, "fairlead: %s\n", err.text);
         return 1;

@@ -11,54 +11,25 @@
 #include "image/store.h"
 #include "wire/json.h"
 
-enum { OPERANDS_MAX = 4, COLLECT_MIN_AGE_SECONDS = 3600 };
+enum { COLLECT_MIN_AGE_SECONDS = 3600 };
 
 struct call {
     struct fl_arena *arena;
     struct fl_options options;
-    char *operands[OPERANDS_MAX];
-    int operand_count;
+    const char *const *operands;
+    size_t operand_count;
     bool json;
 };
 
-static int wrong_usage(void)
+static _Noreturn void refuse_usage(void)
 {
-    (void)fputs("usage: fairlead image load FILE|DIR [NAME[:TAG]] | ls [--json] | rm NAME[:TAG]  "
-                "(all take --data-dir DIR)\n",
-                stderr);
-    return 2;
+    fl_options_refuse_operands(FL_COMMAND_IMAGE, "image");
 }
 
 static int fail(const struct fl_err *err)
 {
     (void)fprintf(stderr, "fairlead: %s\n", err->text);
     return 1;
-}
-
-/* Sorts operands from flags; the flags are read by the table that all commands share, under which
- * --data-dir and --json are among those of `status`. */
-static bool parse(int argc, char **argv, struct call *call)
-{
-    char **flags = fl_arena_new_array(call->arena, char *, argc + 1);
-    int n = 0;
-    flags[n++] = argv[0];
-    for (int i = 1; i < argc; i++) {
-        bool flag = argv[i][0] == '-';
-        if (!flag && call->operand_count == OPERANDS_MAX)
-            return false;
-        if (!flag)
-            call->operands[call->operand_count++] = argv[i];
-        else
-            flags[n++] = argv[i];
-        if (strcmp(argv[i], "--data-dir") == 0 && i + 1 < argc)
-            flags[n++] = argv[++i];
-    }
-    fl_options_parse(
-        FL_COMMAND_STATUS,
-        "load FILE|DIR [NAME[:TAG]], ls, rm NAME[:TAG]: images of the built-in registry.", n, flags,
-        call->arena, &call->options);
-    call->json = fl_options_on(&call->options, FL_OPTION_JSON);
-    return call->operand_count > 0;
 }
 
 static int open_store(struct call *call, bool create, struct fl_image_store **ret_store,
@@ -80,7 +51,7 @@ static int load(struct call *call)
     struct fl_err err = {0};
     FL_CLEANUP_IMAGE_STORE struct fl_image_store *store = NULL;
     if (call->operand_count < 2 || call->operand_count > 3)
-        return wrong_usage();
+        refuse_usage();
     struct fl_str name = fl_str_of(call->operand_count == 3 ? call->operands[2] : "");
     struct fl_str libexec_dir;
     int rc = fl_program_libexec_dir(call->arena, &libexec_dir, &err);
@@ -150,7 +121,7 @@ static int list(struct call *call)
     struct fl_err err = {0};
     FL_CLEANUP_IMAGE_STORE struct fl_image_store *store = NULL;
     if (call->operand_count != 1)
-        return wrong_usage();
+        refuse_usage();
     int rc = open_store(call, false, &store, &err);
     if (rc < 0)
         return fail(&err);
@@ -171,7 +142,7 @@ static int remove_image(struct call *call)
     uint64_t freed = 0;
     FL_CLEANUP_IMAGE_STORE struct fl_image_store *store = NULL;
     if (call->operand_count != 2)
-        return wrong_usage();
+        refuse_usage();
     struct fl_str text = fl_str_of(call->operands[1]);
     if (fl_image_name_parse(text, &name, &err) < 0 || open_store(call, false, &store, &err) < 0)
         return fail(&err);
@@ -189,20 +160,25 @@ static int remove_image(struct call *call)
 
 static int dispatch(struct call *call)
 {
+    if (call->operand_count == 0)
+        refuse_usage();
     if (strcmp(call->operands[0], "load") == 0)
         return load(call);
     if (strcmp(call->operands[0], "ls") == 0)
         return list(call);
     if (strcmp(call->operands[0], "rm") == 0)
         return remove_image(call);
-    return wrong_usage();
+    refuse_usage();
 }
 
 int fl_cli_image(int argc, char **argv)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct call call = {.arena = arena};
-    if (!parse(argc, argv, &call))
-        return wrong_usage();
+    fl_options_parse(FL_COMMAND_IMAGE, "Images of the built-in registry.", argc, argv, arena,
+                     &call.options);
+    call.operands = call.options.operands;
+    call.operand_count = call.options.operand_count;
+    call.json = fl_options_on(&call.options, FL_OPTION_JSON);
     return dispatch(&call);
 }

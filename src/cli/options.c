@@ -13,10 +13,12 @@
 
 #define EVERY                                                                                      \
     (FL_COMMAND_UP | FL_COMMAND_DOWN | FL_COMMAND_ENV | FL_COMMAND_STATUS | FL_COMMAND_DOCTOR |    \
-     FL_COMMAND_UNINSTALL | FL_COMMAND_SERVER | FL_COMMAND_AGENT | FL_COMMAND_EXPLAIN)
+     FL_COMMAND_UNINSTALL | FL_COMMAND_SERVER | FL_COMMAND_AGENT | FL_COMMAND_EXPLAIN |            \
+     FL_COMMAND_IMAGE | FL_COMMAND_BACKUP | FL_COMMAND_RESTORE | FL_COMMAND_STORE)
 #define ROLES (FL_COMMAND_UP | FL_COMMAND_SERVER | FL_COMMAND_AGENT)
 #define LISTENERS                                                                                  \
-    (ROLES | FL_COMMAND_ENV | FL_COMMAND_STATUS | FL_COMMAND_DOCTOR | FL_COMMAND_EXPLAIN)
+    (ROLES | FL_COMMAND_ENV | FL_COMMAND_STATUS | FL_COMMAND_DOCTOR | FL_COMMAND_EXPLAIN |         \
+     FL_COMMAND_BACKUP)
 
 enum kind { KIND_TEXT, KIND_NUMBER, KIND_SWITCH, KIND_LIST };
 
@@ -84,13 +86,37 @@ static const struct row rows[FL_OPTION_COUNT] = {
     [FL_OPTION_TASKS] = {"tasks", NULL, KIND_SWITCH, FL_COMMAND_DOWN, false, false, "",
                          "stop the tasks too"},
     [FL_OPTION_JSON] = {"json", NULL, KIND_SWITCH,
-                        FL_COMMAND_STATUS | FL_COMMAND_DOCTOR | FL_COMMAND_EXPLAIN, false, false,
-                        "", "answer in JSON"},
+                        FL_COMMAND_STATUS | FL_COMMAND_DOCTOR | FL_COMMAND_EXPLAIN |
+                            FL_COMMAND_IMAGE,
+                        false, false, "", "answer in JSON"},
     [FL_OPTION_CLI_INPUT_JSON] = {"cli-input-json", "FILE", KIND_TEXT, FL_COMMAND_EXPLAIN, false,
                                   false, "", "the call to explain, as `aws ecs run-task` takes it"},
     [FL_OPTION_YES] = {"yes", NULL, KIND_SWITCH, FL_COMMAND_UNINSTALL, false, false, "",
                        "do not ask"},
+    [FL_OPTION_KEEP_DATA] = {"keep-data", NULL, KIND_SWITCH, FL_COMMAND_UNINSTALL, false, false, "",
+                             "leave the data directory for a later `up`"},
 };
+
+/* Commands that take more than options, and what: a line for each way to call them. */
+static const struct {
+    enum fl_command command;
+    const char *operands;
+} with_operands[] = {
+    {FL_COMMAND_EXPLAIN, "task|definition NAME\nrun-task --cli-input-json=FILE"},
+    {FL_COMMAND_IMAGE, "load FILE|DIR [NAME[:TAG]]\nls\nrm NAME[:TAG]"},
+    {FL_COMMAND_BACKUP, "FILE"},
+    {FL_COMMAND_RESTORE, "FILE"},
+    {FL_COMMAND_STORE, "check [FILE]"},
+};
+
+static const char *operands_of(enum fl_command command)
+{
+    for (size_t i = 0; i < FL_ARRAY_SIZE(with_operands); i++) {
+        if (with_operands[i].command == command)
+            return with_operands[i].operands;
+    }
+    return NULL;
+}
 
 /* argp's keys start above the characters, so that no option has a short form by accident. */
 enum { KEY_BASE = 0x1000 };
@@ -108,11 +134,20 @@ static void refuse(const char *fmt, ...)
     exit(2);
 }
 
+static void take_operand(struct fl_options *options, const char *operand, struct argp_state *state)
+{
+    if (!options->takes_operands || options->operand_count == FL_OPTIONS_MAX_OPERANDS)
+        argp_error(state, "unexpected argument \"%s\"", operand);
+    options->operands[options->operand_count++] = operand;
+}
+
 static error_t take(int key, char *arg, struct argp_state *state)
 {
     struct fl_options *options = state->input;
     if (key == ARGP_KEY_ARG)
-        argp_error(state, "unexpected argument \"%s\"", arg);
+        take_operand(options, arg, state);
+    if (key == ARGP_KEY_ARG)
+        return 0;
     if (key < KEY_BASE || key >= KEY_BASE + FL_OPTION_COUNT)
         return ARGP_ERR_UNKNOWN;
     enum fl_option which = (enum fl_option)(key - KEY_BASE);
@@ -139,7 +174,8 @@ static void read_flags(enum fl_command command, const char *summary, int argc, c
                                                  .arg = rows[i].argument,
                                                  .doc = rows[i].doc};
     }
-    const struct argp argp = {.options = accepted, .parser = take, .doc = summary};
+    const struct argp argp = {
+        .options = accepted, .parser = take, .args_doc = operands_of(command), .doc = summary};
     char name[64];
     (void)snprintf(name, sizeof(name), "fairlead %s", argv[0]);
     argv[0] = name;
@@ -204,11 +240,10 @@ static void make_absolute(struct fl_options *options, enum fl_option which)
 }
 
 /* An unreadable file says nothing: ordinary users may ask for help without root's directory. */
-static void read_remembered(struct fl_options *options)
+void fl_options_read_remembered(struct fl_options *options, const char *dir)
 {
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(64 * 1024);
-    struct fl_str path =
-        fl_str_printf(options->arena, "%s/options.json", options->value[FL_OPTION_DATA_DIR].p);
+    struct fl_str path = fl_str_printf(options->arena, "%s/options.json", dir);
     if (fl_fs_read(AT_FDCWD, path.p, text.max, &text) < 0)
         return;
     const struct fl_json *root = fl_json_read(fl_buf_str(&text), options->arena, NULL);
@@ -255,7 +290,7 @@ static void validate(const struct fl_options *options)
 void fl_options_parse(enum fl_command command, const char *summary, int argc, char **argv,
                       struct fl_arena *arena, struct fl_options *ret_options)
 {
-    *ret_options = (struct fl_options){.arena = arena};
+    *ret_options = (struct fl_options){.arena = arena, .takes_operands = operands_of(command)};
     read_flags(command, summary, argc, argv, ret_options);
     read_environment(ret_options);
     if (!ret_options->given[FL_OPTION_DATA_DIR])
@@ -263,12 +298,23 @@ void fl_options_parse(enum fl_command command, const char *summary, int argc, ch
     make_data_dir_absolute(ret_options);
     make_absolute(ret_options, FL_OPTION_ECS_CONFIG);
     make_absolute(ret_options, FL_OPTION_REGISTRIES);
-    read_remembered(ret_options);
+    fl_options_read_remembered(ret_options, ret_options->value[FL_OPTION_DATA_DIR].p);
     for (int i = 0; i < FL_OPTION_COUNT; i++) {
         if (ret_options->value[i].n == 0)
             ret_options->value[i] = fl_str_of(rows[i].standard);
     }
     validate(ret_options);
+}
+
+void fl_options_refuse_operands(enum fl_command command, const char *name)
+{
+    const char *line = operands_of(command);
+    for (const char *head = "usage:"; line; head = "   or:") {
+        const char *end = strchrnul(line, '\n');
+        (void)fprintf(stderr, "%s fairlead %s %.*s\n", head, name, (int)(end - line), line);
+        line = *end ? end + 1 : NULL;
+    }
+    exit(2);
 }
 
 uint64_t fl_options_number(const struct fl_options *options, enum fl_option which)

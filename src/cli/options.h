@@ -33,6 +33,7 @@ enum fl_option {
     FL_OPTION_JSON,
     FL_OPTION_CLI_INPUT_JSON,
     FL_OPTION_YES,
+    FL_OPTION_KEEP_DATA,
     FL_OPTION_COUNT,
 };
 
@@ -47,9 +48,13 @@ enum fl_command {
     FL_COMMAND_SERVER = 1 << 6,
     FL_COMMAND_AGENT = 1 << 7,
     FL_COMMAND_EXPLAIN = 1 << 8,
+    FL_COMMAND_IMAGE = 1 << 9,
+    FL_COMMAND_BACKUP = 1 << 10,
+    FL_COMMAND_RESTORE = 1 << 11,
+    FL_COMMAND_STORE = 1 << 12,
 };
 
-enum { FL_OPTIONS_MAX_ATTRIBUTES = 64 };
+enum { FL_OPTIONS_MAX_ATTRIBUTES = 64, FL_OPTIONS_MAX_OPERANDS = 3 };
 
 struct fl_options {
     struct fl_arena *arena;               /* holds every text */
@@ -57,12 +62,19 @@ struct fl_options {
     bool given[FL_OPTION_COUNT];          /* by flag or environment */
     struct fl_str attributes[FL_OPTIONS_MAX_ATTRIBUTES]; /* "name=value" of every --attribute */
     size_t attribute_count;
+    bool takes_operands; /* the command does */
+    const char *operands[FL_OPTIONS_MAX_OPERANDS];
+    size_t operand_count;
 };
 
 /* Reads the command line. Wrong usage ends the process with status 2 and a line on stderr. The data
- * directory comes back absolute. */
+ * directory comes back absolute. Which operands make sense is the command's to say. */
 void fl_options_parse(enum fl_command command, const char *summary, int argc, char **argv,
                       struct fl_arena *arena, struct fl_options *ret_options);
+/* Takes what an `up` remembered in dir, for options that no flag or variable has set. */
+void fl_options_read_remembered(struct fl_options *options, const char *dir);
+/* Ends the process with status 2: the operands make no sense to the command. */
+_Noreturn void fl_options_refuse_operands(enum fl_command command, const char *name);
 /* Number of an option that is one; 0 when it is empty. */
 uint64_t fl_options_number(const struct fl_options *options, enum fl_option which);
 bool fl_options_on(const struct fl_options *options, enum fl_option which);

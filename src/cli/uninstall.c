@@ -110,15 +110,20 @@ static int uninstall(const struct fl_options *options, struct fl_err *err)
     if (r < 0)
         return r;
     fl_userenv_remove(options, fl_install_env_user(data_dir));
-    return remove_data(data_dir, options->arena, err);
+    return fl_options_on(options, FL_OPTION_KEEP_DATA) ? 0
+                                                       : remove_data(data_dir, options->arena, err);
 }
 
 static bool is_confirmed(const struct fl_options *options)
 {
     if (fl_options_on(options, FL_OPTION_YES))
         return true;
-    (void)printf("This stops every task and removes %s with everything in it. Go on? [y/N] ",
-                 options->value[FL_OPTION_DATA_DIR].p);
+    const char *dir = options->value[FL_OPTION_DATA_DIR].p;
+    if (fl_options_on(options, FL_OPTION_KEEP_DATA))
+        (void)printf("This stops every task of %s. Go on? [y/N] ", dir);
+    else
+        (void)printf("This stops every task and removes %s with everything in it. Go on? [y/N] ",
+                     dir);
     (void)fflush(stdout);
     char answer[16] = "";
     return fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');

@@ -1,5 +1,6 @@
 /* What agents are told of all their tasks, and what they tell of health. */
 #include "core/core_fixture.h"
+#include "wire/arn.h"
 
 static struct fix *fix_with_host(const char *attributes, char ret_id[64])
 {
@@ -48,6 +49,47 @@ static void a_manifest_lists_what_the_instance_has(FL_UNUSED void **state)
     assert_ptr_equal(fl_json_get(fl_json_item(f->sent, fl_json_items(f->sent) - 1), "tasks"),
                      tasks);
     fix_recover(f, true);
+    fix_free(f);
+}
+
+/* The roles of the tasks that are there, one after the other. */
+static void note_roles(void *context, const struct fl_core_roles *roles)
+{
+    struct fl_buf *text = context;
+    fl_buf_printf(text, "%.*s %.*s;", FL_STR_ARG(roles->task_role),
+                  FL_STR_ARG(roles->execution_role));
+}
+
+static void assert_roles(const struct fix *f, const char *instance, const char *expected)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(4096);
+    fl_core_each_roles(f->core, FL_STR("default"), fl_str_of(instance), arena, note_roles, &text);
+    assert_string_equal(text.p ? text.p : "", expected);
+}
+
+static void roles_are_those_of_living_tasks(FL_UNUSED void **state)
+{
+    char id[64], arns[2][200];
+    struct fix *f = fix_with_host("{'name':'com.amazonaws.ecs.capability.task-iam-role'},"
+                                  "{'name':'com.amazonaws.ecs.capability.docker-remote-api.1.17'}",
+                                  id);
+    fix_ok(f, "RegisterTaskDefinition",
+           "{'family':'web','taskRoleArn':'app','executionRoleArn':'arn:aws:iam::1:role/x',"
+           "'containerDefinitions':[{'name':'app','image':'b','memory':4}]}");
+    assert_roles(f, id, "");
+    start(f, arns[0]);
+    fix_ok(f, "RunTask", "{'taskDefinition':'web','overrides':{'taskRoleArn':'other'}}");
+    (void)snprintf(arns[1], sizeof(arns[1]), "%s", fix_text(f, "tasks.0.taskArn"));
+    assert_roles(f, id,
+                 "arn:aws:iam::000000000000:role/app arn:aws:iam::1:role/x;"
+                 "arn:aws:iam::000000000000:role/other arn:aws:iam::1:role/x;");
+    struct fl_str last = fl_arn_last(fl_str_of(arns[1]));
+    assert_true(fl_core_task_lives(f->core, FL_STR("default"), last));
+    fix_report(f, arns[1], "STOPPED", "");
+    assert_false(fl_core_task_lives(f->core, FL_STR("default"), last));
+    assert_false(fl_core_task_lives(f->core, FL_STR("nowhere"), last));
+    assert_roles(f, id, "arn:aws:iam::000000000000:role/app arn:aws:iam::1:role/x;");
     fix_free(f);
 }
 
@@ -205,6 +247,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_manifest_lists_what_the_instance_has),
+        cmocka_unit_test(roles_are_those_of_living_tasks),
         cmocka_unit_test(agents_that_cannot_read_it_get_none),
         cmocka_unit_test(only_what_is_not_wanted_is_to_stop),
         cmocka_unit_test(a_containers_health_is_kept_when_it_changes),

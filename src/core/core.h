@@ -106,6 +106,18 @@ enum fl_core_effect_kind {
     FL_CORE_EFFECT_AGENT_CLOSE, /* the instance is INACTIVE: tell its agent and end the session */
 };
 
+/* A role's ARN is never longer (IAM: 512 of path, 64 of name). */
+enum { FL_ROLE_MAX = 1024 };
+
+/* The roles of a task that is not STOPPED, and how messages name it. */
+struct fl_core_roles {
+    struct fl_str task; /* its id */
+    struct fl_str task_arn;
+    struct fl_str cluster_arn;
+    struct fl_str task_role; /* ARNs; empty: none */
+    struct fl_str execution_role;
+};
+
 struct fl_core_effect {
     enum fl_core_effect_kind kind;
     uint64_t request_id;
@@ -114,7 +126,8 @@ struct fl_core_effect {
     struct fl_str cluster;
     struct fl_str instance;
     struct fl_str task;
-    void *object; /* in place of body or task, where the turn has a taker */
+    const struct fl_core_roles *roles; /* of a task that is to run; NULL: it has none */
+    void *object;                      /* in place of body or task, where the turn has a taker */
     const struct fl_acs_task *tasks;
     size_t task_count;
     struct fl_str message_id;
@@ -172,6 +185,14 @@ bool fl_core_instance_size(const struct fl_core *core, struct fl_str cluster,
  * STOPPED, is on that instance. */
 bool fl_core_task_size(const struct fl_core *core, struct fl_str cluster, struct fl_str task,
                        struct fl_str instance, struct fl_core_size *ret_size);
+/* Gives take() every task on the instance that has a role and is not STOPPED; texts are in the
+ * arena. */
+void fl_core_each_roles(const struct fl_core *core, struct fl_str cluster, struct fl_str instance,
+                        struct fl_arena *arena,
+                        void (*take)(void *context, const struct fl_core_roles *roles),
+                        void *context);
+/* Is the task, by its id, there and not STOPPED? */
+bool fl_core_task_lives(const struct fl_core *core, struct fl_str cluster, struct fl_str task);
 /* Clusters that are not INACTIVE, by name; and the same for walking them, as below. */
 bool fl_core_has_cluster(const struct fl_core *core, struct fl_str name);
 bool fl_core_cluster_next(const struct fl_core *core, struct fl_str *name);

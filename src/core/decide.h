@@ -163,6 +163,10 @@ int fl_check_life(struct fl_decision *d, const struct ecs_RegisterTaskDefinition
 void fl_default_life(struct ecs_ContainerDefinition *c);
 /* Fills requiresAttributes. */
 void fl_derive_attributes(struct fl_decision *d, struct ecs_TaskDefinition *def);
+/* A role's name or ARN, or nothing. */
+bool fl_is_role(struct fl_str text);
+/* The task's roles, its overrides considered, in the decision's arena; NULL: it has none. */
+const struct fl_core_roles *fl_roles_of(struct fl_decision *d, const struct fl_task *task);
 /* The protocol's Task object for a task's agent, into an effect. */
 void fl_task_object(struct fl_decision *d, const struct fl_task *task,
                     struct fl_core_effect *effect);

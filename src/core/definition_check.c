@@ -132,10 +132,11 @@ static int check_shares(struct fl_decision *d, const struct ecs_RegisterTaskDefi
     return 0;
 }
 
-/* A role's name or ARN. */
-static bool is_role(struct fl_str s)
+bool fl_is_role(struct fl_str s)
 {
     struct fl_arn arn;
+    if (s.n > FL_ROLE_MAX)
+        return false;
     if (fl_str_starts(s, FL_STR("arn:")))
         return fl_arn_parse(s, &arn) && fl_str_is(arn.service, "iam") &&
                fl_str_is(arn.type, "role") && arn.rest.n > 0;
@@ -287,7 +288,7 @@ static int check_task(struct fl_decision *d, const struct ecs_RegisterTaskDefini
 {
     if (check_task_size(d, in) < 0)
         return -1;
-    if (!is_role(in->taskRoleArn) || !is_role(in->executionRoleArn))
+    if (!fl_is_role(in->taskRoleArn) || !fl_is_role(in->executionRoleArn))
         return fl_refuse(d, "ClientException", "Role is not valid");
     if (in->inferenceAccelerators.n)
         return fl_refuse(d, "ClientException", "Unsupported field 'inferenceAccelerators'.");

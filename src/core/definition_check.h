@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/decide.h"
+#include "wire/task_spec.h"
 
 /* A task's size as ECS reads it: "1024", "1 vCPU", ".25 vcpu" in CPU units; "2048", "2 GB", "0.5GB"
  * in MiB. False for anything else. */

@@ -11,11 +11,12 @@ struct span {
 
 static bool read_range(struct fl_str text, struct span *ret_span)
 {
-    ptrdiff_t dash = fl_str_index(text, '-');
-    if (dash < 0 || !fl_str_to_i64(fl_str_sub(text, 0, (size_t)dash), &ret_span->first) ||
-        !fl_str_to_i64(fl_str_from(text, (size_t)dash + 1), &ret_span->last))
+    uint16_t first, more;
+    if (!fl_port_range_read(text, &first, &more))
         return false;
-    return ret_span->first >= 1 && ret_span->first < ret_span->last && ret_span->last <= MAX_PORT;
+    ret_span->first = first;
+    ret_span->last = (int64_t)first + more;
+    return true;
 }
 
 static bool is_port_name(struct fl_str s)

@@ -112,6 +112,9 @@ static int check_overrides(struct fl_decision *d, const struct ecs_TaskOverride 
         return fl_refuse(d, "InvalidParameterException",
                          "Invalid '%s' override for task: it must be a whole number, not negative.",
                          size_is_valid(overrides->cpu) ? "memory" : "cpu");
+    if (overrides &&
+        (!fl_is_role(overrides->taskRoleArn) || !fl_is_role(overrides->executionRoleArn)))
+        return fl_refuse(d, "ClientException", "Role is not valid");
     for (size_t i = 0; overrides && i < overrides->containerOverrides.n; i++) {
         const struct ecs_ContainerOverride *o = &overrides->containerOverrides.items[i];
         bool known = false;

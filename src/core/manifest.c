@@ -27,6 +27,7 @@ void fl_send_manifest(struct fl_decision *d, struct fl_instance *instance)
             .arn = fl_task_arn(d, task->rec),
             .cluster_arn = cluster_arn,
             .desired_running = task->rec->desired != REC_TaskStatus_STOPPED,
+            .is_running = task->rec->status == REC_TaskStatus_RUNNING,
         };
     }
     fl_send_tasks(d, instance, FL_CORE_EFFECT_AGENT_MANIFEST, list, n, FL_STR(""));

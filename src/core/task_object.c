@@ -42,11 +42,14 @@ static void set_ports(struct fl_decision *d, const struct ecs_ContainerDefinitio
     spec->ports = fl_arena_new_array(d->arena, struct fl_port_mapping, c->portMappings.n);
     for (size_t i = 0; i < c->portMappings.n; i++) {
         const struct ecs_PortMapping *port = &c->portMappings.items[i];
-        spec->ports[spec->port_count++] = (struct fl_port_mapping){
+        struct fl_port_mapping *to = &spec->ports[spec->port_count++];
+        *to = (struct fl_port_mapping){
             .container_port = (uint16_t)port->containerPort,
             .host_port = (uint16_t)port->hostPort,
             .udp = port->protocol == ECS_TransportProtocol_udp,
         };
+        if (FL_HAS(port, ecs_PortMapping, containerPortRange))
+            (void)fl_port_range_read(port->containerPortRange, &to->container_port, &to->more);
     }
 }
 
@@ -465,5 +468,6 @@ void fl_task_object(struct fl_decision *d, const struct fl_task *task,
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(MAX_TASK_OBJECT);
     fl_task_spec_encode(&spec, &buf);
     FL_ASSERT(!buf.overflow);
+    effect->roles = spec.desired_running ? fl_roles_of(d, task) : NULL;
     effect->task = fl_str_dup(d->arena, fl_buf_str(&buf));
 }

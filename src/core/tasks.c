@@ -38,7 +38,7 @@ static enum ecs_HealthStatus task_health(const struct fl_task *task)
     for (size_t i = 0; i < task->rec->containers.n; i++) {
         const struct rec_TaskContainer *rec = &task->rec->containers.items[i];
         const struct ecs_ContainerDefinition *c = definition_of(task, rec->name);
-        if (c && !c->essential)
+        if (FL_BUG(57, false, c && !c->essential))
             continue;
         if (health_of(rec) == ECS_HealthStatus_UNHEALTHY)
             return ECS_HealthStatus_UNHEALTHY;

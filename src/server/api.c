@@ -11,6 +11,7 @@
 
 static const char agent_target[] = "Fairlead_20261120.ShipLogs";
 static const char explain_target[] = "Fairlead_20261120.Explain";
+static const char backup_target[] = "Fairlead_20261120.Backup";
 static const char utilization_target[] = "Fairlead_20261120.Utilization";
 
 /* One request on its way. */
@@ -18,7 +19,8 @@ struct call {
     struct fl_api *api;
     struct fl_http_exchange *exchange;
     enum fl_role role;
-    struct fl_str service; /* that the signature is for */
+    const struct fl_role_session *session; /* FL_ROLE_TASK and FL_ROLE_EXECUTION */
+    struct fl_str service;                 /* that the signature is for */
 };
 
 static void reply(struct fl_http_exchange *exchange, unsigned status, struct fl_str body)
@@ -57,6 +59,8 @@ static const char *auth_code(enum fl_sigv4_status status)
         return "IncompleteSignatureException";
     case FL_SIGV4_UNKNOWN_KEY:
         return "UnrecognizedClientException";
+    case FL_SIGV4_SESSION_OVER:
+        return "ExpiredTokenException";
     case FL_SIGV4_EXPIRED:
     case FL_SIGV4_WRONG_SCOPE:
     case FL_SIGV4_MISMATCH:
@@ -65,6 +69,42 @@ static const char *auth_code(enum fl_sigv4_status status)
         break;
     }
     return NULL;
+}
+
+/* Where a signature's key comes from: with a session token the token says it. */
+struct look_up {
+    struct fl_api *api;
+    struct fl_http_exchange *exchange;
+    int64_t now_ms;
+    struct fl_role_session *session; /* filled in where there is a token */
+};
+
+static bool find_key(void *context, struct fl_str access_key_id, struct fl_credentials *ret_key)
+{
+    struct look_up *look_up = context;
+    struct fl_arena *arena = look_up->exchange->arena;
+    struct fl_str token = fl_http_header(look_up->exchange, "X-Amz-Security-Token");
+    if (!token.p)
+        return fl_keys_lookup(look_up->api->keys, access_key_id, ret_key);
+    look_up->session = fl_arena_new_object(arena, struct fl_role_session);
+    return fl_issuer_look_up(look_up->api->issuer, access_key_id, fl_str_trim(token),
+                             look_up->now_ms, arena, ret_key, look_up->session);
+}
+
+/* Only who has the secret is told that its session is over. */
+static void check_session(const struct look_up *look_up, struct fl_sigv4_result *result)
+{
+    if (result->status != FL_SIGV4_OK || !look_up->session || !look_up->session->is_over)
+        return;
+    result->status = FL_SIGV4_SESSION_OVER;
+    result->text = FL_STR("The security token included in the request is expired");
+}
+
+static enum fl_role role_of(const struct look_up *look_up, struct fl_str access_key_id)
+{
+    if (!look_up->session)
+        return fl_keys_role(look_up->api->keys, access_key_id);
+    return look_up->session->role == FL_ACS_ROLE_TASK ? FL_ROLE_TASK : FL_ROLE_EXECUTION;
 }
 
 static bool authenticate(struct fl_api *api, struct fl_http_exchange *exchange,
@@ -78,9 +118,10 @@ static bool authenticate(struct fl_api *api, struct fl_http_exchange *exchange,
         .header_count = exchange->header_count,
         .body = exchange->body,
     };
-    struct fl_sigv4_result result =
-        fl_sigv4_verify(&request, api->region, fl_clock_wall_ms(), api->cache, fl_keys_lookup,
-                        api->keys, exchange->arena);
+    struct look_up look_up = {api, exchange, fl_clock_wall_ms(), NULL};
+    struct fl_sigv4_result result = fl_sigv4_verify(
+        &request, api->region, look_up.now_ms, api->cache, find_key, &look_up, exchange->arena);
+    check_session(&look_up, &result);
     const char *code = auth_code(result.status);
     if (code && fl_query_is(exchange)) {
         fl_query_refuse_auth(exchange, &result);
@@ -93,7 +134,8 @@ static bool authenticate(struct fl_api *api, struct fl_http_exchange *exchange,
     *ret_call = (struct call){
         .api = api,
         .exchange = exchange,
-        .role = fl_keys_role(api->keys, result.access_key_id),
+        .role = role_of(&look_up, result.access_key_id),
+        .session = look_up.session,
         .service = result.service,
     };
     return true;
@@ -118,12 +160,65 @@ static bool agent_may(int operation)
     return false;
 }
 
+/* What only agents call. */
+static bool is_for_agents(int operation)
+{
+    static const int listed[] = {
+        ECS_OP_DiscoverPollEndpoint,         ECS_OP_RegisterContainerInstance,
+        ECS_OP_SubmitAttachmentStateChanges, ECS_OP_SubmitContainerStateChange,
+        ECS_OP_SubmitTaskStateChange,
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(listed); i++)
+        if (listed[i] == operation)
+            return true;
+    return false;
+}
+
+/* Until policies are evaluated (docs/decisions/0006). */
+static bool may_call_ecs(const struct call *call, int operation)
+{
+    switch (call->role) {
+    case FL_ROLE_OPERATOR:
+        return true;
+    case FL_ROLE_AGENT:
+        return agent_may(operation);
+    case FL_ROLE_TASK:
+        return !is_for_agents(operation);
+    case FL_ROLE_EXECUTION:
+        return false;
+    }
+    return false;
+}
+
+static bool may_call_logs(const struct call *call, int operation)
+{
+    switch (call->role) {
+    case FL_ROLE_OPERATOR:
+    case FL_ROLE_TASK:
+        return true;
+    case FL_ROLE_AGENT:
+        return false;
+    case FL_ROLE_EXECUTION:
+        return operation == LOGS_OP_CreateLogGroup || operation == LOGS_OP_CreateLogStream ||
+               operation == LOGS_OP_PutLogEvents;
+    }
+    return false;
+}
+
+static bool is_of_a_task(const struct call *call)
+{
+    return call->role == FL_ROLE_TASK || call->role == FL_ROLE_EXECUTION;
+}
+
 static void deny(struct call *call, const char *service, struct fl_str operation)
 {
-    struct fl_str text = fl_str_printf(
-        call->exchange->arena,
-        "User: arn:aws:iam::%.*s:user/fairlead-agent is not authorized to perform: %s:%.*s",
-        FL_STR_ARG(call->api->account), service, FL_STR_ARG(operation));
+    struct fl_arena *arena = call->exchange->arena;
+    struct fl_str who = call->session
+                            ? call->session->principal
+                            : fl_str_printf(arena, "arn:aws:iam::%.*s:user/fairlead-agent",
+                                            FL_STR_ARG(call->api->account));
+    struct fl_str text = fl_str_printf(arena, "User: %.*s is not authorized to perform: %s:%.*s",
+                                       FL_STR_ARG(who), service, FL_STR_ARG(operation));
     refuse(call->exchange, 400, FL_STR("AccessDeniedException"), text);
 }
 
@@ -160,7 +255,7 @@ static bool is_heard(const struct call *call)
 static void call_ecs(struct call *call, int operation)
 {
     const struct fl_operation *op = &ecs_service.operations[operation];
-    if (call->role == FL_ROLE_AGENT && !agent_may(operation)) {
+    if (!may_call_ecs(call, operation)) {
         deny(call, "ecs", fl_str_of(op->name));
         return;
     }
@@ -210,7 +305,7 @@ static const struct fl_json *read_own_call(struct call *call, struct fl_str oper
 {
     struct fl_http_exchange *exchange = call->exchange;
     struct fl_err err;
-    if (call->role == FL_ROLE_AGENT) {
+    if (call->role != FL_ROLE_OPERATOR) {
         deny(call, "ecs", operation);
         return NULL;
     }
@@ -268,6 +363,22 @@ static void call_utilization(struct call *call)
         reply(exchange, 200, fl_buf_str(&buf));
 }
 
+static void backup_made(void *context, const char *problem)
+{
+    struct fl_http_exchange *exchange = context;
+    if (problem)
+        refuse(exchange, 400, FL_STR("ClientException"), fl_str_of(problem));
+    else
+        reply(exchange, 200, FL_STR("{}"));
+}
+
+/* {}: copies of the server's files in <data-dir>/backup, for root on this machine to take. */
+static void call_backup(struct call *call)
+{
+    if (read_own_call(call, FL_STR("Backup")))
+        fl_backup_make(call->api->backup, backup_made, call->exchange);
+}
+
 static void logs_replied(void *context, unsigned status, struct fl_str code, struct fl_str body)
 {
     struct fl_http_exchange *exchange = context;
@@ -280,7 +391,7 @@ static void logs_replied(void *context, unsigned status, struct fl_str code, str
 static void call_logs(struct call *call, int operation)
 {
     const struct fl_operation *op = &logs_service.operations[operation];
-    if (call->role == FL_ROLE_AGENT) {
+    if (!may_call_logs(call, operation)) {
         deny(call, "logs", fl_str_of(op->name));
         return;
     }
@@ -312,6 +423,10 @@ static void dispatch(struct call *call)
     } services[] = {{&ecs_service, call_ecs}, {&logs_service, call_logs}};
     struct fl_str target = fl_http_header(call->exchange, "X-Amz-Target");
     struct fl_str name = target, prefix = FL_STR("");
+    if (fl_str_is(target, agent_target) && is_of_a_task(call)) {
+        deny(call, "logs", FL_STR("ShipLogs"));
+        return;
+    }
     if (fl_str_is(target, agent_target)) {
         fl_logs_ship(call->api->logs, call->exchange->body, call->exchange->arena,
                      fl_clock_wall_ms(), logs_replied, call->exchange);
@@ -323,6 +438,10 @@ static void dispatch(struct call *call)
     }
     if (fl_str_is(target, utilization_target) && fl_str_is(call->service, "ecs")) {
         call_utilization(call);
+        return;
+    }
+    if (fl_str_is(target, backup_target) && fl_str_is(call->service, "ecs")) {
+        call_backup(call);
         return;
     }
     (void)fl_str_split(&name, '.', &prefix);
@@ -351,6 +470,7 @@ static void call_query(struct call *call)
         .role = call->role,
         .account = call->api->account,
         .service = call->service,
+        .session = call->session,
     };
     fl_query_handle(call->exchange, &caller);
 }
@@ -374,7 +494,9 @@ void fl_api_handle(void *context, struct fl_http_exchange *exchange)
     }
     if (!authenticate(api, exchange, &call))
         return;
-    if (is_telemetry)
+    if (is_session && is_of_a_task(&call))
+        deny(&call, "ecs", FL_STR("Poll"));
+    else if (is_telemetry)
         fl_telemetry_accept(api->telemetry, exchange);
     else if (is_session)
         fl_sessions_accept(api->sessions, exchange);

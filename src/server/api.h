@@ -4,6 +4,8 @@
 
 #include "core/core.h"
 #include "net/http_server.h"
+#include "server/backup.h"
+#include "server/credentials.h"
 #include "server/engine.h"
 #include "server/keys.h"
 #include "server/logs.h"
@@ -16,11 +18,13 @@ enum { FL_API_MAX_BODY = 8 << 20 };
 
 struct fl_api {
     struct fl_keys *keys;
+    struct fl_issuer *issuer; /* of credentials of roles */
     struct fl_sigv4_cache *cache;
     struct fl_engine *engine;
     struct fl_logs *logs;
     struct fl_sessions *sessions;
     struct fl_telemetry *telemetry;
+    struct fl_backup *backup;
     struct fl_str region;
     struct fl_str account;
     struct fl_throttle *throttle; /* NULL: not --strict */

@@ -4,8 +4,10 @@
 #include "base/err.h"
 #include "wire/sigv4.h"
 
-/* The operator may do everything; the agent key only what agents do. */
-enum fl_role { FL_ROLE_OPERATOR, FL_ROLE_AGENT };
+/* The operator may do everything; the agent key only what agents do. The others have no key of
+ * their own: their credentials are of a session (credentials.h). A task may call the API but
+ * nothing that only agents or operators call; an execution role may write logs. */
+enum fl_role { FL_ROLE_OPERATOR, FL_ROLE_AGENT, FL_ROLE_TASK, FL_ROLE_EXECUTION };
 
 struct fl_keys;
 

@@ -53,6 +53,11 @@ void fl_logs_close(struct fl_logs *logs)
     free(logs);
 }
 
+void fl_logs_copy(struct fl_logs *logs, const char *path, fl_store_copied done, void *context)
+{
+    fl_logs_store_copy(logs->store, path, done, context);
+}
+
 static void run(struct fl_logs_job *job, struct fl_logs_db *db)
 {
     struct fl_logs_call *call = FL_CONTAINER_OF(job, struct fl_logs_call, job);

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "store/store.h"
 
 struct fl_logs;
 
@@ -37,3 +38,6 @@ void fl_logs_handle(struct fl_logs *logs, int operation, const void *input, stru
  * one}. body and arena as input and arena above. */
 void fl_logs_ship(struct fl_logs *logs, struct fl_str body, struct fl_arena *arena, int64_t now_ms,
                   fl_logs_reply reply, void *context);
+
+/* As fl_store_copy. */
+void fl_logs_copy(struct fl_logs *logs, const char *path, fl_store_copied done, void *context);

@@ -79,6 +79,8 @@ static const char *auth_code(enum fl_sigv4_status status)
         return "IncompleteSignature";
     case FL_SIGV4_UNKNOWN_KEY:
         return "InvalidClientTokenId";
+    case FL_SIGV4_SESSION_OVER:
+        return "ExpiredToken";
     case FL_SIGV4_EXPIRED:
     case FL_SIGV4_WRONG_SCOPE:
     case FL_SIGV4_MISMATCH:

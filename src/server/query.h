@@ -2,6 +2,7 @@
 #pragma once
 
 #include "net/http_server.h"
+#include "server/credentials.h"
 #include "server/keys.h"
 #include "wire/sigv4.h"
 
@@ -9,7 +10,8 @@
 struct fl_query_caller {
     enum fl_role role;
     struct fl_str account;
-    struct fl_str service; /* that the signature is for */
+    struct fl_str service;                 /* that the signature is for */
+    const struct fl_role_session *session; /* NULL: a key of its own */
 };
 
 /* Is this request one of the Query protocol? */

@@ -98,7 +98,11 @@ static int open_core(struct server *server, const struct fl_server_config *confi
                         &server->api.engine, err);
     if (rc < 0)
         return rc;
-    fl_sessions_attach(server->api.sessions, server->api.engine);
+    rc = fl_issuer_open(config->data_dir, server->core, 2 * config->session_life_ms,
+                        &server->api.issuer, err);
+    if (rc < 0)
+        return rc;
+    fl_sessions_attach(server->api.sessions, server->api.engine, server->api.issuer);
     server->api.telemetry = fl_telemetry_new(&server->loop, server->core, server->api.engine);
     return 0;
 }
@@ -125,6 +129,9 @@ static int open_server(struct server *server, const struct fl_server_config *con
     if (rc == 0)
         rc = fl_logs_open(&server->loop, path_of(server, config, "logs.db"), config->region,
                           config->account, &server->api.logs, err);
+    if (rc == 0)
+        server->api.backup =
+            fl_backup_new(server->store, server->api.logs, path_of(server, config, "."));
     struct fl_http_server_config http = {
         .listen = config->listen,
         .max_body = FL_API_MAX_BODY,
@@ -151,12 +158,14 @@ static void close_server(struct server *server)
         fl_store_close(server->store);
     if (server->api.logs)
         fl_logs_close(server->api.logs);
+    fl_backup_free(server->api.backup);
     for (size_t i = 0; i < FL_ARRAY_SIZE(server->signals); i++)
         uv_close((uv_handle_t *)&server->signals[i], NULL);
     for (int i = 0; i < 100 && uv_run(&server->loop, UV_RUN_NOWAIT); i++)
         ;
     (void)uv_loop_close(&server->loop);
     fl_core_free(server->core);
+    fl_issuer_free(server->api.issuer);
     fl_keys_free(server->api.keys);
     fl_sigv4_cache_free(server->api.cache);
     fl_throttle_free(server->api.throttle);

@@ -14,7 +14,8 @@ struct fl_server_config {
     struct fl_str region;
     struct fl_str account; /* 12 digits */
     bool strict;
-    int64_t session_life_ms; /* of agents' connections; 0: half an hour */
+    /* Of agents' connections; 0: half an hour. Credentials of roles live twice as long. */
+    int64_t session_life_ms;
 };
 
 /* Runs in the foreground until SIGTERM or SIGINT. Keys are read from <data_dir>/keys (operator.json

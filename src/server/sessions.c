@@ -207,6 +207,18 @@ static struct fl_session_link *session_new(struct fl_sessions *sessions, struct 
     return session;
 }
 
+/* An agent that has just begun says that it has no credentials; one that was away may have missed
+ * some. Who comes back at once has what it was sent before. */
+static void plan_refresh(struct fl_session_link *session, bool is_asked)
+{
+    struct fl_sessions *sessions = session->owner;
+    const struct fl_session_link *former =
+        fl_sessions_find(sessions, session->cluster, session->instance);
+    if (!former)
+        former = RB_FIND(fl_session_tree, &sessions->gone, session);
+    session->refresh_ms = former && !is_asked ? former->refresh_ms : fl_clock_mono_ms();
+}
+
 /* A newer session of an instance fences the older one. */
 static void register_session(struct fl_session_link *session)
 {
@@ -232,6 +244,7 @@ void fl_sessions_accept(struct fl_sessions *sessions, struct fl_http_exchange *e
         .agent_hash = fl_url_parameter(arena, exchange->query, "agentHash"),
         .docker_version = fl_url_parameter(arena, exchange->query, "dockerVersion"),
     };
+    bool is_asked = fl_str_is(fl_url_parameter(arena, exchange->query, "sendCredentials"), "true");
     struct fl_session_link *session = session_new(sessions, cluster_arn, instance_arn);
     if (!fl_core_instance_active(sessions->core, session->cluster, session->instance)) {
         session_drop(session);
@@ -260,9 +273,12 @@ void fl_sessions_accept(struct fl_sessions *sessions, struct fl_http_exchange *e
         session_drop(session);
         return;
     }
+    plan_refresh(session, is_asked);
     register_session(session);
     fl_log_info("agent of instance %.*s connected", FL_STR_ARG(session->instance));
     fl_session_tell(session, FL_CORE_EVENT_AGENT_CONNECTED, &event);
+    if (fl_clock_mono_ms() >= session->refresh_ms)
+        fl_session_refresh_credentials(session);
 }
 
 /* As ECS does: no connection lives for ever. */
@@ -293,6 +309,8 @@ static void on_heartbeat(uv_timer_t *timer)
             expire(session);
             continue;
         }
+        if (now_ms >= session->refresh_ms)
+            fl_session_refresh_credentials(session);
         fl_session_send_heartbeat(session);
     }
 }
@@ -322,9 +340,11 @@ struct fl_sessions *fl_sessions_new(uv_loop_t *loop, struct fl_core *core, uint6
     return sessions;
 }
 
-void fl_sessions_attach(struct fl_sessions *sessions, struct fl_engine *engine)
+void fl_sessions_attach(struct fl_sessions *sessions, struct fl_engine *engine,
+                        const struct fl_issuer *issuer)
 {
     sessions->engine = engine;
+    sessions->issuer = issuer;
 }
 
 static void timer_closed(uv_handle_t *handle)

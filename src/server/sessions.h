@@ -12,6 +12,7 @@
 
 #include "core/core.h"
 #include "net/http_server.h"
+#include "server/credentials.h"
 #include "server/engine.h"
 
 enum {
@@ -29,8 +30,9 @@ struct fl_sessions;
 /* life_ms: of a connection; 0: FL_SESSION_LIFE_MS. */
 struct fl_sessions *fl_sessions_new(uv_loop_t *loop, struct fl_core *core, uint64_t epoch,
                                     int64_t life_ms);
-/* The engine is made after the sessions; needed before the first request. */
-void fl_sessions_attach(struct fl_sessions *sessions, struct fl_engine *engine);
+/* Both are made after the sessions; needed before the first request. */
+void fl_sessions_attach(struct fl_sessions *sessions, struct fl_engine *engine,
+                        const struct fl_issuer *issuer);
 void fl_sessions_free(struct fl_sessions *sessions);
 
 /* A GET of <endpoint>/ws whose signature is good: upgrades it, or answers why not. */

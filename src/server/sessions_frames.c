@@ -61,8 +61,9 @@ void fl_sessions_task(struct fl_sessions *sessions, const struct fl_core_effect 
         send_payload(session);
     if (session->task_count == 0)
         LIST_INSERT_HEAD(&sessions->to_send, session, to_send);
-    session->tasks[session->task_count++] = fl_str_dup(session->task_arena, effect->task);
-    session->task_bytes += effect->task.n;
+    struct fl_str task = fl_session_with_credentials(session, effect);
+    session->tasks[session->task_count++] = task;
+    session->task_bytes += task.n;
 }
 
 void fl_sessions_flush(struct fl_sessions *sessions)
@@ -171,13 +172,16 @@ static void take_message(struct fl_session_link *session, const struct fl_acs_me
     case FL_ACS_STOP_VERIFICATION:
         ask_core(session, message, &header);
         return;
-    case FL_ACS_HEARTBEAT_ACK:   /* that something was heard is noted already */
-    case FL_ACS_CREDENTIALS_ACK: /* of credentials in payloads; nothing depends on it */
+    case FL_ACS_CREDENTIALS_ACK:
+        fl_session_take_credentials_ack(session, header.message_id);
+        return;
+    case FL_ACS_HEARTBEAT_ACK: /* that something was heard is noted already */
     case FL_ACS_OTHER:
     case FL_ACS_PAYLOAD:
     case FL_ACS_HEARTBEAT:
     case FL_ACS_TASK_MANIFEST:
     case FL_ACS_STOP_VERIFICATION_ACK:
+    case FL_ACS_CREDENTIALS:
     case FL_ACS_CLOSE:
     case FL_ACS_ERROR:
     case FL_ACS_INACTIVE_INSTANCE:

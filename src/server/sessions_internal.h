@@ -13,6 +13,7 @@ enum {
     FL_SESSION_MAX_UNACKED = 256,
     FL_SESSION_ID_SIZE = 33,
     FL_SESSION_LOG_LINES = 10, /* about what one agent says */
+    FL_SESSION_ROUND_SIZE = 17,
 };
 
 struct fl_unacked {
@@ -44,6 +45,9 @@ struct fl_session_link {
     struct fl_unacked unacked[FL_SESSION_MAX_UNACKED]; /* oldest first */
     size_t unacked_count;
     unsigned log_lines;
+    int64_t refresh_ms; /* monotonic: when its tasks' credentials are to be sent anew */
+    char round[FL_SESSION_ROUND_SIZE]; /* the last such round: its messages' ids begin so */
+    size_t round_unacked;
     int64_t ends_ms; /* monotonic: when the connection is to be renewed */
     bool is_closing;
     bool is_replaced;
@@ -57,6 +61,7 @@ RB_HEAD(fl_session_tree, fl_session_link);
 struct fl_sessions {
     struct fl_core *core;
     struct fl_engine *engine;
+    const struct fl_issuer *issuer;
     struct fl_session_tree tree;
     TAILQ_HEAD(, fl_session_link) leaving; /* the one that has been gone longest first */
     struct fl_session_tree gone;           /* the same ones, one of an instance */
@@ -83,5 +88,12 @@ void fl_session_tell(struct fl_session_link *session, enum fl_core_event_kind ki
 void fl_session_send_heartbeat(struct fl_session_link *session);
 void fl_session_send_inactive(struct fl_session_link *session, const char *text);
 void fl_session_send_close(struct fl_session_link *session, const char *text);
+/* sessions_credentials.c: the effect's Task object, in the session's task_arena, with credentials
+ * of the task's roles. */
+struct fl_str fl_session_with_credentials(struct fl_session_link *session,
+                                          const struct fl_core_effect *effect);
+/* Sends new credentials for every task of the instance that has a role. */
+void fl_session_refresh_credentials(struct fl_session_link *session);
+void fl_session_take_credentials_ack(struct fl_session_link *session, struct fl_str message_id);
 /* What the agent says. */
 void fl_session_take(struct fl_session_link *session, struct fl_str text);

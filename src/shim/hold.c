@@ -127,5 +127,9 @@ int hold_main(int argc, char *argv[])
     if (argc != 4)
         return 2;
     (void)close_range(STDERR_FILENO + 1, ~0U, 0);
+    /* Who started us waits for this one; the holder outlives it, and is nobody's to bury. */
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid < 0;
     return hold(argv[0], argv[1], argv[2], argv[3]);
 }

@@ -473,6 +473,8 @@ void sim_audit_full(struct sim *sim)
 {
     for (size_t i = 0; i < SAMPLED_BRAINS && !sim->ended; i++)
         check_brain(sim, &sim->hosts[sample(sim, sim->host_count)]);
+    for (size_t i = 0; i < sim->host_count && !sim->ended; i++)
+        sim_audit_overdue(sim, &sim->hosts[i]);
     if (!sim->server.up || sim->ended)
         return;
     for (size_t i = 0; i < sim->ledger.task_count; i++)

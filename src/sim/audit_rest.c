@@ -1,6 +1,7 @@
 /* When the faults have stopped long enough ago: everything that is wanted runs, everything else has
  * ended, everybody knows, and nothing is left over. */
 #include "shapes/rec_shapes.h"
+#include "sim/core_view.h"
 #include "sim/world.h"
 
 /* An agent that was told that its instance is deregistered stays away until it is restarted. */
@@ -50,6 +51,30 @@ static void check_task(struct sim *sim, const struct sim_task *task)
                       task->id, task->running, task->running_on);
 }
 
+static int health_of(const struct rec_Task *rec, struct fl_str name)
+{
+    for (size_t i = 0; i < rec->containers.n; i++)
+        if (fl_str_eq(rec->containers.items[i].name, name))
+            return (int)rec->containers.items[i].healthStatus;
+    return -1;
+}
+
+/* The load is over, everybody is well, and everybody knows. */
+static void check_health(struct sim *sim, const struct sim_host *host, const struct fl_task *task)
+{
+    const struct rec_Task *rec = sim_core_task(sim->server.core, fl_task_id(task->arn));
+    bool is_running = rec && rec->status == REC_TaskStatus_RUNNING && task->desired_running;
+    for (size_t i = 0; is_running && i < task->container_count; i++) {
+        const struct fl_task_container *container = &task->containers[i];
+        if (container->spec->health_check.test_count == 0 ||
+            container->state != FL_CONTAINER_RUNNING)
+            continue;
+        if (health_of(rec, container->spec->name) != ECS_HealthStatus_HEALTHY)
+            sim_violation(sim, "D6", "host %u: container %.12s is well, and is said to be %d",
+                          host->index, container->id, health_of(rec, container->spec->name));
+    }
+}
+
 static void check_host(struct sim *sim, const struct sim_host *host)
 {
     if (host->up && is_away(sim, host))
@@ -62,6 +87,8 @@ static void check_host(struct sim *sim, const struct sim_host *host)
         if (t->acked_seq != t->change_seq)
             sim_violation(sim, "L3", "host %u: the end of task %.*s is not reported", host->index,
                           FL_STR_ARG(fl_task_id(t->arn)));
+    for (const struct fl_task *t = NULL; (t = fl_brain_next_task(host->brain, t));)
+        check_health(sim, host, t);
     for (const struct sim_container *c = host->containers; c; c = c->next)
         if (c->state == SIM_RUNNING && !fl_brain_container(host->brain, fl_str_of(c->id)))
             sim_violation(sim, "L4", "host %u: container %.12s belongs to nobody", host->index,

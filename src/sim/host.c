@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-enum { STOP_TIMEOUT_MS = 10 * 1000, CLEANUP_DELAY_MS = 30 * 1000 };
+enum { STOP_TIMEOUT_MS = 10 * 1000, CLEANUP_DELAY_MS = 30 * 1000, AUDITED_TURNS = 16 };
 
 static const struct fl_brain_config brain_config = {.stop_timeout_ms = STOP_TIMEOUT_MS,
                                                     .cleanup_delay_ms = CLEANUP_DELAY_MS};
@@ -12,7 +12,7 @@ static const struct fl_brain_config brain_config = {.stop_timeout_ms = STOP_TIME
 int64_t sim_host_mono_ms(const struct sim *sim, const struct sim_host *host)
 {
     int64_t us = sim->now_us - host->booted_us;
-    return (us + us / 1000000 * host->drift_ppm) / SIM_MS + 1;
+    return (us + us * host->drift_ppm / 1000000) / SIM_MS + 1;
 }
 
 int64_t sim_host_wall_ms(const struct sim *sim, const struct sim_host *host)
@@ -229,10 +229,18 @@ static void set_due(struct sim *sim, struct sim_host *host)
     sim_at(sim, wait_ms * SIM_MS + SIM_MS, &due, host->index, host->due_number, NULL);
 }
 
+/* One turn in so many; it changes nothing of what happens. */
+static void audit_now_and_then(struct sim *sim, const struct sim_host *host)
+{
+    if (fl_rand_below(&sim->samples, AUDITED_TURNS) == 0)
+        sim_audit_overdue(sim, host);
+}
+
 static void fire_commit(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
     struct sim_host_turn *turn = FL_TAKE_PTR(host->open);
+    audit_now_and_then(sim, host);
     fl_brain_flush(host->brain, &turn->brain);
     set_due(sim, host);
     if (turn->brain.record_count == 0 && !turn->brain.first) {
@@ -263,7 +271,9 @@ bool sim_host_post(struct sim *sim, struct sim_host *host, struct fl_brain_event
     event->wall_ms = sim_host_wall_ms(sim, host);
     if (event->type == FL_EVENT_PAYLOAD)
         sim_seed(sim, event->random);
+    const struct fl_effect *last = turn->brain.last;
     bool obeyed = fl_brain_step(host->brain, event, &turn->brain);
+    sim_audit_effects(sim, host, last ? last->next : turn->brain.first);
     if (!obeyed || event->type != FL_EVENT_PAYLOAD)
         return obeyed;
     uint64_t epoch = fl_acs_seq_epoch(event->payload.header.seq);
@@ -377,6 +387,8 @@ void sim_host_start(struct sim *sim, struct sim_host *host)
         if (sim_host_load(host->brain, at, &err) < 0)
             sim_violation(sim, "S11", "host %u: a record of ours is refused: %s", host->index,
                           err.text);
+    host->started_us = sim->now_us;
+    sim_audit_boot(sim, host);
     (void)snprintf(boot_id, sizeof(boot_id), "boot-%u-%u", host->index, host->boot);
     boot.boot.boot_id = fl_str_of(boot_id);
     (void)sim_host_post(sim, host, &boot);

@@ -3,7 +3,7 @@
  * src/agent/agent_launch.c; containers themselves live on when the agent dies. */
 #include "sim/world.h"
 
-static struct sim_live *find_live(const struct sim_host *host, uint64_t key)
+struct sim_live *sim_runtime_live(const struct sim_host *host, uint64_t key)
 {
     for (struct sim_live *live = host->live; live; live = live->next)
         if (live->key == key)
@@ -32,7 +32,7 @@ static struct sim_live *new_live(struct sim_host *host, struct fl_str id)
     return live;
 }
 
-static struct sim_container *find_container(const struct sim_host *host, uint64_t key)
+struct sim_container *sim_runtime_container(const struct sim_host *host, uint64_t key)
 {
     for (struct sim_container *c = host->containers; c; c = c->next)
         if (c->key == key)
@@ -45,7 +45,7 @@ static const struct fl_task_container *find_known(const struct sim_host *host, c
     return fl_brain_container(host->brain, (struct fl_str){id, FL_CONTAINER_ID_SIZE - 1});
 }
 
-static int64_t delay(struct sim *sim, int64_t us)
+int64_t sim_runtime_delay(struct sim *sim, int64_t us)
 {
     int64_t delay_us = sim_about(sim, us);
     if (sim_fault(sim, sim->knobs.hangs)) {
@@ -78,7 +78,7 @@ static void fail(struct sim *sim, struct sim_host *host, const struct fl_task_co
 static void fire_image(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
-    struct sim_live *live = find_live(host, event->number);
+    struct sim_live *live = sim_runtime_live(host, event->number);
     struct fl_brain_event ready = {.type = FL_EVENT_IMAGE_READY};
     if (!live) {
         sim_void(sim);
@@ -108,11 +108,11 @@ void sim_runtime_ensure_image(struct sim *sim, struct sim_host *host, struct fl_
     static const struct sim_action image = {"an image is ready", fire_image};
     const struct fl_task_container *container = fl_brain_container(host->brain, id);
     uint64_t key = sim_key(id);
-    if (!container || find_live(host, key) || container->state == FL_CONTAINER_STOPPED)
+    if (!container || sim_runtime_live(host, key) || container->state == FL_CONTAINER_STOPPED)
         return;
     new_live(host, id)->busy = true;
-    sim_at(sim, delay(sim, sim_chance(sim, 300) ? 2 * SIM_SECOND : 5 * SIM_MS), &image, host->index,
-           key, NULL);
+    sim_at(sim, sim_runtime_delay(sim, sim_chance(sim, 300) ? 2 * SIM_SECOND : 5 * SIM_MS), &image,
+           host->index, key, NULL);
 }
 
 /* ---- network ---- */
@@ -120,7 +120,7 @@ void sim_runtime_ensure_image(struct sim *sim, struct sim_host *host, struct fl_
 static void fire_prepared(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
-    struct sim_live *live = find_live(host, event->number);
+    struct sim_live *live = sim_runtime_live(host, event->number);
     struct fl_brain_event prepared = {.type = FL_EVENT_PREPARED};
     if (!live) {
         sim_void(sim);
@@ -149,7 +149,7 @@ void sim_runtime_prepare(struct sim *sim, struct sim_host *host, struct fl_str i
     static const struct sim_action prepared = {"a container is prepared", fire_prepared};
     uint64_t key = sim_key(id);
     const struct fl_task_container *container = fl_brain_container(host->brain, id);
-    struct sim_live *live = find_live(host, key);
+    struct sim_live *live = sim_runtime_live(host, key);
     if (!live && container && container->restarts > 0)
         live = new_live(host, id);
     if (!live || live->busy || live->attached)
@@ -159,24 +159,33 @@ void sim_runtime_prepare(struct sim *sim, struct sim_host *host, struct fl_str i
         return;
     }
     live->busy = true;
-    sim_at(sim, delay(sim, 20 * SIM_MS), &prepared, host->index, key, NULL);
+    sim_at(sim, sim_runtime_delay(sim, 20 * SIM_MS), &prepared, host->index, key, NULL);
 }
 
 /* ---- what the watch tells ---- */
 
+/* Again, if the agent has lost what it learned. */
+static void note_told(struct sim *sim, const struct sim_host *host, struct sim_container *c)
+{
+    const struct fl_task_container *known = find_known(host, c->id);
+    if (known && known->started_ms == 0)
+        c->told_ms = sim_host_mono_ms(sim, host);
+}
+
 static void fire_told_started(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
-    struct sim_container *c = find_container(host, event->number);
-    struct sim_live *live = find_live(host, event->number);
+    struct sim_container *c = sim_runtime_container(host, event->number);
+    struct sim_live *live = sim_runtime_live(host, event->number);
     struct fl_brain_event started = {.type = FL_EVENT_STARTED};
-    if (!c) {
+    if (!c || (c->state != SIM_RUNNING && c->state != SIM_DEAD)) { /* it is about to run again */
         sim_void(sim);
         return;
     }
     started.process.container_id = fl_str_of(c->id);
-    started.process.at_ms = sim_host_wall_ms(sim, host);
+    started.process.at_ms = c->ran_ms;
     started.process.run = c->run;
+    note_told(sim, host, c);
     (void)sim_host_post(sim, host, &started);
     if (live)
         live->launching = false;
@@ -186,24 +195,27 @@ static const struct sim_action told_started = {"a start is told", fire_told_star
 static void fire_told_exited(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
-    struct sim_container *c = find_container(host, event->number);
+    struct sim_container *c = sim_runtime_container(host, event->number);
     struct fl_brain_event exited = {.type = FL_EVENT_EXITED};
-    if (!c) {
+    if (!c || c->state != SIM_DEAD) { /* it has been started again */
         sim_void(sim);
         return;
     }
     exited.process.container_id = fl_str_of(c->id);
-    exited.process.at_ms = sim_host_wall_ms(sim, host);
+    exited.process.at_ms = c->ended_ms;
     exited.process.exit_code = c->exit_code;
     exited.process.run = c->run;
+    note_told(sim, host, c); /* an end tells of the start, too */
+    bool restarts = sim_audit_restarts(host, c);
     (void)sim_host_post(sim, host, &exited);
+    sim_audit_end(sim, host, c, restarts);
 }
 static const struct sim_action told_exited = {"an exit is told", fire_told_exited};
 
 static void fire_told_failed(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
-    const struct sim_container *c = find_container(host, event->number);
+    const struct sim_container *c = sim_runtime_container(host, event->number);
     const struct fl_task_container *container = c ? find_known(host, c->id) : NULL;
     if (container)
         fail(sim, host, container, FL_EFFECT_LAUNCH, FL_FAILURE_START);
@@ -253,20 +265,48 @@ static void end_container(struct sim *sim, struct sim_container *c, int exit_cod
 static void fire_exits(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
-    struct sim_container *c = find_container(host, event->number);
+    struct sim_container *c = sim_runtime_container(host, event->number);
     if (!c || c->state != SIM_RUNNING) {
         sim_void(sim);
         return;
     }
-    end_container(sim, c, (int)sim_below(sim, 2));
+    c->ended_ms = sim_host_wall_ms(sim, host);
+    end_container(sim, c, sim_is_busy(sim) ? (int)sim_below(sim, 3) / 2 : 0);
     tell(sim, host, c, &told_exited);
 }
 static const struct sim_action exits = {"a container exits", fire_exits};
 
+/* Something happens to it, unless the load is over. */
+static void fire_flakes(struct sim *sim, struct sim_event *event)
+{
+    if (sim_is_busy(sim))
+        fire_exits(sim, event);
+    else
+        sim_void(sim);
+}
+
+/* Most work is short; some takes as long as makes a restart worth while. */
+static void arrange_end(struct sim *sim, const struct sim_host *host, const struct sim_container *c)
+{
+    static const struct sim_action flakes = {"something happens to a container", fire_flakes};
+    switch (c->living) {
+    case SIM_SERVICE:
+        return;
+    case SIM_BATCH:
+        sim_at_any(sim, sim_about(sim, sim_chance(sim, 200) ? 20 * SIM_MS : SIM_MINUTE), &exits,
+                   host->index, c->key, NULL);
+        return;
+    case SIM_FLAKY:
+        sim_at_any(sim, sim_about(sim, sim_chance(sim, 200) ? SIM_SECOND : 2 * SIM_MINUTE), &flakes,
+                   host->index, c->key, NULL);
+        return;
+    }
+}
+
 static void fire_runs(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
-    struct sim_container *c = find_container(host, event->number);
+    struct sim_container *c = sim_runtime_container(host, event->number);
     if (!c || c->state != SIM_STARTING) {
         sim_void(sim);
         return;
@@ -278,11 +318,20 @@ static void fire_runs(struct sim *sim, struct sim_event *event)
         return;
     }
     c->state = SIM_RUNNING;
+    c->ran_ms = sim_host_wall_ms(sim, host);
+    c->is_ill = sim_is_busy(sim) && sim_chance(sim, 200);
+    if (c->first_ms == 0)
+        c->first_ms = sim_host_mono_ms(sim, host);
     count_running(sim, host, c);
     tell(sim, host, c, &told_started);
-    if (!c->is_service)
-        sim_at_any(sim, sim_about(sim, sim_chance(sim, 200) ? 20 * SIM_MS : SIM_MINUTE), &exits,
-                   host->index, c->key, NULL);
+    arrange_end(sim, host, c);
+}
+
+static enum sim_living living_of(struct fl_str image)
+{
+    if (fl_str_starts(image, FL_STR("service")))
+        return SIM_SERVICE;
+    return fl_str_starts(image, FL_STR("flaky")) ? SIM_FLAKY : SIM_BATCH;
 }
 
 static struct sim_container *new_container(struct sim *sim, struct sim_host *host,
@@ -293,7 +342,7 @@ static struct sim_container *new_container(struct sim *sim, struct sim_host *hos
     memcpy(c->id, container->id, sizeof(c->id));
     c->key = sim_key(fl_str_of(c->id));
     c->task = (uint32_t)(task - sim->ledger.tasks);
-    c->is_service = fl_str_starts(container->spec->image, FL_STR("service"));
+    c->living = living_of(container->spec->image);
     c->watched_by = host->life;
     c->next = host->containers;
     host->containers = c;
@@ -304,7 +353,7 @@ void sim_runtime_launch(struct sim *sim, struct sim_host *host, struct fl_str id
 {
     static const struct sim_action runs = {"a container runs", fire_runs};
     uint64_t key = sim_key(id);
-    struct sim_live *live = find_live(host, key);
+    struct sim_live *live = sim_runtime_live(host, key);
     const struct fl_task_container *container = fl_brain_container(host->brain, id);
     if (!live || live->launching || !container || container->state != FL_CONTAINER_CREATED)
         return;
@@ -313,7 +362,7 @@ void sim_runtime_launch(struct sim *sim, struct sim_host *host, struct fl_str id
         fail(sim, host, container, FL_EFFECT_LAUNCH, FL_FAILURE_CREATE);
         return;
     }
-    struct sim_container *c = find_container(host, key);
+    struct sim_container *c = sim_runtime_container(host, key);
     if (c && (c->state != SIM_DEAD || c->run >= container->restarts)) {
         sim_violation(sim, "H1", "host %u launches container %.12s twice", host->index, id.p);
         return;
@@ -324,18 +373,21 @@ void sim_runtime_launch(struct sim *sim, struct sim_host *host, struct fl_str id
     c->state = SIM_STARTING;
     c->run = container->restarts;
     c->watched_by = host->life;
-    sim_at_any(sim, delay(sim, 60 * SIM_MS), &runs, host->index, key, NULL);
+    sim_at_any(sim, sim_runtime_delay(sim, 60 * SIM_MS), &runs, host->index, key, NULL);
 }
 
 void sim_runtime_adopt(struct sim *sim, struct sim_host *host, struct fl_str id)
 {
     uint64_t key = sim_key(id);
-    struct sim_container *c = find_container(host, key);
+    struct sim_container *c = sim_runtime_container(host, key);
     struct fl_brain_event gone = {.type = FL_EVENT_GONE};
     const struct fl_task_container *container = fl_brain_container(host->brain, id);
-    if (!container || find_live(host, key))
+    if (!container || sim_runtime_live(host, key))
         return;
-    new_live(host, id)->attached = true;
+    struct sim_live *live = new_live(host, id);
+    live->attached = true;
+    live->health = container->health;
+    live->streak = container->health_streak;
     if (!c || c->run < container->restarts) {
         gone.process.container_id = id;
         (void)sim_host_post(sim, host, &gone);
@@ -348,27 +400,6 @@ void sim_runtime_adopt(struct sim *sim, struct sim_host *host, struct fl_str id)
         tell(sim, host, c, &told_started);
     if (c->state == SIM_DEAD)
         tell(sim, host, c, &told_exited);
-}
-
-/* ---- health ---- */
-
-static void fire_checked(struct sim *sim, struct sim_event *event)
-{
-    struct sim_host *host = &sim->hosts[event->who];
-    const struct sim_container *c = find_container(host, event->number);
-    struct fl_brain_event checked = {.type = FL_EVENT_HEALTH};
-    if (!c)
-        return;
-    checked.health.container_id = fl_str_of(c->id);
-    checked.health.run = c->run;
-    checked.health.exit_code = c->state == SIM_RUNNING ? (int)sim_chance(sim, 100) : 1;
-    (void)sim_host_post(sim, host, &checked);
-}
-
-void sim_runtime_check(struct sim *sim, struct sim_host *host, struct fl_str id)
-{
-    static const struct sim_action checked = {"a health check ends", fire_checked};
-    sim_at(sim, delay(sim, 50 * SIM_MS), &checked, host->index, sim_key(id), NULL);
 }
 
 /* ---- the end ---- */
@@ -385,21 +416,21 @@ static void check_reason(struct sim *sim, const struct sim_host *host,
 
 void sim_runtime_signal(struct sim *sim, struct sim_host *host, struct fl_str id, int number)
 {
-    struct sim_container *c = find_container(host, sim_key(id));
+    struct sim_container *c = sim_runtime_container(host, sim_key(id));
     if (!c || c->state != SIM_RUNNING)
         return;
     check_reason(sim, host, c);
     if (number == 9)
-        sim_at_any(sim, delay(sim, 5 * SIM_MS), &exits, host->index, c->key, NULL);
+        sim_at_any(sim, sim_runtime_delay(sim, 5 * SIM_MS), &exits, host->index, c->key, NULL);
     else if (!sim_chance(sim, sim->knobs.ignores_term))
-        sim_at_any(sim, delay(sim, SIM_SECOND), &exits, host->index, c->key, NULL);
+        sim_at_any(sim, sim_runtime_delay(sim, SIM_SECOND), &exits, host->index, c->key, NULL);
 }
 
 void sim_runtime_release(struct sim *sim, struct sim_host *host, struct fl_str id)
 {
     uint64_t key = sim_key(id);
-    struct sim_live *live = find_live(host, key);
-    const struct sim_container *c = find_container(host, key);
+    struct sim_live *live = sim_runtime_live(host, key);
+    const struct sim_container *c = sim_runtime_container(host, key);
     if (c && (c->state == SIM_RUNNING || c->state == SIM_STARTING))
         sim_violation(sim, "H3", "host %u takes the network of container %.12s, which runs",
                       host->index, id.p);
@@ -435,6 +466,7 @@ void sim_runtime_remove(struct sim *sim, struct sim_host *host, struct fl_str ta
         return;
     for (size_t i = 0; i < task->container_count; i++)
         remove_container(sim, host, sim_key(fl_str_of(task->containers[i].id)));
+    sim_ledger_task(sim, fl_task_id(task_arn))->is_ending = false;
     removed.removed.task_arn = task->arn;
     (void)sim_host_post(sim, host, &removed);
 }

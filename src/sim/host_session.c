@@ -92,7 +92,10 @@ static struct ecs_Attribute_list attributes_of(const struct sim_host *host, stru
 {
     static const char *const names[] = {
         "com.amazonaws.ecs.capability.docker-remote-api.1.18",
+        "com.amazonaws.ecs.capability.docker-remote-api.1.24",
         "ecs.capability.container-ordering",
+        "ecs.capability.container-health-check",
+        "ecs.capability.container-restart-policy",
         "ecs.capability.full-sync",
     };
     size_t count = FL_ARRAY_SIZE(names) - !sim_host_has_manifests(host);
@@ -309,6 +312,7 @@ static void fire_opened(struct sim *sim, struct sim_event *event)
     hear(sim, host);
     sim_at(sim, host->silent_us - sim->now_us, &silence, host->index, ++host->silence_number, NULL);
     sim_report_hurry(sim, host);
+    sim_health_start(sim, host);
 }
 const struct sim_action sim_host_opened = {"a connection is open", fire_opened};
 

@@ -133,6 +133,8 @@ struct sim_task *sim_ledger_see(struct sim *sim, const struct sim_shown *shown)
         return NULL;
     }
     struct sim_task *task = sim_ledger_task(sim, fl_str_of(shown->id));
+    if (!shown->is_well_told)
+        sim_violation(sim, "D6", "task %s: its health is not that of its containers", task->id);
     check_kept(sim, task, shown);
     if (task->is_seen)
         compare(sim, task, shown);

@@ -76,6 +76,21 @@ const void *sim_message_asked(struct sim *sim, struct sim_message *message)
 
 /* ---- answers ---- */
 
+/* Of the essential containers, which have names with "e": one UNHEALTHY makes the task so, else one
+ * UNKNOWN. */
+static enum ecs_HealthStatus health_of(const struct ecs_Task *task)
+{
+    enum ecs_HealthStatus health = ECS_HealthStatus_HEALTHY;
+    for (size_t i = 0; i < task->containers.n; i++) {
+        const struct ecs_Container *c = &task->containers.items[i];
+        if (!fl_str_starts(c->name, FL_STR("e")) || health == ECS_HealthStatus_UNHEALTHY)
+            continue;
+        if (c->healthStatus != ECS_HealthStatus_HEALTHY)
+            health = c->healthStatus;
+    }
+    return health;
+}
+
 static void read_task(const struct ecs_Task *task, struct sim_shown *ret_shown)
 {
     struct fl_str id = fl_task_id(task->taskArn);
@@ -83,6 +98,7 @@ static void read_task(const struct ecs_Task *task, struct sim_shown *ret_shown)
         .status = fl_enum_value(&rec_enum_TaskStatus, task->lastStatus),
         .code = FL_HAS(task, ecs_Task, stopCode) ? (int)task->stopCode + 1 : 0,
         .is_stopping = fl_str_is(task->desiredStatus, "STOPPED"),
+        .is_well_told = task->healthStatus == health_of(task),
         .version = task->version,
         .reason = sim_hash(task->stoppedReason),
     };
@@ -176,6 +192,7 @@ void sim_message_list(struct sim_message *message, const struct fl_acs_task *tas
             .arn = fl_str_dup(message->arena, tasks[i].arn),
             .cluster_arn = fl_str_dup(message->arena, tasks[i].cluster_arn),
             .desired_running = tasks[i].desired_running,
+            .is_running = tasks[i].is_running,
         };
 }
 

@@ -377,6 +377,21 @@ static void fire_verify(struct sim *sim, struct sim_event *event)
 }
 const struct sim_action sim_server_verify = {"an agent asks what it is to stop", fire_verify};
 
+static void fire_health(struct sim *sim, struct sim_event *event)
+{
+    struct sim_session *session = heard(sim, event);
+    const struct sim_message *message = event->message;
+    for (size_t i = 0; session && i < message->health_count && !sim->ended; i++) {
+        struct fl_core_event told = {
+            .task = message->health[i].task,
+            .health = message->health[i].containers,
+            .health_count = message->health[i].container_count,
+        };
+        tell_core(sim, session, FL_CORE_EVENT_HEALTH, &told);
+    }
+}
+const struct sim_action sim_server_health = {"an agent's telemetry arrives", fire_health};
+
 static void fire_heard(struct sim *sim, struct sim_event *event)
 {
     (void)heard(sim, event);

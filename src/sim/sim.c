@@ -22,6 +22,11 @@ bool sim_fault(struct sim *sim, unsigned in_a_thousand)
     return sim->faults_on && sim_chance(sim, in_a_thousand);
 }
 
+bool sim_is_busy(const struct sim *sim)
+{
+    return sim->now_us < sim->load_until_us;
+}
+
 void sim_void(struct sim *sim)
 {
     sim->count--;

@@ -8,41 +8,11 @@ enum { ATTEMPTS = 6, TASKS_A_CALL = 5, DESCRIBED = 10, UPDATED = 3 };
 
 /* ---- definitions ---- */
 
-static struct ecs_PortMapping_list port_of(struct sim_message *call, int family)
-{
-    struct ecs_PortMapping_list list = {1, NEW(call, PortMapping)};
-    FL_SET(list.items, ecs_PortMapping, containerPort, 80);
-    FL_SET(list.items, ecs_PortMapping, hostPort, 9000 + family);
-    return list;
-}
-
-/* Drawn one by one: the order in which arguments are evaluated is the compiler's. */
-static void fill_container(struct sim *sim, struct sim_message *call, int family, unsigned i,
-                           struct ecs_ContainerDefinition *c)
-{
-    bool is_service = family % 2 == 0 || i > 1;
-    int32_t cpu = 50 * (int32_t)sim_below(sim, 6);
-    cpu += (int32_t)sim_below(sim, 2);
-    int32_t memory = 50 * (1 + (int32_t)sim_below(sim, 8));
-    int32_t timeout_s = 2 + (int32_t)sim_below(sim, 10);
-    FL_SET(c, ecs_ContainerDefinition, name, fl_str_printf(call->arena, "c%u", i));
-    FL_SET(c, ecs_ContainerDefinition, image, is_service ? FL_STR("service:1") : FL_STR("batch:1"));
-    FL_SET(c, ecs_ContainerDefinition, cpu, cpu);
-    FL_SET(c, ecs_ContainerDefinition, memory, memory);
-    FL_SET(c, ecs_ContainerDefinition, essential, i != 1);
-    FL_SET(c, ecs_ContainerDefinition, stopTimeout, timeout_s);
-    if (family % 4 == 3 && i == 0)
-        FL_SET(c, ecs_ContainerDefinition, portMappings, port_of(call, family));
-}
-
 static void register_definition(struct sim *sim, int family)
 {
     struct sim_message *call = sim_message_new(sim);
     struct ecs_RegisterTaskDefinitionRequest *input = NEW(call, RegisterTaskDefinitionRequest);
-    struct ecs_ContainerDefinition_list list = {.n = 1 + (size_t)family % 3};
-    list.items = fl_arena_new_array(call->arena, struct ecs_ContainerDefinition, list.n);
-    for (unsigned i = 0; i < list.n; i++)
-        fill_container(sim, call, family, i, &list.items[i]);
+    struct ecs_ContainerDefinition_list list = sim_definition_draw(sim, call->arena, family);
     FL_SET(input, ecs_RegisterTaskDefinitionRequest, family,
            fl_str_printf(call->arena, "f%d", family));
     FL_SET(input, ecs_RegisterTaskDefinitionRequest, containerDefinitions, list);

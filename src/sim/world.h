@@ -32,6 +32,7 @@ struct sim_shown {
     char id[SIM_ID];
     int status, code; /* code: 0, or one more than the enum's value */
     bool is_stopping;
+    bool is_well_told; /* its health follows from that of its containers */
     int64_t version;
     uint64_t reason; /* a hash */
 };
@@ -51,6 +52,13 @@ struct sim_answer {
     size_t instance_count;
     struct fl_str instance_arn;
     int revision;
+};
+
+/* What a frame tells of one task's health. */
+struct sim_told_health {
+    struct fl_str task; /* id */
+    struct fl_core_health *containers;
+    size_t container_count;
 };
 
 /* A call, an answer, a frame, or an order within one: under way, perhaps twice, and not changed
@@ -73,6 +81,8 @@ struct sim_message {
     struct fl_acs_header header;
     struct fl_acs_task *tasks; /* manifest, question and answer about what is to stop */
     size_t task_count;
+    struct sim_told_health *health;
+    size_t health_count;
     struct sim_message **orders; /* payload */
     size_t order_count, order_bytes;
 };
@@ -127,8 +137,9 @@ struct sim_task {
     /* What really is. */
     uint32_t running; /* containers */
     uint32_t running_on;
-    bool stop_put; /* a stop has ever been asked for */
-    bool troubled; /* something of it has ended by itself */
+    bool stop_put;  /* a stop has ever been asked for */
+    bool troubled;  /* something of it has ended by itself */
+    bool is_ending; /* its host's agent means it to end, and has from an earlier step on */
 };
 
 struct sim_slot {
@@ -189,6 +200,10 @@ struct sim_server {
 enum sim_stage { SIM_REGISTER, SIM_CONNECT, SIM_OPEN };
 enum sim_container_state { SIM_STARTING, SIM_FAILED, SIM_RUNNING, SIM_DEAD };
 
+/* How a container lives, which its image says: for ever, until its work is done, or until something
+ * happens to it while there is load. */
+enum sim_living { SIM_SERVICE, SIM_BATCH, SIM_FLAKY };
+
 /* What really exists of a container. It outlives the agent. */
 struct sim_container {
     struct sim_container *next;
@@ -199,7 +214,13 @@ struct sim_container {
     int run;             /* the number of its last start */
     uint32_t watched_by; /* life of the agent that watches it; 0: nobody */
     uint32_t task;       /* in the ledger */
-    bool is_service;     /* never ends by itself */
+    enum sim_living living;
+    int64_t ran_ms, ended_ms; /* wall clock: of the present or last run */
+    int64_t first_ms;         /* monotonic: when it first ran; 0: never */
+    int64_t told_ms;          /* the same: when its agent learned of that */
+    int64_t term_ms;          /* monotonic: when it was first told to end; 0: it was not */
+    bool was_well;            /* a check has ever found so */
+    bool is_ill;              /* as checks find it now */
 };
 
 /* What the agent's memory holds of a container: src/agent/agent_launch.c. */
@@ -208,6 +229,10 @@ struct sim_live {
     uint64_t key;
     char id[FL_CONTAINER_ID_SIZE];
     bool busy, attached, launching, released;
+    /* Of the present run, as the auditor counts it from what checks say. */
+    enum fl_health health;
+    int64_t streak;
+    int64_t checked_ms; /* monotonic: when a check was last answered; 0: none was */
 };
 
 struct sim_report {
@@ -242,6 +267,7 @@ struct sim_host {
     struct sim_host_turn *open;
     int64_t booted_us, clock_ms, drift_ppm;
     int64_t due_ms; /* monotonic; what the timer is armed for */
+    int64_t started_us;
     uint32_t due_number;
     struct sim_container *containers;
     struct sim_live *live;
@@ -330,6 +356,8 @@ int64_t sim_about(struct sim *sim, int64_t us);
 /* The event under way was for nobody (any more), and is not counted: a timer that would have been
  * stopped, news of what is gone. */
 void sim_void(struct sim *sim);
+/* There is load. Afterwards everything that was begun comes to a good end. */
+bool sim_is_busy(const struct sim *sim);
 /* A chance that is there only while faults are. */
 bool sim_fault(struct sim *sim, unsigned in_a_thousand);
 void sim_note(struct sim *sim, const char *what, uint32_t who, uint64_t number);
@@ -393,7 +421,7 @@ int64_t sim_server_wall_ms(const struct sim *sim);
 struct fl_core *sim_server_rebuild(struct sim *sim);
 /* ---- server_session.c ---- */
 extern const struct sim_action sim_server_connect, sim_server_ack, sim_server_heard,
-    sim_server_closed, sim_server_heartbeat, sim_server_verify;
+    sim_server_closed, sim_server_heartbeat, sim_server_verify, sim_server_health;
 #define SIM_HEARTBEAT_US (30 * SIM_SECOND)
 /* Takes the effect's task, for the payload that the next flush sends. */
 void sim_sessions_task(struct sim *sim, struct fl_core_effect *effect);
@@ -450,6 +478,15 @@ void sim_runtime_remove(struct sim *sim, struct sim_host *host, struct fl_str ta
 void sim_runtime_forget(struct sim_host *host);
 /* The machine has died: its containers go. */
 void sim_runtime_die(struct sim *sim, struct sim_host *host);
+/* About so long, and sometimes much longer. */
+int64_t sim_runtime_delay(struct sim *sim, int64_t us);
+/* NULL: there is none. */
+struct sim_container *sim_runtime_container(const struct sim_host *host, uint64_t key);
+struct sim_live *sim_runtime_live(const struct sim_host *host, uint64_t key);
+
+/* ---- host_health.c ---- */
+/* For as long as this connection lasts, the control plane is told of health. */
+void sim_health_start(struct sim *sim, struct sim_host *host);
 
 /* ---- host_session.c, host_report.c ---- */
 extern const struct sim_action sim_host_payload, sim_host_heartbeat, sim_host_opened,
@@ -477,6 +514,11 @@ void sim_client_send(struct sim *sim, struct sim_operation *operation);
 bool sim_token_lives(const struct sim *sim, const struct sim_operation *operation);
 void sim_clients_answer(struct sim *sim, const struct sim_event *event);
 void sim_clients_free(struct sim *sim);
+
+/* ---- definition.c ---- */
+/* The containers of a new revision of a family. */
+struct ecs_ContainerDefinition_list sim_definition_draw(struct sim *sim, struct fl_arena *arena,
+                                                        int family);
 
 /* ---- workload.c ---- */
 void sim_clients_start(struct sim *sim);
@@ -512,6 +554,21 @@ void sim_audit_records(struct sim *sim, const struct fl_turn *turn, size_t from,
 void sim_audit_recovered(struct sim *sim);
 /* Everything against everything, recovery included. */
 void sim_audit_full(struct sim *sim);
+
+/* ---- audit_host.c: what an agent makes of its containers ---- */
+/* Records have been loaded, and nothing has been done yet. */
+void sim_audit_boot(struct sim *sim, struct sim_host *host);
+/* After a step of the brain: the effects from that one on are new. */
+void sim_audit_effects(struct sim *sim, struct sim_host *host, const struct fl_effect *from);
+/* Is the container to run once more, by its policy, now that it has ended? */
+bool sim_audit_restarts(const struct sim_host *host, const struct sim_container *c);
+/* After the brain has learned of an end, or of a check: what it was to make of it. */
+void sim_audit_end(struct sim *sim, struct sim_host *host, const struct sim_container *c,
+                   bool restarts);
+void sim_audit_check(struct sim *sim, struct sim_host *host, const struct sim_container *c,
+                     int exit_code);
+/* Nobody's patience, and no check, is overdue. */
+void sim_audit_overdue(struct sim *sim, const struct sim_host *host);
 
 /* ---- audit_rest.c: the end of a run in liveness mode ---- */
 void sim_audit_rest(struct sim *sim);

@@ -186,6 +186,23 @@ void fl_db_close(struct fl_db *db)
     db->lock_fd = -1;
 }
 
+int fl_db_verify(struct fl_db *db, const char *path, struct fl_err *err)
+{
+    sqlite3_stmt *stmt;
+    int status = fl_db_prepare(db, "PRAGMA integrity_check(1)", &stmt, err);
+    if (status < 0)
+        return status;
+    bool is_row = sqlite3_step(stmt) == SQLITE_ROW;
+    struct fl_str said = is_row ? fl_db_column(stmt, 0) : FL_STR("it cannot be read whole");
+    /* A line of its own says which database of the connection is meant: there is but one. */
+    said = fl_str_from(said, (size_t)(fl_str_rindex(said, '\n') + 1));
+    if (!fl_str_is(said, "ok"))
+        status = fl_err_set(err, -EIO, "%s is damaged: %.*s", path,
+                            (int)FL_MIN(said.n, (size_t)200), said.p);
+    (void)sqlite3_finalize(stmt);
+    return status;
+}
+
 int fl_db_prepare(struct fl_db *db, const char *sql, sqlite3_stmt **ret_stmt, struct fl_err *err)
 {
     if (sqlite3_prepare_v3(db->sqlite, sql, -1, SQLITE_PREPARE_PERSISTENT, ret_stmt, NULL) !=

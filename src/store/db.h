@@ -25,6 +25,9 @@ int fl_db_open(const char *path, const struct fl_db_format *format, struct fl_db
                struct fl_err *err);
 void fl_db_close(struct fl_db *db);
 
+/* Reads every page and compares tables with their indexes. -EIO and what SQLite found first. */
+int fl_db_verify(struct fl_db *db, const char *path, struct fl_err *err);
+
 /* Runs statements without results. The result code of SQLite. */
 int fl_db_exec(struct fl_db *db, const char *sql);
 /* Prepares a statement for the connection's life; 0 or -EIO with err. */

@@ -2,12 +2,20 @@
 #include "store/logs_store.h"
 
 #include "base/log.h"
+#include "store/db_copy.h"
 #include "store/logs_db.h"
-#include "store/store.h"
 
 struct fl_logs_store {
     struct fl_logs_db db;
     struct fl_worker *worker;
+    bool is_closing;
+};
+
+/* A job that writes nothing; its slice is made after the transaction. */
+struct copying {
+    struct fl_logs_job job;
+    struct fl_logs_store *owner;
+    struct fl_db_copy *copy;
 };
 
 /* Whether the file is known to be as it was before the transaction. */
@@ -26,6 +34,11 @@ static void roll_back(struct fl_logs_db *db)
         _exit(FL_STORE_EXIT);
 }
 
+/* What tells the job of a copy apart. */
+static void copy_nothing(FL_UNUSED struct fl_logs_job *job, FL_UNUSED struct fl_logs_db *db)
+{
+}
+
 static void run_chain(void *context, struct fl_worker_job *chain)
 {
     struct fl_logs_store *store = context;
@@ -39,8 +52,12 @@ static void run_chain(void *context, struct fl_worker_job *chain)
         db->failed = fl_db_exec(&db->db, "COMMIT");
     if (db->failed != SQLITE_OK)
         roll_back(db);
-    for (struct fl_worker_job *at = chain; at; at = at->next)
-        FL_CONTAINER_OF(at, struct fl_logs_job, worker_job)->stored = db->failed == SQLITE_OK;
+    for (struct fl_worker_job *at = chain; at; at = at->next) {
+        struct fl_logs_job *job = FL_CONTAINER_OF(at, struct fl_logs_job, worker_job);
+        job->stored = db->failed == SQLITE_OK;
+        if (job->run == copy_nothing)
+            fl_db_copy_step(FL_CONTAINER_OF(job, struct copying, job)->copy, &db->db);
+    }
 }
 
 static void job_done(struct fl_worker_job *worker_job)
@@ -72,10 +89,22 @@ int fl_logs_store_open(const char *path, uv_loop_t *loop, struct fl_logs_store *
     return 0;
 }
 
+int fl_logs_store_verify(const char *path, struct fl_err *err)
+{
+    struct fl_db db;
+    int status = fl_db_open(path, &fl_logs_db_format, &db, err);
+    if (status < 0)
+        return status;
+    status = fl_db_verify(&db, path, err);
+    fl_db_close(&db);
+    return status;
+}
+
 void fl_logs_store_close(struct fl_logs_store *store)
 {
     if (!store)
         return;
+    store->is_closing = true;
     if (store->worker)
         fl_worker_stop(store->worker);
     fl_db_close(&store->db.db);
@@ -86,4 +115,25 @@ void fl_logs_store_submit(struct fl_logs_store *store, struct fl_logs_job *job)
 {
     job->worker_job.done = job_done;
     fl_worker_submit(store->worker, &job->worker_job);
+}
+
+static void copy_slice_done(struct fl_logs_job *job, FL_UNUSED bool stored)
+{
+    struct copying *copying = FL_CONTAINER_OF(job, struct copying, job);
+    if (fl_db_copy_goes_on(copying->copy, copying->owner->is_closing))
+        fl_logs_store_submit(copying->owner, job);
+    else
+        free(copying);
+}
+
+void fl_logs_store_copy(struct fl_logs_store *store, const char *path, fl_store_copied done,
+                        void *context)
+{
+    struct copying *copying = fl_calloc(1, sizeof(*copying));
+    *copying = (struct copying){
+        .job = {.run = copy_nothing, .done = copy_slice_done},
+        .owner = store,
+        .copy = fl_db_copy_new(path, done, context),
+    };
+    fl_logs_store_submit(store, &copying->job);
 }

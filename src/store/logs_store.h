@@ -15,6 +15,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "store/store.h"
 #include "store/worker.h"
 
 /* What CloudWatch counts for an event beyond its message's bytes. */
@@ -37,9 +38,14 @@ struct fl_logs_job {
 /* As fl_store_open_sqlite: created 0600, -EBUSY when another process has it. */
 int fl_logs_store_open(const char *path, uv_loop_t *loop, struct fl_logs_store **ret_store,
                        struct fl_err *err);
+/* Has SQLite check every page of the file, which nobody has open. */
+int fl_logs_store_verify(const char *path, struct fl_err *err);
 /* Waits for what is queued, calls done for it, closes. The loop must run once more afterwards. */
 void fl_logs_store_close(struct fl_logs_store *store);
 void fl_logs_store_submit(struct fl_logs_store *store, struct fl_logs_job *job);
+/* As fl_store_copy. */
+void fl_logs_store_copy(struct fl_logs_store *store, const char *path, fl_store_copied done,
+                        void *context);
 
 struct fl_logs_group {
     int64_t id;

@@ -29,3 +29,8 @@ void fl_store_commit(struct fl_store *store, const struct fl_store_op *ops, size
     store->committed = true;
     store->impl->commit(store, ops, count, done, context);
 }
+
+void fl_store_copy(struct fl_store *store, const char *path, fl_store_copied done, void *context)
+{
+    store->impl->copy(store, path, done, context);
+}

@@ -44,3 +44,15 @@ int fl_store_load(struct fl_store *store,
  * the same key wins. count may be 0: done then still waits for what was committed before. */
 void fl_store_commit(struct fl_store *store, const struct fl_store_op *ops, size_t count,
                      void (*done)(void *context), void *context);
+
+/* status 0: the copy is whole and synced; else -errno with err. Called once. */
+typedef void (*fl_store_copied)(void *context, int status, const struct fl_err *err);
+
+/* Copies the store to a new file (0600; it must not exist), a slice at a time between commits: what
+ * was durable when the last slice was copied. A copy that fails leaves nothing and harms nothing.
+ * Not for a store in memory. */
+void fl_store_copy(struct fl_store *store, const char *path, fl_store_copied done, void *context);
+
+/* Has SQLite check every page of the store at path, which nobody has open, and raises its epoch by
+ * leap. -EBUSY, -EIO, -EINVAL with err. */
+int fl_store_verify(const char *path, uint64_t leap, struct fl_err *err);

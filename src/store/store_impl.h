@@ -10,6 +10,7 @@ struct fl_store_impl {
                 struct fl_err *err);
     void (*commit)(struct fl_store *store, const struct fl_store_op *ops, size_t count,
                    void (*done)(void *context), void *context);
+    void (*copy)(struct fl_store *store, const char *path, fl_store_copied done, void *context);
 };
 
 /* The first member of each implementation's struct. */

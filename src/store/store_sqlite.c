@@ -3,9 +3,11 @@
  * Until the first commit the connection is used by the caller's thread (opening, loading), from
  * then on by the worker's only; the worker's mutex orders the two. */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 #include "base/log.h"
-#include "store/db.h"
+#include "store/db_copy.h"
 #include "store/store_impl.h"
 #include "store/worker.h"
 
@@ -15,10 +17,14 @@ struct sqlite_store {
     sqlite3_stmt *put;
     sqlite3_stmt *del;
     struct fl_worker *worker;
+    bool is_closing;
 };
 
+/* Operations to commit, or a slice of a copy to make after the commit. */
 struct batch {
     struct fl_worker_job job;
+    struct sqlite_store *owner;
+    struct fl_db_copy *copy;
     const struct fl_store_op *ops;
     size_t count;
     void (*done)(void *context);
@@ -70,18 +76,27 @@ static bool has_ops(const struct fl_worker_job *chain)
     return false;
 }
 
-static void run_chain(void *context, struct fl_worker_job *chain)
+static void commit_chain(struct sqlite_store *store, const struct fl_worker_job *chain)
 {
-    struct sqlite_store *store = context;
-    if (!has_ops(chain))
-        return;
     must(store, fl_db_exec(&store->db, "BEGIN IMMEDIATE"));
-    for (struct fl_worker_job *job = chain; job; job = job->next) {
-        struct batch *batch = FL_CONTAINER_OF(job, struct batch, job);
+    for (const struct fl_worker_job *job = chain; job; job = job->next) {
+        const struct batch *batch = FL_CONTAINER_OF(job, struct batch, job);
         for (size_t i = 0; i < batch->count; i++)
             apply(store, &batch->ops[i]);
     }
     must(store, fl_db_exec(&store->db, "COMMIT"));
+}
+
+static void run_chain(void *context, struct fl_worker_job *chain)
+{
+    struct sqlite_store *store = context;
+    if (has_ops(chain))
+        commit_chain(store, chain);
+    for (struct fl_worker_job *job = chain; job; job = job->next) {
+        struct batch *batch = FL_CONTAINER_OF(job, struct batch, job);
+        if (batch->copy)
+            fl_db_copy_step(batch->copy, &store->db);
+    }
 }
 
 static void batch_done(struct fl_worker_job *job)
@@ -100,6 +115,24 @@ static void commit_batch(struct fl_store *base, const struct fl_store_op *ops, s
     struct batch *batch = fl_calloc(1, sizeof(*batch));
     *batch = (struct batch){
         .job.done = batch_done, .ops = ops, .count = count, .done = done, .context = context};
+    fl_worker_submit(store->worker, &batch->job);
+}
+
+static void copy_slice_done(struct fl_worker_job *job)
+{
+    struct batch *batch = FL_CONTAINER_OF(job, struct batch, job);
+    if (fl_db_copy_goes_on(batch->copy, batch->owner->is_closing))
+        fl_worker_submit(batch->owner->worker, job);
+    else
+        free(batch);
+}
+
+static void copy_store(struct fl_store *base, const char *path, fl_store_copied done, void *context)
+{
+    struct sqlite_store *store = FL_CONTAINER_OF(base, struct sqlite_store, store);
+    struct batch *batch = fl_calloc(1, sizeof(*batch));
+    *batch = (struct batch){
+        .job.done = copy_slice_done, .owner = store, .copy = fl_db_copy_new(path, done, context)};
     fl_worker_submit(store->worker, &batch->job);
 }
 
@@ -127,6 +160,7 @@ static int load_records(struct fl_store *base,
 static void close_store(struct fl_store *base)
 {
     struct sqlite_store *store = FL_CONTAINER_OF(base, struct sqlite_store, store);
+    store->is_closing = true;
     if (store->worker)
         fl_worker_stop(store->worker);
     fl_db_close(&store->db);
@@ -137,6 +171,7 @@ static const struct fl_store_impl impl = {
     .close = close_store,
     .load = load_records,
     .commit = commit_batch,
+    .copy = copy_store,
 };
 
 /* Durable before anything is done in the new epoch's name. */
@@ -193,4 +228,19 @@ int fl_store_open_sqlite(const char *path, uv_loop_t *loop, struct fl_store **re
     }
     *ret_store = &store->store;
     return 0;
+}
+
+int fl_store_verify(const char *path, uint64_t leap, struct fl_err *err)
+{
+    struct fl_db db;
+    char sql[64];
+    int status = fl_db_open(path, &format, &db, err);
+    if (status < 0)
+        return status;
+    status = fl_db_verify(&db, path, err);
+    (void)snprintf(sql, sizeof(sql), "UPDATE epoch SET epoch = epoch + %" PRIu64, leap);
+    if (status == 0 && leap > 0 && fl_db_exec(&db, sql) != SQLITE_OK)
+        status = fl_err_set(err, -EIO, "cannot raise the epoch: %s", sqlite3_errmsg(db.sqlite));
+    fl_db_close(&db);
+    return status;
 }

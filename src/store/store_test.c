@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -205,6 +206,91 @@ static void the_files_are_the_owners_alone(void **state)
     assert_int_equal(st.st_mode & 0777, 0600);
 }
 
+struct copied {
+    struct fixture *f;
+    int status; /* 1: not yet */
+    size_t commits;
+    bool writes_on; /* a commit at every turn, until the copy is made */
+};
+
+static void on_copied(void *context, int status, FL_UNUSED const struct fl_err *err)
+{
+    struct copied *copied = context;
+    copied->status = status;
+}
+
+/* Records of four pages each, so that a copy takes many slices. */
+static void commit_big(void *context)
+{
+    static char value[16384];
+    struct copied *copied = context;
+    if (copied->status != 1)
+        return;
+    static const struct fl_store_op op = {FL_STR("last"), {value, sizeof(value)}};
+    memset(value, 'v', sizeof(value));
+    copied->commits++;
+    fl_store_commit(copied->f->store, &op, 1, copied->writes_on ? commit_big : nothing, copied);
+}
+
+static int count_record(void *context, FL_UNUSED struct fl_str key, FL_UNUSED struct fl_str value)
+{
+    ++*(size_t *)context;
+    return 0;
+}
+
+static void fill(struct fixture *f, size_t count)
+{
+    static char value[16384];
+    char key[16];
+    memset(value, 'x', sizeof(value));
+    for (size_t i = 0; i < count; i++) {
+        (void)snprintf(key, sizeof(key), "%zu", i);
+        struct fl_store_op op = {fl_str_of(key), {value, sizeof(value)}};
+        fl_store_commit(f->store, &op, 1, nothing, NULL);
+        (void)uv_run(&f->loop, UV_RUN_DEFAULT);
+    }
+}
+
+static void a_copy_is_whole_whatever_is_written_meanwhile(void **state)
+{
+    enum { RECORDS = 400 };
+    struct fixture *f = *state;
+    struct copied copied = {.f = f, .status = 1, .writes_on = true};
+    char path[96];
+    fill(f, RECORDS);
+    (void)snprintf(path, sizeof(path), "%s/copy.db", f->dir);
+    fl_store_copy(f->store, path, on_copied, &copied);
+    commit_big(&copied);
+    (void)uv_run(&f->loop, UV_RUN_DEFAULT);
+    assert_int_equal(copied.status, 0);
+    assert_true(copied.commits > 2); /* commits did not wait for the copy */
+    copied.status = 1;
+    fl_store_copy(f->store, path, on_copied, &copied);
+    (void)uv_run(&f->loop, UV_RUN_DEFAULT);
+    assert_true(copied.status < 0); /* nothing is copied over what exists */
+    close_store(f);
+    assert_int_equal(fl_store_verify(path, 41, NULL), 0);
+    (void)snprintf(f->path, sizeof(f->path), "%.79s", path);
+    open_sqlite(f);
+    size_t count = 0;
+    assert_int_equal(fl_store_load(f->store, count_record, &count, NULL), 0);
+    assert_int_equal(count, RECORDS + 1);
+    assert_int_equal(fl_store_epoch(f->store), 1 + 41 + 1);
+}
+
+static void a_store_that_closes_gives_its_copy_up(void **state)
+{
+    struct fixture *f = *state;
+    struct copied copied = {.f = f, .status = 1};
+    char path[96];
+    fill(f, 400);
+    (void)snprintf(path, sizeof(path), "%s/copy.db", f->dir);
+    fl_store_copy(f->store, path, on_copied, &copied);
+    close_store(f);
+    assert_int_equal(copied.status, -ECANCELED);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
 static void closing_waits_for_what_is_queued_in_memory(void **state)
 {
     struct fixture *f = *state;
@@ -369,6 +455,8 @@ int main(void)
         WITH(_sqlite, closing_waits_for_what_is_queued),
         WITH(_sqlite, the_files_are_the_owners_alone),
         WITH(_sqlite, a_second_process_is_refused),
+        WITH(_sqlite, a_copy_is_whole_whatever_is_written_meanwhile),
+        WITH(_sqlite, a_store_that_closes_gives_its_copy_up),
         WITH(, files_of_another_kind_are_refused),
         WITH(, a_failing_disk_stops_the_process),
         WITH(, what_was_acknowledged_survives_a_kill),

@@ -25,6 +25,7 @@ void fl_brain_free(struct fl_brain *brain)
         fl_task_free(task);
     }
     fl_arena_free(brain->arena);
+    free(brain->due);
     free(brain);
 }
 
@@ -45,6 +46,7 @@ static struct fl_task_container *find_container(const struct fl_brain *brain, st
 void fl_brain_insert(struct fl_brain *brain, struct fl_task *task)
 {
     HASH_ADD_KEYPTR(hh, brain->tasks, task->arn.p, task->arn.n, task);
+    fl_brain_due_add(brain, task);
     for (size_t i = 0; i < task->container_count - FL_BUG(16, 1, 0); i++) {
         struct fl_task_container *container = &task->containers[i];
         HASH_ADD_KEYPTR(hh, brain->containers, container->id, FL_CONTAINER_ID_SIZE - 1, container);
@@ -84,6 +86,7 @@ void fl_brain_delete(struct fl_step *step, struct fl_task *task)
     for (size_t i = 0; i < task->container_count - FL_BUG(16, 1, 0); i++)
         HASH_DEL(brain->containers, &task->containers[i]);
     HASH_DEL(brain->tasks, task);
+    fl_brain_due_remove(brain, task);
     fl_task_free(task);
 }
 
@@ -262,23 +265,39 @@ static void on_container_event(struct fl_step *step, struct fl_str id,
         return;
     handle(step, container);
     fl_brain_settle(step, container->task);
+    fl_brain_due_changed(step->brain, container->task);
 }
 
 static void on_health(struct fl_step *step)
 {
     struct fl_task_container *container =
         find_container(step->brain, step->event->health.container_id);
-    if (container && fl_brain_health_answer(step, container))
+    if (!container)
+        return;
+    if (fl_brain_health_answer(step, container))
         fl_brain_settle(step, container->task);
+    fl_brain_due_changed(step->brain, container->task);
 }
 
 static void on_timer(struct fl_step *step)
 {
-    struct fl_task *task, *next;
-    HASH_ITER(hh, step->brain->tasks, task, next)
-    {
+    struct fl_task *task;
+    while ((task = fl_brain_due_first(step->brain)) && task->due_ms <= step->event->now_ms) {
         fl_brain_task_timer(step, task);
+        fl_brain_due_changed(step->brain, task);
+        FL_ASSERT(task->due_ms > step->event->now_ms);
     }
+}
+
+/* Ids are random: what follows from one is spread, and the same after a restart. */
+int64_t fl_brain_cleanup_ms(const struct fl_brain *brain, const struct fl_task *task)
+{
+    uint64_t hash = UINT64_C(14695981039346656037);
+    for (size_t i = 0; i < task->arn.n; i++)
+        hash = (hash ^ (uint8_t)task->arn.p[i]) * UINT64_C(1099511628211);
+    hash = (hash ^ hash >> 32) & INT64_MAX;
+    return brain->config.cleanup_delay_ms +
+           (int64_t)(hash % (uint64_t)(brain->config.cleanup_jitter_ms + 1));
 }
 
 static void on_report_acked(struct fl_step *step)
@@ -291,10 +310,11 @@ static void on_report_acked(struct fl_step *step)
     if (seq >= task->sent_seq)
         task->sent_seq = 0;
     if (task->status == FL_TASK_STOPPED && task->acked_seq == task->change_seq)
-        task->cleanup_due_ms = step->event->now_ms + step->brain->config.cleanup_delay_ms;
+        task->cleanup_due_ms = step->event->now_ms + fl_brain_cleanup_ms(step->brain, task);
     fl_brain_mark(step->brain, task);
     if (!FL_BUG(17, true, false))
         fl_brain_report(step, task);
+    fl_brain_due_changed(step->brain, task);
 }
 
 static void on_removed(struct fl_step *step)
@@ -376,28 +396,10 @@ void fl_brain_flush(struct fl_brain *brain, struct fl_brain_turn *turn)
     brain->first_dirty = NULL;
 }
 
-static int64_t task_due(const struct fl_task *task)
-{
-    int64_t due = task->cleanup_due_ms ? task->cleanup_due_ms : INT64_MAX;
-    for (size_t i = 0; i < task->container_count; i++) {
-        const struct fl_task_container *container = &task->containers[i];
-        const int64_t dues[] = {container->kill_due_ms, container->check_due_ms,
-                                container->start_due_ms};
-        for (size_t k = 0; k < FL_ARRAY_SIZE(dues); k++)
-            if (dues[k] != 0)
-                due = FL_MIN(due, dues[k]);
-    }
-    return due;
-}
-
 int64_t fl_brain_next_due(const struct fl_brain *brain)
 {
-    int64_t due = INT64_MAX;
-    for (const struct fl_task *task = brain->tasks; task; task = task->hh.next) {
-        int64_t this_due = task_due(task);
-        due = FL_MIN(due, this_due);
-    }
-    return due;
+    const struct fl_task *task = fl_brain_due_first(brain);
+    return task ? task->due_ms : INT64_MAX;
 }
 
 const struct fl_task *fl_brain_task(const struct fl_brain *brain, struct fl_str arn)

@@ -19,9 +19,11 @@ struct fl_brain;
 enum { FL_BRAIN_MAX_TASKS = 4096, FL_BRAIN_MAX_SPEC = 256 * 1024 };
 
 struct fl_brain_config {
-    int64_t stop_timeout_ms;  /* stop signal to SIGKILL where the definition says nothing */
-    int64_t cleanup_delay_ms; /* acknowledged STOPPED to removal */
-    bool pull_upfront;        /* images are made ready while dependencies are waited for */
+    int64_t stop_timeout_ms;   /* stop signal to SIGKILL where the definition says nothing */
+    int64_t cleanup_delay_ms;  /* acknowledged STOPPED to removal */
+    int64_t cleanup_jitter_ms; /* and at most so much more, by the task's id */
+    bool pull_upfront;         /* images are made ready while dependencies are waited for */
+    bool report_ipv6;          /* reports tell bindings to ::, too */
 };
 
 enum fl_brain_event_type {

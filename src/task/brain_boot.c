@@ -57,7 +57,7 @@ static void resume_cleanup(struct fl_step *step, struct fl_task *task)
     if (task->cleanup_due_ms == 0)
         return;
     task->cleanup_due_ms =
-        FL_MIN(task->cleanup_due_ms, step->event->now_ms + step->brain->config.cleanup_delay_ms);
+        FL_MIN(task->cleanup_due_ms, step->event->now_ms + fl_brain_cleanup_ms(step->brain, task));
     fl_brain_mark(step->brain, task);
 }
 
@@ -72,6 +72,7 @@ static void boot_task(struct fl_step *step, struct fl_task *task, bool same_boot
             resume_container(step, &task->containers[i]);
     fl_brain_settle(step, task);
     fl_brain_report(step, task);
+    fl_brain_due_changed(step->brain, task);
 }
 
 void fl_brain_boot(struct fl_step *step)

@@ -26,7 +26,7 @@ void fl_brain_health_begin(struct fl_step *step, struct fl_task_container *conta
 {
     if (!is_checked(container))
         return;
-    container->health_streak = 0;
+    container->health_streak = FL_BUG(53, container->health_streak, 0);
     container->check_due_ms = step->event->now_ms + container->spec->health_check.interval_ms;
     set_health(step, container, FL_HEALTH_UNKNOWN);
 }
@@ -69,7 +69,7 @@ static void keep_output(struct fl_task_container *container, int exit_code, stru
 /* While a container that has not been well yet may still be starting, its failures do not count. */
 static bool counts(const struct fl_step *step, const struct fl_task_container *container)
 {
-    return container->health != FL_HEALTH_UNKNOWN ||
+    return FL_BUG(50, true, container->health != FL_HEALTH_UNKNOWN) ||
            step->event->wall_ms >=
                container->run_started_ms + container->spec->health_check.start_period_ms;
 }
@@ -92,10 +92,11 @@ bool fl_brain_health_answer(struct fl_step *step, struct fl_task_container *cont
     if (container->state != FL_CONTAINER_RUNNING || event->health.run != container->restarts ||
         !is_checked(container))
         return false;
-    container->check_due_ms = event->now_ms + container->spec->health_check.interval_ms;
+    container->check_due_ms =
+        FL_BUG(52, 0, event->now_ms + container->spec->health_check.interval_ms);
     keep_output(container, event->health.exit_code, event->health.output);
     if (event->health.exit_code == 0) {
-        container->health_streak = 0;
+        container->health_streak = FL_BUG(51, container->health_streak, 0);
         set_health(step, container, FL_HEALTH_HEALTHY);
     } else {
         take_failure(step, container);
@@ -115,9 +116,11 @@ static bool is_ignored(const struct fl_restart_policy *policy, int exit_code)
 bool fl_brain_may_restart(const struct fl_task_container *container)
 {
     const struct fl_restart_policy *policy = &container->spec->restart;
-    return policy->enabled && container->task->desired_running && !container->stop_wanted &&
-           !is_ignored(policy, container->exit_code) &&
-           container->finished_ms - container->run_started_ms >= policy->attempt_period_s * 1000;
+    int64_t ran_ms = container->finished_ms - container->run_started_ms;
+    return policy->enabled &&
+           FL_BUG(39, true, container->task->desired_running && !container->stop_wanted) &&
+           !FL_BUG(40, false, is_ignored(policy, container->exit_code)) &&
+           FL_BUG(49, true, ran_ms >= policy->attempt_period_s * 1000);
 }
 
 /* The same container once more: its files stay, its network is made anew. */

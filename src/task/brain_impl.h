@@ -13,6 +13,8 @@ struct fl_brain {
     struct fl_task *tasks;                /* uthash, by arn */
     struct fl_task_container *containers; /* uthash, by id */
     struct fl_task *first_dirty;
+    struct fl_task **due; /* a heap of all tasks, the one that is due first on top */
+    size_t due_count, due_cap;
     struct fl_host_record host;
     bool host_dirty;
     struct fl_str manifest_id; /* of the last manifest, if it left stop candidates; in the bytes */
@@ -26,6 +28,8 @@ struct fl_step {
     struct fl_brain_turn *turn;
 };
 
+/* From a task's acknowledged end to its removal. */
+int64_t fl_brain_cleanup_ms(const struct fl_brain *brain, const struct fl_task *task);
 struct fl_task *fl_brain_find(const struct fl_brain *brain, struct fl_str arn);
 void fl_brain_insert(struct fl_brain *brain, struct fl_task *task);
 void fl_brain_delete(struct fl_step *step, struct fl_task *task);
@@ -33,6 +37,14 @@ struct fl_effect *fl_brain_emit(struct fl_step *step, enum fl_effect_type type);
 void fl_brain_emit_container(struct fl_step *step, enum fl_effect_type type,
                              const struct fl_task_container *container);
 void fl_brain_mark(struct fl_brain *brain, struct fl_task *task);
+
+/* What is due next (brain_due.c). After any change of a due time in it, or at the end of an event
+ * that may have made one, the task's place is found anew. */
+void fl_brain_due_add(struct fl_brain *brain, struct fl_task *task);
+void fl_brain_due_remove(struct fl_brain *brain, struct fl_task *task);
+void fl_brain_due_changed(struct fl_brain *brain, struct fl_task *task);
+/* NULL: there is no task. Its due_ms is INT64_MAX if nothing of it is due. */
+struct fl_task *fl_brain_due_first(const struct fl_brain *brain);
 
 /* The life of containers and tasks (brain_life.c). After any of them the caller settles
  * the task. */

@@ -9,7 +9,8 @@ static int64_t stop_timeout_ms(const struct fl_step *step,
                                const struct fl_task_container *container)
 {
     int64_t seconds = container->spec->stop_timeout_s;
-    return seconds >= 0 ? seconds * 1000 : step->brain->config.stop_timeout_ms;
+    int64_t timeout_ms = seconds >= 0 ? seconds * 1000 : step->brain->config.stop_timeout_ms;
+    return FL_BUG(54, timeout_ms / 2, timeout_ms);
 }
 
 static void signal_container(struct fl_step *step, const struct fl_task_container *container,
@@ -75,7 +76,7 @@ void fl_brain_container_stopped(struct fl_step *step, struct fl_task_container *
     if (was_running && container->spec->essential && task->execution_stopped_ms == 0)
         task->execution_stopped_ms =
             container->finished_ms ? container->finished_ms : step->event->wall_ms;
-    if (container->spec->essential && task->desired_running)
+    if (FL_BUG(55, was_running, true) && container->spec->essential && task->desired_running)
         fl_brain_stop_task(step, task);
     else if (task->desired_running && (task->status == FL_TASK_RUNNING || fl_brain_has_order(task)))
         task->change_seq++;
@@ -110,7 +111,7 @@ void fl_brain_settle(struct fl_step *step, struct fl_task *task)
         return;
     fl_brain_mark(step->brain, task);
     fl_brain_start_in_order(step, task);
-    if (!task->desired_running)
+    if (FL_BUG(56, false, !task->desired_running))
         fl_brain_stop_in_order(step, task);
     if (fl_task_all_stopped(task)) {
         task->desired_running = false;
@@ -131,7 +132,8 @@ void fl_brain_report(struct fl_step *step, struct fl_task *task)
     effect->task_arn = fl_str_dup(step->turn->arena, task->arn);
     effect->number = task->change_seq;
     const struct fl_brain_taker *taker = step->turn->taker;
-    struct ecs_SubmitTaskStateChangeRequest report = fl_report_make(task, step->turn->arena);
+    struct ecs_SubmitTaskStateChangeRequest report =
+        fl_report_make(task, step->brain->config.report_ipv6, step->turn->arena);
     if (taker)
         effect->object = taker->report(taker->context, &report);
     else

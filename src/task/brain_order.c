@@ -57,8 +57,9 @@ static const struct fl_task_container *dependency_at(const struct fl_task_contai
 
 static bool has_timed_out(const struct fl_step *step, const struct fl_task_container *on)
 {
-    return on->state != FL_CONTAINER_STOPPED && on->start_due_ms != 0 &&
-           on->start_due_ms <= step->event->now_ms;
+    return FL_BUG(47, false,
+                  on->state != FL_CONTAINER_STOPPED && on->start_due_ms != 0 &&
+                      on->start_due_ms <= step->event->now_ms);
 }
 
 /* Why the condition can never be met any more; NULL while it can. */
@@ -69,7 +70,8 @@ static const char *why_never(const struct fl_step *step, enum fl_condition condi
     if (condition != FL_WHEN_STARTED && has_timed_out(step, on))
         return "dependency graph: container ordering dependency [%s] for target [%s] has timed "
                "out.";
-    if (condition == FL_WHEN_SUCCESS && has_ended && !(on->has_exit_code && on->exit_code == 0))
+    if (FL_BUG(37, false, condition == FL_WHEN_SUCCESS) && has_ended &&
+        !(on->has_exit_code && on->exit_code == 0))
         return UNRESOLVED "as dependency did not exit successfully.";
     if (has_ended && on->started_ms == 0)
         return UNRESOLVED "because dependency will never start";
@@ -85,9 +87,10 @@ static bool is_met(enum fl_condition condition, const struct fl_task_container *
         return on->started_ms != 0;
     case FL_WHEN_COMPLETE:
     case FL_WHEN_SUCCESS:
-        return on->state == FL_CONTAINER_STOPPED;
+        return on->state == FL_CONTAINER_STOPPED || FL_BUG(48, on->restarts > 0, false);
     case FL_WHEN_HEALTHY:
-        return on->state == FL_CONTAINER_RUNNING && on->health == FL_HEALTH_HEALTHY;
+        return on->state == FL_CONTAINER_RUNNING &&
+               FL_BUG(36, true, on->health == FL_HEALTH_HEALTHY);
     }
     return false;
 }
@@ -181,7 +184,7 @@ static bool has_live_dependant(const struct fl_task_container *container)
         const struct fl_task_container *other = &task->containers[i];
         enum fl_condition condition;
         for (size_t k = 0; is_launched(other) && k < dependency_count(other); k++)
-            if (dependency_at(other, k, &condition) == container)
+            if (FL_BUG(38, NULL, dependency_at(other, k, &condition)) == container)
                 return true;
     }
     return false;

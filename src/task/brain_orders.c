@@ -6,6 +6,8 @@
 
 /* The sentence in front of what decoding said is the ECS agent's, misspelling included. */
 static const char unreadable[] = "UnrecogniedTaskError: Error loading task - ";
+static const char lost[] = "The host has no record of the task: it ended since the control plane's "
+                           "records were made.";
 
 static bool outdated(const struct fl_brain *brain, int64_t seq)
 {
@@ -58,6 +60,7 @@ static void accept_task(struct fl_step *step, const struct fl_brain_order *order
     if (!task->desired_running)
         fl_brain_stop_task(step, task);
     fl_brain_settle(step, task);
+    fl_brain_due_changed(step->brain, task);
 }
 
 /* Who gives orders about a task whose end it has acknowledged has forgotten that: it is told again.
@@ -69,6 +72,7 @@ static void repeat_end(struct fl_step *step, struct fl_task *task)
     task->cleanup_due_ms = 0;
     fl_brain_mark(step->brain, task);
     fl_brain_report(step, task);
+    fl_brain_due_changed(step->brain, task);
 }
 
 static void obey(struct fl_step *step, const struct fl_brain_order *order, struct fl_rand *rand)
@@ -82,6 +86,7 @@ static void obey(struct fl_step *step, const struct fl_brain_order *order, struc
                FL_BUG(20, task->status == FL_TASK_RUNNING, true)) {
         fl_brain_stop_task(step, task);
         fl_brain_settle(step, task);
+        fl_brain_due_changed(step->brain, task);
     }
 }
 
@@ -127,6 +132,30 @@ static size_t find_candidates(struct fl_step *step, struct fl_acs_task *ret_task
     return count;
 }
 
+/* The control plane believes that it runs here, and we have no record of it. */
+static void disown(struct fl_step *step, const struct fl_acs_task *listed)
+{
+    struct fl_task *task = fl_task_new(listed->arn, listed->cluster_arn);
+    task->reason = fl_str_of(lost);
+    fl_brain_insert(step->brain, task);
+    fl_brain_settle(step, task);
+}
+
+/* Who lists a task whose end it has acknowledged is a control plane whose records went back in
+ * time: one that was restored from a backup. It is told of the end again, as long as we remember
+ * it, and then that there was one. */
+static void correct(struct fl_step *step)
+{
+    for (size_t i = 0; i < step->event->list.task_count; i++) {
+        const struct fl_acs_task *listed = &step->event->list.tasks[i];
+        struct fl_task *task = fl_brain_find(step->brain, listed->arn);
+        if (task && task->status == FL_TASK_STOPPED)
+            repeat_end(step, task);
+        else if (!task && listed->is_running && HASH_COUNT(step->brain->tasks) < FL_BRAIN_MAX_TASKS)
+            disown(step, listed);
+    }
+}
+
 bool fl_brain_manifest(struct fl_step *step)
 {
     struct fl_brain *brain = step->brain;
@@ -135,6 +164,7 @@ bool fl_brain_manifest(struct fl_step *step)
         return false;
     note_seq(brain, header->seq);
     acknowledge(step, header);
+    correct(step);
     struct fl_acs_task *tasks =
         fl_arena_new_array(step->turn->arena, struct fl_acs_task, HASH_COUNT(brain->tasks));
     size_t count = find_candidates(step, tasks);
@@ -164,5 +194,6 @@ void fl_brain_stop_list(struct fl_step *step)
             continue;
         fl_brain_stop_task(step, task);
         fl_brain_settle(step, task);
+        fl_brain_due_changed(step->brain, task);
     }
 }

@@ -59,7 +59,7 @@ static void image_ready(struct rig *rig, const char *name, int stop_signal)
 
 static void prepared(struct rig *rig, const char *name)
 {
-    static const struct fl_task_binding bindings[] = {{80, 32768, false}};
+    static const struct fl_task_binding bindings[] = {{80, 32768, false, 0, false}};
     struct fl_brain_event event = {.type = FL_EVENT_PREPARED};
     event.prepared.container_id = rig_id(rig, T1, name);
     event.prepared.address[0] = 10;
@@ -452,7 +452,12 @@ static void a_restarted_host_has_lost_its_containers(FL_UNUSED void **state)
 
 static void manifest(struct rig *rig, enum fl_brain_event_type type, int64_t seq, const char *arn)
 {
-    struct fl_acs_task listed = {.arn = fl_str_of(arn), .desired_running = true};
+    struct fl_acs_task listed = {
+        .arn = fl_str_of(arn),
+        .cluster_arn = FL_STR("arn:c"),
+        .desired_running = true,
+        .is_running = fl_str_is(fl_str_of(arn), "lost"),
+    };
     struct fl_brain_event event = {.type = type};
     event.list.header = (struct fl_acs_header){.message_id = FL_STR("mf"), .seq = seq};
     event.list.tasks = &listed;
@@ -476,6 +481,36 @@ static void a_manifest_without_a_task_asks_before_stopping_it(FL_UNUSED void **s
     assert_true(fl_str_is(rig->turn.last->tasks[0].arn, T1));
     manifest(rig, FL_EVENT_STOP_LIST, 0, T1);
     assert_string_equal(rig->effects, "signal web 3");
+    rig_free(rig);
+}
+
+static void a_manifest_that_lists_an_ended_task_is_told_of_its_end(FL_UNUSED void **state)
+{
+    struct rig *rig = rig_new();
+    start(rig, 1);
+    run(rig, "web");
+    process(rig, FL_EVENT_EXITED, "web", 7, false);
+    acked(rig, task(rig)->change_seq);
+    acked(rig, task(rig)->change_seq);
+    manifest(rig, FL_EVENT_MANIFEST, fl_acs_seq(1, 5), T1);
+    assert_string_equal(rig->effects, "ack, report STOPPED");
+    acked(rig, task(rig)->change_seq);
+    timer(rig, 20000);
+    assert_string_equal(rig->effects, "remove");
+    rig_free(rig);
+}
+
+static void a_task_that_is_believed_to_run_here_and_does_not_is_told(FL_UNUSED void **state)
+{
+    struct rig *rig = rig_new();
+    manifest(rig, FL_EVENT_MANIFEST, fl_acs_seq(1, 5), "not begun");
+    assert_string_equal(rig->effects, "ack");
+    manifest(rig, FL_EVENT_MANIFEST, fl_acs_seq(1, 6), "lost");
+    assert_string_equal(rig->effects, "ack, report STOPPED");
+    manifest(rig, FL_EVENT_MANIFEST, fl_acs_seq(1, 7), "lost"); /* the report is under way */
+    assert_string_equal(rig->effects, "ack");
+    const struct fl_task *told = fl_brain_task(rig->brain, FL_STR("lost"));
+    assert_true(told && told->status == FL_TASK_STOPPED && told->reason.n > 0);
     rig_free(rig);
 }
 
@@ -513,6 +548,8 @@ int main(void)
         cmocka_unit_test(a_launch_that_never_happened_begins_anew),
         cmocka_unit_test(a_restarted_host_has_lost_its_containers),
         cmocka_unit_test(a_manifest_without_a_task_asks_before_stopping_it),
+        cmocka_unit_test(a_manifest_that_lists_an_ended_task_is_told_of_its_end),
+        cmocka_unit_test(a_task_that_is_believed_to_run_here_and_does_not_is_told),
         cmocka_unit_test(unknown_records_refuse_to_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* Dependencies, timeouts, health checks and restarts, case by case. Method as in brain_test.c: the
  * effects of each turn are compared as text; restarts of the agent go through the records. */
+#include "task/brain_impl.h"
 #include "task/test_brain.h"
 
 #define T1 "arn:aws:ecs:r:a:task/c/t1"
@@ -457,10 +458,33 @@ static void images_may_be_made_ready_before(FL_UNUSED void **state)
     rig_free(rig);
 }
 
+/* When tasks of which the same is told at the same time are removed: each at another time, none too
+ * early or too late. */
+static void removals_are_spread(FL_UNUSED void **state)
+{
+    enum { TASKS = 20, DELAY = 1000, JITTER = 100000 };
+    const struct fl_brain_config config = {.cleanup_delay_ms = DELAY, .cleanup_jitter_ms = JITTER};
+    struct fl_brain *brain = fl_brain_new(&config);
+    int64_t low = INT64_MAX, high = 0;
+    for (int i = 0; i < TASKS; i++) {
+        char arn[32];
+        (void)snprintf(arn, sizeof(arn), "arn:task/%d", i);
+        const struct fl_task task = {.arn = fl_str_of(arn)};
+        int64_t ms = fl_brain_cleanup_ms(brain, &task);
+        assert_int_equal(fl_brain_cleanup_ms(brain, &task), ms);
+        low = FL_MIN(low, ms);
+        high = FL_MAX(high, ms);
+    }
+    assert_true(low >= DELAY && high <= DELAY + JITTER);
+    assert_true(high - low > JITTER / 2);
+    fl_brain_free(brain);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(containers_start_in_order),
+        cmocka_unit_test(removals_are_spread),
         cmocka_unit_test(an_init_that_fails_ends_the_task),
         cmocka_unit_test(an_image_that_is_missing_ends_those_that_wait),
         cmocka_unit_test(patience_ends),

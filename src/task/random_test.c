@@ -188,11 +188,32 @@ static void check_records(struct world *world)
     fl_brain_free(other);
 }
 
+/* What is due next is the earliest time that any task has. */
+static void check_due(const struct world *world)
+{
+    int64_t due_ms = INT64_MAX;
+    for (const struct fl_task *t = NULL; (t = fl_brain_next_task(world->rig->brain, t));) {
+        if (t->cleanup_due_ms)
+            due_ms = FL_MIN(due_ms, t->cleanup_due_ms);
+        for (size_t i = 0; i < t->container_count; i++) {
+            const struct fl_task_container *c = &t->containers[i];
+            if (c->kill_due_ms)
+                due_ms = FL_MIN(due_ms, c->kill_due_ms);
+            if (c->check_due_ms)
+                due_ms = FL_MIN(due_ms, c->check_due_ms);
+            if (c->start_due_ms)
+                due_ms = FL_MIN(due_ms, c->start_due_ms);
+        }
+    }
+    assert_true(fl_brain_next_due(world->rig->brain) == due_ms);
+}
+
 static void step(struct world *world, struct fl_brain_event event)
 {
     rig_step(world->rig, event);
     take_effects(world);
     check_records(world);
+    check_due(world);
 }
 
 static void order(struct world *world, int number, bool running)
@@ -453,6 +474,7 @@ static void restart_agent(struct world *world, bool host_too)
     rig_restart(world->rig, boot);
     take_effects(world);
     check_records(world);
+    check_due(world);
 }
 
 static void random_exit(struct world *world)

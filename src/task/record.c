@@ -35,6 +35,8 @@ static void write_bindings(struct fl_json_writer *jw, const struct fl_task_conta
         fl_jw_member_int(jw, "containerPort", container->bindings[i].container_port);
         fl_jw_member_int(jw, "hostPort", container->bindings[i].host_port);
         put_flag(jw, "udp", container->bindings[i].udp);
+        put_int(jw, "more", container->bindings[i].more);
+        put_flag(jw, "ipv6", container->bindings[i].ipv6);
         fl_jw_object_end(jw);
     }
     fl_jw_array_end(jw);
@@ -161,6 +163,8 @@ static void read_bindings(const struct fl_json *json, struct fl_task_container *
             .container_port = (uint16_t)get_int(item, "containerPort"),
             .host_port = (uint16_t)get_int(item, "hostPort"),
             .udp = get_flag(item, "udp"),
+            .more = (uint16_t)get_int(item, "more"),
+            .ipv6 = get_flag(item, "ipv6"),
         };
     }
 }

@@ -8,23 +8,44 @@ static struct fl_str shown(struct fl_str reason)
     return fl_str_sub(reason, 0, FL_REPORT_REASON_MAX);
 }
 
-static void add_bindings(const struct fl_task_container *container, struct fl_arena *arena,
-                         struct ecs_ContainerStateChange *change)
+static struct fl_str range_text(uint16_t first, uint16_t more, struct fl_arena *arena)
 {
-    size_t count = FL_MIN(container->binding_count, (size_t)FL_REPORT_BINDINGS_MAX);
-    struct ecs_NetworkBinding_list list = {count, NULL};
-    if (count == 0)
-        return;
-    list.items = fl_arena_new_array(arena, struct ecs_NetworkBinding, count);
-    for (size_t i = 0; i < count; i++) {
-        const struct fl_task_binding *from = &container->bindings[i];
-        struct ecs_NetworkBinding *to = &list.items[i];
-        FL_SET(to, ecs_NetworkBinding, bindIP, FL_STR("0.0.0.0"));
+    char text[FL_PORT_RANGE_SIZE];
+    fl_port_range_text(first, more, text);
+    return fl_str_dup(arena, fl_str_of(text));
+}
+
+static void fill_binding(const struct fl_task_binding *from, struct fl_str address,
+                         struct fl_arena *arena, struct ecs_NetworkBinding *to)
+{
+    FL_SET(to, ecs_NetworkBinding, bindIP, address);
+    FL_SET(to, ecs_NetworkBinding, protocol,
+           from->udp ? ECS_TransportProtocol_udp : ECS_TransportProtocol_tcp);
+    if (from->more == 0) {
         FL_SET(to, ecs_NetworkBinding, containerPort, from->container_port);
         FL_SET(to, ecs_NetworkBinding, hostPort, from->host_port);
-        FL_SET(to, ecs_NetworkBinding, protocol,
-               from->udp ? ECS_TransportProtocol_udp : ECS_TransportProtocol_tcp);
+        return;
     }
+    struct fl_str container_range = range_text(from->container_port, from->more, arena);
+    struct fl_str host_range = range_text(from->host_port, from->more, arena);
+    FL_SET(to, ecs_NetworkBinding, containerPortRange, container_range);
+    FL_SET(to, ecs_NetworkBinding, hostPortRange, host_range);
+}
+
+/* What does not fit is left out: IPv6 first, which says nothing that IPv4 does not. */
+static void add_bindings(const struct fl_task_container *container, bool with_ipv6,
+                         struct fl_arena *arena, struct ecs_ContainerStateChange *change)
+{
+    struct ecs_NetworkBinding_list list = {0};
+    size_t most = FL_MIN(container->binding_count * 2, (size_t)FL_REPORT_BINDINGS_MAX);
+    if (container->binding_count == 0)
+        return;
+    list.items = fl_arena_new_array(arena, struct ecs_NetworkBinding, most);
+    for (int ipv6 = 0; ipv6 <= with_ipv6; ipv6++)
+        for (size_t i = 0; i < container->binding_count && list.n < most; i++)
+            if (!ipv6 || container->bindings[i].ipv6)
+                fill_binding(&container->bindings[i], ipv6 ? FL_STR("::") : FL_STR("0.0.0.0"),
+                             arena, &list.items[list.n++]);
     FL_SET(change, ecs_ContainerStateChange, networkBindings, list);
 }
 
@@ -54,8 +75,8 @@ static int health_status(enum fl_health health)
     return statuses[health];
 }
 
-static void fill_container(const struct fl_task_container *container, struct fl_arena *arena,
-                           struct ecs_ContainerStateChange *change)
+static void fill_container(const struct fl_task_container *container, bool with_ipv6,
+                           struct fl_arena *arena, struct ecs_ContainerStateChange *change)
 {
     FL_SET(change, ecs_ContainerStateChange, containerName, container->spec->name);
     FL_SET(change, ecs_ContainerStateChange, status, status_name(container));
@@ -69,25 +90,25 @@ static void fill_container(const struct fl_task_container *container, struct fl_
         FL_SET(change, ecs_ContainerStateChange, imageDigest, container->image_digest);
     if (container->spec->health_check.test_count > 0)
         FL_SET(change, ecs_ContainerStateChange, healthStatus, health_status(container->health));
-    add_bindings(container, arena, change);
+    add_bindings(container, with_ipv6, arena, change);
 }
 
 static struct ecs_ContainerStateChange_list containers_of(const struct fl_task *task,
-                                                          struct fl_arena *arena)
+                                                          bool with_ipv6, struct fl_arena *arena)
 {
     struct ecs_ContainerStateChange_list list = {
         task->container_count,
         fl_arena_new_array(arena, struct ecs_ContainerStateChange, task->container_count)};
     for (size_t i = 0; i < list.n; i++)
-        fill_container(&task->containers[i], arena, &list.items[i]);
+        fill_container(&task->containers[i], with_ipv6, arena, &list.items[i]);
     return list;
 }
 
-struct ecs_SubmitTaskStateChangeRequest fl_report_make(const struct fl_task *task,
+struct ecs_SubmitTaskStateChangeRequest fl_report_make(const struct fl_task *task, bool with_ipv6,
                                                        struct fl_arena *arena)
 {
     struct ecs_SubmitTaskStateChangeRequest report = {0};
-    struct ecs_ContainerStateChange_list containers = containers_of(task, arena);
+    struct ecs_ContainerStateChange_list containers = containers_of(task, with_ipv6, arena);
     if (task->cluster_arn.n)
         FL_SET(&report, ecs_SubmitTaskStateChangeRequest, cluster, task->cluster_arn);
     FL_SET(&report, ecs_SubmitTaskStateChangeRequest, task, task->arn);

@@ -6,8 +6,9 @@
 
 enum { FL_REPORT_REASON_MAX = 1024, FL_REPORT_BINDINGS_MAX = 100 };
 
-/* Lists are in the arena, texts where the task has them. */
-struct ecs_SubmitTaskStateChangeRequest fl_report_make(const struct fl_task *task,
+/* Lists are in the arena, texts where the task has them. with_ipv6: bindings to :: are told, too.
+ */
+struct ecs_SubmitTaskStateChangeRequest fl_report_make(const struct fl_task *task, bool with_ipv6,
                                                        struct fl_arena *arena);
 /* The call's JSON, in the arena. */
 struct fl_str fl_report_write(const struct ecs_SubmitTaskStateChangeRequest *report,

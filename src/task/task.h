@@ -40,6 +40,8 @@ struct fl_task_binding {
     uint16_t container_port;
     uint16_t host_port;
     bool udp;
+    uint16_t more; /* of a range: how many ports follow, on both sides; 0: it is a single one */
+    bool ipv6;     /* published on :: as well as on 0.0.0.0 */
 };
 
 struct fl_task_container {
@@ -97,7 +99,9 @@ struct fl_task {
     int64_t acked_seq;      /* how much of it has been acknowledged */
     int64_t cleanup_due_ms; /* monotonic: when what is left is removed; 0: not yet */
     int64_t sent_seq;       /* of the report under way; 0: none. Not recorded */
-    bool dirty;             /* not recorded */
+    int64_t due_ms;         /* monotonic: the first of all due times. In the brain, like the next */
+    size_t due_index;
+    bool dirty; /* not recorded */
     struct fl_task *next_dirty;
 };
 

@@ -11,6 +11,7 @@ static const struct {
     {"HeartbeatMessage", FL_ACS_HEARTBEAT},
     {"TaskManifestMessage", FL_ACS_TASK_MANIFEST},
     {"TaskStopVerificationAck", FL_ACS_STOP_VERIFICATION_ACK},
+    {"IAMRoleCredentialsMessage", FL_ACS_CREDENTIALS},
     {"CloseMessage", FL_ACS_CLOSE},
     {"ErrorMessage", FL_ACS_ERROR},
     {"ServerException", FL_ACS_ERROR},
@@ -24,6 +25,15 @@ static const struct {
     {"HeartbeatAckRequest", FL_ACS_HEARTBEAT_ACK},
     {"TaskStopVerificationMessage", FL_ACS_STOP_VERIFICATION},
     {"IAMRoleCredentialsAckRequest", FL_ACS_CREDENTIALS_ACK},
+};
+
+/* How a role is named in messages, and the member of a Task object that holds its credentials. */
+static const struct {
+    const char *type;
+    const char *member;
+} roles[FL_ACS_ROLES] = {
+    [FL_ACS_ROLE_TASK] = {"TaskApplication", "roleCredentials"},
+    [FL_ACS_ROLE_EXECUTION] = {"TaskExecution", "executionRoleCredentials"},
 };
 
 static struct fl_json_writer frame_begin(struct fl_buf *buf, const char *type)
@@ -61,6 +71,12 @@ static void tasks_write(struct fl_json_writer *jw, const char *key, const struct
         fl_jw_member_str(jw, "taskClusterArn", tasks[i].cluster_arn);
         fl_jw_member_str(jw, "desiredStatus",
                          tasks[i].desired_running ? FL_STR("RUNNING") : FL_STR("STOPPED"));
+        if (tasks[i].is_running) {
+            fl_jw_key(jw, "fairlead");
+            fl_jw_object_begin(jw);
+            fl_jw_member_bool(jw, "running", true);
+            fl_jw_object_end(jw);
+        }
         fl_jw_object_end(jw);
     }
     fl_jw_array_end(jw);
@@ -77,6 +93,52 @@ void fl_acs_payload(struct fl_buf *buf, const struct fl_acs_header *header,
     for (size_t i = 0; i < task_count; i++)
         fl_jw_raw(&jw, tasks[i]);
     fl_jw_array_end(&jw);
+    frame_end(&jw);
+}
+
+static void credentials_write(struct fl_json_writer *jw, const char *key,
+                              const struct fl_acs_credentials *credentials)
+{
+    fl_jw_key(jw, key);
+    fl_jw_object_begin(jw);
+    fl_jw_member_str(jw, "credentialsId", credentials->id);
+    fl_jw_member_str(jw, "roleArn", credentials->role_arn);
+    fl_jw_member_str(jw, "accessKeyId", credentials->access_key_id);
+    fl_jw_member_str(jw, "secretAccessKey", credentials->secret);
+    fl_jw_member_str(jw, "sessionToken", credentials->session_token);
+    fl_jw_member_str(jw, "expiration", credentials->expiration);
+    fl_jw_object_end(jw);
+}
+
+/* The core makes the Task object, and who has the keys adds to it: in front of its last brace. */
+struct fl_str fl_acs_with_credentials(struct fl_arena *arena, struct fl_str task,
+                                      const struct fl_acs_credentials credentials[FL_ACS_ROLES])
+{
+    enum { MOST = 32 * 1024 };
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(task.n + MOST);
+    struct fl_json_writer jw = {.buf = &buf};
+    FL_ASSERT(fl_str_ends(task, FL_STR("}")));
+    fl_jw_object_begin(&jw);
+    for (size_t i = 0; i < FL_ACS_ROLES; i++)
+        if (credentials[i].id.n)
+            credentials_write(&jw, roles[i].member, &credentials[i]);
+    fl_jw_object_end(&jw);
+    struct fl_str added = fl_str_from(fl_buf_str(&buf), 1);
+    if (added.n == 1)
+        return task;
+    return fl_str_printf(arena, "%.*s,%.*s", (int)task.n - 1, task.p, FL_STR_ARG(added));
+}
+
+void fl_acs_credentials(struct fl_buf *buf, struct fl_str message_id,
+                        const struct fl_acs_task *task, enum fl_acs_role role,
+                        const struct fl_acs_credentials *credentials)
+{
+    struct fl_json_writer jw = frame_begin(buf, "IAMRoleCredentialsMessage");
+    fl_jw_member_str(&jw, "messageId", message_id);
+    fl_jw_member_str(&jw, "taskArn", task->arn);
+    fl_jw_member_str(&jw, "taskClusterArn", task->cluster_arn);
+    fl_jw_member_str(&jw, "roleType", fl_str_of(roles[role].type));
+    credentials_write(&jw, "roleCredentials", credentials);
     frame_end(&jw);
 }
 
@@ -140,6 +202,16 @@ void fl_acs_heartbeat_ack(struct fl_buf *buf, struct fl_str message_id)
 {
     struct fl_json_writer jw = frame_begin(buf, "HeartbeatAckRequest");
     fl_jw_member_str(&jw, "messageId", message_id);
+    frame_end(&jw);
+}
+
+void fl_acs_credentials_ack(struct fl_buf *buf, struct fl_str message_id,
+                            const struct fl_acs_credentials *credentials)
+{
+    struct fl_json_writer jw = frame_begin(buf, "IAMRoleCredentialsAckRequest");
+    fl_jw_member_str(&jw, "messageId", message_id);
+    fl_jw_member_str(&jw, "expiration", credentials->expiration);
+    fl_jw_member_str(&jw, "credentialsId", credentials->id);
     frame_end(&jw);
 }
 
@@ -244,9 +316,46 @@ int fl_acs_read_tasks(const struct fl_acs_message *message, struct fl_arena *are
             .cluster_arn = fl_str_dup(arena, fl_json_text(fl_json_get(item, "taskClusterArn"))),
             .desired_running =
                 fl_str_is(fl_json_text(fl_json_get(item, "desiredStatus")), "RUNNING"),
+            .is_running = fl_json_is_true(fl_json_get(fl_json_get(item, "fairlead"), "running")),
         };
     }
     *ret_tasks = tasks;
     *ret_count = count;
     return 0;
+}
+
+static bool credentials_read(const struct fl_json *json, struct fl_acs_credentials *ret_credentials)
+{
+    struct fl_acs_credentials found = {
+        .id = fl_json_text(fl_json_get(json, "credentialsId")),
+        .role_arn = fl_json_text(fl_json_get(json, "roleArn")),
+        .access_key_id = fl_json_text(fl_json_get(json, "accessKeyId")),
+        .secret = fl_json_text(fl_json_get(json, "secretAccessKey")),
+        .session_token = fl_json_text(fl_json_get(json, "sessionToken")),
+        .expiration = fl_json_text(fl_json_get(json, "expiration")),
+    };
+    if (!found.id.n || !found.access_key_id.n || !found.secret.n || !found.session_token.n)
+        return false;
+    *ret_credentials = found;
+    return true;
+}
+
+bool fl_acs_read_task_credentials(const struct fl_json *task, enum fl_acs_role role,
+                                  struct fl_acs_credentials *ret_credentials)
+{
+    return credentials_read(fl_json_get(task, roles[role].member), ret_credentials);
+}
+
+bool fl_acs_read_credentials(const struct fl_acs_message *message, struct fl_str *ret_task_arn,
+                             enum fl_acs_role *ret_role, struct fl_acs_credentials *ret_credentials)
+{
+    struct fl_str type = fl_json_text(fl_json_get(message->body, "roleType"));
+    struct fl_str arn = fl_json_text(fl_json_get(message->body, "taskArn"));
+    bool is_execution = fl_str_is(type, roles[FL_ACS_ROLE_EXECUTION].type);
+    if (!arn.n || (!is_execution && !fl_str_is(type, roles[FL_ACS_ROLE_TASK].type)) ||
+        !credentials_read(fl_json_get(message->body, "roleCredentials"), ret_credentials))
+        return false;
+    *ret_task_arn = arn;
+    *ret_role = is_execution ? FL_ACS_ROLE_EXECUTION : FL_ACS_ROLE_TASK;
+    return true;
 }

@@ -46,6 +46,7 @@ enum fl_acs_type {
     FL_ACS_HEARTBEAT,             /* server */
     FL_ACS_TASK_MANIFEST,         /* server: all tasks it believes in */
     FL_ACS_STOP_VERIFICATION_ACK, /* server: stop exactly these */
+    FL_ACS_CREDENTIALS,           /* server: IAMRoleCredentialsMessage */
     FL_ACS_CLOSE,                 /* server: informational */
     FL_ACS_ERROR,                 /* server: one of the exceptions, or ErrorMessage */
     FL_ACS_INACTIVE_INSTANCE,     /* server: InactiveInstanceException */
@@ -70,6 +71,21 @@ struct fl_acs_task {
     struct fl_str arn;
     struct fl_str cluster_arn;
     bool desired_running;
+    bool is_running; /* manifests of ours: the agent has said so. An extension: fairlead.running */
+};
+
+/* The two roles that a task may have: what its containers call as, and what its agent pulls images
+ * and ships logs as. */
+enum fl_acs_role { FL_ACS_ROLE_TASK, FL_ACS_ROLE_EXECUTION, FL_ACS_ROLES };
+
+/* Credentials of one role of one task. */
+struct fl_acs_credentials {
+    struct fl_str id; /* credentialsId: part of the address where containers ask; empty: none */
+    struct fl_str role_arn;
+    struct fl_str access_key_id;
+    struct fl_str secret;
+    struct fl_str session_token;
+    struct fl_str expiration; /* RFC 3339; told on as it is */
 };
 
 /* Server's messages. Each appends one whole frame to buf. */
@@ -77,6 +93,12 @@ struct fl_acs_task {
 /* tasks: Task objects as JSON (fl_task_spec_encode). */
 void fl_acs_payload(struct fl_buf *buf, const struct fl_acs_header *header,
                     const struct fl_str *tasks, size_t task_count);
+/* A Task object of a payload with credentials of its roles added; those without an id are not. */
+struct fl_str fl_acs_with_credentials(struct fl_arena *arena, struct fl_str task,
+                                      const struct fl_acs_credentials roles[FL_ACS_ROLES]);
+void fl_acs_credentials(struct fl_buf *buf, struct fl_str message_id,
+                        const struct fl_acs_task *task, enum fl_acs_role role,
+                        const struct fl_acs_credentials *credentials);
 /* Without an id (telemetry's) when that is empty. */
 void fl_acs_heartbeat(struct fl_buf *buf, struct fl_str message_id);
 void fl_acs_manifest(struct fl_buf *buf, const struct fl_acs_header *header,
@@ -94,6 +116,8 @@ void fl_acs_error(struct fl_buf *buf, const char *type, struct fl_str text);
 /* Cluster, instance and message id are those of the message acknowledged. */
 void fl_acs_ack(struct fl_buf *buf, const struct fl_acs_header *header);
 void fl_acs_heartbeat_ack(struct fl_buf *buf, struct fl_str message_id);
+void fl_acs_credentials_ack(struct fl_buf *buf, struct fl_str message_id,
+                            const struct fl_acs_credentials *credentials);
 /* message_id: the manifest's. */
 void fl_acs_stop_verification(struct fl_buf *buf, struct fl_str message_id,
                               const struct fl_acs_task *tasks, size_t task_count);
@@ -118,3 +142,11 @@ struct fl_acs_header fl_acs_read_header(const struct fl_acs_message *message);
  * longer than FL_ACS_MAX_MANIFEST or holds something without a taskArn. */
 int fl_acs_read_tasks(const struct fl_acs_message *message, struct fl_arena *arena,
                       struct fl_acs_task **ret_tasks, size_t *ret_count, struct fl_err *err);
+
+/* Credentials of a role in a payload's Task object, or of FL_ACS_CREDENTIALS' body: valid as long
+ * as the arena. False: there are none, or they lack a part. */
+bool fl_acs_read_task_credentials(const struct fl_json *task, enum fl_acs_role role,
+                                  struct fl_acs_credentials *ret_credentials);
+bool fl_acs_read_credentials(const struct fl_acs_message *message, struct fl_str *ret_task_arn,
+                             enum fl_acs_role *ret_role,
+                             struct fl_acs_credentials *ret_credentials);

@@ -42,6 +42,13 @@ static void read_message(const struct fl_acs_message *message, struct fl_arena *
         fl_acs_manifest(&buf, &header, tasks, count);
         fl_acs_stop_verification(&buf, header.message_id, tasks, count);
     }
+    struct fl_acs_credentials roles[FL_ACS_ROLES] = {0};
+    enum fl_acs_role role;
+    struct fl_str task_arn;
+    (void)fl_acs_read_credentials(message, &task_arn, &role, &roles[0]);
+    for (size_t i = 0; i < FL_ACS_ROLES; i++)
+        (void)fl_acs_read_task_credentials(message->body, (enum fl_acs_role)i, &roles[i]);
+    fl_acs_credentials_ack(&buf, header.message_id, &roles[0]);
     const struct fl_json *specs = fl_json_get(message->body, "tasks");
     for (size_t i = 0; i < fl_json_items(specs); i++)
         round_trip(fl_json_item(specs, i), arena);

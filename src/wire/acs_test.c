@@ -56,6 +56,67 @@ static void an_acknowledgement_names_its_message(FL_UNUSED void **state)
     assert_true(fl_str_eq(read.message_id, header.message_id));
 }
 
+static const struct fl_acs_credentials lent = {
+    .id = {"id-1", 4},
+    .role_arn = {"arn:r", 5},
+    .access_key_id = {"ASIA1", 5},
+    .secret = {"sec\"ret", 7},
+    .session_token = {"token", 5},
+    .expiration = {"soon", 4},
+};
+
+static void assert_lent(const struct fl_acs_credentials *found)
+{
+    assert_true(fl_str_eq(found->id, lent.id));
+    assert_true(fl_str_eq(found->role_arn, lent.role_arn));
+    assert_true(fl_str_eq(found->access_key_id, lent.access_key_id));
+    assert_true(fl_str_eq(found->secret, lent.secret));
+    assert_true(fl_str_eq(found->session_token, lent.session_token));
+    assert_true(fl_str_eq(found->expiration, lent.expiration));
+}
+
+static void a_task_carries_credentials_of_its_roles(FL_UNUSED void **state)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    const struct fl_acs_credentials both[FL_ACS_ROLES] = {lent, lent};
+    const struct fl_acs_credentials none[FL_ACS_ROLES] = {0};
+    struct fl_acs_credentials found;
+    struct fl_str plain = FL_STR("{\"arn\":\"t1\"}");
+    struct fl_str with = fl_acs_with_credentials(arena, plain, both);
+    const struct fl_json *json = fl_json_read(with, arena, NULL);
+    assert_true(fl_str_is(fl_json_text(fl_json_get(json, "arn")), "t1"));
+    for (size_t i = 0; i < FL_ACS_ROLES; i++) {
+        assert_true(fl_acs_read_task_credentials(json, (enum fl_acs_role)i, &found));
+        assert_lent(&found);
+    }
+    assert_true(fl_str_eq(fl_acs_with_credentials(arena, plain, none), plain));
+    json = fl_json_read(plain, arena, NULL);
+    assert_false(fl_acs_read_task_credentials(json, FL_ACS_ROLE_TASK, &found));
+}
+
+static void credentials_come_and_are_acknowledged(FL_UNUSED void **state)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(4096);
+    const struct fl_acs_task task = {.arn = FL_STR("t1"), .cluster_arn = FL_STR("c")};
+    struct fl_acs_credentials found;
+    enum fl_acs_role role;
+    struct fl_str arn;
+    fl_acs_credentials(&buf, FL_STR("m2"), &task, FL_ACS_ROLE_EXECUTION, &lent);
+    struct fl_acs_message message = read_frame(&buf, arena);
+    assert_int_equal(message.type, FL_ACS_CREDENTIALS);
+    assert_true(fl_acs_read_credentials(&message, &arn, &role, &found));
+    assert_true(fl_str_is(arn, "t1"));
+    assert_int_equal(role, FL_ACS_ROLE_EXECUTION);
+    assert_lent(&found);
+    fl_buf_clear(&buf);
+    fl_acs_credentials_ack(&buf, FL_STR("m2"), &lent);
+    message = read_frame(&buf, arena);
+    assert_int_equal(message.type, FL_ACS_CREDENTIALS_ACK);
+    assert_true(fl_str_is(fl_acs_read_header(&message).message_id, "m2"));
+    assert_false(fl_acs_read_credentials(&message, &arn, &role, &found));
+}
+
 static void heartbeats_go_both_ways(FL_UNUSED void **state)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
@@ -80,7 +141,8 @@ static void check_list(const struct fl_buf *buf, enum fl_acs_type type)
     assert_int_equal(message.type, type);
     assert_int_equal(fl_acs_read_tasks(&message, arena, &tasks, &count, &err), 0);
     assert_int_equal(count, 2);
-    assert_true(fl_str_is(tasks[0].arn, "t1") && tasks[0].desired_running);
+    assert_true(fl_str_is(tasks[0].arn, "t1") && tasks[0].desired_running && tasks[0].is_running);
+    assert_false(tasks[1].is_running);
     assert_true(fl_str_is(tasks[1].cluster_arn, "c") && !tasks[1].desired_running);
 }
 
@@ -88,8 +150,8 @@ static void lists_of_tasks_are_read_from_all_three_messages(FL_UNUSED void **sta
 {
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(4096);
     const struct fl_acs_task tasks[] = {
-        {FL_STR("t1"), FL_STR("c"), true},
-        {FL_STR("t2"), FL_STR("c"), false},
+        {FL_STR("t1"), FL_STR("c"), true, true},
+        {FL_STR("t2"), FL_STR("c"), false, false},
     };
     fl_acs_manifest(&buf, &header, tasks, 2);
     check_list(&buf, FL_ACS_TASK_MANIFEST);
@@ -149,6 +211,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_payload_carries_tasks_and_sequence),
         cmocka_unit_test(an_acknowledgement_names_its_message),
+        cmocka_unit_test(a_task_carries_credentials_of_its_roles),
+        cmocka_unit_test(credentials_come_and_are_acknowledged),
         cmocka_unit_test(heartbeats_go_both_ways),
         cmocka_unit_test(lists_of_tasks_are_read_from_all_three_messages),
         cmocka_unit_test(errors_are_read_in_both_forms),

@@ -45,12 +45,13 @@ size_t fl_sigv4_sign(const struct fl_sigv4_request *request, const struct fl_cre
 
 enum fl_sigv4_status {
     FL_SIGV4_OK,
-    FL_SIGV4_MISSING,     /* no Authorization header of the AWS4-HMAC-SHA256 kind */
-    FL_SIGV4_INCOMPLETE,  /* one that lacks a part */
-    FL_SIGV4_UNKNOWN_KEY, /* the look-up knows no such access key, or not with that token */
-    FL_SIGV4_EXPIRED,     /* clock skew beyond FL_SIGV4_SKEW_MS */
-    FL_SIGV4_WRONG_SCOPE, /* date, region, service or terminator of the scope do not fit */
-    FL_SIGV4_MISMATCH,    /* signature or body hash differ, or something needful is not signed */
+    FL_SIGV4_MISSING,      /* no Authorization header of the AWS4-HMAC-SHA256 kind */
+    FL_SIGV4_INCOMPLETE,   /* one that lacks a part */
+    FL_SIGV4_UNKNOWN_KEY,  /* the look-up knows no such access key, or not with that token */
+    FL_SIGV4_EXPIRED,      /* clock skew beyond FL_SIGV4_SKEW_MS */
+    FL_SIGV4_WRONG_SCOPE,  /* date, region, service or terminator of the scope do not fit */
+    FL_SIGV4_MISMATCH,     /* signature or body hash differ, or something needful is not signed */
+    FL_SIGV4_SESSION_OVER, /* never by fl_sigv4_verify: who knows its sessions says so of a key */
 };
 
 struct fl_sigv4_result {

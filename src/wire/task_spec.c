@@ -4,6 +4,8 @@
  * Docker's Config and HostConfig. Absent and empty values are left out. */
 #include "wire/task_spec.h"
 
+#include <stdio.h>
+
 #include "wire/json.h"
 
 enum { DOCKER_TEXT_MAX = 512 * 1024, NS_PER_MS = 1000 * 1000 };
@@ -67,6 +69,33 @@ static void member_map(struct fl_json_writer *jw, const char *key, const struct 
     fl_jw_object_end(jw);
 }
 
+bool fl_port_range_read(struct fl_str text, uint16_t *ret_first, uint16_t *ret_more)
+{
+    int64_t first, last;
+    ptrdiff_t dash = fl_str_index(text, '-');
+    if (dash < 0 || !fl_str_to_i64(fl_str_sub(text, 0, (size_t)dash), &first) ||
+        !fl_str_to_i64(fl_str_from(text, (size_t)dash + 1), &last))
+        return false;
+    if (first < 1 || first >= last || last > UINT16_MAX)
+        return false;
+    *ret_first = (uint16_t)first;
+    *ret_more = (uint16_t)(last - first);
+    return true;
+}
+
+void fl_port_range_text(uint16_t first, uint16_t more, char ret_text[FL_PORT_RANGE_SIZE])
+{
+    uint16_t last = (uint16_t)(first + more);
+    (void)snprintf(ret_text, FL_PORT_RANGE_SIZE, "%u-%u", first, last);
+}
+
+static void write_range(struct fl_json_writer *jw, const struct fl_port_mapping *port)
+{
+    char text[FL_PORT_RANGE_SIZE];
+    fl_port_range_text(port->container_port, port->more, text);
+    fl_jw_member_str(jw, "containerPortRange", fl_str_of(text));
+}
+
 static void write_ports(struct fl_json_writer *jw, const struct fl_container_spec *container)
 {
     if (container->port_count == 0)
@@ -76,8 +105,12 @@ static void write_ports(struct fl_json_writer *jw, const struct fl_container_spe
     for (size_t i = 0; i < container->port_count; i++) {
         const struct fl_port_mapping *port = &container->ports[i];
         fl_jw_object_begin(jw);
-        fl_jw_member_int(jw, "containerPort", port->container_port);
-        fl_jw_member_int(jw, "hostPort", port->host_port);
+        if (port->more > 0) {
+            write_range(jw, port);
+        } else {
+            fl_jw_member_int(jw, "containerPort", port->container_port);
+            fl_jw_member_int(jw, "hostPort", port->host_port);
+        }
         fl_jw_member_str(jw, "protocol", port->udp ? FL_STR("udp") : FL_STR("tcp"));
         fl_jw_object_end(jw);
     }
@@ -413,6 +446,12 @@ void fl_task_spec_encode(const struct fl_task_spec *spec, struct fl_buf *buf)
     member_positive(&jw, "memory", spec->memory_mib);
     member_str(&jw, "group", spec->group);
     member_str(&jw, "launchType", spec->launch_type);
+    if (spec->credentials_id.n > 0) {
+        fl_jw_key(&jw, "roleCredentials");
+        fl_jw_object_begin(&jw);
+        fl_jw_member_str(&jw, "credentialsId", spec->credentials_id);
+        fl_jw_object_end(&jw);
+    }
     fl_jw_key(&jw, "containers");
     fl_jw_array_begin(&jw);
     for (size_t i = 0; i < spec->container_count; i++)

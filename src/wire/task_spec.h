@@ -28,7 +28,14 @@ struct fl_port_mapping {
     uint16_t container_port;
     uint16_t host_port; /* 0: chosen by the agent */
     bool udp;
+    uint16_t more; /* of a range: how many ports follow container_port; the host's are chosen */
 };
+
+/* "8080-8089" as the first port and how many follow; false unless 1 <= first < last <= 65535. */
+bool fl_port_range_read(struct fl_str text, uint16_t *ret_first, uint16_t *ret_more);
+#define FL_PORT_RANGE_SIZE 12
+/* The same written out; first + more is a port. */
+void fl_port_range_text(uint16_t first, uint16_t more, char ret_text[FL_PORT_RANGE_SIZE]);
 
 struct fl_ulimit {
     struct fl_str name; /* without RLIMIT_, lower case: "nofile" */
@@ -181,6 +188,7 @@ struct fl_task_spec {
     int64_t memory_mib; /* task-level limit; 0: none */
     struct fl_str group;
     struct fl_str launch_type;
+    struct fl_str credentials_id; /* of the task role's credentials, which are never in here */
     struct fl_container_spec *containers;
     size_t container_count;
     struct fl_volume_spec *volumes;

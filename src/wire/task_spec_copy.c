@@ -130,8 +130,9 @@ void fl_task_spec_copy(const struct fl_task_spec *spec, struct fl_arena *arena,
                        struct fl_task_spec *ret_copy)
 {
     struct fl_task_spec copy = *spec;
-    struct fl_str *const texts[] = {&copy.arn,      &copy.cluster_arn, &copy.family,
-                                    &copy.revision, &copy.group,       &copy.launch_type};
+    struct fl_str *const texts[] = {&copy.arn,           &copy.cluster_arn, &copy.family,
+                                    &copy.revision,      &copy.group,       &copy.launch_type,
+                                    &copy.credentials_id};
     for (size_t i = 0; i < FL_ARRAY_SIZE(texts); i++)
         own_str(arena, texts[i]);
     copy.containers =

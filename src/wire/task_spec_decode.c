@@ -169,6 +169,22 @@ static const struct fl_json *read_embedded(struct decoder *d, const struct fl_js
     return parsed;
 }
 
+/* The host's ports are the agent's to choose. */
+static void read_range(struct decoder *d, const struct fl_json *item, struct fl_port_mapping *port)
+{
+    struct fl_str range = read_str(d, item, "containerPortRange");
+    if (!fl_port_range_read(range, &port->container_port, &port->more))
+        fail(d, "containerPortRange", "is no range of ports");
+}
+
+static void read_port(struct decoder *d, const struct fl_json *item, struct fl_port_mapping *port)
+{
+    port->container_port = (uint16_t)read_int(d, item, "containerPort", 1, 65535, 0);
+    port->host_port = (uint16_t)read_int(d, item, "hostPort", 0, 65535, 0);
+    if (port->container_port == 0)
+        fail(d, "containerPort", "is missing");
+}
+
 static void read_ports(struct decoder *d, const struct fl_json *json,
                        struct fl_container_spec *container)
 {
@@ -179,17 +195,14 @@ static void read_ports(struct decoder *d, const struct fl_json *json,
     for (size_t i = 0; i < count; i++) {
         const struct fl_json *item = fl_json_item(list, i);
         struct fl_str protocol = read_str(d, item, "protocol");
-        if (member(item, "containerPortRange"))
-            fail(d, "containerPortRange", "is not supported");
+        struct fl_port_mapping *port = &container->ports[i];
         if (protocol.n > 0 && !fl_str_is(protocol, "tcp") && !fl_str_is(protocol, "udp"))
             fail(d, "protocol", "is neither tcp nor udp");
-        container->ports[i] = (struct fl_port_mapping){
-            .container_port = (uint16_t)read_int(d, item, "containerPort", 1, 65535, 0),
-            .host_port = (uint16_t)read_int(d, item, "hostPort", 0, 65535, 0),
-            .udp = fl_str_is(protocol, "udp"),
-        };
-        if (container->ports[i].container_port == 0)
-            fail(d, "containerPort", "is missing");
+        port->udp = fl_str_is(protocol, "udp");
+        if (member(item, "containerPortRange"))
+            read_range(d, item, port);
+        else
+            read_port(d, item, port);
     }
 }
 
@@ -604,6 +617,7 @@ int fl_task_spec_decode(const struct fl_json *json, struct fl_arena *arena,
         .memory_mib = read_int(&d, json, "memory", 0, INT32_MAX, 0),
         .group = read_str(&d, json, "group"),
         .launch_type = read_str(&d, json, "launchType"),
+        .credentials_id = read_str(&d, read_object(&d, json, "roleCredentials"), "credentialsId"),
     };
     read_containers(&d, json, &spec);
     read_volumes(&d, json, &spec);

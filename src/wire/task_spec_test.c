@@ -23,7 +23,8 @@ static struct fl_task_spec sample(struct fl_container_spec *containers)
     static struct fl_str entry[] = {{"/bin/sh", 7}, {"-c", 2}}, command[] = {{"echo \"hi\"", 9}};
     static struct fl_key_value env[] = {{{"A", 1}, {"1", 1}}, {{"B", 1}, {"", 0}}};
     static struct fl_key_value options[] = {{{"awslogs-group", 13}, {"/g", 2}}};
-    static struct fl_port_mapping ports[] = {{80, 0, false}, {53, 5353, true}};
+    static struct fl_port_mapping ports[] = {
+        {80, 0, false, 0}, {53, 5353, true, 0}, {9000, 0, false, 10}};
     static struct fl_ulimit ulimits[] = {{{"nofile", 6}, 1024, -1}};
     static struct fl_mount_point mounts[] = {{{"data", 4}, {"/data", 5}, true}};
     static struct fl_volume_spec volumes[] = {{.name = {"data", 4}, .host_path = {"/srv", 4}},
@@ -42,7 +43,7 @@ static struct fl_task_spec sample(struct fl_container_spec *containers)
                                                .environment = env,
                                                .environment_count = 2,
                                                .ports = ports,
-                                               .port_count = 2,
+                                               .port_count = 3,
                                                .user = FL_STR("1000:1000"),
                                                .working_dir = FL_STR("/srv"),
                                                .hostname = FL_STR("h"),
@@ -98,7 +99,9 @@ static void assert_full_container(const struct fl_container_spec *c)
     assert_int_equal(c->environment_count, 2);
     assert_str(c->environment[1].key, "B");
     assert_str(c->environment[1].value, "");
-    assert_int_equal(c->port_count, 2);
+    assert_int_equal(c->port_count, 3);
+    assert_int_equal(c->ports[2].container_port, 9000);
+    assert_int_equal(c->ports[2].more, 10);
     assert_int_equal(c->ports[1].host_port, 5353);
     assert_true(c->ports[1].udp && !c->ports[0].udp);
     assert_str(c->user, "1000:1000");
@@ -330,6 +333,24 @@ static void a_text_as_aws_sends_it_is_understood(FL_UNUSED void **state)
     assert_str(spec.containers[0].user, "u");
 }
 
+static void of_credentials_only_the_id_is_kept(FL_UNUSED void **state)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(64 * 1024);
+    struct fl_task_spec spec, copy;
+    struct fl_err err;
+    const char *text =
+        "{\"arn\":\"a\",\"family\":\"f\",\"version\":\"1\",\"desiredStatus\":\"RUNNING\","
+        "\"roleCredentials\":{\"credentialsId\":\"the-id\",\"accessKeyId\":\"hidden\","
+        "\"secretAccessKey\":\"hidden\",\"sessionToken\":\"hidden\"},"
+        "\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}";
+    assert_int_equal(decode_text(text, arena, &spec, &err), 0);
+    fl_task_spec_copy(&spec, arena, &copy);
+    fl_task_spec_encode(&copy, &buf);
+    assert_true(fl_str_contains(fl_buf_str(&buf), FL_STR("\"the-id\"")));
+    assert_false(fl_str_contains(fl_buf_str(&buf), FL_STR("hidden")));
+}
+
 static void broken_objects_are_refused_by_name(FL_UNUSED void **state)
 {
     static const struct {
@@ -400,6 +421,7 @@ int main(void)
         cmocka_unit_test(health_checks_of_others_are_understood),
         cmocka_unit_test(dockers_strings_carry_the_rest),
         cmocka_unit_test(a_text_as_aws_sends_it_is_understood),
+        cmocka_unit_test(of_credentials_only_the_id_is_kept),
         cmocka_unit_test(broken_objects_are_refused_by_name),
         cmocka_unit_test(too_many_containers_are_refused),
     };

@@ -76,10 +76,15 @@ class Cluster:
     def __init__(self, *flags):
         self.data_dir = tempfile.mkdtemp(prefix="fairlead-test-")
         os.chmod(self.data_dir, 0o700)
-        self.tag = "fl" + hashlib.sha256(self.data_dir.encode()).hexdigest()[:6]
+        self.tag = self.tag_of(self.data_dir)
         self.port = free_port()
         self.flags = flags
         self._families = 0
+
+    @staticmethod
+    def tag_of(data_dir):
+        """What links, tables and groups of an installation are called."""
+        return "fl" + hashlib.sha256(data_dir.encode()).hexdigest()[:6]
 
     # The operator's side.
 

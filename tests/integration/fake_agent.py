@@ -45,7 +45,8 @@ class WebSocket:
         request = botocore.awsrequest.AWSRequest("GET", self.url, data=body,
                                                  headers={"Host": parts.netloc})
         botocore.auth.SigV4Auth(
-            botocore.credentials.Credentials(self.key["accessKeyId"], self.key["secretAccessKey"]),
+            botocore.credentials.Credentials(self.key["accessKeyId"], self.key["secretAccessKey"],
+                                             self.key.get("sessionToken")),
             "ecs", "us-east-1").add_auth(request)
         return dict(request.headers.items())
 
@@ -151,6 +152,8 @@ class FakeAgent:
         self.key = cluster.key("agent")
         self.payloads = []
         self.tasks = {}  # ARN to status, as the host has them
+        self.credentials = []  # (task ARN, type of role, credentials), as they came
+        self.has_credentials = False  # false: this process has just begun
         self.nonce = nonce
         self.mute = False
         self.socket = None
@@ -195,10 +198,12 @@ class FakeAgent:
         query = urllib.parse.urlencode(sorted({
             "agentHash": "00000000", "agentVersion": "1.105.1", "clusterArn": self.ecs_cluster,
             "containerInstanceArn": self.arn, "dockerVersion": "containerd",
-            "protocolVersion": "2", "seqNum": "1", "sendCredentials": "true",
+            "protocolVersion": "2", "seqNum": "1",
+            "sendCredentials": "false" if self.has_credentials else "true",
             **({"fairleadNonce": self.nonce} if self.nonce else {})}.items()))
         endpoint = self.discover()["endpoint"].rstrip("/")
         self.socket = WebSocket(f"{endpoint}/ws?{query}", self.key, self._handle)
+        self.has_credentials = True
         clusters.until(self._is_connected, what=f"{self.name} connected")
 
     def open_telemetry(self):
@@ -238,8 +243,15 @@ class FakeAgent:
                 self.payloads.append(message)
                 self._acknowledge(session, message)
                 for task in message.get("tasks", []):
+                    for member, role in (("roleCredentials", "TaskApplication"),
+                                         ("executionRoleCredentials", "TaskExecution")):
+                        if member in task:
+                            self._take(session, message, task["arn"], role, task[member])
                     self._follow(task["arn"], task["desiredStatus"],
                                  [c["name"] for c in task.get("containers", [])])
+            elif kind == "IAMRoleCredentialsMessage":
+                self._take(session, message, message["taskArn"], message["roleType"],
+                           message["roleCredentials"])
             elif kind == "TaskManifestMessage":
                 self._acknowledge(session, message)
                 self._compare(session, message)
@@ -252,6 +264,12 @@ class FakeAgent:
         session.say("AckRequest", cluster=message["clusterArn"],
                     containerInstance=message["containerInstanceArn"],
                     messageId=message["messageId"])
+
+    def _take(self, session, message, task, role, credentials):
+        self.credentials.append((task, role, credentials))
+        session.say("IAMRoleCredentialsAckRequest", messageId=message["messageId"],
+                    expiration=credentials["expiration"],
+                    credentialsId=credentials["credentialsId"])
 
     def _compare(self, session, manifest):
         """Asks about what runs here and is not listed as to run."""

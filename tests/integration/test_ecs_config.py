@@ -93,6 +93,49 @@ def test_limits_of_tasks_follow_the_file(cluster_with, tmp_path):
     assert cluster.run_to_end(hungry, memory="32")["containers"][0]["exitCode"] == 7
 
 
+def test_volumes_timeouts_and_periods_follow_the_file(cluster_with, tmp_path):
+    path = tmp_path / "ecs.config"
+    path.write_text("ECS_CGROUP_CPU_PERIOD=20ms\nECS_SHARED_VOLUME_MATCH_FULL_CONFIG=true\n"
+                    "ECS_CONTAINER_START_TIMEOUT=4m\nECS_APPARMOR_CAPABLE=true\n"
+                    "ECS_SELINUX_CAPABLE=true\n")
+    cluster = cluster_with("--ecs-config", str(path))
+    definition = cluster.register(clusters.idle(), cpu="512", memory="64")
+    arn = cluster.start(definition)
+    task = cluster.wait(arn, "RUNNING")
+    found = list(pathlib.Path("/sys/fs/cgroup").glob(f"**/{cluster.tag}/{arn.rsplit('/', 1)[1]}"))
+    periods = [(group / "cpu.cfs_period_us", group / "cpu.cfs_quota_us") for group in found
+               if (group / "cpu.cfs_period_us").exists()]
+    limits = {(int(p.read_text()), int(q.read_text())) for p, q in periods} | {
+        tuple(int(word) for word in reversed((group / "cpu.max").read_text().split()))
+        for group in found if (group / "cpu.max").exists()}
+    assert limits == {(20000, 10000)}
+    orders = pathlib.Path(cluster.data_dir, "agent", "containers",
+                          task["containers"][0]["runtimeId"], "orders").read_text()
+    assert "\ntimeout_ms 240000\n" in orders
+
+    def volume(**labels):
+        return [{"name": "v", "dockerVolumeConfiguration": {
+            "scope": "shared", "autoprovision": True, "driver": "local", "labels": labels}}]
+
+    container = clusters.container(command=["true"], mountPoints=[
+        {"sourceVolume": "v", "containerPath": "/v"}])
+    for volumes, fails in ((volume(a="1"), False), (volume(a="1"), False), (volume(a="2"), True),
+                           (volume(), True), (volume(a="1", b=""), True)):
+        end = cluster.run_to_end(container, volumes=volumes)["containers"][0]
+        assert ("its labels are not those" in end.get("reason", "")) == fails, end
+    # A host has what its kernel has, whatever the file says.
+    names = {a["name"] for a in instance_of(cluster, "default")["attributes"]}
+    for module, sign in (("apparmor", "/sys/module/apparmor/parameters/enabled"),
+                         ("selinux", "/sys/fs/selinux/enforce")):
+        has = pathlib.Path(sign).exists() and not pathlib.Path(sign).read_text().startswith("N")
+        assert (f"com.amazonaws.ecs.capability.{module}" in names) == has
+        if not has:
+            option = {"apparmor": "apparmor:x", "selinux": "label:type:x_t"}[module]
+            picky = cluster.register(clusters.container(dockerSecurityOptions=[option]))
+            answer = cluster.ecs.run_task(taskDefinition=picky)
+            assert answer["failures"][0]["reason"] == "ATTRIBUTE"
+
+
 def test_a_broken_file_is_refused_by_name_and_line(cluster_with, tmp_path):
     path = tmp_path / "ecs.config"
     path.write_text("ECS_CLUSTER=a\nnonsense\n")

@@ -141,8 +141,9 @@ def test_a_bridge_task_reads_its_metadata_in_every_version(meta):
     assert container["Labels"]["com.amazonaws.ecs.container-name"] == "app"
     assert container["Labels"]["team"] == "blue"
     binding = next(c for c in task["containers"] if c["name"] == "app")["networkBindings"][0]
-    assert container["Ports"] == [{"ContainerPort": 80, "Protocol": "tcp",
-                                   "HostPort": binding["hostPort"], "HostIp": "0.0.0.0"}]
+    assert container["Ports"][0] == {"ContainerPort": 80, "Protocol": "tcp",
+                                     "HostPort": binding["hostPort"], "HostIp": "0.0.0.0"}
+    assert [port["HostIp"] for port in container["Ports"][1:]] in ([], ["::"])
     network = container["Networks"][0]
     assert network["NetworkMode"] == "bridge" and len(network["IPv4Addresses"]) == 1
     assert container["CreatedAt"] <= container["StartedAt"]

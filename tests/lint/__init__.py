@@ -12,4 +12,5 @@ LINTS = {
     "names in the prose": prose.check_names,
     "ecs.config's table": ecs_config.check,
     "a README per folder": prose.check_readmes,
+    "a manual page per command": prose.check_manuals,
 }

@@ -24,3 +24,14 @@ def check_readmes():
     folders = sorted(p for p in common.SRC.iterdir() if p.is_dir())
     return [f"{common.short(p)}/README.md is missing" for p in folders
             if not (p / "README.md").exists()]
+
+
+def check_manuals():
+    """Every command has its page, and every page its command."""
+    commands = set(re.findall(r'^    \{"([a-z]+)", ', (common.SRC / "main.c").read_text(), re.M))
+    sources = (common.ROOT / "docs" / "man").glob("fairlead-*.1.scd")
+    pages = {path.name.removesuffix(".1.scd").partition("-")[2] for path in sources}
+    built = set(re.findall(r"'-([a-z]+)'", (common.ROOT / "meson.build").read_text()))
+    return [f"fairlead {name} has no page in docs/man" for name in sorted(commands - pages)] + \
+        [f"docs/man: there is no command {name}" for name in sorted(pages - commands)] + \
+        [f"meson.build does not make the page of {name}" for name in sorted(pages - built)]

@@ -2,6 +2,7 @@
 `host` as it is there, `nested` in a namespace whose root is that of a container, `runc` with the
 other runtime, `unit` for the unit tests whose answers depend on kernel and groups."""
 import ctypes
+import json
 import os
 import pathlib
 import re
@@ -218,6 +219,48 @@ def port(one):
     one.stop(arn)
 
 
+def statistics(one):
+    """Docker's document of every version of the metadata, from the files of cgroup v2. There are none
+    before the agent has heard that the container runs."""
+    script = ("(while :; do :; done) & busy=$!; host=http://169.254.170.2; "
+              "get() { wget -O /tmp/$1 $2 2>/tmp/said && cp /tmp/$1 /out/stats-$1 || "
+              "{ echo $2; cat /tmp/said; } >>/out/stats-refused; }; "
+              "stats=$ECS_CONTAINER_METADATA_URI_V4/stats; "
+              "until wget -qO /dev/null $stats; do sleep 0.2; done; get v4 $stats; "
+              "get v4-task $ECS_CONTAINER_METADATA_URI_V4/task/stats; "
+              "get v3 $ECS_CONTAINER_METADATA_URI/stats; "
+              "get v3-task $ECS_CONTAINER_METADATA_URI/task/stats; "
+              "get own $ECS_CONTAINER_METADATA_URI; "
+              "id=$(sed 's/.*\"DockerId\":\"\\([^\"]*\\)\".*/\\1/' /tmp/own); "
+              "get v2 $host/v2/stats; get v2-own $host/v2/stats/$id; "
+              "head -c 5000000 /dev/urandom >/tmp/file; sync; sleep 2; "
+              "get later $stats; kill $busy")
+    task = one.run_to_end(container(script, cpu=128), networkMode="bridge")
+    refused = one.out / "stats-refused"
+    assert not refused.exists(), refused.read_text()
+    id_ = task["containers"][0]["runtimeId"]
+    found = {name: json.loads("\n".join(one.output(f"stats-{name}")))
+             for name in ("v4", "v4-task", "v3", "v3-task", "v2", "v2-own", "later")}
+    first, later = found["v4"], found["later"]
+    for document in (first, later, found["v3"], found["v4-task"][id_], found["v3-task"][id_],
+                     found["v2"][id_], found["v2-own"]):
+        equal(document["id"], id_)
+        memory = document["memory_stats"]
+        equal(memory["limit"], 64 * MIB)
+        assert 0 < memory["usage"] <= 64 * MIB, memory
+        assert {"anon", "file", "inactive_file", "pgfault"} <= set(memory["stats"]), memory
+        assert document["pids_stats"]["current"] >= 2, document
+        assert document["networks"]["eth0"]["tx_bytes"] > 0, document
+    used = [document["cpu_stats"]["cpu_usage"] for document in (first, later)]
+    assert used[1]["total_usage"] > used[0]["total_usage"] > 0, used
+    assert used[1]["usage_in_usermode"] > 0, used
+    passed = later["cpu_stats"]["system_cpu_usage"] - first["cpu_stats"]["system_cpu_usage"]
+    assert 0 < used[1]["total_usage"] - used[0]["total_usage"] <= passed, (used, passed)
+    assert {"periods", "throttled_periods", "throttled_time"} <= set(
+        later["cpu_stats"]["throttling_data"]), later
+    assert isinstance(later["blkio_stats"]["io_service_bytes_recursive"], list), later
+
+
 def adoption(one):
     arn = one.start(idle())
     task = one.wait(arn, "RUNNING")
@@ -328,6 +371,7 @@ def run_suite(results, one):
     check("a privileged container has devices and groups of its own", privileged)
     check("resource limits above the agent's", resource_limits)
     check("a published port answers", port)
+    check("the metadata's statistics are those of the group", statistics)
     check("kill -9 of the agent: containers are adopted", adoption)
     check("kill -9 of the agent: what ends meanwhile is reported", ends_meanwhile)
     check("kill -9 of a shim: its container is ended", lost_shim)

@@ -1,0 +1,187 @@
+/* `fairlead store check [FILE]`: the databases by SQLite's own check, the records by loading them
+ * as the server does, the images by their digests. */
+#include "cli/store_check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "cli/archive.h"
+#include "cli/cli.h"
+#include "cli/install.h"
+#include "core/core.h"
+#include "image/store.h"
+#include "store/logs_store.h"
+#include "store/store.h"
+
+static int add_record(void *context, struct fl_str key, struct fl_str value)
+{
+    struct fl_err err = {0};
+    int r = fl_core_load(context, key, value, &err);
+    if (r < 0)
+        (void)fprintf(stderr, "fairlead: record %.*s: %s\n", FL_STR_ARG(key), err.text);
+    return r;
+}
+
+static int check_records(const struct fl_options *options, const char *dir, uint64_t leap,
+                         struct fl_err *err)
+{
+    const char *path = fl_str_printf(options->arena, "%s/server.db", dir).p;
+    const struct fl_core_config config = {
+        .region = options->value[FL_OPTION_REGION],
+        .account = options->value[FL_OPTION_ACCOUNT],
+        .endpoint = FL_STR("http://127.0.0.1/acs"),
+    };
+    if (access(path, F_OK) < 0)
+        return fl_err_errno(err, -errno, "cannot open %s", path);
+    uv_loop_t loop;
+    struct fl_store *store = NULL;
+    struct fl_core *core = fl_core_new(&config);
+    (void)uv_loop_init(&loop);
+    int r = fl_store_verify(path, leap, err);
+    if (r == 0)
+        r = fl_store_open_sqlite(path, &loop, &store, err);
+    if (r == 0)
+        r = fl_store_load(store, add_record, core, err);
+    if (r == 0) {
+        struct fl_core_counts n = fl_core_count(core);
+        (void)printf("records: %zu clusters, %zu instances, %zu task definitions, %zu tasks\n",
+                     n.clusters, n.instances, n.definitions, n.tasks);
+    }
+    fl_core_free(core);
+    if (store)
+        fl_store_close(store);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    (void)uv_loop_close(&loop);
+    return r;
+}
+
+static int check_logs(const struct fl_options *options, const char *dir, struct fl_err *err)
+{
+    const char *path = fl_str_printf(options->arena, "%s/logs.db", dir).p;
+    if (access(path, F_OK) < 0 && errno == ENOENT)
+        return 0;
+    int r = fl_logs_store_verify(path, err);
+    if (r == 0)
+        (void)printf("logs: whole\n");
+    return r;
+}
+
+static int check_blob(struct fl_image_store *store, const struct fl_digest *digest, uint64_t size,
+                      const struct fl_ref *ref, struct fl_err *err)
+{
+    FL_CLEANUP_FD int fd = fl_image_store_open_blob(store, digest);
+    FL_CLEANUP_HASHER struct fl_hasher *hasher = fl_hasher_new();
+    uint64_t seen = 0;
+    char chunk[65536];
+    ssize_t n = fd < 0 ? -1 : 1;
+    while (fd >= 0 && (n = read(fd, chunk, sizeof(chunk))) > 0) {
+        fl_hasher_add(hasher, chunk, (size_t)n);
+        seen += (uint64_t)n;
+    }
+    struct fl_digest found = fl_hasher_end(hasher);
+    if (n == 0 && seen == size && fl_digest_eq(&found, digest))
+        return 0;
+    return fl_err_set(err, -EBADMSG, "image %.*s:%.*s: sha256:%s is %s; push or load it again",
+                      FL_STR_ARG(ref->repository), FL_STR_ARG(ref->tag), digest->hex,
+                      n < 0 ? "missing" : "damaged");
+}
+
+static int check_image(struct fl_image_store *store, const struct fl_ref *ref, struct fl_err *err)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct fl_image image = {0};
+    int r = check_blob(store, &ref->digest, ref->size, ref, err);
+    if (r < 0)
+        return r;
+    /* An index without an image for this machine has nothing more that can be looked at. */
+    if (fl_image_store_read_image(store, &ref->digest, arena, &image, NULL) < 0)
+        return 0;
+    r = check_blob(store, &image.manifest.config.digest, image.manifest.config.size, ref, err);
+    for (size_t i = 0; i < image.manifest.layer_count && r == 0; i++)
+        r = check_blob(store, &image.manifest.layers[i].digest, image.manifest.layers[i].size, ref,
+                       err);
+    return r;
+}
+
+static int check_images(const struct fl_options *options, const char *dir, struct fl_err *err)
+{
+    FL_CLEANUP_IMAGE_STORE struct fl_image_store *store = NULL;
+    struct fl_ref *refs = NULL;
+    size_t count = 0;
+    struct fl_str path = fl_str_printf(options->arena, "%s/registry", dir);
+    if (access(path.p, F_OK) < 0 && errno == ENOENT)
+        return 0;
+    int r = fl_image_store_open(path, true, &store, err);
+    if (r == 0)
+        r = fl_image_store_list_refs(store, options->arena, &refs, &count);
+    if (r < 0)
+        return fl_err_errno(err, r, "cannot list the images");
+    for (size_t i = 0; i < count && r == 0; i++)
+        r = check_image(store, &refs[i], err);
+    if (r == 0)
+        (void)printf("images: %zu, every blob as its digest says\n", count);
+    return r;
+}
+
+int fl_store_check(const struct fl_options *options, const char *dir, uint64_t leap,
+                   struct fl_err *err)
+{
+    int r = check_records(options, dir, leap, err);
+    if (r == 0)
+        r = check_logs(options, dir, err);
+    return r < 0 ? r : check_images(options, dir, err);
+}
+
+static int check_file(const struct fl_options *options, const char *file, struct fl_err *err)
+{
+    char dir[] = "/var/tmp/fairlead-check-XXXXXX";
+    if (!mkdtemp(dir))
+        return fl_err_errno(err, -errno, "cannot make a directory in /var/tmp");
+    int r = fl_archive_unpack(file, dir, options->arena, err);
+    if (r == 0)
+        r = fl_store_check(options, dir, 0, err);
+    (void)fl_fs_remove_tree(AT_FDCWD, dir);
+    return r;
+}
+
+static int check_installation(const struct fl_options *options, struct fl_err *err)
+{
+    struct fl_str data_dir = options->value[FL_OPTION_DATA_DIR];
+    FL_CLEANUP_FD int lock = -1;
+    int r = fl_install_check(data_dir, err);
+    if (r == 0)
+        r = fl_install_lock(data_dir, &lock, err);
+    if (r == 0)
+        r = fl_store_check(options, data_dir.p, 0, err);
+    if (r == -EBUSY)
+        r = fl_err_set(err, r,
+                       "the server uses %s: `fairlead down%s` first, or check a backup with "
+                       "`fairlead store check FILE`",
+                       data_dir.p, fl_options_data_dir_flag(options).p);
+    return r;
+}
+
+int fl_cli_store(int argc, char **argv)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct fl_options options;
+    struct fl_err err = {0};
+    fl_options_parse(FL_COMMAND_STORE,
+                     "Whether what the server keeps, or a backup of it, is whole.", argc, argv,
+                     arena, &options);
+    size_t count = options.operand_count;
+    if (count == 0 || count > 2 || strcmp(options.operands[0], "check") != 0)
+        fl_options_refuse_operands(FL_COMMAND_STORE, "store");
+    if (geteuid() != 0) {
+        (void)fputs("fairlead: store check needs root: run `sudo fairlead store check`\n", stderr);
+        return 1;
+    }
+    int r = count == 2 ? check_file(&options, options.operands[1], &err)
+                       : check_installation(&options, &err);
+    if (r < 0)
+        (void)fprintf(stderr, "fairlead: %s\n", err.text);
+    return r < 0;
+}
