@@ -18,7 +18,7 @@ struct fl_puller;
 
 struct fl_puller_config {
     uv_loop_t *loop;
-    struct fl_http_client *http;
+    struct fl_http_client *http;   /* to the server */
     struct fl_aws_client *aws;     /* to ask for a token for the built-in registry */
     struct fl_str own_url;         /* where that answers: the server's URL */
     struct fl_str registries_file; /* empty: FL_REGISTRIES_FILE, if it is there */

@@ -88,7 +88,7 @@ static void release(struct fl_fetch *fetch)
 void fl_fetch_cancel(struct fl_fetch *fetch)
 {
     if (fetch->flight)
-        fl_http_cancel(puller_of(fetch)->config.http, fetch->flight);
+        fl_http_cancel(fetch->flight);
     fetch->flight = NULL;
     (void)uv_timer_stop(&fetch->pause);
     release(fetch);
@@ -236,7 +236,7 @@ static void ask_token(struct fl_fetch *fetch, const struct fl_challenge *challen
             fl_basic_authorization(endpoint->login.user, endpoint->login.password, fetch->arena);
         request.header_count = 1;
     }
-    fetch->flight = fl_http_client_send(config->http, &request, on_token, fetch);
+    fetch->flight = fl_http_client_send(puller_of(fetch)->http, &request, on_token, fetch);
 }
 
 static void on_own_login(void *context, const struct fl_http_response *response)
@@ -495,7 +495,10 @@ static void send_request(struct fl_fetch *fetch)
         .no_proxy = config->no_proxy,
         .sink = &sink,
     };
-    fetch->flight = fl_http_client_send(config->http, &request, on_response, fetch);
+    /* The server is believed as in all other calls; everybody else by the system's authorities. */
+    struct fl_http_client *client =
+        endpoint_of(fetch)->is_own && fetch->same ? config->http : puller_of(fetch)->http;
+    fetch->flight = fl_http_client_send(client, &request, on_response, fetch);
 }
 
 static void on_first(uv_timer_t *timer)

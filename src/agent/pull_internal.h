@@ -26,6 +26,7 @@ struct fl_source {
 struct fl_puller {
     struct fl_arena *arena;
     struct fl_puller_config config;
+    struct fl_http_client *http; /* to registries, but for the server's own */
     struct fl_registries registries;
     struct fl_registry_logins logins;
     /* The built-in registry's login. */

@@ -47,6 +47,8 @@ int fl_puller_open(const struct fl_puller_config *config, struct fl_puller **ret
     int rc = read_registries(puller, config->registries_file, err);
     if (rc == 0)
         rc = read_logins(puller, config, err);
+    if (rc == 0)
+        rc = fl_http_client_new(config->loop, &puller->http, err);
     if (rc < 0) {
         fl_puller_close(puller);
         return rc;
@@ -59,6 +61,7 @@ void fl_puller_close(struct fl_puller *puller)
 {
     if (!puller)
         return;
+    fl_http_client_free(puller->http);
     if (puller->own_arena)
         fl_arena_free(puller->own_arena);
     fl_arena_free(puller->arena);

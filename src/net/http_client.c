@@ -21,6 +21,7 @@ static const char here[] = "127.0.0.1,localhost,[::1],::1,.localhost";
 
 struct fl_http_flight {
     LIST_ENTRY(fl_http_flight) link;
+    struct fl_http_client *client;
     CURL *easy;
     struct curl_slist *headers;
     char *body;
@@ -347,6 +348,7 @@ struct fl_http_flight *fl_http_client_send(struct fl_http_client *client,
 {
     struct fl_http_flight *request = fl_calloc(1, sizeof(*request));
     FL_ASSERT(!client->freed);
+    request->client = client;
     request->done = done;
     request->context = context;
     request->answer = FL_BUF_INIT(wanted->max_body ? wanted->max_body : DEFAULT_MAX_BODY);
@@ -358,9 +360,9 @@ struct fl_http_flight *fl_http_client_send(struct fl_http_client *client,
     return request;
 }
 
-void fl_http_cancel(struct fl_http_client *client, struct fl_http_flight *flight)
+void fl_http_cancel(struct fl_http_flight *flight)
 {
-    free_request(client, flight);
+    free_request(flight->client, flight);
 }
 
 void fl_http_resume(struct fl_http_flight *flight)

@@ -66,6 +66,6 @@ struct fl_http_flight *fl_http_client_send(struct fl_http_client *client,
                                            const struct fl_http_request *request, fl_http_done done,
                                            void *context);
 /* Ends the request; done is not called. Not from within a sink. */
-void fl_http_cancel(struct fl_http_client *client, struct fl_http_flight *flight);
+void fl_http_cancel(struct fl_http_flight *flight);
 /* The sink has room again. It may be called before this returns. */
 void fl_http_resume(struct fl_http_flight *flight);
