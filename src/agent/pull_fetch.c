@@ -469,7 +469,7 @@ static void on_response(void *context, const struct fl_http_response *response)
 
 static void send_request(struct fl_fetch *fetch)
 {
-    static const struct fl_http_sink sink = {on_head, on_piece};
+    static const struct fl_http_taker taker = {on_head, on_piece};
     const struct fl_puller_config *config = &puller_of(fetch)->config;
     struct fl_header headers[3];
     size_t count = 0;
@@ -493,7 +493,7 @@ static void send_request(struct fl_fetch *fetch)
         .ca_file = endpoint_of(fetch)->ca_file,
         .proxy = config->proxy,
         .no_proxy = config->no_proxy,
-        .sink = &sink,
+        .taker = &taker,
     };
     /* The server is believed as in all other calls; everybody else by the system's authorities. */
     struct fl_http_client *client =

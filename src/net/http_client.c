@@ -14,7 +14,7 @@ enum {
     DEFAULT_TIMEOUT_MS = 30000,
     CONNECT_TIMEOUT_MS = 10000,
     DEFAULT_MAX_BODY = 16 * 1024 * 1024,
-    SINK_PIECE = 256 * 1024,
+    TAKER_PIECE = 256 * 1024,
 };
 
 static const char here[] = "127.0.0.1,localhost,[::1],::1,.localhost";
@@ -26,9 +26,9 @@ struct fl_http_flight {
     struct curl_slist *headers;
     char *body;
     struct fl_buf answer;
-    const struct fl_http_sink *sink; /* NULL: the body goes to `answer` */
-    bool begun;                      /* the sink has seen the head */
-    bool sunk;                       /* and takes the body */
+    const struct fl_http_taker *taker; /* NULL: the body goes to `answer` */
+    bool begun;                        /* the taker has seen the head */
+    bool taken;                        /* and takes the body */
     fl_http_done done;
     void *context;
     char error[CURL_ERROR_SIZE];
@@ -180,23 +180,23 @@ static int on_wait(FL_UNUSED CURLM *multi, long wait_ms, void *context)
     return 0;
 }
 
-static void ask_sink(struct fl_http_flight *request)
+static void ask_taker(struct fl_http_flight *request)
 {
     struct fl_http_response head = {.headers = request->easy};
     long status = 0;
     (void)curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
     head.status = (unsigned)status;
     request->begun = true;
-    request->sunk = request->sink->head(request->context, &head);
+    request->taken = request->taker->head(request->context, &head);
 }
 
 static size_t on_bytes(char *bytes, size_t size, size_t count, void *context)
 {
     struct fl_http_flight *request = context;
-    if (request->sink && !request->begun)
-        ask_sink(request);
-    if (request->sunk) {
-        switch (request->sink->piece(request->context, (struct fl_str){bytes, size * count})) {
+    if (request->taker && !request->begun)
+        ask_taker(request);
+    if (request->taken) {
+        switch (request->taker->piece(request->context, (struct fl_str){bytes, size * count})) {
         case FL_HTTP_TAKEN:
             return size * count;
         case FL_HTTP_LATER:
@@ -296,9 +296,9 @@ static void set_proxy(CURL *easy, const struct fl_http_request *wanted)
 static void set_bulk(struct fl_http_flight *request, const struct fl_http_request *wanted)
 {
     CURL *easy = request->easy;
-    request->sink = wanted->sink;
-    if (wanted->sink) {
-        (void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)SINK_PIECE);
+    request->taker = wanted->taker;
+    if (wanted->taker) {
+        (void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)TAKER_PIECE);
         (void)curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     }
     if (wanted->idle_timeout_ms) {

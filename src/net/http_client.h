@@ -40,7 +40,7 @@ struct fl_http_request {
     struct fl_str ca_file;    /* whom to believe about names, in place of the system's; or empty */
     struct fl_str proxy;      /* URL; empty: what the process's environment says */
     struct fl_str no_proxy;   /* names without it, beside this machine's; empty: the same */
-    const struct fl_http_sink *sink; /* takes a body piece by piece; NULL: the response has it */
+    const struct fl_http_taker *taker; /* takes a body piece by piece; NULL: the response has it */
 };
 
 /* What becomes of a piece of a body. */
@@ -52,8 +52,8 @@ enum fl_http_flow {
 
 /* Called with the response's head (no body yet) before the first piece, then with each. Neither may
  * cancel a request. Answers that the head function does not want (false) end up in the response's
- * body as without a sink. */
-struct fl_http_sink {
+ * body as without a taker. */
+struct fl_http_taker {
     bool (*head)(void *context, const struct fl_http_response *head);
     enum fl_http_flow (*piece)(void *context, struct fl_str bytes);
 };
@@ -61,11 +61,11 @@ struct fl_http_sink {
 /* A request under way; valid until done is called. */
 struct fl_http_flight;
 
-/* Everything but *sink is copied. done is called once, never before this returns. */
+/* Everything but *taker is copied. done is called once, never before this returns. */
 struct fl_http_flight *fl_http_client_send(struct fl_http_client *client,
                                            const struct fl_http_request *request, fl_http_done done,
                                            void *context);
-/* Ends the request; done is not called. Not from within a sink. */
+/* Ends the request; done is not called. Not from within a taker. */
 void fl_http_cancel(struct fl_http_flight *flight);
-/* The sink has room again. It may be called before this returns. */
+/* The taker has room again. It may be called before this returns. */
 void fl_http_resume(struct fl_http_flight *flight);
