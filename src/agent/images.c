@@ -16,7 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { TICK_MS = 500 };
+enum { TICK_MS = 500, PROGRESS_MS = 10000 };
 
 static void cached_free(struct fl_cached_image *image)
 {
@@ -536,6 +536,19 @@ static void stop_when_full(struct fl_images *images)
     settle(images);
 }
 
+/* A long pull says now and then that it goes on. */
+static void say_progress(const struct fl_images *images, int64_t now_ms)
+{
+    struct fl_pull *pull;
+    TAILQ_FOREACH (pull, &images->pulls, link) {
+        if (now_ms - FL_MAX(pull->begun_ms, pull->said_ms) < PROGRESS_MS)
+            continue;
+        pull->said_ms = now_ms;
+        fl_log_info("image %.*s: %zu of %zu layers are here", FL_STR_ARG(pull->name),
+                    pull->count - pull->missing, pull->count);
+    }
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct fl_images *images = timer->data;
@@ -544,6 +557,7 @@ static void on_tick(uv_timer_t *timer)
     expire_pulls(images, now_ms);
     if (!TAILQ_EMPTY(&images->pulls))
         stop_when_full(images);
+    say_progress(images, now_ms);
     fl_images_report(images);
     if (TAILQ_EMPTY(&images->pulls) && TAILQ_EMPTY(&images->searches))
         (void)uv_timer_stop(images->tick);

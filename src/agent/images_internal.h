@@ -45,6 +45,7 @@ struct fl_pull {
     enum fl_image_failure failure;
     bool parked;      /* until there is room */
     int64_t begun_ms; /* monotonic */
+    int64_t said_ms;  /* monotonic: when its progress was last logged */
     struct fl_image_waiters waiters;
     TAILQ_ENTRY(fl_pull) link;
 };

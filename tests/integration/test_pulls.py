@@ -1,15 +1,16 @@
 """Pulls from registries: who is asked and told what, what is believed, what is kept. The registry is
 a stub of ours that can do everything wrong; the agent, the unpacking and the containers are real."""
 import base64
+import contextlib
 import gzip
-import hashlib
-import io
+import http.client
 import json
 import os
 import pathlib
+import shutil
 import ssl
 import subprocess
-import tarfile
+import tempfile
 import threading
 import time
 
@@ -710,3 +711,82 @@ def test_a_full_disk_gets_no_tasks(small_disk, tmp_path):
     filler.unlink()
     until(lambda: health()["overallStatus"] == "OK", what="OK")
     assert cluster.wait(cluster.start(definition))["containers"][0]["exitCode"] == 0
+
+
+# ---- an agent without the built-in store ----
+
+@contextlib.contextmanager
+def agent_elsewhere(cluster, *flags, namespace=None, server=None):
+    """One more agent with a data directory of its own, as on another host; its instance's ARN."""
+    data_dir = tempfile.mkdtemp(prefix="fairlead-test-")
+    key = cluster.key("agent")
+    known = set(cluster.ecs.list_container_instances()["containerInstanceArns"])
+    with open(pathlib.Path(cluster.data_dir, "log", "elsewhere.log"), "wb") as log:
+        process = subprocess.Popen(
+            [*(["ip", "netns", "exec", namespace] if namespace else []), clusters.FAIRLEAD,
+             "agent", "--data-dir", data_dir, "--server",
+             server or f"http://127.0.0.1:{cluster.port}", "--token",
+             f"{key['accessKeyId']}:{key['secretAccessKey']}", "--name", "elsewhere", *flags],
+            stdout=log, stderr=log)
+        try:
+            def joined():
+                arns = set(cluster.ecs.list_container_instances()["containerInstanceArns"]) - known
+                shown = arns and cluster.ecs.describe_container_instances(
+                    containerInstances=list(arns))["containerInstances"]
+                return next((each["containerInstanceArn"] for each in shown or []
+                             if each["agentConnected"]), None)
+            yield until(joined, what="the second agent"), data_dir
+        finally:
+            process.terminate()
+            process.wait(30)
+            clusters.run(clusters.FAIRLEAD, "uninstall", "--data-dir", data_dir, "--yes",
+                         check=False)
+            shutil.rmtree(data_dir, ignore_errors=True)
+
+
+def has_registry(cluster):
+    connection = http.client.HTTPConnection("127.0.0.1", cluster.port, timeout=10)
+    with contextlib.closing(connection):
+        connection.request("GET", "/v2/")
+        return connection.getresponse().status in (200, 401)
+
+
+def runs_at(cluster, instance, image, **more):
+    definition = cluster.register(clusters.sh("exit 5", image=image), networkMode="host")
+    answer = cluster.ecs.start_task(taskDefinition=definition, containerInstances=[instance])
+    assert not answer["failures"], answer["failures"]
+    return cluster.wait(answer["tasks"][0]["taskArn"], timeout=60)
+
+
+def test_an_agent_elsewhere_pulls_from_the_server(private, registry, busybox_tar):
+    cluster = private
+    if not has_registry(cluster):
+        pytest.skip("the server has no registry")
+    with agent_elsewhere(cluster) as (instance, data_dir):
+        here = f"127.0.0.1:{cluster.port}"
+        for image in (f"{here}/busybox:1", "busybox:1",
+                      "000000000000.dkr.ecr.us-east-1.amazonaws.com/busybox:1"):
+            task = runs_at(cluster, instance, image)
+            assert task["containers"][0].get("exitCode") == 5, (image, task["stoppedReason"])
+        digest = task["containers"][0]["imageDigest"]
+        assert cluster.run_to_end(container(command=["true"]))["containers"][0][
+            "imageDigest"] == digest
+        assert os.listdir(pathlib.Path(data_dir, "agent", "layers"))
+        assert runs_at(cluster, instance, f"{here}/nope:1")["stoppedReason"] == (
+            f'CannotPullContainerError: failed to resolve reference "{here}/nope:1": not found')
+        # Other registries are asked as everywhere.
+        add_app(registry, busybox_tar)
+        task = runs_at(cluster, instance, f"{registry.host}/app:1")
+        assert task["containers"][0].get("exitCode") == 5
+
+
+def test_credentials_of_the_definition_are_refused_honestly(cluster, registry):
+    """There is no Secrets Manager: no host offers what such a definition needs."""
+    secret = "arn:aws:secretsmanager:us-east-1:000000000000:secret:registry"
+    definition = cluster.register(container(
+        image=f"{registry.host}/app:1", repositoryCredentials={"credentialsParameter": secret}),
+        executionRoleArn="arn:aws:iam::000000000000:role/pull")
+    answer = cluster.ecs.run_task(taskDefinition=definition)
+    assert [each["reason"] for each in answer["failures"]] == ["ATTRIBUTE"]
+    assert "private-registry-authentication.secretsmanager" in answer["failures"][0]["detail"]
+    assert not registry.requests
