@@ -4,7 +4,7 @@
 BUILD := build
 AS_USER := tools/as-user.sh
 
-.PHONY: all setup check demo bench bench-pulls fuzz sim seeded-bugs format clean deb
+.PHONY: all setup check demo bench bench-pulls bench-logs fuzz sim seeded-bugs format clean deb
 .PHONY: nightly nightly-store nightly-sim nightly-placement nightly-guest nightly-upgrade nightly-four
 .PHONY: nightly-package
 
@@ -87,6 +87,14 @@ bench:
 	@$(BUILD)/bench/bench-placement
 	@$(BUILD)/bench/bench-throughput $(BUILD)/fairlead
 	@$(BUILD)/bench/bench-memory $(BUILD)/fairlead
+	@$(BUILD)/bench/bench-ports $(BUILD)/src/libexec
+
+# What log lines cost, beside docker's json-file driver; LINES= and ROUNDS= choose how many.
+bench-logs:
+	@tools/setup.sh demo
+	@$(AS_USER) tools/build.sh $(BUILD)
+	@$(AS_USER) tools/venv.sh
+	@.venv/bin/python bench/logs.py
 
 # Pulls beside docker's and podman's, from one registry.
 bench-pulls:

@@ -13,7 +13,7 @@ fi
 mkdir -p "$build/corpus/$target" "$build/found"
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 # What was freed a moment ago is watched, not what was long ago: that costs a third of the speed.
-export ASAN_OPTIONS=quarantine_size_mb=8:malloc_context_size=8:thread_local_quarantine_size_kb=64
+export ASAN_OPTIONS=quarantine_size_mb=8:malloc_context_size=2:thread_local_quarantine_size_kb=64
 # Where an input is many steps, short ones find more in the same time.
 case $target in
 core-core | wire-sigv4) length=1024 ;;

@@ -25,15 +25,35 @@ static bool is_wanted(const struct fl_agent *agent, struct fl_str task_arn, enum
            (role == FL_ACS_ROLE_EXECUTION || fl_agent_lends(agent, task->spec->network_mode));
 }
 
+/* Containers hold the id that came with their task: what comes later is theirs, whatever its id (a
+ * control plane that was restored without its keys). */
+static struct fl_acs_credentials under_first_id(const struct fl_agent *agent,
+                                                struct fl_str task_arn, enum fl_acs_role role,
+                                                const struct fl_acs_credentials *credentials)
+{
+    const struct fl_task *task = fl_brain_task(agent->brain, task_arn);
+    struct fl_acs_credentials kept = *credentials;
+    if (role == FL_ACS_ROLE_TASK && task->spec->credentials_id.n > 0)
+        kept.id = task->spec->credentials_id;
+    return kept;
+}
+
+static void keep(struct fl_agent *agent, struct fl_str task_arn, enum fl_acs_role role,
+                 const struct fl_acs_credentials *credentials)
+{
+    struct fl_acs_credentials kept = under_first_id(agent, task_arn, role, credentials);
+    if (!fl_wallet_put(agent->wallet, task_arn, role, &kept))
+        fl_log_warn("task %.*s: its credentials have an id that cannot be used",
+                    FL_STR_ARG(fl_task_id(task_arn)));
+}
+
 /* What is not wanted here is acknowledged, too: sending it again would change nothing. */
 static void take(struct fl_agent *agent, struct fl_str task_arn, enum fl_acs_role role,
                  const struct fl_acs_credentials *credentials, struct fl_str message_id)
 {
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(16 * 1024);
-    if (is_wanted(agent, task_arn, role) &&
-        !fl_wallet_put(agent->wallet, task_arn, role, credentials))
-        fl_log_warn("task %.*s: its credentials have an id that cannot be used",
-                    FL_STR_ARG(fl_task_id(task_arn)));
+    if (is_wanted(agent, task_arn, role))
+        keep(agent, task_arn, role, credentials);
     fl_acs_credentials_ack(&buf, message_id, credentials);
     if (!buf.overflow)
         fl_session_send(agent->session, fl_buf_str(&buf));

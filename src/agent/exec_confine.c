@@ -157,14 +157,17 @@ static int add_seccomp(const struct fl_json *config, struct fl_buf *orders, stru
     return 0;
 }
 
-static int check_known(const struct fl_json *config, const struct fl_json *process,
-                       struct fl_err *err)
+static void add_module(const struct fl_json *process, const char *member, enum fl_exec_key key,
+                       struct fl_buf *orders)
 {
-    static const char *const unknown[] = {"apparmorProfile", "selinuxLabel"};
+    struct fl_str text = fl_json_text(fl_json_get(process, member));
+    if (text.n > 0)
+        fl_exec_add_text(orders, key, text);
+}
+
+static int check_known(const struct fl_json *config, struct fl_err *err)
+{
     const struct fl_json *namespaces = fl_json_get(fl_json_get(config, "linux"), "namespaces");
-    for (size_t i = 0; i < FL_ARRAY_SIZE(unknown); i++)
-        if (fl_json_get(process, unknown[i]))
-            return fl_err_set(err, -ENOTSUP, "%s is not supported for commands", unknown[i]);
     for (size_t i = 0; i < fl_json_items(namespaces); i++)
         if (fl_str_is(fl_json_text(fl_json_get(fl_json_item(namespaces, i), "type")), "user"))
             return fl_err_set(err, -ENOTSUP, "user namespaces are not supported for commands");
@@ -180,11 +183,13 @@ int fl_exec_confine(struct fl_buf *text, struct fl_buf *orders, struct fl_err *e
     const struct fl_json *env = fl_json_get(process, "env");
     if (!fl_json_is(process, FL_JSON_OBJECT))
         return fl_err_set(err, -EINVAL, "the container's configuration is damaged");
-    int rc = check_known(config, process, err);
+    int rc = check_known(config, err);
     for (size_t i = 0; i < fl_json_items(env); i++)
         fl_exec_add_text(orders, FL_EXEC_ENV, fl_json_text(fl_json_item(env, i)));
     fl_exec_add_text(orders, FL_EXEC_CWD, fl_json_text(fl_json_get(process, "cwd")));
     add_user(process, orders);
+    add_module(process, "apparmorProfile", FL_EXEC_PROFILE, orders);
+    add_module(process, "selinuxLabel", FL_EXEC_LABEL, orders);
     add_caps(process, orders);
     if (fl_json_get(process, "oomScoreAdj"))
         fl_exec_add_number(orders, FL_EXEC_OOM, fl_json_int(fl_json_get(process, "oomScoreAdj")));

@@ -296,6 +296,33 @@ static void a_container_is_started_again_on_what_it_left(FL_UNUSED void **state)
     assert_int_equal(fl_runtime_remove(fixture.runtime, fl_str_of(record->id), NULL), 0);
 }
 
+/* A profile or a label that the kernel does not know: the command is not run without it. */
+static void a_command_is_not_run_with_less_than_the_containers_profile(FL_UNUSED void **state)
+{
+    static const char *const members[] = {"\"apparmorProfile\":\"fairlead-nobody-has-this\",",
+                                          "\"selinuxLabel\":\"no:such:label:s0\","};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(members); i++) {
+        FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(1 << 20);
+        FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+        struct fixture_want want = {.task_id = "task"};
+        struct fixture_record *record = start(&want, "exec sleep 1000");
+        const char *path =
+            fl_str_printf(arena, "%s/containers/%s/config.json", fixture.data_dir, record->id).p;
+        assert_int_equal(fl_fs_read(AT_FDCWD, path, text.max, &text), 0);
+        const char *process = strstr(text.p, "\"process\":{");
+        assert_non_null(process);
+        size_t head = (size_t)(process - text.p) + strlen("\"process\":{");
+        struct fl_str changed =
+            fl_str_printf(arena, "%.*s%s%s", (int)head, text.p, members[i], text.p + head);
+        assert_int_equal(fl_fs_write_fast(AT_FDCWD, path, changed, 0600), 0);
+        struct told told = command(record, "echo no", 10000);
+        assert_int_equal(told.status, 126);
+        assert_null(strstr(told.output, "no\n"));
+        assert_non_null(strstr(told.output, "profile"));
+        stop(record);
+    }
+}
+
 static void run_again(struct fixture_record *record, const struct fixture_want *want, int run)
 {
     struct fl_err err = {.text = ""};
@@ -375,6 +402,7 @@ int main(void)
         cmocka_unit_test(commands_end_with_who_asked),
         cmocka_unit_test(a_helper_that_hangs_is_ended),
         cmocka_unit_test(many_wait_their_turn),
+        cmocka_unit_test(a_command_is_not_run_with_less_than_the_containers_profile),
         cmocka_unit_test(a_container_is_started_again_on_what_it_left),
         cmocka_unit_test(a_container_is_started_again_in_its_tasks_namespaces),
     };

@@ -279,6 +279,29 @@ static json_t *file_document(const struct fl_str path)
     return json_loadb(buf.p, buf.n, 0, NULL);
 }
 
+/* Each port of a range by itself, and each family: what Docker would tell. */
+static void ranges_and_ipv6_are_shown(FL_UNUSED void **state)
+{
+    static struct fl_task_binding bindings[] = {{80, 49153, false, 0, true},
+                                                {9000, 40000, true, 1000, false}};
+    struct fl_task *task = make_task();
+    let_run(task);
+    task->containers[0].bindings = bindings;
+    task->containers[0].binding_count = 2;
+    json_t *json = task_document(task, FL_METADATA_V4, NULL);
+    json_t *ports =
+        json_object_get(json_array_get(json_object_get(json, "Containers"), 0), "Ports");
+    assert_int_equal(json_array_size(ports), 201); /* two hundred ports, one of them twice */
+    json_incref(json_array_get(ports, 1));
+    assert_same(json_array_get(ports, 1), "{\"ContainerPort\":80,\"Protocol\":\"tcp\","
+                                          "\"HostPort\":49153,\"HostIp\":\"::\"}");
+    json_incref(json_array_get(ports, 3));
+    assert_same(json_array_get(ports, 3), "{\"ContainerPort\":9001,\"Protocol\":\"udp\","
+                                          "\"HostPort\":40001,\"HostIp\":\"0.0.0.0\"}");
+    json_decref(json);
+    fl_task_free(task);
+}
+
 static void the_file_has_two_stages(FL_UNUSED void **state)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
@@ -459,6 +482,7 @@ int main(void)
         cmocka_unit_test(health_and_restarts_are_shown_where_there_are_any),
         cmocka_unit_test(what_is_not_known_yet_is_left_out),
         cmocka_unit_test(tags_or_their_errors_are_in_the_document),
+        cmocka_unit_test(ranges_and_ipv6_are_shown),
         cmocka_unit_test(the_file_has_two_stages),
         cmocka_unit_test(paths_lead_where_ecs_has_them),
         cmocka_unit_test(refusals_are_in_ecs_words),

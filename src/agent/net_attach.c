@@ -230,23 +230,31 @@ int fl_network_restore_end(struct fl_network *network, struct fl_err *err)
     return fl_net_write_tables(network, err);
 }
 
+/* Flows that began while the tables were not there went past them. */
+static int mend(struct fl_network *network, struct fl_err *err)
+{
+    struct fl_net_endpoint *endpoint, *next;
+    int rc = fl_net_write_tables(network, err);
+    HASH_ITER(hh, network->endpoints, endpoint, next)
+    fl_net_forget_flows(network, endpoint);
+    return rc;
+}
+
 /* A Docker that came after us, or was started again, has a chain without our rules. */
 bool fl_network_mend(struct fl_network *network, int *ret_rc, struct fl_err *err)
 {
-    enum fl_net_watch_word word;
+    enum fl_net_watch_word word = FL_NET_DAMAGED;
     if (network->restoring)
         return false;
-    word = network->table_ready ? fl_net_watch_look(network->watch) : FL_NET_DAMAGED;
-    if (network->ipv6 && network->bridge_is_filtered != fl_net_bridge_is_filtered()) {
-        *ret_rc = fl_net_write_tables(network, err);
-        return *ret_rc < 0;
-    }
+    if (network->table_ready)
+        word = fl_net_watch_look(network->watch);
     if (word != FL_NET_QUIET && fl_net_watch_docker_lacks_us(network->watch))
         (void)fl_docker_allow(fl_str_of(network->tag), NULL);
-    if (word != FL_NET_DAMAGED)
+    bool is_outdated = network->ipv6 && network->bridge_is_filtered != fl_net_bridge_is_filtered();
+    if (word != FL_NET_DAMAGED && !is_outdated)
         return false;
-    *ret_rc = fl_net_write_tables(network, err);
-    return true;
+    *ret_rc = mend(network, err);
+    return word == FL_NET_DAMAGED || *ret_rc < 0;
 }
 
 void fl_network_detach(struct fl_network *network, struct fl_str container_id)

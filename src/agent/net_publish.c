@@ -219,20 +219,29 @@ bool fl_net_bridge_is_filtered(void)
            !fl_str_is(fl_str_trim(fl_buf_str(&text)), "0");
 }
 
-int fl_net_write_tables(struct fl_network *network, struct fl_err *err)
+static int write_tables(struct fl_network *network, struct fl_err *err)
 {
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(MAX_TABLE_TEXT);
     struct fl_net_endpoint *endpoint, *next;
-    network->bridge_is_filtered = fl_net_bridge_is_filtered();
     struct fl_rules rules = fl_net_rules(network);
     fl_rules_tables(&text, &rules);
     HASH_ITER(hh, network->endpoints, endpoint, next)
-    {
-        fl_rules_add_ports(&text, &rules, endpoint->ports, endpoint->port_count);
-    }
+    fl_rules_add_ports(&text, &rules, endpoint->ports, endpoint->port_count);
     if (text.overflow)
         return fl_err_set(err, -E2BIG, "too many published ports");
-    int rc = fl_nft_run(network->nft, fl_buf_str(&text), err);
+    return fl_nft_run(network->nft, fl_buf_str(&text), err);
+}
+
+/* A kernel that has IPv6 and cannot translate its addresses publishes on IPv4 alone. */
+int fl_net_write_tables(struct fl_network *network, struct fl_err *err)
+{
+    network->bridge_is_filtered = fl_net_bridge_is_filtered();
+    int rc = write_tables(network, err);
+    if (rc == -EPROTO && network->ipv6) {
+        network->ipv6 = false;
+        rc = write_tables(network, err);
+        network->ipv6 = rc < 0;
+    }
     network->table_ready = rc == 0;
     if (rc == 0)
         fl_net_watch_written(network->watch);
@@ -263,7 +272,7 @@ static long elements_of(const struct fl_net_endpoint *endpoint)
 }
 
 /* After the tables changed, so that no new entry is made the old way. */
-static void forget_flows(const struct fl_network *network, const struct fl_net_endpoint *endpoint)
+void fl_net_forget_flows(const struct fl_network *network, const struct fl_net_endpoint *endpoint)
 {
     for (size_t i = 0; i < endpoint->port_count; i++)
         if (endpoint->ports[i].udp)
@@ -279,7 +288,7 @@ int fl_net_publish(struct fl_network *network, const struct fl_net_endpoint *end
     fl_rules_add_ports(&change, &rules, endpoint->ports, endpoint->port_count);
     int rc = change_tables(network, &change, elements_of(endpoint), err);
     if (rc == 0 && !network->restoring)
-        forget_flows(network, endpoint);
+        fl_net_forget_flows(network, endpoint);
     return rc;
 }
 
@@ -291,5 +300,5 @@ void fl_net_unpublish(struct fl_network *network, const struct fl_net_endpoint *
     fl_rules_delete_ports(&change, &rules, endpoint->ports, endpoint->port_count);
     if (change.n)
         (void)change_tables(network, &change, -elements_of(endpoint), NULL);
-    forget_flows(network, endpoint);
+    fl_net_forget_flows(network, endpoint);
 }

@@ -80,6 +80,8 @@ void fl_net_take_ports(struct fl_network *network, struct fl_net_endpoint *endpo
 int fl_net_publish(struct fl_network *network, const struct fl_net_endpoint *endpoint,
                    struct fl_err *err);
 void fl_net_unpublish(struct fl_network *network, const struct fl_net_endpoint *endpoint);
+/* What was on its way to the endpoint's ports otherwise is led by the tables again (UDP). */
+void fl_net_forget_flows(const struct fl_network *network, const struct fl_net_endpoint *endpoint);
 /* Whether IPv6 frames on bridges pass the packet filter (br_netfilter): what answers to ::1 is then
  * led back before the kernel looks where it came from, and dropped for coming over a link. */
 bool fl_net_bridge_is_filtered(void);

@@ -23,6 +23,8 @@ enum fl_exec_key {
     FL_EXEC_SECCOMP,     /* an array of struct sock_filter */
     FL_EXEC_TIMEOUT,     /* ms until everything that the command started is killed */
     FL_EXEC_OUTPUT,      /* the most bytes of output to give back */
+    FL_EXEC_PROFILE,     /* text: of AppArmor, from the program's start on */
+    FL_EXEC_LABEL,       /* text: of SELinux, the same */
 };
 
 struct fl_exec_item {

@@ -12,7 +12,7 @@
 #include "cli/install.h"
 #include "cli/operator.h"
 #include "image/store.h"
-#include "server/backup.h"
+#include "store/logs_store.h"
 
 enum { TIMEOUT_MS = 12 * 60 * 60 * 1000 };
 
@@ -32,39 +32,39 @@ struct outcome {
     struct fl_err err;
 };
 
-static void on_copied(void *context, const char *problem)
+static void on_copied(void *context, int status, const struct fl_err *err)
 {
     struct outcome *outcome = context;
-    if (problem)
-        outcome->status = fl_err_set(&outcome->err, -EIO, "%s", problem);
+    if (outcome->status < 0 || status == 0)
+        return;
+    outcome->status = status;
+    outcome->err = *err;
 }
 
 static int copy_ourselves(const struct fl_options *options, struct fl_err *err)
 {
+    struct fl_arena *arena = options->arena;
     const char *dir = options->value[FL_OPTION_DATA_DIR].p;
     uv_loop_t loop;
     struct fl_store *store = NULL;
-    struct fl_logs *logs = NULL;
+    struct fl_logs_store *logs = NULL;
     struct outcome outcome = {0};
     (void)uv_loop_init(&loop);
-    int r = fl_store_open_sqlite(fl_str_printf(options->arena, "%s/server.db", dir).p, &loop,
-                                 &store, err);
+    int r = fl_store_open_sqlite(fl_str_printf(arena, "%s/server.db", dir).p, &loop, &store, err);
     if (r == 0)
-        r = fl_logs_open(&loop, fl_str_printf(options->arena, "%s/logs.db", dir).p,
-                         options->value[FL_OPTION_REGION], options->value[FL_OPTION_ACCOUNT], &logs,
-                         err);
+        r = fl_logs_store_open(fl_str_printf(arena, "%s/logs.db", dir).p, &loop, &logs, err);
     if (r == 0) {
-        struct fl_backup *backup = fl_backup_new(store, logs, dir);
-        fl_backup_make(backup, on_copied, &outcome);
+        fl_store_copy(store, fl_str_printf(arena, "%s/backup/server.db", dir).p, on_copied,
+                      &outcome);
+        fl_logs_store_copy(logs, fl_str_printf(arena, "%s/backup/logs.db", dir).p, on_copied,
+                           &outcome);
         (void)uv_run(&loop, UV_RUN_DEFAULT);
-        fl_backup_free(backup);
         r = outcome.status;
         if (r < 0)
             *err = outcome.err;
     }
-    fl_logs_close(logs);
-    if (store)
-        fl_store_close(store);
+    fl_logs_store_close(logs);
+    fl_store_close(store);
     (void)uv_run(&loop, UV_RUN_DEFAULT);
     (void)uv_loop_close(&loop);
     return r;

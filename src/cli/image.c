@@ -146,13 +146,20 @@ static int remove_image(struct call *call)
     struct fl_str text = fl_str_of(call->operands[1]);
     if (fl_image_name_parse(text, &name, &err) < 0 || open_store(call, false, &store, &err) < 0)
         return fail(&err);
-    int rc = name.tag.n ? fl_image_store_remove_ref(store, name.repository, name.tag) : -EINVAL;
+    int rc = fl_image_store_lock(store, &err);
+    if (rc < 0)
+        return fail(&err);
+    rc = name.tag.n ? fl_image_store_remove_ref(store, name.repository, name.tag) : -EINVAL;
     if (rc < 0) {
         (void)fl_err_set(&err, rc, "there is no image %.*s:%.*s; `fairlead image ls` lists them",
                          FL_STR_ARG(name.repository), FL_STR_ARG(name.tag));
         return fail(&err);
     }
-    if (fl_image_store_collect(store, COLLECT_MIN_AGE_SECONDS, &freed, &err) < 0)
+    /* A server that runs collects by itself: it knows what its tasks need. */
+    if (!fl_image_store_is_attended(store))
+        rc = fl_image_store_collect(store, COLLECT_MIN_AGE_SECONDS, &freed, &err);
+    fl_image_store_unlock(store);
+    if (rc < 0)
         return fail(&err);
     (void)printf("removed %.*s:%.*s\n", FL_STR_ARG(name.repository), FL_STR_ARG(name.tag));
     return 0;

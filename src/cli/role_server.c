@@ -26,6 +26,7 @@ int fl_cli_server(int argc, char **argv)
         .region = options.value[FL_OPTION_REGION],
         .account = options.value[FL_OPTION_ACCOUNT],
         .strict = fl_options_on(&options, FL_OPTION_STRICT),
+        .logs_max_bytes = (int64_t)fl_options_number(&options, FL_OPTION_LOGS_MAX) * 1024 * 1024,
         .session_life_ms =
             (int64_t)FL_MIN(fl_options_number(&options, FL_OPTION_SESSION_LIFE), MAX_LIFE_S) * 1000,
     };

@@ -11,6 +11,7 @@
 #include "base/program.h"
 #include "cli/cli.h"
 #include "cli/daemons.h"
+#include "cli/hosts.h"
 #include "cli/install.h"
 #include "cli/leftovers.h"
 #include "cli/operator.h"
@@ -107,6 +108,8 @@ static int uninstall(const struct fl_options *options, struct fl_err *err)
         r = end_processes(options, tag, err);
     if (r == 0)
         r = remove_network(options, tag, err);
+    if (r == 0)
+        r = fl_hosts_remove(data_dir, FL_HOSTS_FILE, err);
     if (r < 0)
         return r;
     fl_userenv_remove(options, fl_install_env_user(data_dir));

@@ -12,6 +12,7 @@
 #include "base/program.h"
 #include "cli/cli.h"
 #include "cli/daemons.h"
+#include "cli/hosts.h"
 #include "cli/install.h"
 #include "cli/operator.h"
 #include "cli/ports.h"
@@ -158,9 +159,9 @@ static int await_agent(const struct fl_options *options, struct fl_operator *cal
 static int bring_up_server(struct fl_options *options, struct fl_daemon *ret_server,
                            struct fl_err *err)
 {
-    static const enum fl_option passed[] = {FL_OPTION_DATA_DIR,     FL_OPTION_LISTEN,
-                                            FL_OPTION_REGION,       FL_OPTION_ACCOUNT,
-                                            FL_OPTION_SESSION_LIFE, FL_OPTION_STRICT};
+    static const enum fl_option passed[] = {
+        FL_OPTION_DATA_DIR,     FL_OPTION_LISTEN,   FL_OPTION_REGION, FL_OPTION_ACCOUNT,
+        FL_OPTION_SESSION_LIFE, FL_OPTION_LOGS_MAX, FL_OPTION_STRICT};
     *ret_server = fl_daemon_find(options->value[FL_OPTION_DATA_DIR], "server");
     if (ret_server->pid > 0)
         return 0;
@@ -222,6 +223,17 @@ static int take_over(struct fl_str data_dir, const char *role, struct fl_err *er
     return fl_daemon_stop(&daemon, STOP_PATIENCE_MS, err);
 }
 
+/* Without them everything works but the few actions that need another name. */
+static void add_names(const struct fl_options *options)
+{
+    struct fl_err err;
+    if (fl_hosts_add(options, FL_HOSTS_FILE, &err) < 0)
+        (void)fprintf(stderr,
+                      "fairlead: %s: live tails of logs will not find their name, "
+                      "stream-api.fairlead.localhost\n",
+                      err.text);
+}
+
 static int up(struct fl_options *options, struct fl_err *err)
 {
     struct fl_str data_dir = options->value[FL_OPTION_DATA_DIR];
@@ -248,6 +260,8 @@ static int up(struct fl_options *options, struct fl_err *err)
         r = fl_operator_open(options, &caller, err);
     if (r == 0)
         r = bring_up_server(options, &server, err);
+    if (r == 0)
+        add_names(options);
     if (r == 0)
         r = fl_install_remember(options, fl_userenv_write(options, &caller.config.key), err);
     if (r == 0)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "cli/hosts.h"
 #include "wire/install.h"
 
 enum { MAX_TEXT = 16 * 1024 };
@@ -25,8 +26,9 @@ struct fl_str fl_userenv_text(const struct fl_options *options, const struct fl_
                          "export AWS_SECRET_ACCESS_KEY=%.*s\n"
                          "export AWS_DEFAULT_REGION=%.*s\n"
                          "export AWS_REGION=%.*s\n",
-                         fl_options_endpoint(options).p, FL_STR_ARG(key->access_key_id),
-                         FL_STR_ARG(key->secret), FL_STR_ARG(region), FL_STR_ARG(region));
+                         fl_hosts_endpoint(options, FL_HOSTS_FILE).p,
+                         FL_STR_ARG(key->access_key_id), FL_STR_ARG(key->secret),
+                         FL_STR_ARG(region), FL_STR_ARG(region));
 }
 
 static struct fl_str path_in(const struct fl_options *options, const char *home)

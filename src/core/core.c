@@ -575,3 +575,18 @@ struct fl_core_counts fl_core_count(const struct fl_core *core)
 {
     return core->counts;
 }
+
+void fl_core_each_image(const struct fl_core *core,
+                        void (*each)(void *context, struct fl_str image), void *context)
+{
+    struct fl_core *c = (struct fl_core *)core; /* the trees' macros know no const */
+    struct fl_cluster *cluster;
+    struct fl_definition *definition;
+    RB_FOREACH (cluster, fl_cluster_tree, &c->clusters)
+        fl_digest_each(cluster, each, context);
+    RB_FOREACH (definition, fl_definition_tree, &c->definitions) {
+        const struct ecs_TaskDefinition *d = definition->rec->definition;
+        for (size_t i = 0; i < d->containerDefinitions.n; i++)
+            each(context, d->containerDefinitions.items[i].image);
+    }
+}

@@ -57,6 +57,14 @@ void fl_digest_release(struct fl_cluster *cluster, struct fl_str digest)
     release(&cluster->digests, found);
 }
 
+void fl_digest_each(struct fl_cluster *cluster, void (*each)(void *context, struct fl_str digest),
+                    void *context)
+{
+    struct fl_group *digest;
+    RB_FOREACH (digest, fl_group_tree, &cluster->digests)
+        each(context, digest->name);
+}
+
 /* The first place whose port is not below the given one. */
 static uint32_t find_port(const struct fl_instance *instance, int32_t port)
 {

@@ -38,6 +38,8 @@ void fl_group_release(struct fl_cluster *cluster, struct fl_group *group);
 /* The same for digests of images, of which many tasks have the same few. */
 struct fl_str fl_digest_use(struct fl_cluster *cluster, struct fl_str digest);
 void fl_digest_release(struct fl_cluster *cluster, struct fl_str digest);
+void fl_digest_each(struct fl_cluster *cluster, void (*each)(void *context, struct fl_str digest),
+                    void *context);
 
 /* One task's share: a negative sign gives back what a positive one took. `is_counted` is false for
  * a task that is being stopped, which holds everything but its place in the group. */

@@ -31,7 +31,8 @@ static const char definition[] =
     "'workingDirectory':'/w','hostname':'h','stopTimeout':7,'readonlyRootFilesystem':true,"
     "'dockerLabels':{'l':'v'},'ulimits':[{'name':'nofile','softLimit':10,'hardLimit':20}],"
     "'mountPoints':[{'sourceVolume':'v','containerPath':'/v','readOnly':true}],"
-    "'portMappings':[{'containerPort':80,'hostPort':8080},{'containerPort':53,'protocol':'udp'}],"
+    "'portMappings':[{'containerPort':80,'hostPort':8080},{'containerPort':53,'protocol':'udp'},"
+    "{'containerPortRange':'9000-9009'}],"
     "'logConfiguration':{'logDriver':'awslogs','options':{'awslogs-group':'g','awslogs-region':"
     "'eu-central-1','awslogs-stream-prefix':'p'}}},"
     "{'name':'side','image':'b','memory':8,'essential':false}]}";
@@ -70,7 +71,10 @@ static void check_container(const struct fl_container_spec *c)
     assert_int_equal(c->ulimits[0].hard, 20);
     assert_int_equal(c->mount_count, 1);
     assert_true(c->mounts[0].read_only);
-    assert_int_equal(c->port_count, 2);
+    assert_int_equal(c->port_count, 3);
+    assert_int_equal(c->ports[2].container_port, 9000);
+    assert_int_equal(c->ports[2].more, 9);
+    assert_int_equal(c->ports[2].host_port, 0);
     assert_int_equal(c->ports[0].host_port, 8080);
     assert_int_equal(c->ports[1].host_port, 0);
     assert_true(c->ports[1].udp && !c->ports[0].udp);

@@ -69,6 +69,20 @@ static int parse_descriptors(const struct fl_json *array, size_t max, const char
     return 0;
 }
 
+static int parse_subject(const struct fl_json *root, struct fl_manifest *m, struct fl_err *err)
+{
+    const struct fl_json *subject = fl_json_get(root, "subject");
+    m->artifact_type = member(root, "artifactType");
+    if (m->artifact_type.n > FL_MEDIA_TYPE_MAX)
+        return fl_err_set(err, -EINVAL, "the manifest's artifactType is overlong");
+    if (!subject || fl_json_is(subject, FL_JSON_NULL))
+        return 0;
+    m->has_subject = fl_digest_parse(member(subject, "digest"), &m->subject);
+    if (!m->has_subject)
+        return fl_err_set(err, -EINVAL, "the manifest's subject has no sha256 digest");
+    return 0;
+}
+
 static bool says_index(struct fl_str media_type, const struct fl_json *root)
 {
     if (media_type.n == 0)
@@ -113,6 +127,8 @@ int fl_manifest_parse(struct fl_str bytes, struct fl_str media_type, struct fl_a
                                      &m.layers, &m.layer_count, err);
     if (rc == 0 && !m.is_index)
         rc = parse_descriptor(fl_json_get(root, "config"), &m.config, err);
+    if (rc == 0)
+        rc = parse_subject(root, &m, err);
     if (rc == 0)
         *ret_manifest = m;
     return rc;

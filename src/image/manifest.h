@@ -43,6 +43,9 @@ struct fl_manifest {
     size_t layer_count;
     struct fl_descriptor *manifests;
     size_t manifest_count;
+    bool has_subject; /* OCI 1.1: the manifest is about another one */
+    struct fl_digest subject;
+    struct fl_str artifact_type; /* empty when not said */
 };
 
 /* media_type may be empty: the document's own, or its members, then tell what it is. */

@@ -8,17 +8,14 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/fs.h"
-#include "image/store.h"
+#include "image/repository.h"
 #include "image/store_internal.h"
 
 enum { REF_FILE_MAX = 512 };
 
-struct dir_name {
-    char z[FL_REPOSITORY_MAX + 1];
-};
-
-static bool encode_repository(struct fl_str repository, struct dir_name *ret_name)
+bool fl_image_store_encode(struct fl_str repository, struct fl_dir_name *ret_name)
 {
     if (!fl_repository_valid(repository))
         return false;
@@ -28,7 +25,7 @@ static bool encode_repository(struct fl_str repository, struct dir_name *ret_nam
     return true;
 }
 
-static struct fl_str decode_repository(const char *name, struct fl_arena *arena)
+struct fl_str fl_image_store_decode(const char *name, struct fl_arena *arena)
 {
     size_t n = strlen(name);
     char *text = fl_arena_memdup(arena, name, n);
@@ -39,26 +36,43 @@ static struct fl_str decode_repository(const char *name, struct fl_arena *arena)
     return (struct fl_str){text, n};
 }
 
-static int open_repository(const struct fl_image_store *store, struct fl_str repository)
+int fl_image_store_open_name(int at, struct fl_str repository)
 {
-    struct dir_name name;
-    if (!encode_repository(repository, &name))
+    struct fl_dir_name name;
+    if (!fl_image_store_encode(repository, &name))
         return -EINVAL;
-    int fd = openat(store->refs_fd, name.z, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = openat(at, name.z, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     return fd < 0 ? -errno : fd;
 }
 
-static int make_repository(struct fl_image_store *store, struct fl_str repository)
+int fl_image_store_make_name(int at, struct fl_str repository)
 {
-    struct dir_name name;
-    if (!encode_repository(repository, &name))
+    struct fl_dir_name name;
+    if (!fl_image_store_encode(repository, &name))
         return -EINVAL;
-    if (mkdirat(store->refs_fd, name.z, 0700) < 0 && errno != EEXIST)
+    if (mkdirat(at, name.z, 0700) < 0 && errno != EEXIST)
         return -errno;
     /* Who made it, if it is there, may have ended before this. */
-    if (fsync(store->refs_fd) < 0)
+    if (fsync(at) < 0)
         return -errno;
-    return open_repository(store, repository);
+    return fl_image_store_open_name(at, repository);
+}
+
+static int open_repository(const struct fl_image_store *store, struct fl_str repository)
+{
+    return fl_image_store_open_name(store->refs_fd, repository);
+}
+
+/* The tag's image is its repository's too, from before the tag leads to it. */
+static int add_image(struct fl_image_store *store, const struct fl_ref *ref, struct fl_err *err)
+{
+    const struct fl_repository_image image = {
+        .digest = ref->digest,
+        .size = ref->size,
+        .pushed_at_ms = fl_clock_wall_ms(),
+        .media_type = ref->media_type,
+    };
+    return fl_repository_add_image(store, ref->repository, &image, err);
 }
 
 int fl_image_store_set_ref(struct fl_image_store *store, const struct fl_ref *ref,
@@ -68,12 +82,15 @@ int fl_image_store_set_ref(struct fl_image_store *store, const struct fl_ref *re
     char tag[FL_TAG_MAX + 1];
     if (!fl_tag_valid(ref->tag) || ref->media_type.n > FL_MEDIA_TYPE_MAX)
         return fl_err_set(err, -EINVAL, "not a valid reference");
-    FL_CLEANUP_FD int dir = make_repository(store, ref->repository);
+    int rc = add_image(store, ref, err);
+    if (rc < 0)
+        return rc;
+    FL_CLEANUP_FD int dir = fl_image_store_make_name(store->refs_fd, ref->repository);
     memcpy(tag, ref->tag.p, ref->tag.n);
     tag[ref->tag.n] = '\0';
     fl_buf_printf(&buf, "sha256:%s %llu %.*s\n", ref->digest.hex, (unsigned long long)ref->size,
                   FL_STR_ARG(ref->media_type));
-    int rc = dir < 0 ? dir : fl_fs_write_atomic(dir, tag, fl_buf_str(&buf), 0600);
+    rc = dir < 0 ? dir : fl_fs_write_atomic(dir, tag, fl_buf_str(&buf), 0600);
     if (rc < 0)
         return fl_err_errno(err, rc, "cannot write the reference %.*s:%s",
                             FL_STR_ARG(ref->repository), tag);
@@ -112,12 +129,6 @@ int fl_image_store_get_ref(const struct fl_image_store *store, struct fl_str rep
     if (rc == 0)
         *ret_ref = ref;
     return rc;
-}
-
-bool fl_image_store_has_repository(const struct fl_image_store *store, struct fl_str repository)
-{
-    FL_CLEANUP_FD int dir = open_repository(store, repository);
-    return dir >= 0;
 }
 
 struct listing {
@@ -180,7 +191,7 @@ static int list_all(const struct fl_image_store *store, struct fl_arena *arena,
     if (!dir)
         return -errno;
     while (rc == 0 && (entry = readdir(dir)) != NULL) {
-        struct fl_str repository = decode_repository(entry->d_name, arena);
+        struct fl_str repository = fl_image_store_decode(entry->d_name, arena);
         FL_CLEANUP_FD int fd = open_repository(store, repository);
         if (fd >= 0)
             rc = list_repository(fd, repository, arena, list);
@@ -189,53 +200,74 @@ static int list_all(const struct fl_image_store *store, struct fl_arena *arena,
     return rc;
 }
 
+/* Hands a list over, sorted, in the arena. */
+static void hand_over(struct listing *list, struct fl_arena *arena, struct fl_ref **ret_refs,
+                      size_t *ret_count)
+{
+    *ret_refs = fl_arena_new_array(arena, struct fl_ref, list->count + 1);
+    *ret_count = list->count;
+    if (list->count) {
+        memcpy(*ret_refs, list->refs, list->count * sizeof(*list->refs));
+        qsort(*ret_refs, list->count, sizeof(**ret_refs), by_name);
+    }
+}
+
 int fl_image_store_list_refs(const struct fl_image_store *store, struct fl_arena *arena,
                              struct fl_ref **ret_refs, size_t *ret_count)
 {
     struct listing list = {0};
     int rc = list_all(store, arena, &list);
-    if (rc == 0) {
-        *ret_refs = fl_arena_new_array(arena, struct fl_ref, list.count + 1);
-        *ret_count = list.count;
-        if (list.count) {
-            memcpy(*ret_refs, list.refs, list.count * sizeof(*list.refs));
-            qsort(*ret_refs, list.count, sizeof(**ret_refs), by_name);
-        }
-    }
+    if (rc == 0)
+        hand_over(&list, arena, ret_refs, ret_count);
     free(list.refs);
     return rc;
 }
 
-static int remove_repository(struct fl_image_store *store, struct fl_str repository)
+int fl_image_store_list_tags(const struct fl_image_store *store, struct fl_str repository,
+                             struct fl_arena *arena, struct fl_ref **ret_refs, size_t *ret_count)
 {
-    struct dir_name name;
-    if (!fl_image_store_has_repository(store, repository))
-        return -ENOENT;
-    if (!encode_repository(repository, &name))
-        return -EINVAL;
-    int rc = fl_fs_remove_tree(store->refs_fd, name.z);
-    return rc == 0 && fsync(store->refs_fd) < 0 ? -errno : rc;
+    struct listing list = {0};
+    FL_CLEANUP_FD int dir = open_repository(store, repository);
+    int rc = dir >= 0 ? list_repository(dir, repository, arena, &list) : dir == -ENOENT ? 0 : dir;
+    if (rc == 0)
+        hand_over(&list, arena, ret_refs, ret_count);
+    free(list.refs);
+    return rc;
+}
+
+/* The image goes with its last tag. */
+static int forget_untagged(struct fl_image_store *store, const struct fl_ref *removed)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct fl_ref *refs = NULL;
+    size_t count = 0;
+    int rc = fl_image_store_list_tags(store, removed->repository, arena, &refs, &count);
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        if (fl_digest_eq(&refs[i].digest, &removed->digest))
+            return 0;
+    if (rc == 0)
+        rc = fl_repository_forget_image(store, removed->repository, &removed->digest);
+    return rc == -ENOENT ? 0 : rc;
 }
 
 int fl_image_store_remove_ref(struct fl_image_store *store, struct fl_str repository,
                               struct fl_str tag)
 {
-    struct dir_name name;
-    char tag_z[FL_TAG_MAX + 1];
-    if (tag.n == 0)
-        return remove_repository(store, repository);
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct fl_dir_name name;
+    struct fl_ref ref;
+    int rc = fl_image_store_get_ref(store, repository, tag, arena, &ref);
+    if (rc < 0)
+        return rc;
     FL_CLEANUP_FD int dir = open_repository(store, repository);
     if (dir < 0)
         return dir;
-    if (!fl_tag_valid(tag) || !encode_repository(repository, &name))
-        return -EINVAL;
-    memcpy(tag_z, tag.p, tag.n);
-    tag_z[tag.n] = '\0';
     /* Synced, so that it does not come back when its blobs have been collected. */
-    if (unlinkat(dir, tag_z, 0) < 0 || fsync(dir) < 0)
+    if (unlinkat(dir, ref.tag.p, 0) < 0 || fsync(dir) < 0)
         return -errno;
-    /* The repository goes with its last tag. */
-    if (unlinkat(store->refs_fd, name.z, AT_REMOVEDIR) < 0 && errno != ENOTEMPTY)
+    /* The directory goes with its last tag. */
+    if (fl_image_store_encode(repository, &name) &&
+        unlinkat(store->refs_fd, name.z, AT_REMOVEDIR) < 0 && errno != ENOTEMPTY)
         return -errno;
-    return 0;
+    return forget_untagged(store, &ref);
 }

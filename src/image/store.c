@@ -7,13 +7,14 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 
 #include "base/fs.h"
 #include "base/id.h"
 #include "image/store_internal.h"
 
-enum { STALE_SECONDS = 24 * 3600, COPY_CHUNK = 256 << 10 };
+enum { COPY_CHUNK = 256 << 10 };
 
 struct fl_blob_writer {
     struct fl_image_store *store;
@@ -31,8 +32,7 @@ static int open_dir(int at, const char *name, bool create)
     return fd < 0 ? -errno : fd;
 }
 
-/* Removes what a killed writer left in tmp/ a day ago or earlier. */
-static void sweep_tmp(int tmp_fd)
+void fl_image_store_sweep_tmp(int tmp_fd, int64_t min_age_seconds)
 {
     int fd = openat(tmp_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -43,7 +43,7 @@ static void sweep_tmp(int tmp_fd)
     while ((entry = readdir(dir)) != NULL) {
         if (entry->d_name[0] == '.' || fstatat(tmp_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
-        if (st.st_mtime + STALE_SECONDS < time(NULL))
+        if (st.st_mtime + min_age_seconds <= time(NULL))
             (void)fl_fs_remove_tree(tmp_fd, entry->d_name);
     }
     (void)closedir(dir);
@@ -61,8 +61,10 @@ static int open_dirs(struct fl_image_store *store, const char *path, bool create
     FL_CLEANUP_FD int blobs = open_dir(root, "blobs", create);
     store->blobs_fd = blobs < 0 ? blobs : open_dir(blobs, "sha256", create);
     store->refs_fd = open_dir(root, "refs", create);
+    store->repositories_fd = open_dir(root, "repositories", true);
     store->tmp_fd = open_dir(root, "tmp", create);
-    rc = FL_MIN(0, FL_MIN(store->blobs_fd, FL_MIN(store->refs_fd, store->tmp_fd)));
+    rc = FL_MIN(0, FL_MIN(store->blobs_fd,
+                          FL_MIN(store->refs_fd, FL_MIN(store->repositories_fd, store->tmp_fd))));
     if (rc == 0 && create && (fsync(blobs) < 0 || fsync(root) < 0))
         rc = -errno;
     return rc;
@@ -73,14 +75,14 @@ int fl_image_store_open(struct fl_str dir, bool create, struct fl_image_store **
 {
     struct fl_image_store *store = fl_malloc(sizeof(*store));
     FL_CLEANUP_FREE char *path = fl_strndup(dir.p, dir.n);
-    *store = (struct fl_image_store){-1, -1, -1, -1};
+    *store = (struct fl_image_store){-1, -1, -1, -1, -1};
     int rc = open_dirs(store, path, create);
     if (rc < 0) {
         fl_image_store_close(store);
         return fl_err_errno(err, rc, "cannot open the image store %s", path);
     }
     if (create)
-        sweep_tmp(store->tmp_fd);
+        fl_image_store_sweep_tmp(store->tmp_fd, FL_STORE_STALE_SECONDS);
     *ret_store = store;
     return 0;
 }
@@ -92,6 +94,7 @@ void fl_image_store_close(struct fl_image_store *store)
     fl_cleanup_fd(&store->root_fd);
     fl_cleanup_fd(&store->blobs_fd);
     fl_cleanup_fd(&store->refs_fd);
+    fl_cleanup_fd(&store->repositories_fd);
     fl_cleanup_fd(&store->tmp_fd);
     free(store);
 }
@@ -105,9 +108,57 @@ int fl_image_store_lock(struct fl_image_store *store, struct fl_err *err)
     return 0;
 }
 
+int fl_image_store_try_lock(struct fl_image_store *store)
+{
+    return flock(store->root_fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+}
+
 void fl_image_store_unlock(struct fl_image_store *store)
 {
     (void)flock(store->root_fd, LOCK_UN);
+}
+
+int fl_image_store_attend(struct fl_image_store *store)
+{
+    /* Who only looks whether a server is there holds the lock for a moment. */
+    const struct timespec moment = {.tv_nsec = 10 * 1000 * 1000};
+    for (int i = 0; flock(store->tmp_fd, LOCK_EX | LOCK_NB) < 0; i++) {
+        if (errno != EWOULDBLOCK || i == 50)
+            return -errno;
+        (void)nanosleep(&moment, NULL);
+    }
+    /* Only a server writes without the lock, and there is no other one. */
+    if (fl_image_store_try_lock(store) == 0) {
+        fl_image_store_sweep_tmp(store->tmp_fd, 0);
+        fl_image_store_unlock(store);
+    }
+    return 0;
+}
+
+bool fl_image_store_is_attended(struct fl_image_store *store)
+{
+    if (flock(store->tmp_fd, LOCK_EX | LOCK_NB) < 0)
+        return errno == EWOULDBLOCK;
+    (void)flock(store->tmp_fd, LOCK_UN);
+    return false;
+}
+
+uint64_t fl_image_store_room(const struct fl_image_store *store)
+{
+    struct statvfs vfs;
+    if (fstatvfs(store->blobs_fd, &vfs) < 0)
+        return 0;
+    uint64_t size = (uint64_t)vfs.f_blocks * vfs.f_frsize;
+    uint64_t available = (uint64_t)vfs.f_bavail * vfs.f_frsize;
+    uint64_t reserve = FL_MIN(size / 20, (uint64_t)2 << 30);
+    return available > reserve ? available - reserve : 0;
+}
+
+bool fl_image_store_renew(struct fl_image_store *store, const struct fl_digest *digest,
+                          uint64_t *ret_size)
+{
+    return utimensat(store->blobs_fd, digest->hex, NULL, AT_SYMLINK_NOFOLLOW) == 0 &&
+           fl_image_store_has(store, digest, ret_size);
 }
 
 bool fl_image_store_has(const struct fl_image_store *store, const struct fl_digest *digest,
@@ -172,6 +223,11 @@ int fl_blob_writer_add(struct fl_blob_writer *writer, const void *bytes, size_t 
     return 0;
 }
 
+uint64_t fl_blob_writer_size(const struct fl_blob_writer *writer)
+{
+    return writer->size;
+}
+
 static void writer_free(struct fl_blob_writer *writer)
 {
     fl_hasher_free(writer->hasher);
@@ -190,15 +246,14 @@ void fl_blob_writer_abort(struct fl_blob_writer *writer)
 static int publish(struct fl_blob_writer *writer, const struct fl_digest *digest)
 {
     struct fl_image_store *store = writer->store;
-    if (fl_image_store_has(store, digest, NULL)) {
-        /* Its age is renewed, so that nobody collects it before a reference leads to it; and who
-         * put it there may have ended before its name was on the disk. */
-        (void)utimensat(store->blobs_fd, digest->hex, NULL, AT_SYMLINK_NOFOLLOW);
+    if (fl_image_store_renew(store, digest, NULL)) {
+        /* Who put it there may have ended before its name was on the disk. */
         if (fsync(store->blobs_fd) < 0)
             return -errno;
         return unlinkat(store->tmp_fd, writer->name, 0) < 0 ? -errno : 1;
     }
-    if (fsync(writer->fd) < 0 ||
+    /* Its last byte may have come a while ago; it is young from now on. */
+    if (futimens(writer->fd, NULL) < 0 || fsync(writer->fd) < 0 ||
         renameat(store->tmp_fd, writer->name, store->blobs_fd, digest->hex) < 0 ||
         fsync(store->blobs_fd) < 0)
         return -errno;

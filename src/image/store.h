@@ -2,6 +2,8 @@
  *
  *   blobs/sha256/<hex>      whole and verified, or not there
  *   refs/<repository>/<tag> "<digest> <size> <media type>"; '/' in repositories is written '+'
+ *   repositories/           images and settings of repositories (image/repository.h)
+ *   needed                  digests that the server told the collector of
  *   tmp/                    what is being written; a leftover is removed by the next open to write
  *
  * Files appear by rename after fsync. Several processes may use one store at once: who writes a
@@ -52,6 +54,7 @@ int fl_blob_writer_add(struct fl_blob_writer *writer, const void *bytes, size_t 
 int fl_blob_writer_commit(struct fl_blob_writer *writer, const struct fl_digest *expected,
                           struct fl_digest *ret_digest, struct fl_err *err);
 void fl_blob_writer_abort(struct fl_blob_writer *writer);
+uint64_t fl_blob_writer_size(const struct fl_blob_writer *writer);
 
 /* Copies fd from its current offset to its end. 0, or 1 when the store had the blob already;
  * -EBADMSG when the digest is another. */
@@ -75,23 +78,52 @@ int fl_image_store_set_ref(struct fl_image_store *store, const struct fl_ref *re
 /* -ENOENT when there is none. Strings in the arena. */
 int fl_image_store_get_ref(const struct fl_image_store *store, struct fl_str repository,
                            struct fl_str tag, struct fl_arena *arena, struct fl_ref *ret_ref);
-bool fl_image_store_has_repository(const struct fl_image_store *store, struct fl_str repository);
 /* All references, by repository and tag in byte order, in the arena; at most FL_REFS_MAX. */
 int fl_image_store_list_refs(const struct fl_image_store *store, struct fl_arena *arena,
                              struct fl_ref **ret_refs, size_t *ret_count);
-/* An empty tag means every tag. -ENOENT when there is none. */
+/* The same of one repository; none when it is unknown. */
+int fl_image_store_list_tags(const struct fl_image_store *store, struct fl_str repository,
+                             struct fl_arena *arena, struct fl_ref **ret_refs, size_t *ret_count);
+/* The repository's image goes with its last tag. -ENOENT when there is no such tag. */
 int fl_image_store_remove_ref(struct fl_image_store *store, struct fl_str repository,
                               struct fl_str tag);
-/* Loading and collecting exclude each other, in this process and others: what is being loaded has
- * no reference yet. Waits. Released by unlock or close. */
+/* Who changes references or repositories, loads or collects excludes the others, in this process
+ * and others: what is being loaded has no reference yet. Waits. Released by unlock or close. */
 int fl_image_store_lock(struct fl_image_store *store, struct fl_err *err);
+/* Does not wait: -EWOULDBLOCK. */
+int fl_image_store_try_lock(struct fl_image_store *store);
 void fl_image_store_unlock(struct fl_image_store *store);
-/* Removes the blobs that no reference leads to and that are older than min_age_seconds (what is
- * being pushed, without the lock, has no reference yet). */
+/* A server says that it is there, until close: collecting is its business then, for it knows what
+ * runs. What a former one was writing when it was killed is removed, unless somebody holds the
+ * lock. -EWOULDBLOCK when another one has said so. */
+int fl_image_store_attend(struct fl_image_store *store);
+bool fl_image_store_is_attended(struct fl_image_store *store);
+/* The manifests that are needed besides those with a reference (by running tasks), until the next
+ * call; durable. */
+int fl_image_store_set_needed(struct fl_image_store *store, const struct fl_digest *digests,
+                              size_t count, struct fl_err *err);
+/* Removes the blobs that no image of a repository, no reference and nothing needed leads to and
+ * that are older than min_age_seconds (what is being pushed, without the lock, has no reference
+ * yet). The caller holds the lock. */
 int fl_image_store_collect(struct fl_image_store *store, int64_t min_age_seconds,
                            uint64_t *ret_freed_bytes, struct fl_err *err);
+/* Does anything lead to the blob? Reads as much as collecting does. */
+int fl_image_store_is_used(struct fl_image_store *store, const struct fl_digest *digest,
+                           bool *ret_used, struct fl_err *err);
+/* Makes the blob young, so that it outlives the next collection: for who is about to refer to it.
+ * False when it is not there. */
+bool fl_image_store_renew(struct fl_image_store *store, const struct fl_digest *digest,
+                          uint64_t *ret_size);
+/* Bytes that may still be written before the disk's reserve is touched: a twentieth of the disk, or
+ * 2 GiB where that is less. */
+uint64_t fl_image_store_room(const struct fl_image_store *store);
 
 /* Images. */
+
+/* A manifest as it lies in the store; strings in the arena. */
+int fl_image_store_read_manifest(const struct fl_image_store *store, const struct fl_digest *digest,
+                                 struct fl_arena *arena, struct fl_manifest *ret_manifest,
+                                 struct fl_err *err);
 
 struct fl_image {
     struct fl_digest digest; /* of the image manifest (the chosen one of an index) */

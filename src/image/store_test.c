@@ -7,12 +7,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/fs.h"
-#include "image/store.h"
+#include "image/repository.h"
 
 struct fixture {
     char dir[32];
@@ -129,7 +130,7 @@ static void hostile_references_are_refused(void **state)
     assert_int_equal(set(f, "a", "x/y"), -EINVAL);
     assert_int_equal(
         fl_image_store_get_ref(f->store, FL_STR("../tmp"), FL_STR("x"), f->arena, &ref), -EINVAL);
-    assert_int_equal(fl_image_store_remove_ref(f->store, FL_STR(".."), FL_STR("")), -ENOENT);
+    assert_int_equal(fl_image_store_remove_ref(f->store, FL_STR(".."), FL_STR("a")), -EINVAL);
     assert_true(is_empty(f, "refs"));
 }
 
@@ -140,9 +141,9 @@ static void a_repository_goes_with_its_last_tag(void **state)
     assert_int_equal(set(f, "app", "2"), 0);
     assert_int_equal(fl_image_store_remove_ref(f->store, FL_STR("app"), FL_STR("1")), 0);
     assert_int_equal(fl_image_store_remove_ref(f->store, FL_STR("app"), FL_STR("1")), -ENOENT);
-    assert_true(fl_image_store_has_repository(f->store, FL_STR("app")));
+    assert_true(fl_repository_exists(f->store, FL_STR("app")));
     assert_int_equal(fl_image_store_remove_ref(f->store, FL_STR("app"), FL_STR("2")), 0);
-    assert_false(fl_image_store_has_repository(f->store, FL_STR("app")));
+    assert_false(fl_repository_exists(f->store, FL_STR("app")));
     assert_true(is_empty(f, "refs"));
 }
 
@@ -167,6 +168,100 @@ static void only_what_no_image_needs_is_collected(void **state)
     assert_int_equal(fl_image_store_read_image(f->store, &ref.digest, f->arena, &image, NULL), 0);
 }
 
+static void what_is_needed_or_renewed_is_kept(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t freed = 0;
+    bool is_used = false;
+    struct fl_digest config = put(f, "{\"rootfs\":{\"diff_ids\":[]}}"), young = put(f, "young");
+    const struct timespec long_ago[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
+    struct fl_str text = fl_str_printf(
+        f->arena,
+        "{\"schemaVersion\":2,\"layers\":[],\"config\":{\"size\":1,\"digest\":\"sha256:%s\"}}",
+        config.hex);
+    struct fl_digest manifest = put(f, text.p);
+    const struct fl_digest all[] = {config, young, manifest};
+    int blobs = open(fl_str_printf(f->arena, "%s/blobs/sha256", f->dir).p,
+                     O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; i < FL_ARRAY_SIZE(all); i++)
+        assert_int_equal(utimensat(blobs, all[i].hex, long_ago, 0), 0);
+    (void)close(blobs);
+    assert_int_equal(fl_image_store_set_needed(f->store, &manifest, 1, NULL), 0);
+    assert_true(fl_image_store_renew(f->store, &young, NULL));
+    assert_int_equal(fl_image_store_is_used(f->store, &config, &is_used, NULL), 0);
+    assert_true(is_used);
+    assert_int_equal(fl_image_store_collect(f->store, 3600, &freed, NULL), 0);
+    assert_int_equal(freed, 0);
+    assert_int_equal(fl_image_store_set_needed(f->store, NULL, 0, NULL), 0);
+    assert_int_equal(fl_image_store_collect(f->store, 3600, &freed, NULL), 0);
+    assert_true(fl_image_store_has(f->store, &young, NULL));
+    assert_false(fl_image_store_has(f->store, &config, NULL));
+    assert_false(fl_image_store_has(f->store, &manifest, NULL));
+    assert_true(is_empty(f, "tmp"));
+}
+
+/* Which images a repository has, tag for tag: "digest:tag,tag ". */
+static const char *images_of(struct fixture *f, const char *repository)
+{
+    struct fl_repository_image *images = NULL;
+    size_t count = 0;
+    struct fl_str text = FL_STR("");
+    assert_int_equal(
+        fl_repository_list_images(f->store, fl_str_of(repository), f->arena, &images, &count), 0);
+    for (size_t i = 0; i < count; i++) {
+        text = fl_str_printf(f->arena, "%.*s%.1s:", FL_STR_ARG(text), images[i].digest.hex);
+        for (size_t t = 0; t < images[i].tag_count; t++)
+            text = fl_str_printf(f->arena, "%.*s%.*s,", FL_STR_ARG(text),
+                                 FL_STR_ARG(images[i].tags[t]));
+    }
+    return text.p;
+}
+
+static void images_stay_without_tags_until_removed(void **state)
+{
+    struct fixture *f = *state;
+    struct fl_ref ref = {FL_STR("app"), FL_STR("1"), fl_digest_of(FL_STR("one")), 3, FL_STR("x")};
+    struct fl_digest one = ref.digest, two = fl_digest_of(FL_STR("two")); /* "7…", "3…" */
+    assert_string_equal(images_of(f, "app"), "");
+    assert_int_equal(fl_image_store_set_ref(f->store, &ref, NULL), 0);
+    ref.tag = FL_STR("latest");
+    assert_int_equal(fl_image_store_set_ref(f->store, &ref, NULL), 0);
+    assert_string_equal(images_of(f, "app"), "7:1,latest,");
+    ref.digest = two;
+    assert_int_equal(fl_image_store_set_ref(f->store, &ref, NULL), 0);
+    ref.tag = FL_STR("1");
+    assert_int_equal(fl_image_store_set_ref(f->store, &ref, NULL), 0);
+    assert_string_equal(images_of(f, "app"), "3:1,latest,7:");
+    /* An image goes with its last tag, or by itself with all of them. */
+    assert_int_equal(fl_repository_remove_image(f->store, FL_STR("app"), &one), 0);
+    assert_int_equal(fl_repository_remove_image(f->store, FL_STR("app"), &one), -ENOENT);
+    assert_int_equal(fl_image_store_remove_ref(f->store, FL_STR("app"), FL_STR("1")), 0);
+    assert_string_equal(images_of(f, "app"), "3:latest,");
+    assert_int_equal(fl_repository_remove_image(f->store, FL_STR("app"), &two), 0);
+    assert_false(fl_repository_exists(f->store, FL_STR("app")));
+}
+
+static void a_repository_that_was_made_stays_empty(void **state)
+{
+    struct fixture *f = *state;
+    struct fl_str *names = NULL;
+    size_t count = 0;
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(100);
+    assert_int_equal(fl_repository_read_record(f->store, FL_STR("a/b"), &buf), -ENOENT);
+    assert_int_equal(fl_repository_write_record(f->store, FL_STR("a/b"), FL_STR("{}"), NULL), 0);
+    assert_int_equal(fl_repository_read_record(f->store, FL_STR("a/b"), &buf), 0);
+    assert_int_equal(set(f, "a/b", "1"), 0);
+    assert_int_equal(set(f, "other", "1"), 0);
+    assert_int_equal(fl_image_store_remove_ref(f->store, FL_STR("a/b"), FL_STR("1")), 0);
+    assert_true(fl_repository_exists(f->store, FL_STR("a/b")));
+    assert_int_equal(fl_repository_list(f->store, f->arena, &names, &count), 0);
+    assert_int_equal(count, 2);
+    assert_true(fl_str_is(names[0], "a/b") && fl_str_is(names[1], "other"));
+    assert_int_equal(fl_repository_remove(f->store, FL_STR("a/b")), 0);
+    assert_int_equal(fl_repository_remove(f->store, FL_STR("a/b")), -ENOENT);
+    assert_int_equal(fl_repository_remove(f->store, FL_STR("../x")), -EINVAL);
+}
+
 static void no_store_is_not_made_by_looking(FL_UNUSED void **state)
 {
     struct fl_image_store *store = NULL;
@@ -186,6 +281,9 @@ int main(void)
         TEST(hostile_references_are_refused),
         TEST(a_repository_goes_with_its_last_tag),
         TEST(only_what_no_image_needs_is_collected),
+        TEST(what_is_needed_or_renewed_is_kept),
+        TEST(images_stay_without_tags_until_removed),
+        TEST(a_repository_that_was_made_stays_empty),
         cmocka_unit_test(no_store_is_not_made_by_looking),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

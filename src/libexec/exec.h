@@ -23,6 +23,8 @@ struct exec_orders {
     struct exec_limit limits[FL_EXEC_LIMITS_MAX];
     size_t arg_count, env_count, cgroup_count, group_count, limit_count;
     const char *cwd;
+    const char *profile; /* AppArmor's; NULL: none */
+    const char *label;   /* SELinux's; NULL: none */
     uid_t uid;
     gid_t gid;
     bool is_confined; /* the masks have been given */

@@ -49,6 +49,31 @@ static int set_oom_score(const struct exec_orders *o)
     return rc;
 }
 
+static int write_attribute(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    size_t n = strlen(text);
+    int rc = fd < 0 || write(fd, text, n) != (ssize_t)n ? -errno : 0;
+    if (fd >= 0)
+        (void)close(fd);
+    return rc;
+}
+
+/* Asked of the security modules now, granted with the program's start. AppArmor has a file of its
+ * own where it is not the only one. */
+static int ask_modules(const struct exec_orders *o)
+{
+    char text[512];
+    int rc = o->label ? write_attribute("/proc/self/attr/exec", o->label) : 0;
+    if (rc < 0 || !o->profile)
+        return rc;
+    int n = snprintf(text, sizeof(text), "exec %s", o->profile);
+    if (n < 0 || (size_t)n >= sizeof(text))
+        return -ENAMETOOLONG;
+    rc = write_attribute("/proc/self/attr/apparmor/exec", text);
+    return rc == -ENOENT ? write_attribute("/proc/self/attr/exec", text) : rc;
+}
+
 static int enter_namespaces(void)
 {
     if (setns(FL_EXEC_PIDFD, NAMESPACES) < 0)
@@ -184,6 +209,7 @@ int exec_become(const struct exec_orders *o, const int *cgroup_fds, const char *
     } while (0)
     STEP("session", setsid() < 0 ? -errno : 0);
     STEP("oom_score_adj", set_oom_score(o));
+    STEP("profile", ask_modules(o));
     STEP("cgroup", join_cgroups(o, cgroup_fds));
     STEP("namespaces", enter_namespaces());
     STEP(o->cwd, enter_directory(o->cwd));

@@ -29,6 +29,12 @@ static int take_text(struct exec_orders *o, enum fl_exec_key key, char *text, si
     case FL_EXEC_CWD:
         o->cwd = text;
         return 0;
+    case FL_EXEC_PROFILE:
+        o->profile = text;
+        return 0;
+    case FL_EXEC_LABEL:
+        o->label = text;
+        return 0;
     case FL_EXEC_USER:
     case FL_EXEC_GROUP:
     case FL_EXEC_CAPS:
@@ -95,6 +101,8 @@ static int take_numbers(struct exec_orders *o, enum fl_exec_key key, const int64
     case FL_EXEC_OUTPUT:
         o->output_max = n[0] < 0 || n[0] > FL_EXEC_OUTPUT_MAX ? FL_EXEC_OUTPUT_MAX : (size_t)n[0];
         return 0;
+    case FL_EXEC_PROFILE:
+    case FL_EXEC_LABEL:
     case FL_EXEC_ARG:
     case FL_EXEC_ENV:
     case FL_EXEC_CWD:

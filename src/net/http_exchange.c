@@ -16,6 +16,9 @@ enum { MAX_DRAINED = 16 * 1024 * 1024, DRAIN_MS = 2000 };
  * room in what all of them may have together. */
 enum { SMALL_BODY = 64 * 1024, MAX_BODIES = 128 * 1024 * 1024 };
 
+/* A body that goes into a sink is given a second more for every such number of bytes. */
+enum { SINK_BYTES_PER_S = 16 * 1024 };
+
 static void free_request(struct fl_http_request_state *request)
 {
     if (request->response)
@@ -70,16 +73,22 @@ static void uncount_body(struct fl_http_request_state *request)
     request->counted = 0;
 }
 
-static void refuse_body(struct fl_http_request_state *request, unsigned status, const char *reason,
-                        const char *type, const char *message)
+/* An answer has been written: whatever else comes of the body is thrown away. */
+static void give_up_body(struct fl_http_request_state *request)
 {
-    fl_http_refuse(request->connection, status, reason, type, message);
     request->refused = true;
     uncount_body(request);
     fl_buf_free(&request->body);
     /* What follows is thrown away for a moment: closing at once would make the client's kernel
      * drop the answer. */
     request->connection->deadline_ms = fl_http_now_ms() + DRAIN_MS;
+}
+
+static void refuse_body(struct fl_http_request_state *request, unsigned status, const char *reason,
+                        const char *type, const char *message)
+{
+    fl_http_refuse(request->connection, status, reason, type, message);
+    give_up_body(request);
 }
 
 static void refuse_large(struct fl_http_request_state *request)
@@ -106,6 +115,12 @@ static void begin(struct fl_http_request_state *request, struct MHD_Connection *
     exchange->peer_is_loopback = connection->is_loopback;
     request->begun = true;
     fl_http_connection_enter(connection, FL_HTTP_BODY);
+    request->body_since_ms = fl_http_now_ms();
+    if (connection->server->config.open_sink)
+        exchange->sink = request->sink =
+            connection->server->config.open_sink(connection->server->config.context, exchange);
+    if (request->sink || request->refused)
+        return;
 
     uint64_t length;
     struct fl_str declared = fl_str_trim(fl_http_header(exchange, "content-length"));
@@ -126,9 +141,44 @@ static void keep_body(struct fl_http_request_state *request, const char *bytes, 
                     "Too many large requests are under way.");
 }
 
+/* The sink's own time does not count against the client: see fl_http_sink_ready. */
+static void pause_body(struct fl_http_request_state *request)
+{
+    request->paused_ms = fl_http_now_ms();
+    fl_http_connection_enter(request->connection, FL_HTTP_ANSWERING);
+    MHD_suspend_connection(request->connection->mhd);
+}
+
+static void set_sink_deadline(struct fl_http_request_state *request)
+{
+    request->connection->deadline_ms = request->body_since_ms +
+                                       request->connection->server->deadlines.body_ms +
+                                       (int64_t)(request->streamed * 1000 / SINK_BYTES_PER_S);
+}
+
+static enum MHD_Result stream_body(struct fl_http_request_state *request, const char *bytes,
+                                   size_t *n)
+{
+    bool is_taken = request->sink->take(request->sink, bytes, *n);
+    if (request->refused) {
+        *n = 0;
+        return MHD_YES;
+    }
+    if (!is_taken) {
+        pause_body(request);
+        return MHD_YES;
+    }
+    request->streamed += *n;
+    set_sink_deadline(request);
+    *n = 0;
+    return MHD_YES;
+}
+
 static enum MHD_Result take_body(struct fl_http_request_state *request, const char *bytes,
                                  size_t *n)
 {
+    if (request->sink && !request->refused)
+        return stream_body(request, bytes, n);
     if (request->refused)
         request->drained += *n;
     else
@@ -151,6 +201,7 @@ static enum MHD_Result hand_over(struct fl_http_request_state *request, struct M
 {
     struct fl_http_connection *connection = request->connection;
     request->exchange.body = fl_buf_str(&request->body);
+    request->sink = NULL;
     uncount_body(request);
     request->handed = true;
     request->in_handler = true;
@@ -192,9 +243,12 @@ void fl_http_on_completed(FL_UNUSED void *server, FL_UNUSED struct MHD_Connectio
     *request_slot = NULL;
     if (!request)
         return;
+    struct fl_http_sink *sink = FL_TAKE_PTR(request->sink);
     uncount_body(request);
     fl_http_connection_enter(request->connection, FL_HTTP_WAITING);
     request->connection = NULL;
+    if (sink)
+        sink->gone(sink);
     if (request->ws)
         fl_ws_break(request->ws, 0, FL_STR("the client has gone"));
     if (request->answered || !request->handed)
@@ -219,6 +273,14 @@ void fl_http_settle(struct fl_http_request_state *request, unsigned status,
     fl_http_server_kick(request->connection->server);
 }
 
+static void add_headers(struct fl_http_exchange *exchange, struct MHD_Response *response,
+                        const struct fl_header *headers, size_t header_count)
+{
+    for (size_t i = 0; i < header_count; i++)
+        (void)MHD_add_response_header(response, fl_str_z(exchange->arena, headers[i].name),
+                                      fl_str_z(exchange->arena, headers[i].value));
+}
+
 void fl_http_reply(struct fl_http_exchange *exchange, unsigned status,
                    const struct fl_header *headers, size_t header_count, struct fl_str body)
 {
@@ -227,10 +289,45 @@ void fl_http_reply(struct fl_http_exchange *exchange, unsigned status,
     struct MHD_Response *response =
         MHD_create_response_from_buffer(body.n, (void *)body.p, MHD_RESPMEM_MUST_COPY);
     FL_ASSERT(response);
-    for (size_t i = 0; i < header_count; i++)
-        (void)MHD_add_response_header(response, fl_str_z(exchange->arena, headers[i].name),
-                                      fl_str_z(exchange->arena, headers[i].value));
+    add_headers(exchange, response, headers, header_count);
     fl_http_settle(request, status, response);
+}
+
+void fl_http_reply_file(struct fl_http_exchange *exchange, unsigned status,
+                        const struct fl_header *headers, size_t header_count, int fd,
+                        uint64_t offset, uint64_t size)
+{
+    struct fl_http_request_state *request =
+        FL_CONTAINER_OF(exchange, struct fl_http_request_state, exchange);
+    struct MHD_Response *response = MHD_create_response_from_fd_at_offset64(size, fd, offset);
+    FL_ASSERT(response);
+    add_headers(exchange, response, headers, header_count);
+    fl_http_settle(request, status, response);
+}
+
+void fl_http_sink_ready(struct fl_http_exchange *exchange)
+{
+    struct fl_http_request_state *request =
+        FL_CONTAINER_OF(exchange, struct fl_http_request_state, exchange);
+    struct fl_http_connection *connection = request->connection;
+    if (!request->paused_ms)
+        return;
+    request->body_since_ms += fl_http_now_ms() - request->paused_ms;
+    request->paused_ms = 0;
+    fl_http_connection_enter(connection, FL_HTTP_BODY);
+    set_sink_deadline(request);
+    MHD_resume_connection(connection->mhd);
+    fl_http_server_kick(connection->server);
+}
+
+void fl_http_refuse_body(struct fl_http_exchange *exchange, unsigned status, const char *reason,
+                         const struct fl_header *headers, size_t header_count, struct fl_str body)
+{
+    struct fl_http_request_state *request =
+        FL_CONTAINER_OF(exchange, struct fl_http_request_state, exchange);
+    fl_http_sink_ready(exchange);
+    fl_http_refuse_with(request->connection, status, reason, headers, header_count, body);
+    give_up_body(request);
 }
 
 struct fl_str fl_http_header(const struct fl_http_exchange *exchange, const char *name)

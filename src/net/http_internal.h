@@ -13,7 +13,7 @@
 /* Absolute limits, in milliseconds; a test shortens them. */
 struct fl_http_deadlines {
     unsigned headers_ms; /* from a request's first byte to the end of its headers */
-    unsigned body_ms;    /* from there to the end of its body */
+    unsigned body_ms;    /* from there to the end of its body; with a sink, to its minimal rate */
     unsigned idle_ms;    /* without a request */
 };
 
@@ -47,9 +47,13 @@ struct fl_http_request_state {
     struct fl_http_exchange exchange;      /* first: the handler's pointer is ours */
     struct fl_http_connection *connection; /* NULL: the client is gone */
     struct fl_buf body;
-    size_t counted; /* bytes of the body that are part of the server's body_bytes */
-    size_t drained; /* bytes thrown away after a refusal */
-    bool begun;     /* the headers are taken over */
+    size_t counted;            /* bytes of the body that are part of the server's body_bytes */
+    struct fl_http_sink *sink; /* that has got or gets the body, until the handler has it */
+    uint64_t streamed;         /* bytes that it took */
+    int64_t body_since_ms;     /* without the time in which it took none */
+    int64_t paused_ms;         /* since when it takes none; 0: it does */
+    size_t drained;            /* bytes thrown away after a refusal */
+    bool begun;                /* the headers are taken over */
     bool refused;
     bool handed; /* the handler has it */
     bool in_handler;
@@ -97,9 +101,11 @@ int64_t fl_http_now_ms(void);
 /* Enters a phase and sets its deadline. */
 void fl_http_connection_enter(struct fl_http_connection *connection, enum fl_http_phase phase);
 /* Writes a whole answer past MHD, for the moments when MHD takes none: a body refused in its
- * middle, a deadline. The connection ends with it. */
+ * middle, a deadline. The connection ends with it. The first one writes an AWS error. */
 void fl_http_refuse(struct fl_http_connection *connection, unsigned status, const char *reason,
                     const char *type, const char *message);
+void fl_http_refuse_with(struct fl_http_connection *connection, unsigned status, const char *reason,
+                         const struct fl_header *headers, size_t header_count, struct fl_str body);
 
 /* Takes the response (or the upgrade) as the request's answer. */
 void fl_http_settle(struct fl_http_request_state *request, unsigned status,

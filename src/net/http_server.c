@@ -183,18 +183,28 @@ static void on_connection(void *context, struct MHD_Connection *mhd, void **sock
     *socket_context = connection;
 }
 
+void fl_http_refuse_with(struct fl_http_connection *connection, unsigned status, const char *reason,
+                         const struct fl_header *headers, size_t header_count, struct fl_str body)
+{
+    enum { MAX_ANSWER = 16 * 1024 };
+    FL_CLEANUP_BUF struct fl_buf answer = FL_BUF_INIT(MAX_ANSWER);
+    fl_buf_printf(&answer, "HTTP/1.1 %u %s\r\n", status, reason);
+    for (size_t i = 0; i < header_count; i++)
+        fl_buf_printf(&answer, "%.*s: %.*s\r\n", FL_STR_ARG(headers[i].name),
+                      FL_STR_ARG(headers[i].value));
+    fl_buf_printf(&answer, "Content-Length: %zu\r\nConnection: close\r\n\r\n", body.n);
+    fl_buf_add_str(&answer, body);
+    (void)send(connection->fd, answer.p, answer.n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)shutdown(connection->fd, SHUT_WR);
+}
+
 void fl_http_refuse(struct fl_http_connection *connection, unsigned status, const char *reason,
                     const char *type, const char *message)
 {
-    char body[256], answer[512];
-    int body_n =
-        snprintf(body, sizeof(body), "{\"__type\":\"%s\",\"message\":\"%s\"}", type, message);
-    int n = snprintf(answer, sizeof(answer),
-                     "HTTP/1.1 %u %s\r\nContent-Type: application/x-amz-json-1.1\r\n"
-                     "Content-Length: %d\r\nConnection: close\r\n\r\n%s",
-                     status, reason, body_n, body);
-    (void)send(connection->fd, answer, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
-    (void)shutdown(connection->fd, SHUT_WR);
+    const struct fl_header header = {FL_STR("Content-Type"), FL_STR("application/x-amz-json-1.1")};
+    char body[256];
+    int n = snprintf(body, sizeof(body), "{\"__type\":\"%s\",\"message\":\"%s\"}", type, message);
+    fl_http_refuse_with(connection, status, reason, &header, 1, (struct fl_str){body, (size_t)n});
 }
 
 /* ---- deadlines ---- */
@@ -223,6 +233,15 @@ static void expire(struct fl_http_connection *connection)
     (void)shutdown(connection->fd, SHUT_RDWR);
 }
 
+/* MHD misses the end of a connection that comes together with the last data. Who waits for the rest
+ * of a body would wait until its deadline. */
+static bool has_left(const struct fl_http_connection *connection)
+{
+    char byte;
+    return connection->phase == FL_HTTP_BODY &&
+           recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static void on_sweep(uv_timer_t *timer)
 {
     struct fl_http_server *server = timer->data;
@@ -234,7 +253,9 @@ static void on_sweep(uv_timer_t *timer)
             continue;
         if (connection->phase == FL_HTTP_WAITING)
             look_for_first_byte(connection);
-        if (fl_http_now_ms() >= connection->deadline_ms)
+        if (has_left(connection))
+            (void)shutdown(connection->fd, SHUT_RDWR);
+        else if (fl_http_now_ms() >= connection->deadline_ms)
             expire(connection);
     }
 }

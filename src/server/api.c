@@ -2,7 +2,9 @@
 #include "server/api.h"
 
 #include "base/clock.h"
+#include "server/ecr.h"
 #include "server/query.h"
+#include "shapes/ecr_shapes.h"
 #include "shapes/ecs_shapes.h"
 #include "shapes/logs_shapes.h"
 #include "wire/acs.h"
@@ -205,6 +207,13 @@ static bool may_call_logs(const struct call *call, int operation)
     return false;
 }
 
+/* An execution role does for a task what its agent does. */
+static bool may_call_ecr(const struct call *call, int operation)
+{
+    bool is_limited = call->role == FL_ROLE_AGENT || call->role == FL_ROLE_EXECUTION;
+    return !is_limited || fl_ecr_agent_may(operation);
+}
+
 static bool is_of_a_task(const struct call *call)
 {
     return call->role == FL_ROLE_TASK || call->role == FL_ROLE_EXECUTION;
@@ -379,7 +388,7 @@ static void call_backup(struct call *call)
         fl_backup_make(call->api->backup, backup_made, call->exchange);
 }
 
-static void logs_replied(void *context, unsigned status, struct fl_str code, struct fl_str body)
+static void on_answer(void *context, unsigned status, struct fl_str code, struct fl_str body)
 {
     struct fl_http_exchange *exchange = context;
     if (status == 200)
@@ -401,9 +410,30 @@ static void call_logs(struct call *call, int operation)
         return;
     }
     void *input = decode_input(call, op, "InvalidParameterException");
-    if (input)
+    if (input && operation == LOGS_OP_StartLiveTail)
+        fl_logs_live_tail(call->api->logs, input, call->exchange, fl_clock_wall_ms(), on_answer,
+                          call->exchange);
+    else if (input)
         fl_logs_handle(call->api->logs, operation, input, call->exchange->arena, fl_clock_wall_ms(),
-                       logs_replied, call->exchange);
+                       on_answer, call->exchange);
+}
+
+static void call_ecr(struct call *call, int operation)
+{
+    const struct fl_operation *op = &ecr_service.operations[operation];
+    if (!may_call_ecr(call, operation)) {
+        deny(call, "ecr", fl_str_of(op->name));
+        return;
+    }
+    if (!op->input) {
+        refuse(call->exchange, 400, FL_STR("ClientException"),
+               fl_str_printf(call->exchange->arena, "%s is not implemented yet.", op->name));
+        return;
+    }
+    void *input = decode_input(call, op, "InvalidParameterException");
+    if (input)
+        fl_ecr_handle(call->api->registry, operation, input, call->role, call->exchange->arena,
+                      on_answer, call->exchange);
 }
 
 static void unknown_operation(struct fl_http_exchange *exchange, struct fl_str target)
@@ -420,7 +450,7 @@ static void dispatch(struct call *call)
     static const struct {
         const struct fl_service *service;
         void (*handle)(struct call *call, int operation);
-    } services[] = {{&ecs_service, call_ecs}, {&logs_service, call_logs}};
+    } services[] = {{&ecs_service, call_ecs}, {&ecr_service, call_ecr}, {&logs_service, call_logs}};
     struct fl_str target = fl_http_header(call->exchange, "X-Amz-Target");
     struct fl_str name = target, prefix = FL_STR("");
     if (fl_str_is(target, agent_target) && is_of_a_task(call)) {
@@ -429,7 +459,7 @@ static void dispatch(struct call *call)
     }
     if (fl_str_is(target, agent_target)) {
         fl_logs_ship(call->api->logs, call->exchange->body, call->exchange->arena,
-                     fl_clock_wall_ms(), logs_replied, call->exchange);
+                     fl_clock_wall_ms(), on_answer, call->exchange);
         return;
     }
     if (fl_str_is(target, explain_target) && fl_str_is(call->service, "ecs")) {
@@ -482,6 +512,10 @@ void fl_api_handle(void *context, struct fl_http_exchange *exchange)
     bool is_get = fl_str_is(exchange->method, "GET");
     bool is_telemetry = is_get && fl_str_is(exchange->path, "/tcs/ws");
     bool is_session = is_telemetry || (is_get && fl_str_is(exchange->path, "/acs/ws"));
+    if (fl_registry_has_path(exchange->path)) {
+        fl_registry_handle(api->registry, exchange);
+        return;
+    }
     if (!is_session && !fl_str_is(exchange->path, "/")) {
         refuse(exchange, 404, FL_STR("UnknownOperationException"),
                FL_STR("Nothing is served at this path."));
@@ -504,4 +538,11 @@ void fl_api_handle(void *context, struct fl_http_exchange *exchange)
         call_query(&call);
     else
         dispatch(&call);
+}
+
+struct fl_http_sink *fl_api_open_sink(void *context, struct fl_http_exchange *exchange)
+{
+    struct fl_api *api = context;
+    return fl_registry_has_path(exchange->path) ? fl_registry_open_sink(api->registry, exchange)
+                                                : NULL;
 }

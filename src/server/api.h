@@ -9,6 +9,7 @@
 #include "server/engine.h"
 #include "server/keys.h"
 #include "server/logs.h"
+#include "server/registry.h"
 #include "server/sessions.h"
 #include "server/telemetry.h"
 #include "server/throttle.h"
@@ -22,6 +23,7 @@ struct fl_api {
     struct fl_sigv4_cache *cache;
     struct fl_engine *engine;
     struct fl_logs *logs;
+    struct fl_registry *registry;
     struct fl_sessions *sessions;
     struct fl_telemetry *telemetry;
     struct fl_backup *backup;
@@ -32,5 +34,7 @@ struct fl_api {
 
 /* The server's fl_http_handler; context is the struct fl_api. */
 void fl_api_handle(void *context, struct fl_http_exchange *exchange);
+/* The same for its fl_http_sink_opener. */
+struct fl_http_sink *fl_api_open_sink(void *context, struct fl_http_exchange *exchange);
 /* Answers the exchange that a reply effect's request_id stands for. */
 void fl_api_reply(uint64_t request_id, unsigned status, struct fl_str body);

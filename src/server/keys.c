@@ -74,3 +74,8 @@ enum fl_role fl_keys_role(const struct fl_keys *keys, struct fl_str access_key_i
     bool is_operator = fl_str_eq(keys->keys[FL_ROLE_OPERATOR].access_key_id, access_key_id);
     return is_operator ? FL_ROLE_OPERATOR : FL_ROLE_AGENT;
 }
+
+struct fl_credentials fl_keys_operator(const struct fl_keys *keys)
+{
+    return keys->keys[FL_ROLE_OPERATOR];
+}

@@ -19,3 +19,5 @@ void fl_keys_free(struct fl_keys *keys);
 bool fl_keys_lookup(void *context, struct fl_str access_key_id, struct fl_credentials *ret_key);
 /* The role of a key that verified. */
 enum fl_role fl_keys_role(const struct fl_keys *keys, struct fl_str access_key_id);
+/* The operator's key, for what is to be grown from it. */
+struct fl_credentials fl_keys_operator(const struct fl_keys *keys);

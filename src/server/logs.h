@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "net/http_server.h"
 #include "store/store.h"
 
 struct fl_logs;
@@ -17,10 +18,19 @@ struct fl_logs;
 typedef void (*fl_logs_reply)(void *context, unsigned status, struct fl_str error_code,
                               struct fl_str body);
 
-/* Opens (creating it) the history file at path; -EBUSY when another process has it. */
-int fl_logs_open(uv_loop_t *loop, const char *path, struct fl_str region, struct fl_str account,
-                 struct fl_logs **ret_logs, struct fl_err *err);
-/* Answers what is queued, then closes; the loop must run once more. */
+struct fl_logs_config {
+    const char *path;
+    struct fl_str region;
+    struct fl_str account;
+    int64_t max_bytes; /* of the file; 0: what the disk can spare */
+};
+
+/* Opens (creating it) the history file; -EBUSY when another process has it. From then on what is
+ * too old, or too much, is deleted now and then. */
+int fl_logs_open(uv_loop_t *loop, const struct fl_logs_config *config, struct fl_logs **ret_logs,
+                 struct fl_err *err);
+/* Answers what is queued, then closes; the loop must run once more. Live tails must have ended with
+ * their HTTP server. */
 void fl_logs_close(struct fl_logs *logs);
 
 /* Carries out operation (enum logs_operation) on its decoded and validated input. input and arena
@@ -28,6 +38,11 @@ void fl_logs_close(struct fl_logs *logs);
  * it. An operation that is not served is refused with InvalidParameterException. */
 void fl_logs_handle(struct fl_logs *logs, int operation, const void *input, struct fl_arena *arena,
                     int64_t now_ms, fl_logs_reply reply, void *context);
+
+/* StartLiveTail: a refusal goes to reply; otherwise the exchange, whose arena is the input's, is
+ * answered with a stream of events (application/vnd.amazon.eventstream). */
+void fl_logs_live_tail(struct fl_logs *logs, const void *input, struct fl_http_exchange *exchange,
+                       int64_t now_ms, fl_logs_reply reply, void *context);
 
 /* ShipLogs (target Fairlead_20261120.ShipLogs), for our agents only:
  *   {"logGroupName", "logStreamName", "createGroup": bool, "offset": N, "nextOffset": M,

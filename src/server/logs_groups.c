@@ -53,8 +53,7 @@ bool fl_logs_need_stream(struct fl_logs_call *call, struct fl_logs_db *db, int64
     return false;
 }
 
-/* The name in "arn:…:log-group:<name>" and "arn:…:log-group:<name>:*"; a plain name is itself. */
-static struct fl_str name_of_identifier(struct fl_str identifier)
+struct fl_str fl_logs_name_of(struct fl_str identifier)
 {
     static const char marker[] = ":log-group:";
     struct fl_str suffix = FL_STR(":*");
@@ -75,21 +74,44 @@ bool fl_logs_need_group_by(struct fl_logs_call *call, struct fl_logs_db *db, str
                      "Exactly one of logGroupName and logGroupIdentifier must be given.");
         return false;
     }
-    return fl_logs_need_group(call, db, name.n > 0 ? name : name_of_identifier(identifier),
-                              ret_group);
+    return fl_logs_need_group(call, db, name.n > 0 ? name : fl_logs_name_of(identifier), ret_group);
+}
+
+static struct fl_str class_name(enum logs_LogGroupClass class)
+{
+    switch (class) {
+    case LOGS_LogGroupClass_INFREQUENT_ACCESS:
+        return FL_STR("INFREQUENT_ACCESS");
+    case LOGS_LogGroupClass_DELIVERY:
+        return FL_STR("DELIVERY");
+    case LOGS_LogGroupClass_STANDARD:
+        break;
+    }
+    return FL_STR("STANDARD");
 }
 
 void fl_logs_create_group(struct fl_logs_call *call, struct fl_logs_db *db)
 {
     const struct logs_CreateLogGroupRequest *in = call->input;
-    struct fl_logs_group group;
-    if (!fl_logs_check_group_name(call, in->logGroupName))
+    struct fl_logs_group group = {
+        .name = in->logGroupName, .created_ms = call->now_ms, .class = FL_STR("STANDARD")};
+    struct fl_logs_group found;
+    if (FL_HAS(in, logs_CreateLogGroupRequest, logGroupClass))
+        group.class = class_name(in->logGroupClass);
+    if (!fl_logs_check_group_name(call, in->logGroupName) ||
+        !fl_logs_write_tags(call, &in->tags, &group.tags))
         return;
-    if (fl_logs_find_group(db, in->logGroupName, call->arena, &group))
+    if (FL_HAS(in, logs_CreateLogGroupRequest, kmsKeyId))
+        fl_logs_fail(call, logs_error_InvalidParameterException,
+                     "kmsKeyId is not implemented: log groups are not encrypted.");
+    else if (in->deletionProtectionEnabled)
+        fl_logs_fail(call, logs_error_InvalidParameterException,
+                     "deletionProtectionEnabled is not implemented.");
+    else if (fl_logs_find_group(db, in->logGroupName, call->arena, &found))
         fl_logs_fail(call, logs_error_ResourceAlreadyExistsException,
                      "The specified log group already exists");
     else
-        fl_logs_add_group(db, in->logGroupName, call->now_ms, &group);
+        fl_logs_add_group(db, &group, &found);
 }
 
 void fl_logs_create_stream(struct fl_logs_call *call, struct fl_logs_db *db)
@@ -107,6 +129,24 @@ void fl_logs_create_stream(struct fl_logs_call *call, struct fl_logs_db *db)
         fl_logs_add_stream(db, group.id, in->logStreamName, call->now_ms, &stream);
 }
 
+void fl_logs_delete_group(struct fl_logs_call *call, struct fl_logs_db *db)
+{
+    const struct logs_DeleteLogGroupRequest *in = call->input;
+    struct fl_logs_group group;
+    if (fl_logs_need_group(call, db, in->logGroupName, &group))
+        fl_logs_remove_group(db, &group);
+}
+
+void fl_logs_delete_stream(struct fl_logs_call *call, struct fl_logs_db *db)
+{
+    const struct logs_DeleteLogStreamRequest *in = call->input;
+    struct fl_logs_group group;
+    struct fl_logs_stream stream;
+    if (fl_logs_need_group(call, db, in->logGroupName, &group) &&
+        fl_logs_need_stream(call, db, group.id, in->logStreamName, &stream))
+        fl_logs_remove_stream(db, &stream);
+}
+
 static struct fl_str group_arn(struct fl_logs_call *call, struct fl_str name)
 {
     return fl_str_printf(call->arena, "arn:aws:logs:%.*s:%.*s:log-group:%.*s",
@@ -122,8 +162,10 @@ static int32_t page_size(uint64_t has_limit, int32_t limit)
 struct listing {
     struct fl_logs_call *call;
     struct fl_str prefix;
-    struct fl_str pattern;   /* groups: a substring */
-    struct fl_str group_arn; /* streams */
+    struct fl_str pattern;                 /* groups: a substring */
+    struct fl_str class;                   /* groups: of this class only */
+    const struct fl_str_list *identifiers; /* groups: one of these; NULL or empty: any */
+    struct fl_str group_arn;               /* streams */
     int32_t left;
     bool descending;
     struct fl_str last; /* name of the last row written */
@@ -138,12 +180,22 @@ static void write_group(struct listing *listing, const struct fl_logs_group *gro
     fl_jw_object_begin(jw);
     fl_jw_member_str(jw, "logGroupName", group->name);
     fl_jw_member_int(jw, "creationTime", group->created_ms);
+    if (group->retention_days > 0)
+        fl_jw_member_int(jw, "retentionInDays", group->retention_days);
     fl_jw_member_int(jw, "metricFilterCount", 0);
     fl_jw_member_str(jw, "arn", fl_str_printf(listing->call->arena, "%.*s:*", FL_STR_ARG(arn)));
     fl_jw_member_int(jw, "storedBytes", group->stored_bytes);
-    fl_jw_member_str(jw, "logGroupClass", FL_STR("STANDARD"));
+    fl_jw_member_str(jw, "logGroupClass", group->class);
     fl_jw_member_str(jw, "logGroupArn", arn);
     fl_jw_object_end(jw);
+}
+
+static bool is_listed(const struct fl_str_list *identifiers, struct fl_str name)
+{
+    for (size_t i = 0; identifiers && i < identifiers->n; i++)
+        if (fl_str_eq(fl_logs_name_of(identifiers->items[i]), name))
+            return true;
+    return !identifiers || identifiers->n == 0;
 }
 
 static bool each_group(void *context, const struct fl_logs_group *group)
@@ -151,7 +203,9 @@ static bool each_group(void *context, const struct fl_logs_group *group)
     struct listing *listing = context;
     if (listing->prefix.n > 0 && !fl_str_starts(group->name, listing->prefix))
         return false;
-    if (listing->pattern.n > 0 && !fl_str_contains(group->name, listing->pattern))
+    if ((listing->pattern.n > 0 && !fl_str_contains(group->name, listing->pattern)) ||
+        (listing->class.n > 0 && !fl_str_eq(group->class, listing->class)) ||
+        !is_listed(listing->identifiers, group->name))
         return true;
     if (listing->left == 0) {
         listing->more = true;
@@ -163,6 +217,12 @@ static bool each_group(void *context, const struct fl_logs_group *group)
     return true;
 }
 
+static struct fl_str wanted_class(const struct logs_DescribeLogGroupsRequest *in)
+{
+    return FL_HAS(in, logs_DescribeLogGroupsRequest, logGroupClass) ? class_name(in->logGroupClass)
+                                                                    : FL_STR("");
+}
+
 void fl_logs_describe_groups(struct fl_logs_call *call, struct fl_logs_db *db)
 {
     const struct logs_DescribeLogGroupsRequest *in = call->input;
@@ -170,6 +230,8 @@ void fl_logs_describe_groups(struct fl_logs_call *call, struct fl_logs_db *db)
         .call = call,
         .prefix = in->logGroupNamePrefix,
         .pattern = in->logGroupNamePattern,
+        .class = wanted_class(in),
+        .identifiers = &in->logGroupIdentifiers,
         .left = page_size(FL_HAS(in, logs_DescribeLogGroupsRequest, limit), in->limit),
     };
     if (in->logGroupNamePrefix.n > 0 && in->logGroupNamePattern.n > 0) {
@@ -197,7 +259,7 @@ static void write_stream(struct listing *listing, const struct fl_logs_stream *s
     fl_jw_object_begin(jw);
     fl_jw_member_str(jw, "logStreamName", stream->name);
     fl_jw_member_int(jw, "creationTime", stream->created_ms);
-    if (stream->last_ms >= 0) {
+    if (stream->first_ms >= 0) {
         fl_jw_member_int(jw, "firstEventTimestamp", stream->first_ms);
         fl_jw_member_int(jw, "lastEventTimestamp", stream->last_ms);
         fl_jw_member_int(jw, "lastIngestionTime", stream->last_ingested_ms);

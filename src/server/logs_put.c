@@ -48,13 +48,18 @@ static bool check_put(struct fl_logs_call *call, const struct logs_PutLogEventsR
 
 /* The events that are neither too old nor too new: [begin, end). */
 struct accepted {
-    size_t begin;
+    size_t expired; /* [0, expired) are beyond the group's retention, */
+    size_t begin;   /* [expired, begin) merely too old */
     size_t end;
 };
 
-static struct accepted find_accepted(const struct logs_InputLogEvent_list *events, int64_t now_ms)
+static struct accepted find_accepted(const struct logs_InputLogEvent_list *events,
+                                     int64_t horizon_ms, int64_t now_ms)
 {
-    struct accepted accepted = {0, events->n};
+    struct accepted accepted = {0, 0, events->n};
+    while (accepted.expired < events->n && events->items[accepted.expired].timestamp < horizon_ms)
+        accepted.expired++;
+    accepted.begin = accepted.expired;
     while (accepted.begin < events->n &&
            events->items[accepted.begin].timestamp < now_ms - 14 * 24 * hour_ms)
         accepted.begin++;
@@ -76,8 +81,10 @@ static void answer_put(struct fl_logs_call *call, const struct fl_logs_stream *s
         fl_jw_object_begin(jw);
         if (accepted.end < count)
             fl_jw_member_int(jw, "tooNewLogEventStartIndex", (int64_t)accepted.end);
-        if (accepted.begin > 0)
+        if (accepted.begin > accepted.expired)
             fl_jw_member_int(jw, "tooOldLogEventEndIndex", (int64_t)accepted.begin);
+        if (accepted.expired > 0)
+            fl_jw_member_int(jw, "expiredLogEventEndIndex", (int64_t)accepted.expired);
         fl_jw_object_end(jw);
     }
     fl_jw_object_end(jw);
@@ -91,7 +98,8 @@ void fl_logs_put_events(struct fl_logs_call *call, struct fl_logs_db *db)
     if (!check_put(call, in) || !fl_logs_need_group(call, db, in->logGroupName, &group) ||
         !fl_logs_need_stream(call, db, group.id, in->logStreamName, &stream))
         return;
-    struct accepted accepted = find_accepted(&in->logEvents, call->now_ms);
+    struct accepted accepted =
+        find_accepted(&in->logEvents, fl_logs_horizon_ms(&group, call->now_ms), call->now_ms);
     size_t count = accepted.end - accepted.begin;
     struct fl_logs_event *events = fl_arena_new_array(call->arena, struct fl_logs_event, count);
     for (size_t i = 0; i < count; i++) {
@@ -101,6 +109,7 @@ void fl_logs_put_events(struct fl_logs_call *call, struct fl_logs_db *db)
     }
     if (count > 0)
         fl_logs_add_events(db, &stream, events, count, call->now_ms);
+    fl_logs_note_stored(call, in->logGroupName, in->logStreamName, events, count);
     answer_put(call, &stream, accepted, in->logEvents.n);
 }
 
@@ -179,7 +188,11 @@ static bool ensure_stream(struct fl_logs_call *call, struct fl_logs_db *db,
     if (!fl_logs_find_group(db, shipment->group, call->arena, &group)) {
         if (!shipment->create_group)
             return fl_logs_need_group(call, db, shipment->group, &group);
-        fl_logs_add_group(db, shipment->group, call->now_ms, &group);
+        const struct fl_logs_group made = {.name = shipment->group,
+                                           .created_ms = call->now_ms,
+                                           .class = FL_STR("STANDARD"),
+                                           .tags = FL_STR("{}")};
+        fl_logs_add_group(db, &made, &group);
     }
     if (!fl_logs_find_stream(db, group.id, shipment->stream, call->arena, ret_stream))
         fl_logs_add_stream(db, group.id, shipment->stream, call->now_ms, ret_stream);
@@ -195,6 +208,8 @@ static void ship(struct fl_logs_call *call, struct fl_logs_db *db, struct shipme
         stream.ship_offset = shipment->next_offset;
         keep_order(shipment, stream.last_ms);
         fl_logs_add_events(db, &stream, shipment->events, shipment->count, call->now_ms);
+        fl_logs_note_stored(call, shipment->group, shipment->stream, shipment->events,
+                            shipment->count);
     }
     fl_jw_object_begin(&call->jw);
     fl_jw_member_int(&call->jw, "nextOffset", stream.ship_offset);

@@ -33,8 +33,9 @@ struct fixture {
 static void open_logs(struct fixture *f)
 {
     struct fl_err err = {0};
-    if (fl_logs_open(&f->loop, f->path, FL_STR("eu-west-1"), FL_STR("123456789012"), &f->logs,
-                     &err) != 0)
+    const struct fl_logs_config config = {
+        .path = f->path, .region = FL_STR("eu-west-1"), .account = FL_STR("123456789012")};
+    if (fl_logs_open(&f->loop, &config, &f->logs, &err) != 0)
         fail_msg("%s", err.text);
 }
 
@@ -408,19 +409,20 @@ static void filters_search_the_streams_of_a_group(void **state)
     assert_null(fl_json_get(f->json, "nextToken"));
     (void)filter(f, ",'logStreamNames':['a/1','none']");
     assert_refused(f, "ResourceNotFoundException", "log stream does not exist");
-    (void)filter(f, ",'filterPattern':'{ $.a = 1 }'");
-    assert_refused(f, "InvalidParameterException", "JSON filter patterns");
+    (void)filter(f, ",'filterPattern':'{ $.a = 1'");
+    assert_refused(f, "InvalidParameterException", "the closing } is missing");
     (void)filter(f, ",'nextToken':'1'");
     assert_refused(f, "InvalidParameterException", "nextToken");
 }
 
 static bool matches(struct fl_arena *arena, const char *pattern_text, const char *message)
 {
-    struct fl_logs_pattern pattern;
+    FL_CLEANUP_ARENA struct fl_arena *scratch = fl_arena_new();
+    const struct fl_logs_pattern *pattern;
     struct fl_err err = {0};
     if (fl_logs_pattern_parse(fl_str_of(pattern_text), arena, &pattern, &err) != 0)
-        fail_msg("%s", err.text);
-    return fl_logs_pattern_matches(&pattern, fl_str_of(message));
+        fail_msg("%s: %s", pattern_text, err.text);
+    return fl_logs_pattern_matches(pattern, fl_str_of(message), scratch);
 }
 
 static void patterns_match_terms(void **state)
@@ -439,16 +441,109 @@ static void patterns_match_terms(void **state)
     assert_false(matches(f->arena, "?WARN ?INFO", "[ERROR] the disk is full"));
 }
 
-static void other_patterns_are_refused(void **state)
+static void malformed_patterns_are_refused(void **state)
 {
-    static const char *const texts[] = {"{ $.x = 1 }", "[a, b]", "%a+%", "\"open",
-                                        "\"a\"b",      "-",      "? a",  "a{b"};
+    static const char *const texts[] = {"\"open",
+                                        "\"a\"b",
+                                        "-",
+                                        "? a",
+                                        "a{b",
+                                        "%a",
+                                        "%(a)%",
+                                        "%a{3,1}%",
+                                        "%[a%",
+                                        "%*a%",
+                                        "%\\%",
+                                        "{",
+                                        "{}",
+                                        "{ $.x }",
+                                        "{ $.x = }",
+                                        "{ $.x = 1",
+                                        "{ x = 1 }",
+                                        "{ $ = 1 }",
+                                        "{ $.x = 1 } y",
+                                        "{ $.x > a }",
+                                        "{ ($.x = 1 }",
+                                        "{ $.x = 1 && }",
+                                        "{ $.x[y] = 1 }",
+                                        "{ $.x IS 1 }",
+                                        "{ $.*.*.* = 1 }",
+                                        "{ $.a = %a% && $.b = %b% && $.c = %c% }",
+                                        "[",
+                                        "[]",
+                                        "[a",
+                                        "[a b]",
+                                        "[a=]",
+                                        "[..., ...]",
+                                        "[a = 1 && b = 2]",
+                                        "[a > x]",
+                                        "[a] b",
+                                        "{ ((((((((((((((((((((((((((((((((((((((((($.x = 1 }"};
     struct fixture *f = *state;
     for (size_t i = 0; i < FL_ARRAY_SIZE(texts); i++) {
-        struct fl_logs_pattern pattern;
+        const struct fl_logs_pattern *pattern;
         struct fl_err err = {0};
-        assert_true(fl_logs_pattern_parse(fl_str_of(texts[i]), f->arena, &pattern, &err) < 0);
+        if (fl_logs_pattern_parse(fl_str_of(texts[i]), f->arena, &pattern, &err) >= 0)
+            fail_msg("'%s' is accepted", texts[i]);
         assert_true(strlen(err.text) > 0);
+    }
+}
+
+/* Patterns with a message that they match and one that they do not; NULL: none to show. */
+static const struct {
+    const char *pattern, *match, *other;
+} pattern_rows[] = {
+    {"INFO ?WARN", "INFO all is well", "WARN not so well"},
+    {"?WARN ?%E[RX]+OR%", "ERROR", "INFO"},
+    {"%^ERR.R \\d{3}$%", "ERROR 404", "an ERROR 404"},
+    {"-%a|b%", "xyz", "xby"},
+    {"%ab?c*d+%", "xacddx", "xabcx"},
+    {"%[^a-c]z\\x41%", "dzA", "czA"},
+    {"%a{2,3}b%", "aaab", "ab"},
+    {"%a{0,2}$%", "", NULL},
+    {"{ $.level = \"error\" }", "{\"level\": \"error\"}", "{\"level\": \"errors\"}"},
+    {"{ $.level = err* }", " {\"level\": \"errors\"} ", "{\"level\": \"warn\"}"},
+    {"{ $.ip != 123.123.* }", "{\"ip\": \"1.2.3.4\"}", "{\"ip\": \"123.123.1.1\"}"},
+    {"{ $.ip != 123.123.* }", NULL, "{\"other\": 1}"},
+    {"{ $.n > 3 }", "{\"n\": 3.5}", "{\"n\": 3}"},
+    {"{ $.n <= 1e-3 }", "{\"n\": 0.001}", "{\"n\": \"0\"}"},
+    {"{ $.n = 4* }", "{\"n\": 404}", "{\"n\": 500}"},
+    {"{ $.n = \"404\" }", "{\"n\": \"404\"}", "{\"n\": 404}"},
+    {"{ $.n = 404 }", "{\"n\": 4.04e2}", "not JSON: 404"},
+    {"{ $.a.b = \"x\" && ($.n > 3 || $.k IS NULL) }", "{\"a\":{\"b\":\"x\"},\"k\":null}",
+     "{\"a\":{\"b\":\"x\"},\"n\":3}"},
+    {"{ $.a = 1 || $.b = 1 && $.c = 1 }", "{\"a\":1,\"c\":0}", "{\"b\":1,\"c\":0}"},
+    {"{ $.k IS TRUE }", "{\"k\": true}", "{\"k\": \"true\"}"},
+    {"{ $.k IS FALSE }", "{\"k\": false}", "{}"},
+    {"{ $.k NOT EXISTS }", "{}", "{\"k\": null}"},
+    {"{ $.k EXISTS }", "{\"k\": null}", "{}"},
+    {"{ $.list[1] = 2 }", "{\"list\": [1, 2]}", "{\"list\": [2]}"},
+    {"{ $.list[*].id = 2 }", "{\"list\": [{\"id\": 1}, {\"id\": 2}]}", "{\"list\": [{\"id\": 1}]}"},
+    {"{ $.*.id = 2 }", "{\"a\": {\"id\": 2}}", "{\"id\": 2}"},
+    {"{ $['a b'].c = %^x% }", "{\"a b\": {\"c\": \"xy\"}}", "{\"a b\": {\"c\": \"yx\"}}"},
+    {"{ $.a = \"1\\*\" }", "{\"a\": \"1*\"}", "{\"a\": \"12\"}"},
+    {"[ip, user, status]", "1.1.1.1 me 200", "1.1.1.1 200"},
+    {"[ip, user, time, request, status = 4*, bytes > 1000]",
+     "1.1.1.1 - [10/Oct/2000:13:25 +2] \"GET /a b\" 404 1534",
+     "1.1.1.1 - [10/Oct/2000:13:25 +2] \"GET /a b\" 404 15"},
+    {"[..., status = 404 || status = 410, bytes]", "a b c 410 0", "a b c 411 0"},
+    {"[w1 = ERROR, ...]", "ERROR what a day", "INFO ERROR"},
+    {"[a, ..., z != \"x\"]", "1 2 3 y", "1 2 3 x"},
+    {"[a, ..., z]", "1 2", "1"},
+    {"[(a = 1 || a = 2) && a != 2*, b=*x*]", "1 fox", "2 fox"},
+    {"[a = %^\\w+$%]", "word", "wo-rd"},
+};
+
+static void every_kind_of_pattern_matches(void **state)
+{
+    struct fixture *f = *state;
+    for (size_t i = 0; i < FL_ARRAY_SIZE(pattern_rows); i++) {
+        const char *pattern = pattern_rows[i].pattern;
+        const char *match = pattern_rows[i].match, *other = pattern_rows[i].other;
+        if (match && !matches(f->arena, pattern, match))
+            fail_msg("'%s' does not match '%s'", pattern, match);
+        if (other && matches(f->arena, pattern, other))
+            fail_msg("'%s' matches '%s'", pattern, other);
     }
 }
 
@@ -525,7 +620,8 @@ int main(void)
         WITH(a_batch_beyond_one_mebibyte_is_refused),
         WITH(filters_search_the_streams_of_a_group),
         WITH(patterns_match_terms),
-        WITH(other_patterns_are_refused),
+        WITH(malformed_patterns_are_refused),
+        WITH(every_kind_of_pattern_matches),
         WITH(shipping_creates_what_it_may),
         WITH(what_is_shipped_is_stored_once),
         WITH(bad_shipments_are_refused),

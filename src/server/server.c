@@ -107,6 +107,53 @@ static int open_core(struct server *server, const struct fl_server_config *confi
     return 0;
 }
 
+static void each_needed_image(void *context, void (*each)(void *list, struct fl_str image),
+                              void *list)
+{
+    const struct server *server = context;
+    fl_core_each_image(server->core, each, list);
+}
+
+/* Where clients on this machine reach us: what repositoryUri begins with. */
+static struct fl_str registry_host(struct server *server, struct fl_str listen_at)
+{
+    if (fl_str_starts(listen_at, FL_STR("0.0.0.0:")))
+        return fl_str_printf(server->arena, "127.0.0.1:%.*s",
+                             FL_STR_ARG(fl_str_from(listen_at, 8)));
+    if (fl_str_starts(listen_at, FL_STR("[::]:")))
+        return fl_str_printf(server->arena, "127.0.0.1:%.*s",
+                             FL_STR_ARG(fl_str_from(listen_at, 5)));
+    return listen_at;
+}
+
+static int open_registry(struct server *server, const struct fl_server_config *config,
+                         struct fl_err *err)
+{
+    const struct fl_registry_config registry_config = {
+        .dir = fl_str_of(path_of(server, config, "registry")),
+        .host = registry_host(server, config->listen),
+        .region = config->region,
+        .account = config->account,
+        .operator_key = fl_keys_operator(server->api.keys),
+        .strict = config->strict,
+        .each_needed = each_needed_image,
+        .context = server,
+    };
+    return fl_registry_open(&server->loop, &registry_config, &server->api.registry, err);
+}
+
+static int open_logs(struct server *server, const struct fl_server_config *config,
+                     struct fl_err *err)
+{
+    const struct fl_logs_config logs = {
+        .path = path_of(server, config, "logs.db"),
+        .region = config->region,
+        .account = config->account,
+        .max_bytes = config->logs_max_bytes,
+    };
+    return fl_logs_open(&server->loop, &logs, &server->api.logs, err);
+}
+
 /* As many as descriptors allow; of those we take all that we may have. */
 static unsigned connection_limit(void)
 {
@@ -127,8 +174,9 @@ static int open_server(struct server *server, const struct fl_server_config *con
     if (rc == 0)
         rc = open_core(server, config, err);
     if (rc == 0)
-        rc = fl_logs_open(&server->loop, path_of(server, config, "logs.db"), config->region,
-                          config->account, &server->api.logs, err);
+        rc = open_logs(server, config, err);
+    if (rc == 0)
+        rc = open_registry(server, config, err);
     if (rc == 0)
         server->api.backup =
             fl_backup_new(server->store, server->api.logs, path_of(server, config, "."));
@@ -137,6 +185,7 @@ static int open_server(struct server *server, const struct fl_server_config *con
         .max_body = FL_API_MAX_BODY,
         .max_connections = connection_limit(),
         .handler = fl_api_handle,
+        .open_sink = fl_api_open_sink,
         .context = &server->api,
     };
     if (rc == 0)
@@ -149,6 +198,7 @@ static void close_server(struct server *server)
 {
     if (server->http)
         fl_http_server_stop(server->http);
+    fl_registry_close(server->api.registry);
     fl_telemetry_free(server->api.telemetry);
     if (server->api.engine)
         fl_engine_close(server->api.engine);
@@ -176,6 +226,8 @@ int fl_server_run(const struct fl_server_config *config)
 {
     struct server server = {.arena = fl_arena_new()};
     struct fl_err err = {0};
+    /* Pushes wait for the disk on these threads; others need some, too. */
+    (void)setenv("UV_THREADPOOL_SIZE", "8", 0);
     (void)uv_loop_init(&server.loop);
     watch_signals(&server);
     int rc = open_server(&server, config, &err);

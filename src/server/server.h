@@ -14,6 +14,7 @@ struct fl_server_config {
     struct fl_str region;
     struct fl_str account; /* 12 digits */
     bool strict;
+    int64_t logs_max_bytes; /* of the logs' file; 0: what the disk can spare */
     /* Of agents' connections; 0: half an hour. Credentials of roles live twice as long. */
     int64_t session_life_ms;
 };

@@ -337,7 +337,7 @@ static void operations_and_enums_are_found(FL_UNUSED void **state)
     assert_ptr_equal(ecs_service.operations[ECS_OP_RunTask].input, &ecs_shape_RunTaskRequest);
     assert_string_equal(fl_shape_name(&ecs_shape_RunTaskRequest), "RunTaskRequest");
     assert_string_equal(ecs_service.operations[ECS_OP_RunTask].errors[0], "AccessDeniedException");
-    assert_null(logs_service.operations[LOGS_OP_PutRetentionPolicy].input);
+    assert_null(logs_service.operations[LOGS_OP_PutSubscriptionFilter].input);
     assert_non_null(logs_service.operations[LOGS_OP_CreateLogGroup].input);
     assert_null(logs_service.operations[LOGS_OP_CreateLogGroup].output);
     assert_int_equal(fl_enum_value(&ecs_enum_LaunchType, FL_STR("FARGATE")),

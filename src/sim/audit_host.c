@@ -17,6 +17,26 @@ static bool is_alive(const struct sim_container *c)
     return c && (c->state == SIM_RUNNING || c->state == SIM_STARTING);
 }
 
+/* What a container waits for: whose volumes it borrows, too. */
+static size_t tie_count(const struct fl_task_container *container)
+{
+    return container->spec->depends_on_count + container->spec->volumes_from_count;
+}
+
+static struct fl_dependency tie_at(const struct fl_task_container *container, size_t i)
+{
+    const struct fl_container_spec *spec = container->spec;
+    if (i < spec->depends_on_count)
+        return spec->depends_on[i];
+    return (struct fl_dependency){spec->volumes_from[i - spec->depends_on_count].source_container,
+                                  FL_WHEN_STARTED};
+}
+
+static const struct fl_task_container *tied_to(const struct fl_task_container *container, size_t i)
+{
+    return fl_task_container_named(container->task, tie_at(container, i).container);
+}
+
 /* ---- who may start ---- */
 
 /* Has it ever been so, as far as the runtime knows? */
@@ -40,15 +60,12 @@ static bool was_met(enum fl_condition condition, const struct sim_container *on)
 static void check_start(struct sim *sim, const struct sim_host *host,
                         const struct fl_task_container *container)
 {
-    const struct fl_container_spec *spec = container->spec;
-    for (size_t i = 0; i < spec->depends_on_count; i++) {
-        const struct fl_task_container *on =
-            fl_task_container_named(container->task, spec->depends_on[i].container);
-        if (!was_met(spec->depends_on[i].condition, real_of(host, on)))
+    for (size_t i = 0; i < tie_count(container); i++) {
+        const struct fl_dependency tie = tie_at(container, i);
+        if (!was_met(tie.condition, real_of(host, tied_to(container, i))))
             sim_violation(sim, "D1",
-                          "host %u starts container %.12s, whose dependency on %.*s is "
-                          "not met",
-                          host->index, container->id, FL_STR_ARG(spec->depends_on[i].container));
+                          "host %u starts container %.12s, whose dependency on %.*s is not met",
+                          host->index, container->id, FL_STR_ARG(tie.container));
     }
     if (sim_ledger_task(sim, fl_task_id(container->task->arn))->is_ending)
         sim_violation(sim, "D2", "host %u starts container %.12s of a task that is to end",
@@ -86,13 +103,12 @@ static void check_restart(struct sim *sim, const struct sim_host *host,
                       host->index, container->id);
 }
 
+/* An end that is told before its start, which production never does, makes a run without length. */
 bool sim_audit_restarts(const struct sim_host *host, const struct sim_container *c)
 {
     const struct fl_task_container *known = fl_brain_container(host->brain, fl_str_of(c->id));
     return known && known->restarts == c->run && known->task->desired_running &&
-           !known->stop_wanted &&
-           (known->state == FL_CONTAINER_CREATED || known->state == FL_CONTAINER_RUNNING) &&
-           allows(known, c);
+           !known->stop_wanted && known->state == FL_CONTAINER_RUNNING && allows(known, c);
 }
 
 void sim_audit_end(struct sim *sim, struct sim_host *host, const struct sim_container *c,
@@ -115,8 +131,8 @@ void sim_audit_end(struct sim *sim, struct sim_host *host, const struct sim_cont
 
 static bool depends(const struct fl_task_container *container, struct fl_str on)
 {
-    for (size_t i = 0; i < container->spec->depends_on_count; i++)
-        if (fl_str_eq(container->spec->depends_on[i].container, on))
+    for (size_t i = 0; i < tie_count(container); i++)
+        if (fl_str_eq(tie_at(container, i).container, on))
             return true;
     return false;
 }
@@ -205,15 +221,14 @@ static bool is_met(enum fl_condition condition, const struct fl_task_container *
 
 static bool is_waiting(const struct fl_task_container *container)
 {
-    return container->state == FL_CONTAINER_NONE && !container->asked;
+    return container->state <= FL_CONTAINER_PULLED && container->restarts == 0 &&
+           !container->cleared;
 }
 
 static bool has_reason_to_wait(const struct fl_task_container *container)
 {
-    const struct fl_container_spec *spec = container->spec;
-    for (size_t i = 0; i < spec->depends_on_count; i++)
-        if (!is_met(spec->depends_on[i].condition,
-                    fl_task_container_named(container->task, spec->depends_on[i].container)))
+    for (size_t i = 0; i < tie_count(container); i++)
+        if (!is_met(tie_at(container, i).condition, tied_to(container, i)))
             return true;
     return false;
 }
@@ -301,6 +316,9 @@ static void check_effect(struct sim *sim, const struct sim_host *host,
         check_start(sim, host, container);
         return;
     case FL_EFFECT_ENSURE_IMAGE:
+        if (!sim_host_pulls_upfront(host))
+            check_start(sim, host, container);
+        return;
     case FL_EFFECT_LAUNCH:
         check_start(sim, host, container);
         return;

@@ -115,6 +115,19 @@ static void draw_dependencies(struct sim *sim, struct fl_arena *arena, const str
         FL_SET(c, ecs_ContainerDefinition, dependsOn, list);
 }
 
+/* From those that it may depend on. */
+static void draw_volumes(struct sim *sim, struct fl_arena *arena, const struct draft *drafts,
+                         size_t i, size_t n, bool is_reversed, struct ecs_ContainerDefinition *c)
+{
+    struct ecs_VolumeFrom_list list = {1, fl_arena_new_object(arena, struct ecs_VolumeFrom)};
+    size_t from = sim_below(sim, n);
+    if (!sim_chance(sim, 100) || (is_reversed ? from <= i : from >= i))
+        return;
+    FL_SET(list.items, ecs_VolumeFrom, sourceContainer,
+           name_of(arena, drafts[from].is_essential, from));
+    FL_SET(c, ecs_ContainerDefinition, volumesFrom, list);
+}
+
 static struct fl_str draw_image(struct sim *sim, const struct draft *draft)
 {
     if (draft->is_batch)
@@ -154,6 +167,7 @@ static void fill_all_tied(struct sim *sim, struct fl_arena *arena,
     for (size_t i = 0; i < list->n; i++) {
         fill_tied(sim, arena, &drafts[i], i, &list->items[i]);
         draw_dependencies(sim, arena, drafts, i, list->n, is_reversed, &list->items[i]);
+        draw_volumes(sim, arena, drafts, i, list->n, is_reversed, &list->items[i]);
     }
 }
 

@@ -6,9 +6,6 @@
 
 enum { STOP_TIMEOUT_MS = 10 * 1000, CLEANUP_DELAY_MS = 30 * 1000, AUDITED_TURNS = 16 };
 
-static const struct fl_brain_config brain_config = {.stop_timeout_ms = STOP_TIMEOUT_MS,
-                                                    .cleanup_delay_ms = CLEANUP_DELAY_MS};
-
 int64_t sim_host_mono_ms(const struct sim *sim, const struct sim_host *host)
 {
     int64_t us = sim->now_us - host->booted_us;
@@ -30,6 +27,11 @@ int32_t sim_host_cpu(const struct sim_host *host)
 bool sim_host_has_manifests(const struct sim_host *host)
 {
     return host->index % 3 > 0;
+}
+
+bool sim_host_pulls_upfront(const struct sim_host *host)
+{
+    return host->index % 4 == 3;
 }
 
 static void carry_out(struct sim *sim, struct sim_host *host, struct fl_effect *effect)
@@ -382,7 +384,10 @@ void sim_host_start(struct sim *sim, struct sim_host *host)
     host->up = true;
     host->was_registered = false;
     host->due_ms = INT64_MAX;
-    host->brain = fl_brain_new(&brain_config);
+    host->brain =
+        fl_brain_new(&(struct fl_brain_config){.stop_timeout_ms = STOP_TIMEOUT_MS,
+                                               .cleanup_delay_ms = CLEANUP_DELAY_MS,
+                                               .pull_upfront = sim_host_pulls_upfront(host)});
     for (const struct sim_record *at = NULL; (at = sim_disk_next(&host->disk, at));)
         if (sim_host_load(host->brain, at, &err) < 0)
             sim_violation(sim, "S11", "host %u: a record of ours is refused: %s", host->index,

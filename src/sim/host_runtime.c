@@ -386,8 +386,10 @@ void sim_runtime_adopt(struct sim *sim, struct sim_host *host, struct fl_str id)
         return;
     struct sim_live *live = new_live(host, id);
     live->attached = true;
-    live->health = container->health;
-    live->streak = container->health_streak;
+    if (container->state == FL_CONTAINER_RUNNING) { /* else its start is still to be told */
+        live->health = container->health;
+        live->streak = container->health_streak;
+    }
     if (!c || c->run < container->restarts) {
         gone.process.container_id = id;
         (void)sim_host_post(sim, host, &gone);

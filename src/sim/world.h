@@ -446,6 +446,8 @@ void sim_hosts_end(struct sim *sim);
 int32_t sim_host_cpu(const struct sim_host *host);
 /* Its agent takes manifests; older ones do not. */
 bool sim_host_has_manifests(const struct sim_host *host);
+/* Its agent makes images ready while dependencies are waited for. */
+bool sim_host_pulls_upfront(const struct sim_host *host);
 void sim_host_init(struct sim *sim, struct sim_host *host, uint32_t index);
 void sim_host_start(struct sim *sim, struct sim_host *host);
 void sim_host_kill(struct sim *sim, struct sim_host *host);

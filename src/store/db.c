@@ -94,16 +94,16 @@ int fl_db_exec(struct fl_db *db, const char *sql)
     return sqlite3_exec(db->sqlite, sql, NULL, NULL, NULL);
 }
 
-static int read_pragma(struct fl_db *db, const char *sql, int32_t *ret_value, struct fl_err *err)
+int fl_db_number(struct fl_db *db, const char *sql, int64_t *ret_value, struct fl_err *err)
 {
     sqlite3_stmt *stmt;
     int status = fl_db_prepare(db, sql, &stmt, err);
     if (status < 0)
         return status;
     if (sqlite3_step(stmt) == SQLITE_ROW)
-        *ret_value = sqlite3_column_int(stmt, 0);
+        *ret_value = sqlite3_column_int64(stmt, 0);
     else
-        status = fail(db, err, "cannot read the store's header");
+        status = fail(db, err, "cannot read from the store");
     (void)sqlite3_finalize(stmt);
     return status;
 }
@@ -123,19 +123,21 @@ static int make_schema(struct fl_db *db, const struct fl_db_format *format, stru
 static int check_format(struct fl_db *db, const char *path, const struct fl_db_format *format,
                         struct fl_err *err)
 {
-    int32_t id = 0, version = 0;
-    int status = read_pragma(db, "PRAGMA application_id", &id, err);
+    int64_t id = 0, version = 0;
+    int status = fl_db_number(db, "PRAGMA application_id", &id, err);
     if (status == 0)
-        status = read_pragma(db, "PRAGMA user_version", &version, err);
+        status = fl_db_number(db, "PRAGMA user_version", &version, err);
     if (status < 0)
         return status;
     if (id == 0 && version == 0)
         return make_schema(db, format, err);
     if (id != format->application_id)
         return fl_err_set(err, -EINVAL, "%s is not a store of this kind", path);
+    if (version < format->version && format->upgrade)
+        return format->upgrade(db, (int32_t)version, err);
     if (version != format->version)
         return fl_err_set(err, -EINVAL, "%s has format %d, this release knows format %d", path,
-                          version, format->version);
+                          (int)version, format->version);
     return 0;
 }
 
@@ -146,6 +148,9 @@ static int open_sqlite(struct fl_db *db, const char *path, const struct fl_db_fo
     if (sqlite3_open_v2(path, &db->sqlite, flags, NULL) != SQLITE_OK)
         return fl_err_set(err, -EIO, "cannot open %s: %s", path,
                           db->sqlite ? sqlite3_errmsg(db->sqlite) : "out of memory");
+    /* Heeded on a file that is still empty only. */
+    if (format->gives_back && fl_db_exec(db, "PRAGMA auto_vacuum=INCREMENTAL") != SQLITE_OK)
+        return fail(db, err, path);
     if (fl_db_exec(db, pragmas) != SQLITE_OK)
         return fail(db, err, path);
     return check_format(db, path, format, err);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <sqlite3.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -15,8 +16,12 @@ struct fl_db {
 
 struct fl_db_format {
     int32_t application_id; /* tells our files apart */
-    int32_t version;        /* another version refuses to open */
+    int32_t version;        /* a later version refuses to open */
     const char *schema;     /* run once, on a new file */
+    /* Brings a file of an earlier version up to this one, in a transaction that ends with the new
+     * user_version; 0 or -errno with err. NULL: earlier versions refuse to open, too. */
+    int (*upgrade)(struct fl_db *db, int32_t from, struct fl_err *err);
+    bool gives_back; /* the file shrinks by "PRAGMA incremental_vacuum" */
 };
 
 /* Opens or creates the file (its directory must exist and is synced). The lock is a flock on
@@ -30,6 +35,8 @@ int fl_db_verify(struct fl_db *db, const char *path, struct fl_err *err);
 
 /* Runs statements without results. The result code of SQLite. */
 int fl_db_exec(struct fl_db *db, const char *sql);
+/* The number that a statement, a pragma mostly, answers; 0 or -EIO with err. */
+int fl_db_number(struct fl_db *db, const char *sql, int64_t *ret_value, struct fl_err *err);
 /* Prepares a statement for the connection's life; 0 or -EIO with err. */
 int fl_db_prepare(struct fl_db *db, const char *sql, sqlite3_stmt **ret_stmt, struct fl_err *err);
 /* Binds bytes as a BLOB or as text, not copied: they must live until the statement is reset. */

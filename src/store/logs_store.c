@@ -8,6 +8,7 @@
 struct fl_logs_store {
     struct fl_logs_db db;
     struct fl_worker *worker;
+    char *path;
     bool is_closing;
 };
 
@@ -52,6 +53,10 @@ static void run_chain(void *context, struct fl_worker_job *chain)
         db->failed = fl_db_exec(&db->db, "COMMIT");
     if (db->failed != SQLITE_OK)
         roll_back(db);
+    if (db->damaged > 0)
+        fl_log_error("the logs store holds damaged blocks: %llu were met and passed over",
+                     (unsigned long long)db->damaged);
+    db->damaged = 0;
     for (struct fl_worker_job *at = chain; at; at = at->next) {
         struct fl_logs_job *job = FL_CONTAINER_OF(at, struct fl_logs_job, worker_job);
         job->stored = db->failed == SQLITE_OK;
@@ -75,6 +80,7 @@ int fl_logs_store_open(const char *path, uv_loop_t *loop, struct fl_logs_store *
         free(store);
         return status;
     }
+    store->db.path = store->path = fl_strndup(path, strlen(path));
     status = fl_logs_db_prepare(&store->db, err);
     if (status == 0) {
         status = fl_worker_start(loop, run_chain, store, &store->worker);
@@ -107,7 +113,9 @@ void fl_logs_store_close(struct fl_logs_store *store)
     store->is_closing = true;
     if (store->worker)
         fl_worker_stop(store->worker);
+    fl_logs_db_release(&store->db);
     fl_db_close(&store->db.db);
+    free(store->path);
     free(store);
 }
 

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/fs.h"
+#include "base/id.h"
 #include "store/logs_db.h"
 
 struct fixture {
@@ -110,29 +111,33 @@ static bool add_text(struct test_job *test, int64_t number, struct fl_str text)
     return true;
 }
 
-static bool add_event(void *context, const struct fl_logs_event *event)
+static void add_named_group(struct fl_logs_db *db, const char *name,
+                            struct fl_logs_group *ret_group)
 {
-    (void)add_text(context, event->time_ms, event->message);
-    return true;
+    const struct fl_logs_group group = {.name = fl_str_of(name),
+                                        .created_ms = 1000,
+                                        .class = FL_STR("STANDARD"),
+                                        .tags = FL_STR("{}")};
+    fl_logs_add_group(db, &group, ret_group);
 }
 
 /* Group g with streams x and y; events of x and y mixed in time, two of them at one time. */
 static void fill(struct fl_logs_db *db, struct test_job *test)
 {
-    static const struct fl_logs_event x[] = {
+    struct fl_logs_event x[] = {
         {.time_ms = 10, .message = FL_STR("a")},
         {.time_ms = 30, .message = FL_STR("b")},
         {.time_ms = 20, .message = FL_STR("c")},
         {.time_ms = 20, .message = FL_STR("d")},
     };
-    static const struct fl_logs_event y[] = {
+    struct fl_logs_event y[] = {
         {.time_ms = 20, .message = FL_STR("e")},
         {.time_ms = 5, .message = FL_STR("f")},
     };
     struct fl_logs_group group;
     struct fl_logs_stream streams[2];
     assert_false(fl_logs_find_group(db, FL_STR("g"), test->f->arena, &group));
-    fl_logs_add_group(db, FL_STR("g"), 1000, &group);
+    add_named_group(db, "g", &group);
     fl_logs_add_stream(db, group.id, FL_STR("x"), 1001, &streams[0]);
     fl_logs_add_stream(db, group.id, FL_STR("y"), 1002, &streams[1]);
     streams[0].ship_offset = 4711;
@@ -149,44 +154,56 @@ static struct fl_logs_stream find(struct fl_logs_db *db, struct test_job *test, 
     return found;
 }
 
+static void read_events(struct fl_logs_db *db, struct test_job *test, struct fl_logs_query query)
+{
+    struct fl_logs_page page;
+    query.max_events = query.max_bytes = SIZE_MAX / 4;
+    fl_logs_read(db, &query, test->f->arena, &page);
+    assert_false(page.more);
+    for (size_t i = 0; i < page.count; i++)
+        (void)add_text(test, page.events[i].time_ms, page.events[i].message);
+}
+
 static void scan_stream_up(struct fl_logs_db *db, struct test_job *test)
 {
-    struct fl_logs_event_scan scan = {
-        .stream_id = find(db, test, "x").id, .after = FL_LOGS_BEGINNING, .before = FL_LOGS_END};
-    fl_logs_scan_events(db, &scan, add_event, test);
+    read_events(db, test,
+                (struct fl_logs_query){.stream_id = find(db, test, "x").id,
+                                       .after = FL_LOGS_BEGINNING,
+                                       .before = FL_LOGS_END});
 }
 
 static void scan_stream_down(struct fl_logs_db *db, struct test_job *test)
 {
-    struct fl_logs_event_scan scan = {.stream_id = find(db, test, "x").id,
-                                      .descending = true,
-                                      .after = FL_LOGS_BEGINNING,
-                                      .before = FL_LOGS_END};
-    fl_logs_scan_events(db, &scan, add_event, test);
+    read_events(db, test,
+                (struct fl_logs_query){.stream_id = find(db, test, "x").id,
+                                       .descending = true,
+                                       .after = FL_LOGS_BEGINNING,
+                                       .before = FL_LOGS_END});
 }
 
 /* The events of x have the sequence numbers 1 to 4. */
 static void scan_stream_within(struct fl_logs_db *db, struct test_job *test)
 {
-    struct fl_logs_event_scan scan = {
-        .stream_id = find(db, test, "x").id, .after = {20, 3}, .before = {30, 2}};
-    fl_logs_scan_events(db, &scan, add_event, test);
+    read_events(db, test,
+                (struct fl_logs_query){
+                    .stream_id = find(db, test, "x").id, .after = {20, 3}, .before = {30, 2}});
 }
 
 static void scan_group_up(struct fl_logs_db *db, struct test_job *test)
 {
-    struct fl_logs_event_scan scan = {
-        .group_id = find(db, test, "x").group_id, .after = {5, INT64_MAX}, .before = FL_LOGS_END};
-    fl_logs_scan_events(db, &scan, add_event, test);
+    read_events(db, test,
+                (struct fl_logs_query){.group_id = find(db, test, "x").group_id,
+                                       .after = {5, INT64_MAX},
+                                       .before = FL_LOGS_END});
 }
 
 static void scan_group_down(struct fl_logs_db *db, struct test_job *test)
 {
-    struct fl_logs_event_scan scan = {.group_id = find(db, test, "x").group_id,
-                                      .descending = true,
-                                      .after = FL_LOGS_BEGINNING,
-                                      .before = {30, INT64_MIN}};
-    fl_logs_scan_events(db, &scan, add_event, test);
+    read_events(db, test,
+                (struct fl_logs_query){.group_id = find(db, test, "x").group_id,
+                                       .descending = true,
+                                       .after = FL_LOGS_BEGINNING,
+                                       .before = {30, INT64_MIN}});
 }
 
 static void events_come_in_order_of_time_and_insertion(void **state)
@@ -232,8 +249,8 @@ static bool add_stream(void *context, const struct fl_logs_stream *stream)
 static void list_groups(struct fl_logs_db *db, struct test_job *test)
 {
     struct fl_logs_group group;
-    fl_logs_add_group(db, FL_STR("h"), 1, &group);
-    fl_logs_add_group(db, FL_STR("f"), 1, &group);
+    add_named_group(db, "h", &group);
+    add_named_group(db, "f", &group);
     fl_logs_scan_groups(db, FL_STR("g"), false, add_group, test);
     fl_logs_scan_groups(db, FL_STR("g"), true, add_group, test);
 }
@@ -262,19 +279,21 @@ static void groups_and_streams_are_listed_in_order(void **state)
 static void add_one_group(struct fl_logs_db *db, FL_UNUSED struct test_job *test)
 {
     struct fl_logs_group group;
-    fl_logs_add_group(db, FL_STR("kept"), 1, &group);
+    add_named_group(db, "kept", &group);
 }
 
 static void fill_the_disk(struct fl_logs_db *db, FL_UNUSED struct test_job *test)
 {
     struct fl_logs_group group;
     struct fl_logs_stream stream;
-    struct fl_logs_event event = {.message = {fl_calloc(1, 1 << 20), 1 << 20}};
+    char *text = fl_malloc(1 << 20);
+    struct fl_logs_event event = {.message = {text, 1 << 20}};
+    fl_random_bytes(text, 1 << 20);
     (void)fl_db_exec(&db->db, "PRAGMA max_page_count=64");
-    fl_logs_add_group(db, FL_STR("lost"), 1, &group);
+    add_named_group(db, "lost", &group);
     fl_logs_add_stream(db, group.id, FL_STR("s"), 1, &stream);
     fl_logs_add_events(db, &stream, &event, 1, 1);
-    free((void *)event.message.p);
+    free(text);
 }
 
 static void list_all_groups(struct fl_logs_db *db, struct test_job *test)

@@ -1,5 +1,6 @@
 /* The life of tasks, case by case. Method: events are fed to a brain, the effects of each turn are
  * compared as text, the state is read back; restarts go through the records. */
+#include "task/report.h"
 #include "task/test_brain.h"
 
 #include <jansson.h>
@@ -176,6 +177,37 @@ static void the_report_holds_what_the_api_shows(FL_UNUSED void **state)
     assert_true(json_equal(want, got));
     json_decref(want);
     json_decref(got);
+    rig_free(rig);
+}
+
+/* Also by the next agent, from the records. A range is one binding; :: is told if it is wanted. */
+static void ranges_and_ipv6_are_told(FL_UNUSED void **state)
+{
+    static const struct fl_task_binding bindings[] = {{80, 32768, false, 0, true},
+                                                      {9000, 40000, true, 9, false}};
+    struct rig *rig = rig_new();
+    struct fl_brain_event event = {.type = FL_EVENT_PREPARED};
+    start(rig, 1);
+    image_ready(rig, "web", 3);
+    event.prepared.container_id = rig_id(rig, T1, "web");
+    event.prepared.bindings = bindings;
+    event.prepared.binding_count = 2;
+    rig_step(rig, event);
+    rig_restart(rig, "boot-1");
+    for (int with_ipv6 = 0; with_ipv6 < 2; with_ipv6++) {
+        struct ecs_SubmitTaskStateChangeRequest report =
+            fl_report_make(task(rig), with_ipv6, rig->arena);
+        const struct ecs_NetworkBinding_list *told = &report.containers.items[0].networkBindings;
+        assert_int_equal(told->n, 2 + with_ipv6);
+        assert_text(told->items[1].containerPortRange, "9000-9009");
+        assert_text(told->items[1].hostPortRange, "40000-40009");
+        assert_false(FL_HAS(&told->items[1], ecs_NetworkBinding, containerPort));
+        assert_text(told->items[0].bindIP, "0.0.0.0");
+        if (with_ipv6) {
+            assert_text(told->items[2].bindIP, "::");
+            assert_int_equal(told->items[2].hostPort, 32768);
+        }
+    }
     rig_free(rig);
 }
 
@@ -531,6 +563,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_container_runs_and_ends),
         cmocka_unit_test(the_report_holds_what_the_api_shows),
+        cmocka_unit_test(ranges_and_ipv6_are_told),
         cmocka_unit_test(an_essential_exit_stops_the_others),
         cmocka_unit_test(a_non_essential_exit_is_reported_and_nothing_else),
         cmocka_unit_test(stop_signals_then_kills),

@@ -149,6 +149,12 @@ def test_credentials_come_with_the_task_and_are_renewed(host, plane):
                    "credentialsId": credentials(3)["credentialsId"]}
           in session.of_type("IAMRoleCredentialsAckRequest"), what="the acknowledgement")
     assert container.get(url)["Token"] == "token-3"
+    # A control plane that has lost its ids does not take the containers' address from them.
+    session.say("IAMRoleCredentialsMessage", messageId="moved", taskArn=arn, taskClusterArn=CLUSTER,
+                roleType="TaskApplication", roleCredentials=credentials(3, "another-id"))
+    until(lambda: [ack for ack in session.of_type("IAMRoleCredentialsAckRequest")
+                   if ack["messageId"] == "moved"], what="the acknowledgement")
+    assert container.get(url)["Token"] == "token-3"
     # What belongs to no task of this host is neither kept nor acknowledged.
     for change in ({"taskArn": new_arn()}, {"roleType": "Nonsense"}, {"messageId": ""}):
         session.say("IAMRoleCredentialsMessage", **{

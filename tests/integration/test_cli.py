@@ -69,7 +69,7 @@ def test_env_prints_lines_for_eval_and_nothing_else(cluster):
     assert names == [f"export {name}" for name in (
         "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION",
         "AWS_REGION")]
-    assert cluster.env["AWS_ENDPOINT_URL"] == f"http://127.0.0.1:{cluster.port}"
+    assert cluster.env["AWS_ENDPOINT_URL"] == f"http://api.fairlead.localhost:{cluster.port}"
     assert cluster.env["AWS_ACCESS_KEY_ID"].startswith("AKIA")
     assert len(cluster.env["AWS_ACCESS_KEY_ID"]) == 20
     assert len(cluster.env["AWS_SECRET_ACCESS_KEY"]) == 40

@@ -114,6 +114,27 @@ def test_an_sdk_in_a_container_finds_its_role(cluster, mode):
     assert any(arn.endswith("cluster/default") for arn in answer["clusters"])
 
 
+def test_a_second_installation_on_the_host_has_another_address(brisk, private):
+    """The host's 169.254.170.2 is one installation's; tasks in host mode of the other are told a
+    whole URL, and their SDKs find them there."""
+    for made in (brisk, private):
+        _, found = started(made, idle(name="c"), networkMode="host")
+        variables = [name for name in found["c"].env if name.startswith("AWS_CONTAINER")]
+        assert len(variables) == 1
+        if variables == ["AWS_CONTAINER_CREDENTIALS_FULL_URI"]:
+            break
+    else:
+        pytest.fail("both installations have the address")
+    container, volumes = python_container(ASK_WHO, "/second")
+    task = made.run_to_end(container, timeout=60, taskRoleArn=ROLE, volumes=volumes,
+                           networkMode="host")
+    stream = f"t/main/{task['taskArn'].rsplit('/', 1)[1]}"
+    said = until(lambda: made.messages("/second", stream), what="what it found")
+    assert json.loads(said[-1])["who"]["Arn"].startswith(
+        "arn:aws:sts::000000000000:assumed-role/reader/"), said
+    made.stop_all()
+
+
 def test_an_override_is_another_role_and_no_role_is_no_credentials(cluster):
     definition = cluster.register(idle(name="c"), taskRoleArn=ROLE)
     code, text = refused(cluster.ecs.run_task, taskDefinition=definition,
@@ -259,7 +280,7 @@ def test_a_role_calls_the_api_and_nothing_that_agents_or_operators_call(cluster)
         "AccessDeniedException"
     assert cluster.task(arn)["lastStatus"] == "RUNNING"
     key = {"accessKeyId": good["AccessKeyId"], "secretAccessKey": good["SecretAccessKey"]}
-    for target in ("ShipLogs", "Explain", "Utilization"):
+    for target in ("ShipLogs", "Explain", "Utilization", "Backup"):
         status, answer = cluster.post(cluster.signed(f"Fairlead_20261120.{target}", b"{}", key=key,
                                                      token=good["Token"]), b"{}")
         assert (status, answer["__type"]) == (400, "AccessDeniedException"), target

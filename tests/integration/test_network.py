@@ -8,9 +8,10 @@ import ctypes
 import os
 import pathlib
 import re
+import shutil
 import socket
-import struct
 import subprocess
+import tempfile
 import threading
 import time
 import urllib.request
@@ -259,6 +260,52 @@ def test_beside_firewalld(host, world):
     finally:
         server.kill()
         server.wait()
+
+
+@contextlib.contextmanager
+def dockerd(folder):
+    """A Docker daemon in the namespaces where the test is, with files of its own."""
+    run_dir = pathlib.Path(tempfile.mkdtemp(prefix="fldocker-", dir="/tmp"))
+    address = f"unix://{run_dir}/docker.sock"
+    with open(folder / "dockerd.log", "ab") as log:
+        process = subprocess.Popen(
+            ["dockerd", "-H", address, "--data-root", str(folder / "docker"), "--exec-root",
+             str(run_dir / "exec"), "--pidfile", str(run_dir / "pid")],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        clusters.until(lambda: clusters.run("docker", "-H", address, "version",
+                                            check=False).returncode == 0, timeout=60,
+                       what="the Docker daemon", pause=0.2)
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        shutil.rmtree(run_dir, ignore_errors=True)
+
+
+@pytest.mark.skipif(not shutil.which("dockerd"), reason="no Docker is installed")
+def test_beside_docker(world, made_here, tmp_path):
+    """It comes first and drops what it does not know; then it is started again, all its rules gone."""
+    def policy():
+        return clusters.run("iptables", "-S", "FORWARD").stdout.splitlines()[0]
+    pathlib.Path("/proc/sys/net/ipv4/ip_forward").write_text("0")  # else it leaves the policy alone
+    with dockerd(tmp_path):
+        assert policy() == "-P FORWARD DROP"
+        cluster = made_here()
+        cluster.wait(cluster.start(cluster.register(
+            web("web", 80, portMappings=[{"containerPort": 80, "hostPort": 8080}]))), "RUNNING")
+        await_said("web", "192.0.2.1", 8080, world)
+        assert ask_from_a_container(cluster, "http://192.0.2.1:8080/") == ["web"]
+        assert sees_metadata(cluster)
+    for table in ("filter", "nat"):
+        clusters.run("iptables", "-t", table, "-F")
+        clusters.run("iptables", "-t", table, "-X")
+    clusters.run("iptables", "-P", "FORWARD", "DROP")
+    with dockerd(tmp_path):
+        await_said("web", "192.0.2.1", 8080, world)
+        assert said("127.0.0.1", 8080) == "web"
+        rules = clusters.run("iptables", "-S", "DOCKER-USER").stdout
+        assert rules.count(f"--comment {cluster.tag} ") == 2
 
 
 def test_the_localhost_filter_can_be_left_out(world, made_here, tmp_path):

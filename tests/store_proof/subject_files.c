@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/fs.h"
-#include "image/store.h"
+#include "image/repository.h"
 #include "subject.h"
 
 enum { FILES = 6, REFS = 4, BLOBS = 8, MAX_TRIED = 12, MAX_BYTES = 3000 };
@@ -241,14 +241,14 @@ static void remove_ref(struct life *life, uint32_t number, bool repository)
 {
     struct fl_ref ref = ref_of(number);
     uint32_t other = number < 2 ? number + 2 : number - 2;
-    if (!fl_image_store_has_repository(life->store, ref.repository) ||
+    if (!fl_repository_exists(life->store, ref.repository) ||
         (!repository && read_ref(life->store, number) == 0))
         return;
     mark(TRIED, FIRST_REF + number, 0);
     if (repository)
         mark(TRIED, FIRST_REF + other, 0);
-    int rc =
-        fl_image_store_remove_ref(life->store, ref.repository, repository ? FL_STR("") : ref.tag);
+    int rc = repository ? fl_repository_remove(life->store, ref.repository)
+                        : fl_image_store_remove_ref(life->store, ref.repository, ref.tag);
     finish(life, rc, FIRST_REF + number, 0, "removing a reference");
     if (repository && rc == 0)
         mark(ACKED, FIRST_REF + other, 0);

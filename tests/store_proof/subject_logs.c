@@ -69,12 +69,6 @@ struct reading {
     bool stored;
 };
 
-static bool add_event(void *context, const struct fl_logs_event *event)
-{
-    count_event(context, event->time_ms, event->message);
-    return true;
-}
-
 static void read_stream(struct fl_logs_db *db, struct fl_arena *arena, int64_t group_id,
                         const char *name, struct stream *stream)
 {
@@ -85,11 +79,16 @@ static void read_stream(struct fl_logs_db *db, struct fl_arena *arena, int64_t g
     stream->stored_bytes = found.stored_bytes;
     stream->first_ms = found.first_ms;
     stream->last_ms = found.last_ms;
-    struct fl_logs_event_scan scan = {.group_id = group_id,
-                                      .stream_id = found.id,
-                                      .after = FL_LOGS_BEGINNING,
-                                      .before = FL_LOGS_END};
-    fl_logs_scan_events(db, &scan, add_event, stream);
+    const struct fl_logs_query query = {.group_id = group_id,
+                                        .stream_id = found.id,
+                                        .after = FL_LOGS_BEGINNING,
+                                        .before = FL_LOGS_END,
+                                        .max_events = SIZE_MAX / 4,
+                                        .max_bytes = SIZE_MAX / 4};
+    struct fl_logs_page page;
+    fl_logs_read(db, &query, arena, &page);
+    for (size_t i = 0; i < page.count; i++)
+        count_event(stream, page.events[i].time_ms, page.events[i].message);
 }
 
 static void read_all(struct fl_logs_job *job, struct fl_logs_db *db)
@@ -134,7 +133,12 @@ static void run_append(struct fl_logs_job *job, struct fl_logs_db *db)
     struct fl_logs_group group;
     struct fl_logs_stream stream;
     if (!fl_logs_find_group(db, FL_STR("/ecs/web"), arena, &group))
-        fl_logs_add_group(db, FL_STR("/ecs/web"), now_ms, &group);
+        fl_logs_add_group(db,
+                          &(struct fl_logs_group){.name = FL_STR("/ecs/web"),
+                                                  .created_ms = now_ms,
+                                                  .class = FL_STR("STANDARD"),
+                                                  .tags = FL_STR("{}")},
+                          &group);
     if (!fl_logs_find_stream(db, group.id, name, arena, &stream))
         fl_logs_add_stream(db, group.id, name, now_ms, &stream);
     stream.ship_offset = append->ship_offset;
