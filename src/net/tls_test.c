@@ -97,8 +97,8 @@ static void on_answer(void *context, const struct fl_http_response *response)
 {
     struct fixture *f = context;
     f->answers++;
-    f->response =
-        (struct fl_http_response){response->status, fl_str_dup(f->t.arena, response->body)};
+    f->response = (struct fl_http_response){.status = response->status,
+                                            .body = fl_str_dup(f->t.arena, response->body)};
 }
 
 static void post(struct fixture *f, struct fl_str body)
