@@ -114,6 +114,20 @@ struct fl_finding fl_doctor_kvm(const struct fl_options *options)
     return (struct fl_finding){FL_NOTE, FL_STR("")};
 }
 
+/* Some actions put a prefix before the API's host. Nobody is asked: a resolver that is away would
+ * keep the doctor waiting. */
+struct fl_finding fl_doctor_api_names(const struct fl_options *options)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(FILE_MAX);
+    (void)options;
+    if (fl_fs_read(AT_FDCWD, "/etc/hosts", FILE_MAX, &text) == 0 &&
+        fl_str_contains(fl_buf_str(&text), FL_STR("stream-api.fairlead.localhost")))
+        return (struct fl_finding){FL_FINE, FL_STR("the API's names are in /etc/hosts")};
+    return (struct fl_finding){FL_NOTE,
+                               FL_STR("stream-api.fairlead.localhost is not in /etc/hosts, so live "
+                                      "tails of logs may find no server: `fairlead up` adds it")};
+}
+
 /* Containers with a network of their own cannot reach a resolver on the host's loopback. */
 struct fl_finding fl_doctor_names(const struct fl_options *options)
 {

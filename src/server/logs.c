@@ -173,6 +173,13 @@ static void tell_stored(const struct fl_logs_call *call)
                         call->stored_count);
 }
 
+/* What these did leaves work behind. */
+static bool makes_room(const struct fl_logs_call *call)
+{
+    return call->handler == fl_logs_delete_group || call->handler == fl_logs_delete_stream ||
+           call->handler == fl_logs_put_retention;
+}
+
 static void start_tail(struct fl_logs_call *call)
 {
     if (fl_logs_tails_have_room(call->logs->tails))
@@ -187,6 +194,8 @@ static void done(struct fl_logs_job *job, bool stored)
     struct fl_logs_call *call = FL_CONTAINER_OF(job, struct fl_logs_call, job);
     if (stored && call->stored_count > 0)
         tell_stored(call);
+    if (stored && makes_room(call))
+        begin_upkeep(call->logs);
     if (!stored || call->body.overflow)
         unavailable(call);
     else if (call->error)
