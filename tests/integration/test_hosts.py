@@ -440,7 +440,8 @@ def test_a_host_that_is_cut_off_or_killed_keeps_its_tasks(make_fleet):
             host.kill()
         cut_at = time.monotonic()
         clusters.until(lost, timeout=30, what="the loss")
-        assert time.monotonic() - cut_at < 3 * heartbeat + 2
+        # Within two heartbeats; the third one of a call on the way is the test's own.
+        assert time.monotonic() - cut_at < 3 * heartbeat
         assert host.described()["status"] == "ACTIVE"
         # Nothing is placed there, and nothing is put in the task's place.
         more = run_by_cli(fleet, 2, "--placement-constraints", "type=distinctInstance")
