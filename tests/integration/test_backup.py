@@ -128,9 +128,9 @@ def test_a_server_that_moved_is_found_again_by_its_agents(busybox, tmp_path):
     old, new = Cluster(*flags), Cluster(*flags)
     try:
         old.up()
+        old.load_image(busybox, "busybox:1")
         with hosts.Fleet(old, port) as fleet:
             host = fleet.add("far").join()
-            run(FAIRLEAD, "image", "load", str(busybox), "busybox:1", "--data-dir", host.data_dir)
             arn = old.start(old.register(idle("trap 'exit 7' TERM;")))
             old.wait(arn, "RUNNING")
             old.fairlead("backup", str(file))
