@@ -15,7 +15,6 @@
 #include "agent/images_internal.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "image/repository.h"
 
 enum { TICK_MS = 500, PROGRESS_MS = 10000 };
 
@@ -578,7 +577,7 @@ static int resolve(struct fl_images *images, const struct fl_image_name *name,
 {
     struct fl_ref ref;
     if (!images->store || fl_image_name_place(name, &images->identity) == FL_IMAGE_REMOTE ||
-        !fl_repository_exists(images->store, name->repository))
+        !fl_image_store_has_repository(images->store, name->repository))
         return -ENOENT;
     if (name->has_digest && fl_image_store_has(images->store, &name->digest, NULL)) {
         *ret_digest = name->digest;
@@ -595,7 +594,7 @@ static int resolve(struct fl_images *images, const struct fl_image_name *name,
 static bool is_repository_here(const struct fl_images *images, const struct fl_image_name *name)
 {
     return images->store && fl_image_name_place(name, &images->identity) == FL_IMAGE_SHORT &&
-           fl_repository_exists(images->store, name->repository);
+           fl_image_store_has_repository(images->store, name->repository);
 }
 
 /* The built-in store is on this machine and knows: then nobody else is asked. */

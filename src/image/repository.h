@@ -39,7 +39,6 @@ int fl_repository_list_images(const struct fl_image_store *store, struct fl_str 
 int fl_repository_remove_image(struct fl_image_store *store, struct fl_str repository,
                                const struct fl_digest *digest);
 
-bool fl_repository_exists(const struct fl_image_store *store, struct fl_str repository);
 /* Names in byte order, in the arena. */
 int fl_repository_list(const struct fl_image_store *store, struct fl_arena *arena,
                        struct fl_str **ret_names, size_t *ret_count);

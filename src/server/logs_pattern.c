@@ -50,6 +50,16 @@ bool fl_logs_pattern_take(struct fl_logs_parser *parser, const char *text)
     return true;
 }
 
+/* Behind a star all that follows may be compared again for every byte of a value. */
+static void count_wild(struct fl_logs_parser *parser, const struct fl_logs_operand *operand)
+{
+    bool has_star = false;
+    for (size_t i = 0; i < operand->text.n; i++) {
+        has_star = has_star || operand->is_wild[i];
+        parser->effort += has_star;
+    }
+}
+
 int fl_logs_pattern_take_quoted(struct fl_logs_parser *parser, struct fl_logs_operand *ret_operand)
 {
     struct fl_str rest = parser->rest;
@@ -61,6 +71,7 @@ int fl_logs_pattern_take_quoted(struct fl_logs_parser *parser, struct fl_logs_op
         if (c == '"') {
             *ret_operand =
                 (struct fl_logs_operand){.text = {text, n}, .is_wild = is_wild, .is_quoted = true};
+            count_wild(parser, ret_operand);
             parser->rest = fl_str_from(rest, i + 1);
             return 0;
         }
@@ -109,11 +120,17 @@ bool fl_logs_pattern_number(struct fl_str text, double *ret_number)
 }
 
 /* An operand without quotes ends where a blank or a mark of the pattern's own stands. */
+static bool ends_bare(const struct fl_logs_parser *parser, struct fl_str rest)
+{
+    const char *marks = parser->is_json ? " \t\r\n(){}\"" : " \t\r\n,]()\"";
+    return !rest.p[0] || strchr(marks, rest.p[0]) || fl_str_starts(rest, FL_STR("&&")) ||
+           fl_str_starts(rest, FL_STR("||"));
+}
+
 static int take_bare(struct fl_logs_parser *parser, struct fl_logs_operand *ret_operand)
 {
-    const char *marks = parser->is_json ? " \t\r\n(){}\"&|=<>!" : " \t\r\n,]()\"&|=<>!";
     size_t n = 0;
-    while (n < parser->rest.n && parser->rest.p[n] && !strchr(marks, parser->rest.p[n]))
+    while (n < parser->rest.n && !ends_bare(parser, fl_str_from(parser->rest, n)))
         n++;
     if (n == 0)
         return fl_logs_pattern_bad(parser, "a value is missing behind an operator");
@@ -122,6 +139,7 @@ static int take_bare(struct fl_logs_parser *parser, struct fl_logs_operand *ret_
         is_wild[i] = parser->rest.p[i] == '*';
     *ret_operand =
         (struct fl_logs_operand){.text = fl_str_sub(parser->rest, 0, n), .is_wild = is_wild};
+    count_wild(parser, ret_operand);
     ret_operand->is_number = fl_logs_pattern_number(ret_operand->text, &ret_operand->number);
     parser->rest = fl_str_from(parser->rest, n);
     return 0;

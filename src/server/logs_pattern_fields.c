@@ -90,19 +90,28 @@ int fl_logs_fields_parse(struct fl_logs_parser *parser, const struct fl_logs_fie
 
 /* ---- matching ---- */
 
-/* One field off the front of rest, which begins with none of the blanks. */
-static struct fl_str take_word(struct fl_str *rest)
+/* What stands between the first byte of rest and the next end. What was not found once is not
+ * sought again: *has_end says so. */
+static bool take_enclosed(struct fl_str *rest, char end, bool *has_end, struct fl_str *ret_word)
 {
-    char first = rest->p[0], end = first == '[' ? ']' : first == '"' ? '"' : '\0';
+    struct fl_str inner = fl_str_from(*rest, 1);
+    ptrdiff_t at = *has_end ? fl_str_index(inner, end) : -1;
+    *has_end = at >= 0;
+    if (at < 0)
+        return false;
+    *rest = fl_str_from(inner, (size_t)at + 1);
+    *ret_word = fl_str_sub(inner, 0, (size_t)at);
+    return true;
+}
+
+/* One field off the front of rest, which begins with none of the blanks. */
+static struct fl_str take_word(struct fl_str *rest, bool *has_bracket, bool *has_quote)
+{
+    struct fl_str enclosed;
     size_t n = 0;
-    if (end) {
-        struct fl_str inner = fl_str_from(*rest, 1);
-        ptrdiff_t at = fl_str_index(inner, end);
-        if (at >= 0) {
-            *rest = fl_str_from(inner, (size_t)at + 1);
-            return fl_str_sub(inner, 0, (size_t)at);
-        }
-    }
+    if ((rest->p[0] == '[' && take_enclosed(rest, ']', has_bracket, &enclosed)) ||
+        (rest->p[0] == '"' && take_enclosed(rest, '"', has_quote, &enclosed)))
+        return enclosed;
     while (n < rest->n && rest->p[n] != ' ' && rest->p[n] != '\t')
         n++;
     struct fl_str word = fl_str_sub(*rest, 0, n);
@@ -113,9 +122,10 @@ static struct fl_str take_word(struct fl_str *rest)
 static void split(struct fl_str message, struct split *ret_split)
 {
     struct fl_str rest = fl_str_trim(message);
+    bool has_bracket = true, has_quote = true;
     ret_split->count = 0;
     while (rest.n > 0) {
-        struct fl_str word = take_word(&rest);
+        struct fl_str word = take_word(&rest, &has_bracket, &has_quote);
         if (ret_split->count < MAX_FIELDS)
             ret_split->first[ret_split->count] = word;
         ret_split->last[ret_split->count++ % MAX_FIELDS] = word;

@@ -317,16 +317,18 @@ struct state {
     bool accepted_at_end;
 };
 
-/* The item and those behind it that may come in its place. */
+/* The item and those behind it that may come in its place: they are in the state already where it
+ * is, so that no item is entered twice for one byte. */
 static void enter(const struct fl_logs_regex *regex, struct state *state, size_t i)
 {
     for (;; i++) {
         const struct item *item = &regex->items[i];
+        uint64_t *word = &state->words[i / WORD_BITS], bit = UINT64_C(1) << (i % WORD_BITS);
         state->accepted = state->accepted || item->kind == KIND_ACCEPT;
         state->accepted_at_end = state->accepted_at_end || item->kind == KIND_ACCEPT_AT_END;
-        if (item->kind != KIND_BYTES)
+        if (item->kind != KIND_BYTES || *word & bit)
             return;
-        state->words[i / WORD_BITS] |= UINT64_C(1) << (i % WORD_BITS);
+        *word |= bit;
         if (!item->may_miss)
             return;
     }

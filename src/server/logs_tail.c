@@ -1,8 +1,9 @@
 /* Sessions of StartLiveTail.
  *
  * A session collects what matches and is told of it every second, of at most 500 events, as in AWS;
- * what is beyond that, or beyond the work that a session may cost in a second, is left out and the
- * update says "sampled". A client that does not read loses its session, not our memory. */
+ * what is beyond that, or beyond its share of the work that sessions may cost in a second (requests
+ * wait for it), is left out and the update says "sampled". A client that does not read loses its
+ * session, not our memory. */
 #include "server/logs_tail.h"
 
 #include <sys/queue.h>
@@ -16,7 +17,7 @@ enum {
     MAX_SESSIONS = 60,
     MAX_RESULTS = 500, /* per update */
     MAX_UPDATE = 1024 * 1024,
-    MAX_EFFORT = 32 * 1024 * 1024, /* bytes times what the pattern costs, per update */
+    MAX_EFFORT = 32 * 1024 * 1024, /* bytes times what patterns cost, per update, of all sessions */
     UPDATE_MS = 1000,
     LIFE_UPDATES = 3 * 60 * 60, /* three hours of them */
 };
@@ -287,13 +288,15 @@ static void collect(struct session *session, struct fl_str group, struct fl_str 
 static void offer(struct session *session, struct fl_str group, struct fl_str stream,
                   const struct fl_logs_event *events, size_t count)
 {
+    const size_t share = MAX_EFFORT / session->tails->count;
+    const size_t per_byte = FL_MAX(fl_logs_pattern_effort(session->pattern), (size_t)1);
     for (size_t i = 0; i < count; i++) {
-        if (session->effort > MAX_EFFORT) {
+        size_t effort = (events[i].message.n + 1) * per_byte;
+        if (effort > share - FL_MIN(session->effort, share)) {
             session->is_sampled = true;
-            return;
+            continue;
         }
-        session->effort +=
-            (events[i].message.n + 1) * FL_MAX(fl_logs_pattern_effort(session->pattern), (size_t)1);
+        session->effort += effort;
         if (!fl_logs_pattern_matches(session->pattern, events[i].message, session->scratch))
             continue;
         if (session->count >= MAX_RESULTS) {

@@ -117,7 +117,7 @@ static FL_PRINTF(2, 3) const struct fl_json *ship(struct fixture *f, const char 
     for (char *p = text; *p; p++)
         *p = *p == '\'' ? '"' : *p;
     fl_arena_reset(f->arena);
-    fl_logs_ship(f->logs, fl_str_of(text), f->arena, NOW_MS, keep_answer, f);
+    fl_logs_ship(f->logs, fl_str_of(text), FL_STR(""), f->arena, NOW_MS, keep_answer, f);
     (void)uv_run(&f->loop, UV_RUN_DEFAULT);
     return f->json;
 }
@@ -530,6 +530,7 @@ static const struct {
     {"[w1 = ERROR, ...]", "ERROR what a day", "INFO ERROR"},
     {"[a, ..., z != \"x\"]", "1 2 3 y", "1 2 3 x"},
     {"[a, ..., z]", "1 2", "1"},
+    {"[a=id=7||a=id=8,b]", "id=8 x", "id=9 x"},
     {"[(a = 1 || a = 2) && a != 2*, b=*x*]", "1 fox", "2 fox"},
     {"[a = %^\\w+$%]", "word", "wo-rd"},
 };
@@ -545,6 +546,27 @@ static void every_kind_of_pattern_matches(void **state)
         if (other && matches(f->arena, pattern, other))
             fail_msg("'%s' matches '%s'", pattern, other);
     }
+}
+
+/* What costs more per byte than its effort says would take minutes here. */
+static void hostile_patterns_and_messages_cost_what_they_say(void **state)
+{
+    struct fixture *f = *state;
+    enum { LONG = 128 * 1024 };
+    char *text = fl_arena_alloc(f->arena, LONG + 1), wild[1000] = "{ $.a = \"*";
+    const struct fl_logs_pattern *pattern;
+    memset(text, 'a', LONG);
+    text[LONG] = '\0';
+    assert_false(matches(f->arena, "%.{0,255}.{0,255}.{0,255}.{0,200}x%", text));
+    assert_true(matches(f->arena, "%^a{0,9}.*a?a?a?a{3,}$%", text));
+    for (size_t i = 0; i < LONG; i++)
+        text[i] = i % 2 ? ' ' : '[';
+    assert_true(matches(f->arena, "[first = \"[\", ..., last = \"[\"]", text));
+    assert_true(matches(f->arena, "[a = x, b = \"y z\", c]", "x [y z] [c"));
+    memset(wild + strlen(wild), 'a', 900);
+    memcpy(wild + strlen(wild), "b\" }", 5);
+    assert_int_equal(fl_logs_pattern_parse(fl_str_of(wild), f->arena, &pattern, NULL), 0);
+    assert_true(fl_logs_pattern_effort(pattern) > 900);
 }
 
 static void assert_offset(const struct fl_json *json, int64_t offset)
@@ -622,6 +644,7 @@ int main(void)
         WITH(patterns_match_terms),
         WITH(malformed_patterns_are_refused),
         WITH(every_kind_of_pattern_matches),
+        WITH(hostile_patterns_and_messages_cost_what_they_say),
         WITH(shipping_creates_what_it_may),
         WITH(what_is_shipped_is_stored_once),
         WITH(bad_shipments_are_refused),
