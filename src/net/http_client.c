@@ -81,9 +81,11 @@ static void destroy(struct fl_http_client *client)
 static void report(struct fl_http_client *client, struct fl_http_flight *request, CURLcode code)
 {
     struct fl_http_response response = {.body = fl_buf_str(&request->answer),
-                                        .timed_out = code == CURLE_OPERATION_TIMEDOUT,
                                         .headers = request->easy};
     long status = 0;
+    curl_off_t asked_us = 0;
+    (void)curl_easy_getinfo(request->easy, CURLINFO_PRETRANSFER_TIME_T, &asked_us);
+    response.timed_out = code == CURLE_OPERATION_TIMEDOUT && asked_us > 0;
     if (code == CURLE_OK)
         (void)curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
     response.status = (unsigned)status;
