@@ -9,13 +9,6 @@ static struct fl_str host_and_port(struct fl_str url)
     return slash < 0 ? rest : fl_str_sub(rest, 0, (size_t)slash);
 }
 
-/* The server's URL without what may follow host and port. */
-static struct fl_str own_url(struct fl_str url)
-{
-    struct fl_str host = host_and_port(url);
-    return (struct fl_str){url.p, (size_t)(host.p + host.n - url.p)};
-}
-
 static enum fl_pull_behavior behavior(struct fl_str word)
 {
     static const char *const words[] = {
@@ -63,7 +56,6 @@ int fl_agent_images_open(struct fl_agent *agent, struct fl_err *err)
     const struct fl_puller_config puller = {.loop = &agent->loop,
                                             .http = agent->http,
                                             .aws = agent->aws,
-                                            .own_url = own_url(config->server_url),
                                             .registries_file = config->registries,
                                             .login_type = ecs->engine_auth_type,
                                             .login_data = ecs->engine_auth_data,

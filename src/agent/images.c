@@ -15,7 +15,6 @@
 #include "agent/images_internal.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "image/repository.h"
 
 enum { TICK_MS = 500, PROGRESS_MS = 10000 };
 
@@ -598,13 +597,22 @@ static bool is_repository_here(const struct fl_images *images, const struct fl_i
            fl_image_store_has_repository(images->store, name->repository);
 }
 
-/* The built-in store is on this machine and knows: then nobody else is asked. */
+bool fl_images_has_servers_store(const struct fl_images *images)
+{
+    ptrdiff_t colon = fl_str_rindex(images->identity.registry_host, ':');
+    struct fl_str host = colon > 0 ? fl_str_sub(images->identity.registry_host, 0, (size_t)colon)
+                                   : images->identity.registry_host;
+    return images->store && fl_host_is_loopback(host);
+}
+
+/* What the built-in store has not, the server has not either: nobody else is asked. */
 static bool is_decided_here(const struct fl_images *images, const struct fl_image_name *name)
 {
     enum fl_image_place place = fl_image_name_place(name, &images->identity);
     if (!images->config.puller)
         return true;
-    return images->store && (place == FL_IMAGE_BUILTIN || is_repository_here(images, name));
+    return fl_images_has_servers_store(images) &&
+           (place == FL_IMAGE_BUILTIN || is_repository_here(images, name));
 }
 
 static void fail_unknown(const struct fl_images *images, const struct fl_image_name *name,

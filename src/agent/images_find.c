@@ -127,7 +127,7 @@ static size_t hosts_of(const struct fl_images *images, const struct fl_image_nam
         hosts[count++] = FL_STR("");
         break;
     case FL_IMAGE_SHORT:
-        if (!images->store)
+        if (!fl_images_has_servers_store(images))
             hosts[count++] = FL_STR("");
         hosts[count++] = FL_STR("docker.io");
         break;

@@ -93,6 +93,8 @@ struct fl_images {
  * this returns. */
 void fl_images_provide(struct fl_images *images, const struct fl_digest *digest, struct fl_str name,
                        const struct fl_looked_up *found, struct fl_image_waiters *waiters);
+/* The store here is the server's own, which is on this machine. */
+bool fl_images_has_servers_store(const struct fl_images *images);
 bool fl_images_has(const struct fl_images *images, const struct fl_digest *digest);
 /* Tells and empties the list. */
 void fl_images_fail(struct fl_image_waiters *waiters, enum fl_image_failure failure,

@@ -19,8 +19,7 @@ struct fl_puller;
 struct fl_puller_config {
     uv_loop_t *loop;
     struct fl_http_client *http;   /* to the server */
-    struct fl_aws_client *aws;     /* to ask for a token for the built-in registry */
-    struct fl_str own_url;         /* where that answers: the server's URL */
+    struct fl_aws_client *aws;     /* the server: where its registry is, and a token for it */
     struct fl_str registries_file; /* empty: FL_REGISTRIES_FILE, if it is there */
     struct fl_str login_type;      /* ECS_ENGINE_AUTH_TYPE */
     struct fl_str login_data;      /* ECS_ENGINE_AUTH_DATA */

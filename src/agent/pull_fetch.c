@@ -471,6 +471,9 @@ static void send_request(struct fl_fetch *fetch)
 {
     static const struct fl_http_taker taker = {on_head, on_piece};
     const struct fl_puller_config *config = &puller_of(fetch)->config;
+    /* The server is believed and reached as in all other calls; everybody else by the system's
+     * authorities, and through the proxy. */
+    bool to_server = endpoint_of(fetch)->is_own && fetch->same;
     struct fl_header headers[3];
     size_t count = 0;
     struct fl_str auth = authorization(fetch);
@@ -491,13 +494,11 @@ static void send_request(struct fl_fetch *fetch)
         .max_body = ERROR_BODY_MAX,
         .idle_timeout_ms = config->idle_timeout_ms,
         .ca_file = endpoint_of(fetch)->ca_file,
-        .proxy = config->proxy,
+        .proxy = to_server ? FL_STR("") : config->proxy,
         .no_proxy = config->no_proxy,
         .taker = &taker,
     };
-    /* The server is believed as in all other calls; everybody else by the system's authorities. */
-    struct fl_http_client *client =
-        endpoint_of(fetch)->is_own && fetch->same ? config->http : puller_of(fetch)->http;
+    struct fl_http_client *client = to_server ? config->http : puller_of(fetch)->http;
     fetch->flight = fl_http_client_send(client, &request, on_response, fetch);
 }
 

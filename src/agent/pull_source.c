@@ -41,7 +41,6 @@ int fl_puller_open(const struct fl_puller_config *config, struct fl_puller **ret
     struct fl_puller *puller = fl_calloc(1, sizeof(*puller));
     struct fl_arena *arena = puller->arena = fl_arena_new();
     puller->config = *config;
-    puller->config.own_url = fl_str_dup(arena, config->own_url);
     puller->config.proxy = fl_str_dup(arena, config->proxy);
     puller->config.no_proxy = fl_str_dup(arena, config->no_proxy);
     int rc = read_registries(puller, config->registries_file, err);
@@ -131,6 +130,17 @@ static struct fl_str host_and_port(struct fl_str url)
     return origin.authority;
 }
 
+/* Where the server answers at present, without the path. */
+static struct fl_str server_url(const struct fl_puller *puller, struct fl_arena *arena)
+{
+    struct fl_str endpoint = fl_aws_client_endpoint(puller->config.aws), rest;
+    struct fl_origin origin;
+    if (!fl_origin_parse(endpoint, &origin, &rest))
+        return fl_str_dup(arena, endpoint);
+    return fl_str_printf(arena, "%s://%.*s", origin.tls ? "https" : "http",
+                         FL_STR_ARG(origin.authority));
+}
+
 struct fl_source *fl_source_new(struct fl_puller *puller, struct fl_str host,
                                 struct fl_str repository)
 {
@@ -141,7 +151,7 @@ struct fl_source *fl_source_new(struct fl_puller *puller, struct fl_str host,
     source->repository = fl_str_dup(source->arena, repository);
     if (host.n == 0) {
         source->endpoints[0] = (struct fl_endpoint_of_source){
-            .url = fl_str_dup(source->arena, puller->config.own_url), .is_own = true};
+            .url = server_url(puller, source->arena), .is_own = true};
         source->endpoint_count = 1;
         return source;
     }

@@ -119,9 +119,8 @@ int fl_token_url(struct fl_str registry_url, const struct fl_challenge *challeng
 {
     struct fl_origin registry, realm;
     struct fl_str rest;
-    bool parsed = fl_origin_parse(registry_url, &registry, &rest);
-    FL_ASSERT(parsed);
-    if (!fl_origin_parse(challenge->realm, &realm, &rest))
+    if (!fl_origin_parse(registry_url, &registry, &rest) ||
+        !fl_origin_parse(challenge->realm, &realm, &rest))
         return fl_err_set(err, -EPERM, "the registry names no URL to get a token from");
     bool same_host = fl_str_case_eq(registry.host, realm.host);
     if (!realm.tls && (!same_host || registry.tls))

@@ -248,8 +248,8 @@ int fl_redirect_resolve(struct fl_str url, struct fl_str location, struct fl_are
     struct fl_origin from, to;
     struct fl_str rest, whole = location;
     struct fl_str shown = fl_str_sub(location, 0, FL_MIN(location.n, (size_t)100));
-    bool parsed = fl_origin_parse(url, &from, &rest);
-    FL_ASSERT(parsed);
+    if (!fl_origin_parse(url, &from, &rest))
+        return fl_err_set(err, -EPERM, "where the redirect comes from is no plain http(s) URL");
     if (location.n && location.p[0] == '/' && (location.n < 2 || location.p[1] != '/'))
         whole = fl_str_printf(arena, "%s://%.*s%.*s", from.tls ? "https" : "http",
                               FL_STR_ARG(from.authority), FL_STR_ARG(location));

@@ -47,6 +47,11 @@ void fl_aws_client_set_key(struct fl_aws_client *client, const struct fl_credent
     change(client, &client->config.key.session_token, key->session_token);
 }
 
+struct fl_str fl_aws_client_endpoint(const struct fl_aws_client *client)
+{
+    return client->config.endpoint;
+}
+
 void fl_aws_client_set_endpoint(struct fl_aws_client *client, struct fl_str endpoint)
 {
     change(client, &client->config.endpoint, endpoint);

@@ -18,6 +18,8 @@ void fl_aws_client_free(struct fl_aws_client *client);
 /* Calls and handshakes are signed with this key from now on (copied), or go to this endpoint. */
 void fl_aws_client_set_key(struct fl_aws_client *client, const struct fl_credentials *key);
 void fl_aws_client_set_endpoint(struct fl_aws_client *client, struct fl_str endpoint);
+/* Where calls go now; valid until the next one is set. */
+struct fl_str fl_aws_client_endpoint(const struct fl_aws_client *client);
 /* From now on calls carry these two headers, unsigned: who calls, in more words than the key's. */
 void fl_aws_client_introduce(struct fl_aws_client *client, const struct fl_header headers[2]);
 

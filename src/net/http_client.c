@@ -81,9 +81,11 @@ static void destroy(struct fl_http_client *client)
 static void report(struct fl_http_client *client, struct fl_http_flight *request, CURLcode code)
 {
     struct fl_http_response response = {.body = fl_buf_str(&request->answer),
-                                        .timed_out = code == CURLE_OPERATION_TIMEDOUT,
                                         .headers = request->easy};
     long status = 0;
+    curl_off_t asked_us = 0;
+    (void)curl_easy_getinfo(request->easy, CURLINFO_PRETRANSFER_TIME_T, &asked_us);
+    response.timed_out = code == CURLE_OPERATION_TIMEDOUT && asked_us > 0;
     if (code == CURLE_OK)
         (void)curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
     response.status = (unsigned)status;
@@ -274,25 +276,6 @@ static void set_body(struct fl_http_flight *request, struct fl_str method, struc
         (void)curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, verb);
 }
 
-static CURLcode on_ssl_context(FL_UNUSED CURL *easy, void *ssl_context, void *pins)
-{
-    fl_tls_pin(ssl_context, pins);
-    return CURLE_OK;
-}
-
-/* curl's own verification, by authorities and names, gives way to ours: a certificate that is not
- * pinned ends the handshake. A resumed session would not be asked for one. */
-static void set_pins(CURL *easy, const struct fl_tls_pins *pins)
-{
-    if (!pins)
-        return;
-    (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
-    (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
-    (void)curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
-    (void)curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_ssl_context);
-    (void)curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, (void *)pins);
-}
-
 static bool has_header(const struct fl_http_request *wanted, struct fl_str name)
 {
     for (size_t i = 0; i < wanted->header_count; i++)
@@ -334,6 +317,25 @@ static void set_bulk(struct fl_http_flight *request, const struct fl_http_reques
     }
 }
 
+static CURLcode on_ssl_context(FL_UNUSED CURL *easy, void *ssl_context, void *pins)
+{
+    fl_tls_pin(ssl_context, pins);
+    return CURLE_OK;
+}
+
+/* curl's own verification, by authorities and names, gives way to ours: a certificate that is not
+ * pinned ends the handshake. A resumed session would not be asked for one. */
+static void set_pins(CURL *easy, const struct fl_tls_pins *pins)
+{
+    if (!pins)
+        return;
+    (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+    (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+    (void)curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
+    (void)curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_ssl_context);
+    (void)curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, (void *)pins);
+}
+
 static void set_options(struct fl_http_flight *request, const struct fl_http_request *wanted)
 {
     CURL *easy = request->easy;
@@ -360,8 +362,8 @@ static void set_options(struct fl_http_flight *request, const struct fl_http_req
     (void)curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_bytes);
     (void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, request);
     (void)curl_easy_setopt(easy, CURLOPT_PRIVATE, request);
-    (void)curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     set_bulk(request, wanted);
+    (void)curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     set_body(request, wanted->method, wanted->body);
 }
 

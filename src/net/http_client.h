@@ -13,7 +13,7 @@ struct fl_http_client;
 struct fl_http_response {
     unsigned status; /* 0: no answer; body then holds the reason */
     struct fl_str body;
-    bool timed_out; /* with status 0: time was up, in whole or without a byte */
+    bool timed_out; /* with status 0: time was up after the question, in whole or without a byte */
     void *headers;  /* for fl_http_response_header; NULL: there are none */
 };
 

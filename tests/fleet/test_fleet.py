@@ -29,8 +29,9 @@ ASK = ("echo 'select 6*7' | setpriv --reuid=26 --regid=26 --clear-groups "
 
 def definition(name):
     commands = {
-        "nginx": "mkdir -p /var/log/nginx /var/lib/nginx /var/www/html; cp /fleet.txt "
-                 "/var/www/html/index.html; exec nginx -g 'daemon off; user root;'",
+        "nginx": "mkdir -p /var/log/nginx /var/lib/nginx /www; cp /fleet.txt /www/index.html; "
+                 "echo 'user root; daemon off; events {} http { server { listen 80; root /www; } }' "
+                 ">/nginx.conf; exec nginx -c /nginx.conf",
         "redis": "exec redis-server --save '' --protected-mode no",
         "python": "mkdir /www; cp /fleet.txt /www/index.html; cd /www; "
                   "exec python3 -m http.server 8000",
@@ -42,6 +43,7 @@ def definition(name):
                         "startPeriod": 60}}
     image = f"{name}:1"
     return clusters.container(name=name, image=image, memory=256, stopTimeout=5,
+                              logConfiguration=clusters.awslogs("/fleet"),
                               command=["sh", "-c", commands[name]], **more)
 
 

@@ -13,12 +13,15 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.error
+import urllib.request
 
 import pytest
 
 import cluster as clusters
 import images
 import stub_registry as stub
+import test_hosts
 import test_images
 from cluster import container, until
 
@@ -790,3 +793,19 @@ def test_credentials_of_the_definition_are_refused_honestly(cluster, registry):
     assert [each["reason"] for each in answer["failures"]] == ["ATTRIBUTE"]
     assert "private-registry-authentication.secretsmanager" in answer["failures"][0]["detail"]
     assert not registry.requests
+
+
+def test_hosts_pull_from_the_server_over_tls_with_the_agents_token(busybox):
+    """Off the server's machine nobody pulls without a password: the agent's key gets it one."""
+    with test_hosts.a_fleet(busybox) as fleet:
+        cluster = fleet.cluster
+        cluster.load_image(busybox, "busybox:1")
+        hosts = [fleet.add(name).join() for name in ("one", "two")]
+        for host in hosts:
+            for image in ("busybox:1", fleet.url.removeprefix("https://") + "/busybox:1"):
+                task = runs_at(cluster, host.arn, image)
+                assert task["containers"][0].get("exitCode") == 5, (image, task["stoppedReason"])
+        with pytest.raises(urllib.error.HTTPError) as refused_:
+            urllib.request.urlopen(f"{fleet.url}/v2/busybox/manifests/1", timeout=10,
+                                   context=ssl._create_unverified_context())
+        assert refused_.value.code == 401
