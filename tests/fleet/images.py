@@ -1,5 +1,5 @@
-"""Images of several layers: a base of Debian packages, what each program needs beyond it, and a file of
-its own. Kept as OCI layouts."""
+"""Images of several layers: a base of Debian packages, what each program needs beyond it, and a
+file of its own. Kept as OCI layouts."""
 import pathlib
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""Three hosts pull and run what a user has; see README.md. Everything is awaited, nothing is timed."""
+"""Three hosts pull and run what a user has; see README.md. Everything is awaited."""
 import contextlib
 import os
 import pathlib
@@ -30,8 +30,9 @@ ASK = ("echo 'select 6*7' | setpriv --reuid=26 --regid=26 --clear-groups "
 def definition(name):
     commands = {
         "nginx": "mkdir -p /var/log/nginx /var/lib/nginx /www; cp /fleet.txt /www/index.html; "
-                 "echo 'user root; daemon off; events {} http { server { listen 80; root /www; } }' "
-                 ">/nginx.conf; exec nginx -c /nginx.conf",
+                 "echo 'user root; pid /tmp/pid; daemon off; events {}"
+                 "http { server { listen 80; root /www; } }' >/nginx.conf; "
+                 "exec nginx -c /nginx.conf",
         "redis": "exec redis-server --save '' --protected-mode no",
         "python": "mkdir /www; cp /fleet.txt /www/index.html; cd /www; "
                   "exec python3 -m http.server 8000",
