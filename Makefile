@@ -4,7 +4,7 @@
 BUILD := build
 AS_USER := tools/as-user.sh
 
-.PHONY: all setup check demo bench fuzz sim seeded-bugs format clean deb bench-logs
+.PHONY: all setup check demo bench bench-pulls bench-logs fuzz sim seeded-bugs format clean deb
 .PHONY: nightly nightly-store nightly-sim nightly-placement nightly-guest nightly-upgrade nightly-four
 .PHONY: nightly-package nightly-fleet
 
@@ -103,6 +103,13 @@ bench-logs:
 	@$(AS_USER) tools/build.sh $(BUILD)
 	@$(AS_USER) tools/venv.sh
 	@.venv/bin/python bench/logs.py
+
+# Pulls beside docker's and podman's, from one registry.
+bench-pulls:
+	@tools/setup.sh bench-pulls
+	@$(AS_USER) tools/build.sh $(BUILD)
+	@$(AS_USER) tools/venv.sh
+	@.venv/bin/python bench/pulls.py
 
 # For example TARGET=wire-json SECONDS=300; without a target it lists them.
 TARGET :=

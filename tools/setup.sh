@@ -1,8 +1,8 @@
 #!/bin/sh
-# setup.sh demo|all|package|nightly: installs the Debian (or Ubuntu) packages that are missing. "demo"
-# is what building and running need, "all" adds what the tests need, "package" what the Debian
-# package is built and tried with, "nightly" what the tests in a virtual machine need. Quick when
-# nothing is missing.
+# setup.sh demo|all|package|nightly|bench-pulls: installs the Debian (or Ubuntu) packages that are
+# missing. "demo" is what building and running need, "all" adds what the tests need, "package" what
+# the Debian package is built and tried with, "nightly" what the tests in a virtual machine need,
+# "bench-pulls" what pulls are compared with. Quick when nothing is missing.
 set -eu
 
 build="gcc libc6-dev make meson ninja-build pkg-config python3 ca-certificates
@@ -11,7 +11,9 @@ build="gcc libc6-dev make meson ninja-build pkg-config python3 ca-certificates
     libnftables-dev libldns-dev libbsd-dev libpcre2-dev libyaml-dev libcmocka-dev uthash-dev"
 run="crun tini golang-github-containers-common nftables iproute2"
 demo="mmdebstrap busybox-static python3-venv"
-check="clang clang-format procps mount passwd runc scdoc skopeo buildah openssl rsyslog rsyslog-gnutls"
+check="clang clang-format procps mount passwd runc scdoc skopeo buildah zstd openssl rsyslog
+    rsyslog-gnutls"
+pulls="docker.io podman docker-registry"
 package="debhelper dpkg-dev scdoc mmdebstrap busybox-static python3-venv"
 nightly="qemu-system-x86 e2fsprogs"
 
@@ -57,8 +59,9 @@ all)
     ;;
 package) install $(missing $build $run $package) ;;
 nightly) install $(missing $build $run $demo $nightly) ;;
+bench-pulls) install $(missing $build $run $demo $pulls) ;;
 *)
-    echo "usage: setup.sh demo|all|package|nightly" >&2
+    echo "usage: setup.sh demo|all|package|nightly|bench-pulls" >&2
     exit 2
     ;;
 esac

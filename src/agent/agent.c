@@ -41,14 +41,6 @@ static void on_session_discovered(void *context, struct fl_str telemetry_endpoin
     fl_agent_services_discovered(context, telemetry_endpoint, instance_arn);
 }
 
-static struct fl_str host_and_port(struct fl_str url)
-{
-    const char *mark = url.n ? memmem(url.p, url.n, "://", 3) : NULL;
-    struct fl_str rest = mark ? fl_str_from(url, (size_t)(mark - url.p) + 3) : url;
-    ptrdiff_t slash = fl_str_index(rest, '/');
-    return slash < 0 ? rest : fl_str_sub(rest, 0, (size_t)slash);
-}
-
 /* What a copied data directory says of tasks and containers is true on another machine alone: kept,
  * it would be reported as the end of that one's tasks. Images and volumes are as good here. */
 static int drop_foreign(struct fl_agent *agent, struct fl_err *err)
@@ -129,14 +121,6 @@ static int open_host_parts(struct fl_agent *agent, struct fl_err *err)
                                               .cpu_period_ms = config->ecs.cpu_period_ms,
                                               .match_volumes = config->ecs.match_shared_volumes,
                                               .propagate_memory = config->ecs.propagate_memory};
-    const struct fl_images_config images = {
-        .registry_dir = config->registry_dir,
-        .data_dir = agent->dir,
-        .libexec_dir = config->libexec_dir,
-        .account = config->account,
-        .region = config->region,
-        .registry_host = host_and_port(config->server_url),
-    };
     const struct fl_network_config network = {
         .tag = fl_str_of(tag),
         .libexec_dir = config->libexec_dir,
@@ -151,8 +135,6 @@ static int open_host_parts(struct fl_agent *agent, struct fl_err *err)
     (void)fl_program_raise_descriptor_limit();
     if (r == 0)
         agent->execer = fl_execer_open(&agent->loop, agent->runtime, config->libexec_dir);
-    if (r == 0)
-        r = fl_images_open(&agent->loop, &images, &agent->images, err);
     if (r == 0)
         r = fl_network_open(&network, &agent->network, err);
     return r;
@@ -201,7 +183,7 @@ static int open_server_parts(struct fl_agent *agent, struct fl_err *err)
     agent->aws = fl_aws_client_new(agent->http, &aws);
     agent->shipper = fl_log_shipper_open(&agent->loop, agent->aws);
     agent->reporter = fl_reporter_new(&agent->loop, agent->aws, on_report_acked, agent);
-    return 0;
+    return fl_agent_images_open(agent, err);
 }
 
 static void open_session(struct fl_agent *agent)
@@ -325,6 +307,7 @@ static void close_loop_parts(struct fl_agent *agent)
     fl_agent_network_unwatch(agent);
     if (agent->shipper)
         fl_log_shipper_close(agent->shipper);
+    fl_agent_images_close(agent);
     if (agent->http)
         fl_http_client_free(agent->http);
     fl_agent_services_close(agent);
@@ -341,8 +324,6 @@ static void close_all(struct fl_agent *agent)
     fl_agent_health_free_all(agent);
     fl_agent_live_free_all(agent);
     fl_agent_log_free_all(agent);
-    if (agent->images)
-        fl_images_close(agent->images);
     if (agent->runtime)
         fl_runtime_close(agent->runtime);
     if (agent->network)

@@ -29,6 +29,8 @@ struct fl_agent_config {
     uint16_t metadata_port;      /* 0: 51679, or another one if that is taken */
     uint16_t introspection_port; /* 0: 51678 */
     struct fl_str ecs_config;    /* the ECS agent's file; empty: FL_ECS_CONFIG_FILE, if present */
+    struct fl_str
+        registries; /* what is said of registries; empty: FL_REGISTRIES_FILE, if present */
     /* Filled in from that file and the environment (fl_config_complete). */
     struct fl_ecs_settings ecs;
     struct fl_ecs_notes notes;

@@ -71,6 +71,7 @@ struct fl_agent {
     struct fl_runtime *runtime;
     struct fl_execer *execer;
     struct fl_check *checks; /* health checks under way */
+    struct fl_puller *puller;
     struct fl_images *images;
     struct fl_network *network;
     struct fl_http_client *http;
@@ -176,6 +177,10 @@ int fl_agent_link_variables(const struct fl_task_container *container, struct fl
                             struct fl_key_value **ret_items, size_t *ret_count, struct fl_err *err);
 int fl_agent_set_dns(const struct fl_container_spec *spec, struct fl_arena *arena,
                      struct fl_str *resolv_conf, struct fl_err *err);
+
+/* agent_images.c: images and what they are pulled with, as configured. */
+int fl_agent_images_open(struct fl_agent *agent, struct fl_err *err);
+void fl_agent_images_close(struct fl_agent *agent);
 
 /* agent_network.c: looks every second whether our packet filter's tables are what they were. */
 void fl_agent_network_watch(struct fl_agent *agent);

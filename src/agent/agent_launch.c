@@ -60,7 +60,7 @@ void fl_agent_fail(struct fl_agent *agent, struct fl_str container_id, enum fl_e
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_brain_event event = {.type = FL_EVENT_FAILED};
-    if (failure != FL_FAILURE_PULL && failure != FL_FAILURE_CONFIG)
+    if (failure == FL_FAILURE_CREATE || failure == FL_FAILURE_START)
         text = fl_str_printf(arena, DAEMON "%.*s", FL_STR_ARG(text));
     event.failed.container_id = container_id;
     event.failed.effect = effect;
@@ -105,8 +105,14 @@ static void copy_image(struct fl_live *live, const struct fl_image_ready *ready)
     };
 }
 
-static void on_image(void *context, const struct fl_image_ready *ready, struct fl_str error)
+static void on_image(void *context, const struct fl_image_ready *ready,
+                     enum fl_image_failure failure, struct fl_str error)
 {
+    static const enum fl_failure failures[] = {
+        [FL_IMAGE_CANNOT_PULL] = FL_FAILURE_PULL,
+        [FL_IMAGE_CANNOT_PULL_MANIFEST] = FL_FAILURE_PULL_MANIFEST,
+        [FL_IMAGE_TIMEOUT] = FL_FAILURE_TIMEOUT,
+    };
     struct fl_live *live = context;
     struct fl_agent *agent = live->agent;
     struct fl_str id = fl_str_of(live->id);
@@ -117,7 +123,7 @@ static void on_image(void *context, const struct fl_image_ready *ready, struct f
         return;
     }
     if (!ready) {
-        fl_agent_fail(agent, id, FL_EFFECT_ENSURE_IMAGE, FL_FAILURE_PULL, error);
+        fl_agent_fail(agent, id, FL_EFFECT_ENSURE_IMAGE, failures[failure], error);
         live_free(live);
         return;
     }

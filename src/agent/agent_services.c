@@ -18,10 +18,12 @@ static int64_t created_ms(void *context, struct fl_str container_id)
     return fl_runtime_created_ms(agent->runtime, container_id);
 }
 
-static bool is_well(void *context)
+static const char *ailment(void *context)
 {
     const struct fl_agent *agent = context;
-    return fl_runtime_is_well(agent->runtime);
+    if (!fl_runtime_is_well(agent->runtime))
+        return "the container runtime's programs are gone";
+    return fl_images_ailment(agent->images);
 }
 
 /* The address from which the host would speak to the world; nothing is sent. */
@@ -122,7 +124,7 @@ static void open_telemetry(struct fl_agent *agent)
         .data_dir = agent->dir,
         .sample_ms = sample_ms > 0 ? sample_ms : DEFAULT_SAMPLE_MS,
         .metrics_off = agent->config.ecs.disable_metrics,
-        .is_well = is_well,
+        .ailment = ailment,
         .context = agent,
     };
     agent->telemetry = fl_tcs_new(&config);

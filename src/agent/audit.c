@@ -72,9 +72,10 @@ void fl_audit_close(struct fl_audit *audit)
 static int turn_over(struct fl_audit *audit)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
-    if (rename(audit->path.p, fl_str_printf(arena, "%s.1", audit->path.p).p) < 0)
+    const char *older = fl_str_printf(arena, "%s.1", audit->path.p).p;
+    if (rename(audit->path.p, older) < 0 && errno != ENOENT) /* somebody has removed it */
         return -errno;
-    (void)close(audit->fd);
+    fl_cleanup_fd(&audit->fd);
     audit->fd = -1;
     return open_file(audit);
 }

@@ -83,6 +83,21 @@ static void a_full_file_makes_room(FL_UNUSED void **state)
     assert_true(contents("full.1").n > FL_AUDIT_MAX);
 }
 
+static void a_full_file_that_somebody_removed_is_begun_again(FL_UNUSED void **state)
+{
+    struct stat st;
+    FILE *file = fopen(path_of("removed").p, "we");
+    assert_non_null(file);
+    assert_int_equal(ftruncate(fileno(file), FL_AUDIT_MAX), 0);
+    (void)fclose(file);
+    struct fl_audit *audit = open_log("removed");
+    assert_int_equal(unlink(path_of("removed").p), 0);
+    fl_audit_note(audit, &entry);
+    fl_audit_close(audit);
+    assert_int_equal(stat(path_of("removed").p, &st), 0);
+    assert_true(st.st_size > 0);
+}
+
 static void where_nothing_can_be_written_it_is_said(FL_UNUSED void **state)
 {
     struct fl_audit *audit = NULL;
@@ -109,6 +124,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_line_says_who_asked_for_what),
         cmocka_unit_test(a_full_file_makes_room),
+        cmocka_unit_test(a_full_file_that_somebody_removed_is_begun_again),
         cmocka_unit_test(where_nothing_can_be_written_it_is_said),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

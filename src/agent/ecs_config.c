@@ -11,6 +11,7 @@
 
 enum kind {
     TEXT,
+    SECRET, /* a text that nobody is shown */
     CHOICE, /* one of `choices`, separated by blanks */
     SWITCH,
     NUMBER,   /* from low to high */
@@ -35,15 +36,14 @@ struct row {
 
 #define AT(member) offsetof(struct fl_ecs_settings, member)
 
-enum { SECOND_MS = 1000, MINUTE_MS = 60 * SECOND_MS };
+/* ECS ignores intervals of image cleanup below ten minutes. */
+enum { SECOND_MS = 1000, MINUTE_MS = 60 * SECOND_MS, CLEANUP_MS = 10 * MINUTE_MS };
 #define HOUR_MS INT64_C(3600000)
 #define YEAR_MS (365 * 24 * HOUR_MS)
 
 static const char no_docker[] = "there is no Docker under this agent";
 static const char no_windows[] = "it is for Windows";
 static const char no_awsvpc[] = "network mode awsvpc";
-static const char no_images[] = "images are kept until they are removed by hand";
-static const char no_pulls[] = "images come from the built-in registry";
 static const char no_aws[] = "there is no EC2 under this host";
 static const char no_init[] = "it is for the agent's own container, and this agent is a process";
 static const char no_own_log[] = "the agent writes to stderr: its service manager keeps that";
@@ -52,8 +52,8 @@ static const struct row rows[] = {
     {"ECS_CLUSTER", TEXT, AT(cluster), "", 0, 0, NULL},
     {"ECS_RESERVED_PORTS", PORTS, AT(reserved_ports), "[22,2375,2376,51678,51679]", 0, 0, NULL},
     {"ECS_RESERVED_PORTS_UDP", PORTS, AT(reserved_ports_udp), "[]", 0, 0, NULL},
-    {"ECS_ENGINE_AUTH_TYPE", LATER, 0, no_pulls, 0, 0, NULL},
-    {"ECS_ENGINE_AUTH_DATA", LATER, 0, no_pulls, 0, 0, NULL},
+    {"ECS_ENGINE_AUTH_TYPE", CHOICE, AT(engine_auth_type), "", 0, 0, "dockercfg docker"},
+    {"ECS_ENGINE_AUTH_DATA", SECRET, AT(engine_auth_data), "", 0, 0, NULL},
     {"AWS_DEFAULT_REGION", NOWHERE, 0, "--region says it for the whole installation", 0, 0, NULL},
     {"DOCKER_HOST", NOWHERE, 0, no_docker, 0, 0, NULL},
     {"ECS_LOGLEVEL", CHOICE, AT(log_level), "info", 0, 0, "debug info warn error crit none"},
@@ -78,20 +78,25 @@ static const struct row rows[] = {
      YEAR_MS, NULL},
     {"ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION_JITTER", DURATION, AT(cleanup_jitter_ms), "0s", 0,
      YEAR_MS, NULL},
-    {"ECS_MANIFEST_PULL_TIMEOUT", LATER, 0, no_pulls, 0, 0, NULL},
+    {"ECS_MANIFEST_PULL_TIMEOUT", DURATION, AT(manifest_timeout_ms), "1m", SECOND_MS, YEAR_MS,
+     NULL},
     {"ECS_CONTAINER_STOP_TIMEOUT", DURATION, AT(stop_timeout_ms), "30s", 1, YEAR_MS, NULL},
     {"ECS_CONTAINER_START_TIMEOUT", DURATION, AT(start_timeout_ms), "3m", SECOND_MS, HOUR_MS, NULL},
     {"ECS_CONTAINER_CREATE_TIMEOUT", NOWHERE, 0, "creation and start are one step", 0, 0, NULL},
     {"ECS_ENABLE_TASK_IAM_ROLE", SWITCH, AT(task_role), "true", 0, 0, NULL},
     {"ECS_ENABLE_TASK_IAM_ROLE_NETWORK_HOST", SWITCH, AT(task_role_host), "true", 0, 0, NULL},
-    {"ECS_DISABLE_IMAGE_CLEANUP", LATER, 0, no_images, 0, 0, NULL},
-    {"ECS_IMAGE_CLEANUP_INTERVAL", LATER, 0, no_images, 0, 0, NULL},
-    {"ECS_IMAGE_MINIMUM_CLEANUP_AGE", LATER, 0, no_images, 0, 0, NULL},
-    {"NON_ECS_IMAGE_MINIMUM_CLEANUP_AGE", NOWHERE, 0, no_docker, 0, 0, NULL},
-    {"ECS_NUM_IMAGES_DELETE_PER_CYCLE", LATER, 0, no_images, 0, 0, NULL},
-    {"ECS_IMAGE_PULL_BEHAVIOR", LATER, 0, no_pulls, 0, 0, NULL},
-    {"ECS_IMAGE_PULL_INACTIVITY_TIMEOUT", LATER, 0, no_pulls, 0, 0, NULL},
-    {"ECS_IMAGE_PULL_TIMEOUT", LATER, 0, no_pulls, 0, 0, NULL},
+    {"ECS_DISABLE_IMAGE_CLEANUP", SWITCH, AT(disable_image_cleanup), "false", 0, 0, NULL},
+    {"ECS_IMAGE_CLEANUP_INTERVAL", DURATION, AT(image_cleanup_interval_ms), "30m", CLEANUP_MS,
+     YEAR_MS, NULL},
+    {"ECS_IMAGE_MINIMUM_CLEANUP_AGE", DURATION, AT(image_cleanup_age_ms), "1h", 0, YEAR_MS, NULL},
+    {"NON_ECS_IMAGE_MINIMUM_CLEANUP_AGE", DURATION, AT(untracked_cleanup_age_ms), "1h", 0, YEAR_MS,
+     NULL},
+    {"ECS_NUM_IMAGES_DELETE_PER_CYCLE", NUMBER, AT(images_per_cycle), "5", 1, 1000, NULL},
+    {"ECS_IMAGE_PULL_BEHAVIOR", CHOICE, AT(pull_behavior), "default", 0, 0,
+     "default always once prefer-cached"},
+    {"ECS_IMAGE_PULL_INACTIVITY_TIMEOUT", DURATION, AT(pull_inactivity_ms), "1m", SECOND_MS,
+     YEAR_MS, NULL},
+    {"ECS_IMAGE_PULL_TIMEOUT", DURATION, AT(pull_timeout_ms), "2h", SECOND_MS, YEAR_MS, NULL},
     {"ECS_INSTANCE_ATTRIBUTES", PAIRS, AT(instance_attributes), "{}", 0, 0, NULL},
     {"ECS_INSTANCE_IP_COMPATIBILITY", LATER, 0, "tasks have IPv4 addresses", 0, 0, NULL},
     {"ECS_ENABLE_TASK_ENI", LATER, 0, no_awsvpc, 0, 0, NULL},
@@ -112,7 +117,7 @@ static const struct row rows[] = {
     {"ECS_CONTAINER_INSTANCE_PROPAGATE_TAGS_FROM", NOWHERE, 0, no_aws, 0, 0, NULL},
     {"ECS_CONTAINER_INSTANCE_TAGS", PAIRS, AT(instance_tags), "{}", 0, 0, NULL},
     {"ECS_ENABLE_UNTRACKED_IMAGE_CLEANUP", NOWHERE, 0, no_docker, 0, 0, NULL},
-    {"ECS_EXCLUDE_UNTRACKED_IMAGE", NOWHERE, 0, no_docker, 0, 0, NULL},
+    {"ECS_EXCLUDE_UNTRACKED_IMAGE", TEXT, AT(excluded_images), "", 0, 0, NULL},
     {"ECS_DISABLE_DOCKER_HEALTH_CHECK", NOWHERE, 0, no_init, 0, 0, NULL},
     {"ECS_NVIDIA_RUNTIME", NOWHERE, 0, no_docker, 0, 0, NULL},
     {"ECS_ALTERNATE_CREDENTIAL_PROFILE", NOWHERE, 0, no_aws, 0, 0, NULL},
@@ -133,8 +138,8 @@ static const struct row rows[] = {
     {"ECS_ALLOW_OFFHOST_INTROSPECTION_ACCESS", SWITCH, AT(offhost_introspection), "false", 0, 0,
      NULL},
     {"ECS_ENABLE_GPU_SUPPORT", SWITCH, AT(gpu_support), "false", 0, 0, NULL},
-    {"HTTP_PROXY", LATER, 0, no_pulls, 0, 0, NULL},
-    {"NO_PROXY", LATER, 0, no_pulls, 0, 0, NULL},
+    {"HTTP_PROXY", TEXT, AT(http_proxy), "", 0, 0, NULL},
+    {"NO_PROXY", TEXT, AT(no_proxy), "", 0, 0, NULL},
     {"ECS_GMSA_SUPPORTED", NOWHERE, 0, no_windows, 0, 0, NULL},
     {"CREDENTIALS_FETCHER_HOST", NOWHERE, 0, no_windows, 0, 0, NULL},
     {"CREDENTIALS_FETCHER_SECRET_NAME_FOR_DOMAINLESS_GMSA", NOWHERE, 0, no_windows, 0, 0, NULL},
@@ -290,6 +295,7 @@ static bool take(const struct row *row, struct fl_str text, struct fl_arena *are
     case CHOICE:
         return take_choice(text, row->choices, member);
     case TEXT:
+    case SECRET:
         *(struct fl_str *)member = fl_str_dup(arena, text);
         return true;
     case SWITCH:

@@ -49,7 +49,21 @@ struct fl_ecs_settings {
     int64_t stop_timeout_ms;                 /* ECS_CONTAINER_STOP_TIMEOUT */
     int64_t polling_interval_ms;             /* ECS_POLLING_METRICS_WAIT_DURATION */
     int64_t task_pids_limit;                 /* of a task's cgroup; 0: none */
-    bool audit_off;                          /* ECS_AUDIT_LOGFILE_DISABLED */
+    struct fl_str engine_auth_type;          /* "dockercfg", "docker"; empty: none */
+    struct fl_str engine_auth_data;          /* credentials of registries, in that form */
+    struct fl_str pull_behavior;             /* "default", "always", "once", "prefer-cached" */
+    struct fl_str http_proxy;                /* to registries; empty: none */
+    struct fl_str no_proxy;                  /* names without it */
+    int64_t pull_inactivity_ms;              /* ECS_IMAGE_PULL_INACTIVITY_TIMEOUT */
+    int64_t pull_timeout_ms;                 /* ECS_IMAGE_PULL_TIMEOUT */
+    int64_t manifest_timeout_ms;             /* ECS_MANIFEST_PULL_TIMEOUT */
+    int64_t image_cleanup_interval_ms;
+    int64_t image_cleanup_age_ms;     /* ECS_IMAGE_MINIMUM_CLEANUP_AGE */
+    int64_t untracked_cleanup_age_ms; /* NON_ECS_IMAGE_MINIMUM_CLEANUP_AGE */
+    int64_t images_per_cycle;         /* ECS_NUM_IMAGES_DELETE_PER_CYCLE */
+    struct fl_str excluded_images;    /* ECS_EXCLUDE_UNTRACKED_IMAGE: names, "a:1,b:2" */
+    bool disable_image_cleanup;
+    bool audit_off; /* ECS_AUDIT_LOGFILE_DISABLED */
     bool disable_metrics;
     bool disable_privileged;      /* privileged containers are refused on this host */
     bool container_metadata;      /* ECS_ENABLE_CONTAINER_METADATA: the file */

@@ -77,10 +77,11 @@ static void a_file_in_use_works_unchanged(FL_UNUSED void **state)
     assert_true(o.settings.container_metadata);
     assert_int_equal(o.settings.logging_drivers.n, 3);
     assert_true(fl_str_is(o.settings.logging_drivers.items[2], "syslog"));
-    assert_int_equal(o.notes.n, 2);
-    assert_true(is_noted(&o, "ECS_IMAGE_PULL_BEHAVIOR is not implemented yet"));
+    assert_true(fl_str_is(o.settings.pull_behavior, "prefer-cached"));
+    assert_int_equal(o.settings.images_per_cycle, 10);
+    assert_int_equal(o.settings.image_cleanup_age_ms, 3600 * 1000);
+    assert_int_equal(o.notes.n, 0);
     assert_true(o.settings.task_role);
-    assert_true(is_noted(&o, "ECS_NUM_IMAGES_DELETE_PER_CYCLE is not implemented yet"));
 }
 
 static void every_kind_of_value_is_read(FL_UNUSED void **state)

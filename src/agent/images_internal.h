@@ -1,13 +1,137 @@
-/* Layers being unpacked: the part of images.c that deals with processes and directories. */
+/* What the files of images share. images.c: images that are ready or being made so; images_find.c:
+ * names that are being looked up; images_unpack.c: processes and directories. */
 #pragma once
 
 #include <stdbool.h>
+#include <sys/queue.h>
+#include <uthash.h>
 #include <uv.h>
 
-#include "base/err.h"
+#include "agent/image_records.h"
+#include "agent/images.h"
+#include "agent/images_lookup.h"
 #include "image/store.h"
 
+enum { FL_IMAGES_CACHE_MAX = 512 };
+
+/* A resolved image whose layers are all unpacked. */
+struct fl_cached_image {
+    char hex[65]; /* of the manifest or index that the name leads to: the key */
+    struct fl_arena *arena;
+    struct fl_image_ready ready;
+    struct fl_image_record *record; /* NULL: none is kept */
+    UT_hash_handle hh;
+};
+
+struct fl_image_waiter {
+    fl_images_done done;
+    void *context;
+    STAILQ_ENTRY(fl_image_waiter) link;
+};
+STAILQ_HEAD(fl_image_waiters, fl_image_waiter);
+
+/* An image being made ready: its layers, and who waits. */
+struct fl_pull {
+    struct fl_cached_image *image; /* enters the cache when nothing is missing */
+    struct fl_image_record facts;  /* for its record; in the image's arena */
+    struct fl_str name;            /* written out; the first that was asked for */
+    struct fl_source *source;      /* NULL: the layers are in the built-in store */
+    struct fl_digest *diff_ids;
+    uint64_t *sizes; /* packed */
+    bool *present;
+    bool *was_present;
+    size_t count, missing;
+    char *error; /* set once a layer failed */
+    enum fl_image_failure failure;
+    bool parked;      /* until there is room */
+    int64_t begun_ms; /* monotonic */
+    int64_t said_ms;  /* monotonic: when its progress was last logged */
+    struct fl_image_waiters waiters;
+    TAILQ_ENTRY(fl_pull) link;
+};
+TAILQ_HEAD(fl_pulls, fl_pull);
+
+/* A name being looked up in a registry. */
+struct fl_search {
+    struct fl_images *images;
+    struct fl_arena *arena;
+    struct fl_str name; /* written out: the key */
+    struct fl_lookup *lookup;
+    int64_t begun_ms; /* monotonic */
+    struct fl_image_waiters waiters;
+    TAILQ_ENTRY(fl_search) link;
+};
+TAILQ_HEAD(fl_searches, fl_search);
+
 struct fl_unpacker;
+
+struct fl_images {
+    struct fl_arena *arena;
+    struct fl_images_config config;
+    struct fl_registry_identity identity;
+    struct fl_image_store *store; /* NULL until the store exists */
+    struct fl_str layers_dir;
+    struct fl_unpacker *unpacker;
+    struct fl_image_records *records;
+    struct fl_cached_image *cache;
+    struct fl_pulls pulls;
+    struct fl_searches searches;
+    uv_timer_t *tick;   /* while something is under way */
+    uv_timer_t *room;   /* always */
+    int64_t cleaned_ms; /* monotonic: when images were last removed by age */
+    void *deleting;     /* layers on their way out; NULL: none */
+    uint64_t reclaimed_bytes;
+    bool is_full;
+    bool said_unknown;
+    struct fl_err ailment;  /* why, while it is */
+    struct fl_str reported; /* the status file's text */
+    struct fl_arena *reported_arena;
+};
+
+/* images.c. An image that a digest names: from the cache, the records, the built-in store, or what
+ * has just been looked up (found; else NULL). The waiters are taken over; they may be told before
+ * this returns. */
+void fl_images_provide(struct fl_images *images, const struct fl_digest *digest, struct fl_str name,
+                       const struct fl_looked_up *found, struct fl_image_waiters *waiters);
+bool fl_images_has(const struct fl_images *images, const struct fl_digest *digest);
+/* Tells and empties the list. */
+void fl_images_fail(struct fl_image_waiters *waiters, enum fl_image_failure failure,
+                    const char *text);
+void fl_images_wait(struct fl_image_waiters *waiters, fl_images_done done, void *context);
+void fl_images_forget(struct fl_image_waiters *waiters);
+/* Starts the clock that watches over what is under way. */
+void fl_images_watch(struct fl_images *images);
+
+/* Pulls that waited for room begin. */
+void fl_images_unpark(struct fl_images *images);
+void fl_images_uncache(struct fl_images *images, const struct fl_digest *digest);
+
+/* image_cleanup.c */
+struct fl_image_room {
+    uint64_t total; /* 0: not known */
+    uint64_t available;
+    uint64_t reserve; /* kept free: nothing is pulled into it */
+    uint64_t mark;    /* below it unused images go, whatever their age */
+};
+void fl_images_room(const struct fl_images *images, struct fl_image_room *ret_room);
+/* False with a sentence: so many bytes are not to be had. */
+bool fl_images_fits(const struct fl_images *images, uint64_t bytes, struct fl_err *err);
+/* Removes what nobody uses. False: there is nothing; else fl_images_cleaned comes later. */
+bool fl_images_make_room(struct fl_images *images);
+void fl_images_cleaned(struct fl_images *images);
+void fl_images_cleanup_start(struct fl_images *images);
+void fl_images_cleanup_close(struct fl_images *images);
+
+/* images_report.c */
+void fl_images_report(struct fl_images *images);
+
+/* images_find.c. Looks the name up as the behaviour says, for all who ask meanwhile. */
+void fl_images_search(struct fl_images *images, const struct fl_image_name *name,
+                      struct fl_str full, fl_images_done done, void *context);
+void fl_images_search_expire(struct fl_images *images, int64_t now_ms);
+void fl_images_search_free_all(struct fl_images *images);
+/* "1m0s", "2h0m0s": durations as ECS's agent prints them. */
+struct fl_str fl_images_duration(int64_t ms, struct fl_arena *arena);
 
 /* A layer is whole, or could not be made so (error is a sentence). Never from within add. */
 typedef void (*fl_unpacker_done)(void *context, const struct fl_digest *digest,
@@ -21,7 +145,19 @@ int fl_unpacker_open(uv_loop_t *loop, struct fl_str libexec_dir, struct fl_str l
 void fl_unpacker_close(struct fl_unpacker *unpacker);
 
 bool fl_unpacker_has(const struct fl_unpacker *unpacker, const struct fl_digest *digest);
-/* Has the layer unpacked, once for all who add it meanwhile. store must outlive the unpacker. */
-int fl_unpacker_add(struct fl_unpacker *unpacker, const struct fl_image_store *store,
-                    const struct fl_digest *digest, const struct fl_digest *diff_id,
+/* A layer to unpack and where its bytes come from: a store on this machine, which must outlive the
+ * unpacker, or (store NULL) a registry. */
+struct fl_layer_order {
+    const struct fl_image_store *store;
+    struct fl_source *source;
+    struct fl_digest digest;
+    struct fl_digest diff_id;
+    uint64_t size; /* packed */
+};
+/* Has the layer unpacked, once for all who add it meanwhile. */
+int fl_unpacker_add(struct fl_unpacker *unpacker, const struct fl_layer_order *order,
                     struct fl_err *err);
+/* Bytes of a layer that have come from its registry. */
+uint64_t fl_unpacker_received(const struct fl_unpacker *unpacker, const struct fl_digest *digest);
+/* Nobody wants the layer any more: it is not told of, and may be added anew. */
+void fl_unpacker_drop(struct fl_unpacker *unpacker, const struct fl_digest *digest);

@@ -23,10 +23,16 @@ struct fixture {
     struct fl_image_store *store;
     uv_loop_t loop;
     struct fl_images *images;
+    /* Of the cleanup. */
+    int64_t cleanup_age_ms, cleanup_count; /* count 0: no cleanup */
+    const char *excluded;
+    struct fl_str used; /* the manifest of a container here */
+    uv_timer_t patience;
 };
 
 /* What done told, last and how often. */
 struct told {
+    char digest[80];
     int times;
     bool ready;
     char error[600];
@@ -49,9 +55,25 @@ static struct fl_str libexec_dir(struct fl_arena *arena)
     return fl_str_printf(arena, "%.*s/libexec", (int)fl_str_rindex(path, '/'), self);
 }
 
+static void each_used(void *context, void (*use)(void *use_context, struct fl_str digest),
+                      void *use_context)
+{
+    struct fixture *f = context;
+    if (f->used.n)
+        use(use_context, f->used);
+}
+
 static void open_images(struct fixture *f)
 {
     const struct fl_images_config config = {
+        .each_used = f->cleanup_count ? each_used : NULL,
+        .context = f,
+        .room_check_ms = 20,
+        .cleanup_interval_ms = 1,
+        .cleanup_age_ms = f->cleanup_age_ms,
+        .untracked_age_ms = f->cleanup_age_ms,
+        .cleanup_count = f->cleanup_count,
+        .excluded = fl_str_of(f->excluded),
         .registry_dir = beneath(f, "registry"),
         .data_dir = beneath(f, "agent"),
         .libexec_dir = libexec_dir(f->arena),
@@ -139,7 +161,8 @@ static void make_image(struct fixture *f, const char *tag, const char *const *fi
     assert_int_equal(fl_image_store_set_ref(f->store, &ref, NULL), 0);
 }
 
-static void done(void *context, const struct fl_image_ready *ready, struct fl_str error)
+static void done(void *context, const struct fl_image_ready *ready,
+                 FL_UNUSED enum fl_image_failure failure, struct fl_str error)
 {
     struct told *told = context;
     told->times++;
@@ -148,6 +171,7 @@ static void done(void *context, const struct fl_image_ready *ready, struct fl_st
     if (!ready)
         return;
     told->layer_count = ready->layer_count;
+    (void)snprintf(told->digest, sizeof(told->digest), "%.*s", FL_STR_ARG(ready->digest));
     for (size_t i = 0; i < FL_MIN(ready->layer_count, 4); i++)
         (void)snprintf(told->layers[i], PATH_MAX, "%.*s", FL_STR_ARG(ready->layers[i]));
     (void)snprintf(told->command, sizeof(told->command), "%.*s",
@@ -172,9 +196,9 @@ static bool exists(const char *dir, const char *name)
     return lstat(path, &st) == 0;
 }
 
-static int count_layers(struct fixture *f)
+static int count_files(struct fixture *f, const char *where)
 {
-    DIR *dir = opendir(beneath(f, "agent/layers").p);
+    DIR *dir = opendir(beneath(f, where).p);
     struct dirent *entry;
     int count = 0;
     assert_non_null(dir);
@@ -182,6 +206,11 @@ static int count_layers(struct fixture *f)
         count += entry->d_name[0] != '.';
     (void)closedir(dir);
     return count;
+}
+
+static int count_layers(struct fixture *f)
+{
+    return count_files(f, "agent/layers");
 }
 
 static void layers_are_unpacked_once_for_all_who_wait(void **state)
@@ -255,8 +284,7 @@ static void what_does_not_exist_is_told(void **state)
     static const char *const files[] = {"a"};
     make_image(f, "1", files, 1, false);
     assert_string_equal(ensure(f, "nope").error,
-                        "failed to resolve reference \"docker.io/library/nope:latest\": not found "
-                        "(pulling from other registries is not implemented yet)");
+                        "failed to resolve reference \"docker.io/library/nope:latest\": not found");
     assert_non_null(strstr(ensure(f, "quay.io/x/y:1").error, "\"quay.io/x/y:1\": not found"));
     assert_string_equal(ensure(f, "app:2").error,
                         "failed to resolve reference \"app:2\": not found");
@@ -279,6 +307,110 @@ static void closing_while_a_layer_unpacks_is_quiet(void **state)
     assert_true(ensure(f, "app:1").ready);
 }
 
+static void on_patience(uv_timer_t *timer)
+{
+    *(bool *)timer->data = true;
+}
+
+/* Runs the loop until so many layers are there; with `settled`, a while longer, as they may not
+ * become fewer. */
+static void await_layers(struct fixture *f, int count, bool settled)
+{
+    bool over = false;
+    assert_int_equal(uv_timer_init(&f->loop, &f->patience), 0);
+    f->patience.data = &over;
+    assert_int_equal(uv_timer_start(&f->patience, on_patience, settled ? 300 : 10000, 0), 0);
+    while (!over && (settled || count_layers(f) != count))
+        (void)uv_run(&f->loop, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&f->patience, NULL);
+    (void)uv_run(&f->loop, UV_RUN_NOWAIT);
+    assert_int_equal(count_layers(f), count);
+}
+
+/* Closes images and opens them again with a cleanup of so many at a time. */
+static void clean_from_now(struct fixture *f, int64_t age_ms, int64_t count)
+{
+    fl_images_close(f->images);
+    (void)uv_run(&f->loop, UV_RUN_DEFAULT);
+    f->cleanup_age_ms = age_ms;
+    f->cleanup_count = count;
+    open_images(f);
+}
+
+/* What the disk holds when the power is cut before the flush: anything. */
+static void after_another_boot_what_was_not_flushed_is_made_anew(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const one[] = {"a"}, *const two[] = {"b"};
+    make_image(f, "1", one, 1, false);
+    make_image(f, "2", two, 1, false);
+    struct told told = ensure(f, "app:1");
+    while (count_files(f, "agent/layers.flushed") < 2) /* the boot's id, and a mark */
+        (void)uv_run(&f->loop, UV_RUN_ONCE);
+    assert_true(ensure(f, "app:2").ready);
+    fl_images_close(f->images);
+    (void)uv_run(&f->loop, UV_RUN_DEFAULT);
+    open_images(f);
+    assert_int_equal(count_layers(f), 2);
+    fl_images_close(f->images);
+    (void)uv_run(&f->loop, UV_RUN_DEFAULT);
+    assert_int_equal(fl_fs_write_fast(AT_FDCWD, beneath(f, "agent/layers.flushed/boot").p,
+                                      FL_STR("another"), 0600),
+                     0);
+    open_images(f);
+    assert_int_equal(count_layers(f), 1);
+    assert_true(exists(told.layers[0], "a"));
+    assert_true(ensure(f, "app:2").ready);
+    assert_int_equal(count_layers(f), 2);
+}
+
+static void what_nobody_uses_goes_and_nothing_else(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const one[] = {"base", "a"}, *const two[] = {"base", "b"},
+                             *const three[] = {"c"};
+    make_image(f, "1", one, 2, false);
+    make_image(f, "2", two, 2, false);
+    make_image(f, "3", three, 1, false);
+    for (const char *name = "123"; *name; name++) {
+        struct told told = ensure(f, fl_str_printf(f->arena, "app:%c", *name).p);
+        assert_true(told.ready);
+        if (*name == '2')
+            f->used = fl_str_dup(f->arena, fl_str_of(told.digest));
+    }
+    assert_int_equal(count_layers(f), 4);
+    clean_from_now(f, 3600 * 1000, 5);
+    await_layers(f, 4, true); /* too young */
+    f->excluded = "app:3, other:7";
+    clean_from_now(f, 0, 5);
+    await_layers(f, 3, false); /* the layer that the first alone had */
+    await_layers(f, 3, true);
+    f->excluded = "";
+    clean_from_now(f, 0, 1);
+    await_layers(f, 2, false);
+    await_layers(f, 2, true);
+    f->used = FL_STR("");
+    await_layers(f, 0, false);
+    /* What is gone is made anew. */
+    f->cleanup_count = 0;
+    clean_from_now(f, 0, 0);
+    assert_true(ensure(f, "app:1").ready);
+    assert_int_equal(count_layers(f), 2);
+}
+
+static void layers_of_an_image_that_is_not_known_stay(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const one[] = {"a"};
+    make_image(f, "1", one, 1, false);
+    assert_true(ensure(f, "app:1").ready);
+    f->used = FL_STR("sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
+    clean_from_now(f, 0, 5);
+    await_layers(f, 1, true);
+    f->used = FL_STR("");
+    await_layers(f, 0, false);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -290,6 +422,9 @@ int main(void)
         TEST(a_bad_layer_is_refused_and_leaves_nothing),
         TEST(what_does_not_exist_is_told),
         TEST(closing_while_a_layer_unpacks_is_quiet),
+        TEST(after_another_boot_what_was_not_flushed_is_made_anew),
+        TEST(what_nobody_uses_goes_and_nothing_else),
+        TEST(layers_of_an_image_that_is_not_known_stay),
     };
     if (geteuid() != 0) {
         (void)puts("1..0 # SKIP needs root");

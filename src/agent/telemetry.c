@@ -140,12 +140,12 @@ static void publish_status(struct fl_tcs *telemetry, int64_t now_ms)
     struct fl_json_writer jw = {.buf = &buf};
     struct fl_tcs_status *status = &telemetry->status;
     char text[MESSAGE_ID_SIZE];
-    bool is_well = telemetry->config.is_well(telemetry->config.context);
-    bool changed = status->changed_ms == 0 || is_well != status->is_well;
+    const char *ailment = telemetry->config.ailment(telemetry->config.context);
+    bool changed = status->changed_ms == 0 || !ailment != !status->ailment;
     if (!changed && telemetry->status_told_ms && now_ms - telemetry->status_told_ms < STATUS_MS)
         return;
     telemetry->status_told_ms = now_ms;
-    status->is_well = is_well;
+    status->ailment = ailment;
     status->updated_ms = fl_clock_wall_ms();
     if (changed)
         status->changed_ms = status->updated_ms;
@@ -327,8 +327,10 @@ static void tick(struct fl_tcs *telemetry)
 {
     int64_t now_ms = fl_clock_mono_ms();
     int64_t next_ms = telemetry->sampled_ms + telemetry->config.sample_ms;
-    if (telemetry->health_due)
+    if (telemetry->health_due) {
         publish_health(telemetry);
+        publish_status(telemetry, now_ms);
+    }
     if (now_ms < next_ms) {
         wait_for(telemetry, next_ms - now_ms);
         return;

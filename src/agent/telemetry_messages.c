@@ -212,9 +212,9 @@ void fl_tcs_write_status(const struct fl_tcs_source *source, struct fl_str messa
     fl_jw_array_begin(jw);
     fl_jw_object_begin(jw);
     fl_jw_member_str(jw, "type", FL_STR("CONTAINER_RUNTIME"));
-    fl_jw_member_str(jw, "status", status->is_well ? FL_STR("OK") : FL_STR("IMPAIRED"));
-    if (!status->is_well)
-        fl_jw_member_str(jw, "statusReason", FL_STR("the container runtime's programs are gone"));
+    fl_jw_member_str(jw, "status", status->ailment ? FL_STR("IMPAIRED") : FL_STR("OK"));
+    if (status->ailment)
+        fl_jw_member_str(jw, "statusReason", fl_str_of(status->ailment));
     fl_jw_key(jw, "lastUpdated");
     fl_jw_time(jw, status->updated_ms);
     fl_jw_key(jw, "lastStatusChange");

@@ -31,9 +31,9 @@ const struct fl_task *fl_tcs_write_health(const struct fl_tcs_source *source,
                                           const struct fl_task *after, struct fl_json_writer *jw);
 
 struct fl_tcs_status {
-    bool is_well;       /* of the container runtime */
-    int64_t updated_ms; /* wall clock: when it was looked at */
-    int64_t changed_ms; /* when it became so */
+    const char *ailment; /* of the container runtime; NULL: it is well. Its own memory */
+    int64_t updated_ms;  /* wall clock: when it was looked at */
+    int64_t changed_ms;  /* when it became so */
 };
 
 void fl_tcs_write_status(const struct fl_tcs_source *source, struct fl_str message_id,

@@ -104,9 +104,9 @@ static void handle(void *context, struct fl_http_exchange *exchange)
     plane->ws = fl_http_upgrade(exchange, &callbacks, plane);
 }
 
-static bool is_well(FL_UNUSED void *context)
+static const char *no_ailment(FL_UNUSED void *context)
 {
-    return true;
+    return NULL;
 }
 
 /* ---- a host with tasks ---- */
@@ -203,7 +203,7 @@ static struct plane *plane_with(bool metrics_off)
                                             .sample_ms = SAMPLE_MS,
                                             .publish_ms = PUBLISH_MS,
                                             .metrics_off = metrics_off,
-                                            .is_well = is_well};
+                                            .ailment = no_ailment};
     plane->telemetry = fl_tcs_new(&telemetry);
     return plane;
 }

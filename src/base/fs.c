@@ -63,21 +63,29 @@ static int sync_parent(int dir_fd, const char *path)
     return 0;
 }
 
+/* What is being written has a name that nothing else has: hidden, in the same directory. */
+static int name_temporary(const char *path, char ret_name[PATH_MAX])
+{
+    uint8_t salt[6];
+    char hex[13];
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    fl_random_bytes(salt, sizeof(salt));
+    fl_hex(salt, sizeof(salt), hex);
+    int n = snprintf(ret_name, PATH_MAX, "%.*s.%s.%s.tmp", (int)(base - path), path, base, hex);
+    return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
 static int write_replace(int dir_fd, const char *path, struct fl_str bytes, mode_t mode, bool sync)
 {
     char temporary[PATH_MAX];
-    uint8_t salt[6];
-    char hex[13];
-    fl_random_bytes(salt, sizeof(salt));
-    fl_hex(salt, sizeof(salt), hex);
-    int n = snprintf(temporary, sizeof(temporary), "%s.%s.tmp", path, hex);
-    if (n < 0 || (size_t)n >= sizeof(temporary))
-        return -ENAMETOOLONG;
+    int rc = name_temporary(path, temporary);
+    if (rc < 0)
+        return rc;
     FL_CLEANUP_FD int fd =
         openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd < 0)
         return -errno;
-    int rc = fl_fs_write_all(fd, bytes.p, bytes.n);
+    rc = fl_fs_write_all(fd, bytes.p, bytes.n);
     if (rc == 0 && sync && fsync(fd) < 0)
         rc = -errno;
     if (rc == 0 && renameat(dir_fd, temporary, dir_fd, path) < 0)

@@ -1,5 +1,6 @@
 /* tar does the packing. What it unpacks may come from anywhere: it keeps names beneath the
- * directory, and nothing of it is used before it was looked through. */
+ * directory, and nothing of it is used before it was looked through. A colon in a file's name is no
+ * host's for it. */
 #include "cli/archive.h"
 
 #include <errno.h>
@@ -85,6 +86,7 @@ int fl_archive_pack(struct fl_str data_dir, const char *file, struct fl_arena *a
     const char *partial = fl_str_printf(arena, "%s.partial", file).p;
     const char *const argv[] = {"tar",
                                 "--create",
+                                "--force-local",
                                 "--file",
                                 partial,
                                 "--numeric-owner",
@@ -157,6 +159,7 @@ int fl_archive_unpack(const char *file, const char *dir, struct fl_arena *arena,
 {
     const char *const argv[] = {"tar",
                                 "--extract",
+                                "--force-local",
                                 "--file",
                                 file,
                                 "--directory",

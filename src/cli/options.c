@@ -91,6 +91,10 @@ static const struct row rows[FL_OPTION_COUNT] = {
     [FL_OPTION_ECS_CONFIG] = {"ecs-config", "FILE", KIND_TEXT, FL_COMMAND_UP | FL_COMMAND_AGENT,
                               true, true, "",
                               "the ECS agent's settings (/etc/ecs/ecs.config, if it is there)"},
+    [FL_OPTION_REGISTRIES] = {"registries", "FILE", KIND_TEXT, FL_COMMAND_UP | FL_COMMAND_AGENT,
+                              true, true, "",
+                              "mirrors and trust of registries (/etc/fairlead/registries.json, if "
+                              "it is there)"},
     [FL_OPTION_ATTRIBUTE] = {"attribute", "NAME=VALUE", KIND_LIST, FL_COMMAND_AGENT, false, false,
                              "", "an attribute of this host; may be repeated"},
     [FL_OPTION_TASKS] = {"tasks", NULL, KIND_SWITCH, FL_COMMAND_DOWN, false, false, "",
@@ -243,14 +247,14 @@ static void make_data_dir_absolute(struct fl_options *options)
 }
 
 /* A daemon has another directory than who starts it. */
-static void make_ecs_config_absolute(struct fl_options *options)
+static void make_absolute(struct fl_options *options, enum fl_option which)
 {
-    struct fl_str *path = &options->value[FL_OPTION_ECS_CONFIG];
+    struct fl_str *path = &options->value[which];
     char dir[PATH_MAX];
     if (path->n == 0 || path->p[0] == '/')
         return;
     if (!getcwd(dir, sizeof(dir)))
-        refuse("the current directory has no path; give --ecs-config an absolute one");
+        refuse("the current directory has no path; give --%s an absolute one", rows[which].name);
     *path = fl_str_printf(options->arena, "%s/%.*s", dir, FL_STR_ARG(*path));
 }
 
@@ -317,7 +321,8 @@ void fl_options_parse(enum fl_command command, const char *summary, int argc, ch
     if (!ret_options->given[FL_OPTION_DATA_DIR])
         ret_options->value[FL_OPTION_DATA_DIR] = fl_str_of(default_data_dir);
     make_data_dir_absolute(ret_options);
-    make_ecs_config_absolute(ret_options);
+    make_absolute(ret_options, FL_OPTION_ECS_CONFIG);
+    make_absolute(ret_options, FL_OPTION_REGISTRIES);
     fl_options_read_remembered(ret_options, ret_options->value[FL_OPTION_DATA_DIR].p);
     for (int i = 0; i < FL_OPTION_COUNT; i++) {
         if (ret_options->value[i].n == 0)

@@ -49,6 +49,7 @@ int fl_cli_agent(int argc, char **argv)
         .attributes = options.attributes,
         .attribute_count = options.attribute_count,
         .cpu_units = (int64_t)fl_options_number(&options, FL_OPTION_CPU_UNITS),
+        .registries = options.value[FL_OPTION_REGISTRIES],
         .ecs_config = options.value[FL_OPTION_ECS_CONFIG],
         .memory_mib = (int64_t)fl_options_number(&options, FL_OPTION_MEMORY_MIB),
         .metadata_port = (uint16_t)fl_options_number(&options, FL_OPTION_METADATA_PORT),

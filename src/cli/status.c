@@ -1,8 +1,11 @@
 /* `fairlead status`: what runs. The JSON form is stable: members are added, never changed. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "agent/images.h"
+#include "base/fs.h"
 #include "cli/cli.h"
 #include "cli/daemons.h"
 #include "cli/install.h"
@@ -64,6 +67,7 @@ struct report {
     size_t cluster_count;
     const struct fl_json *measured; /* what agents have measured, by cluster; NULL: not known */
     struct measures by_id[LISTINGS];
+    const struct fl_json *images; /* this host's, as its agent says; NULL: it says nothing */
 };
 
 /* ---- gathering ---- */
@@ -172,6 +176,17 @@ static int ask_server(struct report *report, struct fl_err *err)
     return r == 0 ? find_measures(report, &caller, err) : r;
 }
 
+/* What the agent of this machine wrote last, if it runs. */
+static void find_images(struct report *report, struct fl_arena *arena)
+{
+    enum { MAX_FILE = 1 << 20 };
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(MAX_FILE);
+    struct fl_str path = fl_str_printf(arena, "%s/agent/images/" FL_IMAGES_STATUS_FILE,
+                                       report->options->value[FL_OPTION_DATA_DIR].p);
+    if (report->agent > 0 && fl_fs_read(AT_FDCWD, path.p, text.max, &text) == 0)
+        report->images = fl_json_read(fl_buf_str(&text), arena, NULL);
+}
+
 /* ---- for programs ---- */
 
 static void write_role(struct fl_json_writer *jw, const char *name, pid_t pid)
@@ -211,6 +226,7 @@ static void write_listing(struct fl_json_writer *jw, const struct report *report
 static void print_json(const struct report *report)
 {
     static const struct fl_json no_list = {.kind = FL_JSON_ARRAY};
+    static const struct fl_json nothing = {.kind = FL_JSON_NULL};
     const struct fl_options *options = report->options;
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(MAX_REPORT);
     struct fl_json_writer jw = {.buf = &text};
@@ -223,6 +239,8 @@ static void print_json(const struct report *report)
     write_role(&jw, "agent", report->agent);
     for (size_t i = 0; i < LISTINGS; i++)
         write_listing(&jw, report, i);
+    fl_jw_key(&jw, "images");
+    fl_jw_json(&jw, report->images ? report->images : &nothing);
     fl_jw_key(&jw, "utilization");
     fl_jw_json(&jw, report->measured ? report->measured : &no_list);
     fl_jw_object_end(&jw);
@@ -302,6 +320,29 @@ static void print_cluster(const struct fl_json *cluster)
     print_used(fl_json_int(fl_json_get(cluster, "instancesMeasured")) > 0 ? cluster : NULL);
 }
 
+static long long number(const struct fl_json *object, const char *key)
+{
+    return (long long)fl_json_int(fl_json_get(object, key));
+}
+
+static void print_images(const struct fl_json *images)
+{
+    const struct fl_json *pulls = fl_json_get(images, "pulls");
+    if (!images)
+        return;
+    (void)printf("images    %lld here, %lld MiB reclaimed, %lld of %lld MiB of the disk free%s\n",
+                 number(images, "images"), number(images, "reclaimedBytes") >> 20,
+                 number(images, "diskAvailableMib"), number(images, "diskMib"),
+                 fl_json_is_true(fl_json_get(images, "diskFull")) ? ": FULL" : "");
+    for (size_t i = 0; i < fl_json_items(pulls); i++) {
+        const struct fl_json *pull = fl_json_item(pulls, i);
+        (void)printf("pull      %s  %lld of %lld layers, %lld of %lld MiB, %lld s\n",
+                     text_of(pull, "image"), number(pull, "layersDone"), number(pull, "layers"),
+                     number(pull, "bytesDone") >> 20, number(pull, "bytes") >> 20,
+                     number(pull, "seconds"));
+    }
+}
+
 static void print_report(const struct report *report)
 {
     static void (*const print[LISTINGS])(const struct report *report,
@@ -313,6 +354,7 @@ static void print_report(const struct report *report)
                  options->value[FL_OPTION_ACCOUNT].p, options->value[FL_OPTION_DATA_DIR].p);
     print_role("server", report->server);
     print_role("agent", report->agent);
+    print_images(report->images);
     for (size_t i = 0; i < fl_json_items(report->measured); i++)
         print_cluster(fl_json_item(report->measured, i));
     for (size_t which = 0; which < LISTINGS; which++)
@@ -347,6 +389,7 @@ int fl_cli_status(int argc, char **argv)
     struct report report = {.options = &options,
                             .server = find_role(data_dir, "server"),
                             .agent = find_role(data_dir, "agent")};
+    find_images(&report, arena);
     if (report.server > 0)
         r = ask_server(&report, &err);
     if (fl_options_on(&options, FL_OPTION_JSON))

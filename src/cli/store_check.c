@@ -12,7 +12,7 @@
 #include "cli/cli.h"
 #include "cli/install.h"
 #include "core/core.h"
-#include "image/store.h"
+#include "image/repository.h"
 #include "server/keys.h"
 #include "store/logs_store.h"
 #include "store/store.h"
@@ -79,8 +79,9 @@ static int check_logs(const struct fl_options *options, const char *dir, struct 
     return r;
 }
 
+/* name is the image's. */
 static int check_blob(struct fl_image_store *store, const struct fl_digest *digest, uint64_t size,
-                      const struct fl_ref *ref, struct fl_err *err)
+                      struct fl_str name, struct fl_err *err)
 {
     FL_CLEANUP_FD int fd = fl_image_store_open_blob(store, digest);
     FL_CLEANUP_HASHER struct fl_hasher *hasher = fl_hasher_new();
@@ -94,43 +95,65 @@ static int check_blob(struct fl_image_store *store, const struct fl_digest *dige
     struct fl_digest found = fl_hasher_end(hasher);
     if (n == 0 && seen == size && fl_digest_eq(&found, digest))
         return 0;
-    return fl_err_set(err, -EBADMSG, "image %.*s:%.*s: sha256:%s is %s; push or load it again",
-                      FL_STR_ARG(ref->repository), FL_STR_ARG(ref->tag), digest->hex,
-                      n < 0 ? "missing" : "damaged");
+    return fl_err_set(err, -EBADMSG, "image %.*s: sha256:%s is %s; push or load it again",
+                      FL_STR_ARG(name), digest->hex, n < 0 ? "missing" : "damaged");
 }
 
-static int check_image(struct fl_image_store *store, const struct fl_ref *ref, struct fl_err *err)
+/* An index may list images that nobody has brought. Those that were pushed are their repository's
+ * own; of one that was loaded, this machine's is looked at. */
+static int check_image(struct fl_image_store *store, struct fl_str repository,
+                       const struct fl_repository_image *listed, struct fl_err *err)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_image image = {0};
-    int r = check_blob(store, &ref->digest, ref->size, ref, err);
+    struct fl_str name =
+        listed->tag_count
+            ? fl_str_printf(arena, "%.*s:%.*s", FL_STR_ARG(repository), FL_STR_ARG(listed->tags[0]))
+            : fl_str_printf(arena, "%.*s@sha256:%s", FL_STR_ARG(repository), listed->digest.hex);
+    int r = check_blob(store, &listed->digest, listed->size, name, err);
     if (r < 0)
         return r;
-    /* An index without an image for this machine has nothing more that can be looked at. */
-    if (fl_image_store_read_image(store, &ref->digest, arena, &image, NULL) < 0)
+    if (fl_image_store_read_image(store, &listed->digest, arena, &image, NULL) < 0 &&
+        (fl_image_store_read_manifest(store, &listed->digest, arena, &image.manifest, NULL) < 0 ||
+         image.manifest.is_index))
         return 0;
-    r = check_blob(store, &image.manifest.config.digest, image.manifest.config.size, ref, err);
+    r = check_blob(store, &image.manifest.config.digest, image.manifest.config.size, name, err);
     for (size_t i = 0; i < image.manifest.layer_count && r == 0; i++)
-        r = check_blob(store, &image.manifest.layers[i].digest, image.manifest.layers[i].size, ref,
+        r = check_blob(store, &image.manifest.layers[i].digest, image.manifest.layers[i].size, name,
                        err);
+    return r;
+}
+
+static int check_repository(struct fl_image_store *store, struct fl_str repository, size_t *count,
+                            struct fl_err *err)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct fl_repository_image *images = NULL;
+    size_t n = 0;
+    int r = fl_repository_list_images(store, repository, arena, &images, &n);
+    if (r < 0)
+        return fl_err_errno(err, r, "cannot list the images of %.*s", FL_STR_ARG(repository));
+    for (size_t i = 0; i < n && r == 0; i++)
+        r = check_image(store, repository, &images[i], err);
+    *count += n;
     return r;
 }
 
 static int check_images(const struct fl_options *options, const char *dir, struct fl_err *err)
 {
     FL_CLEANUP_IMAGE_STORE struct fl_image_store *store = NULL;
-    struct fl_ref *refs = NULL;
-    size_t count = 0;
+    struct fl_str *names = NULL;
+    size_t n = 0, count = 0;
     struct fl_str path = fl_str_printf(options->arena, "%s/registry", dir);
     if (access(path.p, F_OK) < 0 && errno == ENOENT)
         return 0;
     int r = fl_image_store_open(path, true, &store, err);
     if (r == 0)
-        r = fl_image_store_list_refs(store, options->arena, &refs, &count);
+        r = fl_repository_list(store, options->arena, &names, &n);
     if (r < 0)
         return fl_err_errno(err, r, "cannot list the images");
-    for (size_t i = 0; i < count && r == 0; i++)
-        r = check_image(store, &refs[i], err);
+    for (size_t i = 0; i < n && r == 0; i++)
+        r = check_repository(store, names[i], &count, err);
     if (r == 0)
         (void)printf("images: %zu, every blob as its digest says\n", count);
     return r;

@@ -187,7 +187,7 @@ static int bring_up_agent(struct fl_options *options, struct fl_daemon *ret_agen
                                             FL_OPTION_REGION,        FL_OPTION_ACCOUNT,
                                             FL_OPTION_CPU_UNITS,     FL_OPTION_MEMORY_MIB,
                                             FL_OPTION_METADATA_PORT, FL_OPTION_INTROSPECTION_PORT,
-                                            FL_OPTION_ECS_CONFIG};
+                                            FL_OPTION_ECS_CONFIG,    FL_OPTION_REGISTRIES};
     *ret_agent = fl_daemon_find(options->value[FL_OPTION_DATA_DIR], "agent");
     if (ret_agent->pid > 0)
         return 0;

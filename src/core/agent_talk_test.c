@@ -243,6 +243,29 @@ static void an_instances_health_is_the_worst_of_its_checks(FL_UNUSED void **stat
     fix_free(f);
 }
 
+/* What its agent cannot start is not placed there, and who asks is told why. */
+static void an_impaired_instance_gets_no_tasks(FL_UNUSED void **state)
+{
+    char id[64];
+    struct fix *f = fix_with_host("", id);
+    struct fl_core_health check = {.type = ECS_InstanceHealthCheckType_CONTAINER_RUNTIME,
+                                   .status = ECS_InstanceHealthCheckState_IMPAIRED,
+                                   .reason = FL_STR("no space left on device")};
+    fix_ok(f, "RegisterTaskDefinition",
+           "{'family':'t','containerDefinitions':[{'name':'c','image':'i','memory':8}]}");
+    tell(f, FL_CORE_EVENT_INSTANCE_HEALTH, id, "", &check, 1);
+    fix_ok(f, "RunTask", "{'taskDefinition':'t'}");
+    assert_string_equal(fix_text(f, "failures.0.reason"), "AGENT");
+    fix_recover(f, true);
+    fix_ok(f, "StartTask", "{'taskDefinition':'t','containerInstances':['%s']}", id);
+    assert_string_equal(fix_text(f, "failures.0.reason"), "AGENT");
+    check.status = ECS_InstanceHealthCheckState_OK;
+    tell(f, FL_CORE_EVENT_INSTANCE_HEALTH, id, "", &check, 1);
+    fix_ok(f, "RunTask", "{'taskDefinition':'t'}");
+    assert_non_null(fix_at(f->reply, "tasks.0"));
+    fix_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +275,7 @@ int main(void)
         cmocka_unit_test(only_what_is_not_wanted_is_to_stop),
         cmocka_unit_test(a_containers_health_is_kept_when_it_changes),
         cmocka_unit_test(an_instances_health_is_the_worst_of_its_checks),
+        cmocka_unit_test(an_impaired_instance_gets_no_tasks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -167,6 +167,9 @@ static void add_rule(struct fl_buf *text, const struct explanation *e, const str
     case FL_OBSTACLE_AGENT:
         fl_buf_add_z(text, "the agent is not connected; `fairlead doctor` there says why: ");
         break;
+    case FL_OBSTACLE_IMPAIRED:
+        fl_buf_printf(text, "its agent can start nothing (%.*s): ", FL_STR_ARG(x->rule.what));
+        break;
     case FL_OBSTACLE_ATTRIBUTE:
         fl_buf_printf(text, "the definition requires the attribute %.*s, which is missing: ",
                       FL_STR_ARG(x->rule.what));

@@ -138,6 +138,9 @@ struct fl_hindrance fl_placement_hindrance(const struct fl_placement *placement,
         return (struct fl_hindrance){.obstacle = FL_OBSTACLE_INACTIVE};
     if (!instance->connected)
         return (struct fl_hindrance){.obstacle = FL_OBSTACLE_AGENT};
+    struct fl_str ailment;
+    if (fl_state_is_impaired(instance, &ailment))
+        return (struct fl_hindrance){.obstacle = FL_OBSTACLE_IMPAIRED, .what = ailment};
     const struct ecs_Attribute *missing = fl_filter_lacks(filter, instance);
     if (missing)
         return (struct fl_hindrance){.obstacle = FL_OBSTACLE_ATTRIBUTE, .what = missing->name};
@@ -156,6 +159,7 @@ const char *fl_placement_reason(enum fl_obstacle obstacle)
         [FL_OBSTACLE_NONE] = "",
         [FL_OBSTACLE_INACTIVE] = "INACTIVE",
         [FL_OBSTACLE_AGENT] = "AGENT",
+        [FL_OBSTACLE_IMPAIRED] = "AGENT",
         [FL_OBSTACLE_ATTRIBUTE] = "ATTRIBUTE",
         [FL_OBSTACLE_MEMBER_OF] = "MemberOf placement constraint unsatisfied.",
         [FL_OBSTACLE_DISTINCT] = "DistinctInstance placement constraint unsatisfied.",
@@ -182,6 +186,7 @@ struct fl_supply fl_placement_supply(const struct fl_placement *placement,
     case FL_OBSTACLE_NONE:
     case FL_OBSTACLE_INACTIVE:
     case FL_OBSTACLE_AGENT:
+    case FL_OBSTACLE_IMPAIRED:
     case FL_OBSTACLE_ATTRIBUTE:
     case FL_OBSTACLE_MEMBER_OF:
     case FL_OBSTACLE_DISTINCT:

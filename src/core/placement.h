@@ -33,6 +33,7 @@ enum fl_obstacle {
     FL_OBSTACLE_NONE,
     FL_OBSTACLE_INACTIVE,
     FL_OBSTACLE_AGENT,
+    FL_OBSTACLE_IMPAIRED, /* its agent can start no container; AGENT in ECS's words */
     FL_OBSTACLE_ATTRIBUTE,
     FL_OBSTACLE_MEMBER_OF,
     FL_OBSTACLE_DISTINCT,

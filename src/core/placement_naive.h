@@ -85,6 +85,9 @@ static inline enum fl_obstacle naive_obstacle(const struct fl_placement *placeme
         return FL_OBSTACLE_INACTIVE;
     if (!instance->connected)
         return FL_OBSTACLE_AGENT;
+    struct fl_str ailment;
+    if (fl_state_is_impaired(instance, &ailment))
+        return FL_OBSTACLE_IMPAIRED;
     if (fl_filter_lacks(placement->filter, instance))
         return FL_OBSTACLE_ATTRIBUTE;
     if (fl_filter_fails(placement->filter, instance) >= 0)

@@ -296,10 +296,25 @@ static bool is_registered(const struct rec_Instance *rec)
     return !fl_str_is(rec->status, "INACTIVE");
 }
 
+bool fl_state_is_impaired(const struct fl_instance *instance, struct fl_str *ret_reason)
+{
+    const struct ecs_InstanceHealthCheckResult_list *health = &instance->rec->health;
+    for (size_t i = 0; i < health->n; i++) {
+        if (health->items[i].type != ECS_InstanceHealthCheckType_CONTAINER_RUNTIME ||
+            health->items[i].status != ECS_InstanceHealthCheckState_IMPAIRED)
+            continue;
+        *ret_reason = health->items[i].statusReason;
+        return true;
+    }
+    return false;
+}
+
 static void open_or_close(struct fl_instance *instance)
 {
-    instance->is_open = instance->connected && FL_BUG(41, is_registered(instance->rec),
-                                                      fl_str_is(instance->rec->status, "ACTIVE"));
+    struct fl_str reason;
+    instance->is_open =
+        instance->connected && !fl_state_is_impaired(instance, &reason) &&
+        FL_BUG(41, is_registered(instance->rec), fl_str_is(instance->rec->status, "ACTIVE"));
 }
 
 /* The tree of retired instances holds exactly those that may be forgotten one day. */

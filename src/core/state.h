@@ -46,7 +46,7 @@ struct fl_instance {
     uint64_t changed; /* the index's clock at the last change of any kind */
     uint64_t altered; /* at the last one of its record or session */
     uint32_t seat;
-    bool is_open; /* may be given tasks: connected and ACTIVE */
+    bool is_open; /* may be given tasks: connected, ACTIVE and not impaired */
     bool connected;
     uint8_t gpus_free; /* gpu.h */
     /* load.h */
@@ -202,6 +202,9 @@ void fl_state_forget_instance(struct fl_core *core, struct fl_instance *instance
 void fl_state_trust(struct fl_core *core, struct fl_instance *instance);
 /* Sessions are no records: a restarted server has none. */
 void fl_state_connect(struct fl_instance *instance, bool connected, uint64_t session);
+/* Its agent has said that no container can be started there (its runtime is gone, its disk full):
+ * no task is placed on it until it says otherwise. *ret_reason is the agent's sentence. */
+bool fl_state_is_impaired(const struct fl_instance *instance, struct fl_str *ret_reason);
 void fl_state_free(struct fl_core *core);
 
 /* Look-ups by name or id; NULL when there is none. */

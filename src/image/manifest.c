@@ -7,8 +7,10 @@
 
 #if defined(__x86_64__)
 #define ARCHITECTURE "amd64"
+#define VARIANT "v1"
 #elif defined(__aarch64__)
 #define ARCHITECTURE "arm64"
+#define VARIANT "v8"
 #else
 #error "no image architecture is known for this machine"
 #endif
@@ -39,6 +41,7 @@ static int parse_descriptor(const struct fl_json *json, struct fl_descriptor *re
     d.size = (uint64_t)fl_json_int(size);
     d.os = member(platform, "os");
     d.architecture = member(platform, "architecture");
+    d.variant = member(platform, "variant");
     d.name = member(annotations, "io.containerd.image.name");
     if (d.name.n == 0)
         d.name = member(annotations, "org.opencontainers.image.ref.name");
@@ -136,7 +139,8 @@ const struct fl_descriptor *fl_manifest_choose(const struct fl_manifest *index)
     const struct fl_descriptor *unnamed = NULL;
     for (size_t i = 0; i < index->manifest_count; i++) {
         const struct fl_descriptor *d = &index->manifests[i];
-        if (fl_str_is(d->os, "linux") && fl_str_is(d->architecture, ARCHITECTURE))
+        bool runs = d->variant.n == 0 || fl_str_is(d->variant, VARIANT);
+        if (fl_str_is(d->os, "linux") && fl_str_is(d->architecture, ARCHITECTURE) && runs)
             return d;
         if (d->architecture.n == 0 && !unnamed)
             unnamed = d;

@@ -29,6 +29,7 @@ struct fl_descriptor {
     uint64_t size;
     struct fl_str os; /* of an index's entries; empty when not said */
     struct fl_str architecture;
+    struct fl_str variant;
     struct fl_str
         name; /* annotation io.containerd.image.name or org.opencontainers.image.ref.name */
 };
@@ -51,8 +52,10 @@ struct fl_manifest {
 int fl_manifest_parse(struct fl_str bytes, struct fl_str media_type, struct fl_arena *arena,
                       struct fl_manifest *ret_manifest, struct fl_err *err);
 
-/* The entry of an index for linux on this machine's architecture; NULL if there is none. Entries
- * that name no platform match when nothing better does. */
+/* The entry of an index for linux on this machine's architecture; NULL if there is none. Of several
+ * the one whose variant this machine surely has (amd64 v1, arm64 v8), or that names none, counts
+ * first; one that asks for more (amd64 v3) is never taken. Entries that name no platform match when
+ * nothing better does. */
 const struct fl_descriptor *fl_manifest_choose(const struct fl_manifest *index);
 /* "amd64" or "arm64"; the architecture this program was built for, as images call it. */
 struct fl_str fl_image_architecture(void);

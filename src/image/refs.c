@@ -250,24 +250,38 @@ static int forget_untagged(struct fl_image_store *store, const struct fl_ref *re
     return rc == -ENOENT ? 0 : rc;
 }
 
-int fl_image_store_remove_ref(struct fl_image_store *store, struct fl_str repository,
-                              struct fl_str tag)
+int fl_image_store_unlink_tags(struct fl_image_store *store, struct fl_str repository,
+                               const struct fl_str *tags, size_t count)
 {
-    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_dir_name name;
-    struct fl_ref ref;
-    int rc = fl_image_store_get_ref(store, repository, tag, arena, &ref);
-    if (rc < 0)
-        return rc;
+    char tag[FL_TAG_MAX + 1];
     FL_CLEANUP_FD int dir = open_repository(store, repository);
     if (dir < 0)
         return dir;
-    /* Synced, so that it does not come back when its blobs have been collected. */
-    if (unlinkat(dir, ref.tag.p, 0) < 0 || fsync(dir) < 0)
+    for (size_t i = 0; i < count; i++) {
+        FL_ASSERT(fl_tag_valid(tags[i]));
+        memcpy(tag, tags[i].p, tags[i].n);
+        tag[tags[i].n] = '\0';
+        if (unlinkat(dir, tag, 0) < 0)
+            return -errno;
+    }
+    /* Synced, so that they do not come back when their blobs have been collected. */
+    if (fsync(dir) < 0)
         return -errno;
     /* The directory goes with its last tag. */
     if (fl_image_store_encode(repository, &name) &&
         unlinkat(store->refs_fd, name.z, AT_REMOVEDIR) < 0 && errno != ENOTEMPTY)
         return -errno;
-    return forget_untagged(store, &ref);
+    return 0;
+}
+
+int fl_image_store_remove_ref(struct fl_image_store *store, struct fl_str repository,
+                              struct fl_str tag)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct fl_ref ref;
+    int rc = fl_image_store_get_ref(store, repository, tag, arena, &ref);
+    if (rc == 0)
+        rc = fl_image_store_unlink_tags(store, repository, &ref.tag, 1);
+    return rc == 0 ? forget_untagged(store, &ref) : rc;
 }

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fs.h"
@@ -146,6 +147,10 @@ static int list_files(const struct fl_image_store *store, struct fl_str reposito
     if (fd < 0)
         return fd == -ENOENT ? 0 : fd;
     DIR *dir = fdopendir(fd);
+    if (!dir) {
+        (void)close(fd);
+        return -ENOMEM;
+    }
     while (rc == 0 && (entry = readdir(dir)) != NULL) {
         struct fl_digest digest;
         struct fl_repository_image image;
@@ -159,18 +164,18 @@ static int list_files(const struct fl_image_store *store, struct fl_str reposito
     return rc;
 }
 
-/* Gives each image its tags; both lists are sorted by digest. Tags of images without a file make
- * images of their own, which are sorted in by the caller. */
+/* Gives each image its tags, which lie side by side in one list; both lists are sorted by digest.
+ * Tags of images without a file make images of their own, which are sorted in by the caller. */
 static int join_tags(const struct fl_image_store *store, struct fl_ref *refs, size_t ref_count,
                      struct fl_arena *arena, struct listing *list)
 {
+    struct fl_str *tags = fl_arena_new_array(arena, struct fl_str, ref_count);
     size_t known = list->count, n, i = 0;
     int rc = 0;
     for (size_t r = 0; rc == 0 && r < ref_count; r += n) {
         struct fl_repository_image *image = NULL;
-        struct fl_str *tags = fl_arena_new_array(arena, struct fl_str, ref_count - r);
         for (n = 0; r + n < ref_count && fl_digest_eq(&refs[r + n].digest, &refs[r].digest); n++)
-            tags[n] = refs[r + n].tag;
+            tags[r + n] = refs[r + n].tag;
         while (i < known && memcmp(list->images[i].digest.hex, refs[r].digest.hex, 64) < 0)
             i++;
         if (i < known && fl_digest_eq(&list->images[i].digest, &refs[r].digest)) {
@@ -181,7 +186,7 @@ static int join_tags(const struct fl_image_store *store, struct fl_ref *refs, si
             image = rc == 0 ? &list->images[list->count - 1] : NULL;
         }
         if (image) {
-            image->tags = tags;
+            image->tags = &tags[r];
             image->tag_count = n;
         }
     }
@@ -238,19 +243,28 @@ int fl_repository_remove_image(struct fl_image_store *store, struct fl_str repos
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_ref *refs = NULL;
+    struct fl_repository_image image = {.digest = *digest};
     size_t count = 0;
-    bool found = false;
     int rc = fl_image_store_list_tags(store, repository, arena, &refs, &count);
-    for (size_t i = 0; rc == 0 && i < count; i++) {
-        if (!fl_digest_eq(&refs[i].digest, digest))
-            continue;
-        found = true;
-        rc = fl_image_store_remove_ref(store, repository, refs[i].tag);
-    }
     if (rc < 0)
         return rc;
-    rc = fl_repository_forget_image(store, repository, digest);
-    return rc == -ENOENT && found ? 0 : rc;
+    image.tags = fl_arena_new_array(arena, struct fl_str, count + 1);
+    for (size_t i = 0; i < count; i++)
+        if (fl_digest_eq(&refs[i].digest, digest))
+            image.tags[image.tag_count++] = refs[i].tag;
+    return fl_repository_remove_listed(store, repository, &image);
+}
+
+int fl_repository_remove_listed(struct fl_image_store *store, struct fl_str repository,
+                                const struct fl_repository_image *image)
+{
+    int rc = 0;
+    if (image->tag_count)
+        rc = fl_image_store_unlink_tags(store, repository, image->tags, image->tag_count);
+    if (rc < 0)
+        return rc;
+    rc = fl_repository_forget_image(store, repository, &image->digest);
+    return rc == -ENOENT && image->tag_count ? 0 : rc;
 }
 
 bool fl_image_store_has_repository(const struct fl_image_store *store, struct fl_str repository)

@@ -38,6 +38,9 @@ int fl_repository_list_images(const struct fl_image_store *store, struct fl_str 
 /* Removes the image with its tags; -ENOENT when it is not there. */
 int fl_repository_remove_image(struct fl_image_store *store, struct fl_str repository,
                                const struct fl_digest *digest);
+/* The same for an image as it is listed, without looking for its tags. */
+int fl_repository_remove_listed(struct fl_image_store *store, struct fl_str repository,
+                                const struct fl_repository_image *image);
 
 /* Names in byte order, in the arena. */
 int fl_repository_list(const struct fl_image_store *store, struct fl_arena *arena,

@@ -28,6 +28,10 @@ int fl_image_store_make_name(int at, struct fl_str repository);
 enum { FL_STORE_STALE_SECONDS = 24 * 3600 };
 void fl_image_store_sweep_tmp(int tmp_fd, int64_t min_age_seconds);
 
+/* Removes tags, which are valid and there; what they led to is the caller's business. */
+int fl_image_store_unlink_tags(struct fl_image_store *store, struct fl_str repository,
+                               const struct fl_str *tags, size_t count);
+
 /* Removes an image's file; its tags are the caller's business. */
 int fl_repository_forget_image(struct fl_image_store *store, struct fl_str repository,
                                const struct fl_digest *digest);

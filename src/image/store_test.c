@@ -2,17 +2,20 @@
  * wrong is refused and leaves no file. */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/fs.h"
+#include "image/name.h"
 #include "image/repository.h"
 
 struct fixture {
@@ -241,6 +244,46 @@ static void images_stay_without_tags_until_removed(void **state)
     assert_false(fl_image_store_has_repository(f->store, FL_STR("app")));
 }
 
+/* A listing that comes in the middle of a push, and one after a crash, must not show it. */
+static void a_reference_being_written_is_no_tag(void **state)
+{
+    struct fixture *f = *state;
+    char events[4096] __attribute__((aligned(8)));
+    assert_int_equal(set(f, "app", "1"), 0);
+    FL_CLEANUP_FD int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    assert_true(
+        inotify_add_watch(watch, fl_str_printf(f->arena, "%s/refs/app", f->dir).p, IN_CREATE) >= 0);
+    assert_int_equal(set(f, "app", "2"), 0);
+    assert_true(read(watch, events, sizeof(events)) > 0);
+    assert_false(fl_tag_valid(fl_str_of(((struct inotify_event *)(void *)events)->name)));
+}
+
+/* As many images with a tag each as would not fit into memory if each had room for all tags. */
+static void a_repository_of_many_images_is_listed(void **state)
+{
+    struct fixture *f = *state;
+    enum { IMAGES = 3000, MAX_GROWTH = 32 << 20 };
+    struct fl_repository_image *images = NULL;
+    size_t count = 0, before = mallinfo2().uordblks + mallinfo2().hblkhd;
+    assert_int_equal(set(f, "many", "first"), 0);
+    int refs =
+        open(fl_str_printf(f->arena, "%s/refs/many", f->dir).p, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (int i = 0; i < IMAGES; i++) {
+        char tag[16], text[160];
+        (void)snprintf(tag, sizeof(tag), "t%d", i);
+        (void)snprintf(text, sizeof(text), "sha256:%064x 1 x\n", i);
+        int fd = openat(refs, tag, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        assert_true(write(fd, text, strlen(text)) > 0);
+        (void)close(fd);
+    }
+    (void)close(refs);
+    assert_int_equal(fl_repository_list_images(f->store, FL_STR("many"), f->arena, &images, &count),
+                     0);
+    assert_int_equal(count, IMAGES + 1);
+    assert_true(fl_str_is(images[IMAGES - 1].tags[0], "t2999"));
+    assert_true(mallinfo2().uordblks + mallinfo2().hblkhd - before < MAX_GROWTH);
+}
+
 static void a_repository_that_was_made_stays_empty(void **state)
 {
     struct fixture *f = *state;
@@ -283,6 +326,8 @@ int main(void)
         TEST(only_what_no_image_needs_is_collected),
         TEST(what_is_needed_or_renewed_is_kept),
         TEST(images_stay_without_tags_until_removed),
+        TEST(a_reference_being_written_is_no_tag),
+        TEST(a_repository_of_many_images_is_listed),
         TEST(a_repository_that_was_made_stays_empty),
         cmocka_unit_test(no_store_is_not_made_by_looking),
     };

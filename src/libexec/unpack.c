@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "base/id.h"
 
@@ -70,6 +71,14 @@ static int fill(const struct orders *orders, struct fl_tar *tar, struct fl_tree 
     return rc < 0 ? rc : fl_tree_finish(tree, err);
 }
 
+/* What follows the archive is read too: who writes it into a pipe must be able to end. */
+static void drain(int fd)
+{
+    static char rest[64 << 10];
+    while (read(fd, rest, sizeof(rest)) > 0)
+        continue;
+}
+
 static int run(const struct orders *orders, struct fl_err *err)
 {
     struct fl_tar *tar = NULL;
@@ -81,6 +90,8 @@ static int run(const struct orders *orders, struct fl_err *err)
         return rc;
     struct fl_tree *tree = fl_tree_new(orders->layer, orders->discard);
     rc = fill(orders, tar, tree, err);
+    if (rc == 0)
+        drain(FL_UNPACK_ARCHIVE_FD);
     fl_tree_free(tree);
     fl_tar_close(tar);
     return rc;
@@ -92,6 +103,8 @@ int main(int argc, char **argv)
     struct fl_err err = {0};
     unsigned char digest[EVP_MAX_MD_SIZE];
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    /* Containers that start meanwhile come first. */
+    (void)!nice(5);
     if (!parse_orders(argc, argv, &orders)) {
         (void)fputs("usage: fairlead-unpack layer|check|archive [--diff-id HEX] [--max-bytes N] "
                     "[--max-entries N]\n",

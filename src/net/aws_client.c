@@ -194,8 +194,8 @@ struct waiting {
 static void on_done(void *context, const struct fl_http_response *response)
 {
     struct waiting *waiting = context;
-    waiting->response =
-        (struct fl_http_response){response->status, fl_str_dup(waiting->arena, response->body)};
+    waiting->response = (struct fl_http_response){
+        .status = response->status, .body = fl_str_dup(waiting->arena, response->body)};
 }
 
 int fl_aws_call_wait(const struct fl_aws_config *config, const char *service, const char *target,

@@ -130,7 +130,7 @@ static void a_websocket_s_handshake_verifies(void **state)
 static void error_of(struct fixture *f, unsigned status, const char *body, const char *code,
                      const char *message)
 {
-    const struct fl_http_response response = {status, fl_str_of(body)};
+    const struct fl_http_response response = {.status = status, .body = fl_str_of(body)};
     struct fl_str got_code, got_message;
     fl_aws_error(&response, f->t.arena, &got_code, &got_message);
     assert_string_equal(fl_str_z(f->t.arena, got_code), code);

@@ -14,14 +14,21 @@ enum {
     DEFAULT_TIMEOUT_MS = 30000,
     CONNECT_TIMEOUT_MS = 10000,
     DEFAULT_MAX_BODY = 16 * 1024 * 1024,
+    TAKER_PIECE = 256 * 1024,
 };
 
-struct request {
-    LIST_ENTRY(request) link;
+static const char here[] = "127.0.0.1,localhost,[::1],::1,.localhost";
+
+struct fl_http_flight {
+    LIST_ENTRY(fl_http_flight) link;
+    struct fl_http_client *client;
     CURL *easy;
     struct curl_slist *headers;
     char *body;
     struct fl_buf answer;
+    const struct fl_http_taker *taker; /* NULL: the body goes to `answer` */
+    bool begun;                        /* the taker has seen the head */
+    bool taken;                        /* and takes the body */
     fl_http_done done;
     void *context;
     char error[CURL_ERROR_SIZE];
@@ -31,7 +38,7 @@ struct fl_http_client {
     uv_loop_t *loop;
     CURLM *multi;
     uv_timer_t timer;
-    LIST_HEAD(, request) requests;
+    LIST_HEAD(, fl_http_flight) requests;
     const struct fl_tls_pins *pins; /* NULL: what the system trusts */
     bool freed;                     /* the user has let go */
     bool busy;                      /* inside a callback: fl_http_client_free waits for its end */
@@ -44,7 +51,7 @@ struct watch {
     curl_socket_t fd;
 };
 
-static void free_request(struct fl_http_client *client, struct request *request)
+static void free_request(struct fl_http_client *client, struct fl_http_flight *request)
 {
     LIST_REMOVE(request, link);
     (void)curl_multi_remove_handle(client->multi, request->easy);
@@ -71,9 +78,11 @@ static void destroy(struct fl_http_client *client)
 
 /* ---- results ---- */
 
-static void report(struct fl_http_client *client, struct request *request, CURLcode code)
+static void report(struct fl_http_client *client, struct fl_http_flight *request, CURLcode code)
 {
-    struct fl_http_response response = {0, fl_buf_str(&request->answer)};
+    struct fl_http_response response = {.body = fl_buf_str(&request->answer),
+                                        .timed_out = code == CURLE_OPERATION_TIMEDOUT,
+                                        .headers = request->easy};
     long status = 0;
     if (code == CURLE_OK)
         (void)curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -83,7 +92,7 @@ static void report(struct fl_http_client *client, struct request *request, CURLc
     if (client->pins && code == CURLE_PEER_FAILED_VERIFICATION)
         response.body = FL_STR(FL_TLS_STRANGER);
     if (request->answer.overflow)
-        response = (struct fl_http_response){0, FL_STR("the answer is larger than allowed")};
+        response = (struct fl_http_response){.body = FL_STR("the answer is larger than allowed")};
     request->done(request->context, &response);
     free_request(client, request);
 }
@@ -94,7 +103,7 @@ static void collect(struct fl_http_client *client)
     int left;
     client->busy = true;
     while (!client->freed && (message = curl_multi_info_read(client->multi, &left))) {
-        struct request *request;
+        struct fl_http_flight *request;
         CURLcode code = message->data.result;
         if (message->msg != CURLMSG_DONE)
             continue;
@@ -174,9 +183,31 @@ static int on_wait(FL_UNUSED CURLM *multi, long wait_ms, void *context)
     return 0;
 }
 
+static void ask_taker(struct fl_http_flight *request)
+{
+    struct fl_http_response head = {.headers = request->easy};
+    long status = 0;
+    (void)curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
+    head.status = (unsigned)status;
+    request->begun = true;
+    request->taken = request->taker->head(request->context, &head);
+}
+
 static size_t on_bytes(char *bytes, size_t size, size_t count, void *context)
 {
-    struct request *request = context;
+    struct fl_http_flight *request = context;
+    if (request->taker && !request->begun)
+        ask_taker(request);
+    if (request->taken) {
+        switch (request->taker->piece(request->context, (struct fl_str){bytes, size * count})) {
+        case FL_HTTP_TAKEN:
+            return size * count;
+        case FL_HTTP_LATER:
+            return CURL_WRITEFUNC_PAUSE;
+        case FL_HTTP_ENOUGH:
+            return CURL_WRITEFUNC_ERROR;
+        }
+    }
     fl_buf_add(&request->answer, bytes, size * count);
     return request->answer.overflow ? 0 : size * count;
 }
@@ -226,7 +257,7 @@ static void add_header(struct curl_slist **list, struct fl_str name, struct fl_s
         *list = longer;
 }
 
-static void set_body(struct request *request, struct fl_str method, struct fl_str body)
+static void set_body(struct fl_http_flight *request, struct fl_str method, struct fl_str body)
 {
     FL_CLEANUP_FREE char *verb = fl_strndup(method.p, method.n);
     CURL *easy = request->easy;
@@ -262,12 +293,54 @@ static void set_pins(CURL *easy, const struct fl_tls_pins *pins)
     (void)curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, (void *)pins);
 }
 
-static void set_options(struct request *request, const struct fl_http_request *wanted)
+static bool has_header(const struct fl_http_request *wanted, struct fl_str name)
+{
+    for (size_t i = 0; i < wanted->header_count; i++)
+        if (fl_str_case_eq(wanted->headers[i].name, name))
+            return true;
+    return false;
+}
+
+static void set_proxy(CURL *easy, const struct fl_http_request *wanted)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(64 * 1024);
+    if (wanted->proxy.n) {
+        fl_buf_add_str(&text, wanted->proxy);
+        (void)curl_easy_setopt(easy, CURLOPT_PROXY, text.p);
+        fl_buf_clear(&text);
+    }
+    fl_buf_printf(&text, "%s%s%.*s", here, wanted->no_proxy.n ? "," : "",
+                  FL_STR_ARG(wanted->no_proxy));
+    (void)curl_easy_setopt(easy, CURLOPT_NOPROXY, text.p);
+}
+
+/* What bulk needs: large pieces, and patience measured by what comes. */
+static void set_bulk(struct fl_http_flight *request, const struct fl_http_request *wanted)
+{
+    CURL *easy = request->easy;
+    request->taker = wanted->taker;
+    if (wanted->taker) {
+        (void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)TAKER_PIECE);
+        (void)curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    }
+    if (wanted->idle_timeout_ms) {
+        (void)curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+        (void)curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME,
+                               (long)FL_MAX(1U, wanted->idle_timeout_ms / 1000));
+    }
+    if (wanted->ca_file.n) {
+        FL_CLEANUP_FREE char *path = fl_strndup(wanted->ca_file.p, wanted->ca_file.n);
+        (void)curl_easy_setopt(easy, CURLOPT_CAINFO, path);
+    }
+}
+
+static void set_options(struct fl_http_flight *request, const struct fl_http_request *wanted)
 {
     CURL *easy = request->easy;
     FL_CLEANUP_FREE char *url = fl_strndup(wanted->url.p, wanted->url.n);
     unsigned timeout_ms = wanted->timeout_ms ? wanted->timeout_ms : DEFAULT_TIMEOUT_MS;
-    add_header(&request->headers, FL_STR("Accept"), FL_STR("*/*"));
+    if (!has_header(wanted, FL_STR("Accept")))
+        add_header(&request->headers, FL_STR("Accept"), FL_STR("*/*"));
     for (size_t i = 0; i < wanted->header_count; i++)
         add_header(&request->headers, wanted->headers[i].name, wanted->headers[i].value);
     struct curl_slist *longer = curl_slist_append(request->headers, "Expect:");
@@ -280,7 +353,7 @@ static void set_options(struct request *request, const struct fl_http_request *w
     (void)curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
     (void)curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
     (void)curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    (void)curl_easy_setopt(easy, CURLOPT_NOPROXY, "127.0.0.1,localhost,[::1],::1,.localhost");
+    set_proxy(easy, wanted);
     (void)curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
     (void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
     (void)curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, request->error);
@@ -288,14 +361,17 @@ static void set_options(struct request *request, const struct fl_http_request *w
     (void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, request);
     (void)curl_easy_setopt(easy, CURLOPT_PRIVATE, request);
     (void)curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    set_bulk(request, wanted);
     set_body(request, wanted->method, wanted->body);
 }
 
-void fl_http_client_send(struct fl_http_client *client, const struct fl_http_request *wanted,
-                         fl_http_done done, void *context)
+struct fl_http_flight *fl_http_client_send(struct fl_http_client *client,
+                                           const struct fl_http_request *wanted, fl_http_done done,
+                                           void *context)
 {
-    struct request *request = fl_calloc(1, sizeof(*request));
+    struct fl_http_flight *request = fl_calloc(1, sizeof(*request));
     FL_ASSERT(!client->freed);
+    request->client = client;
     request->done = done;
     request->context = context;
     request->answer = FL_BUF_INIT(wanted->max_body ? wanted->max_body : DEFAULT_MAX_BODY);
@@ -305,6 +381,27 @@ void fl_http_client_send(struct fl_http_client *client, const struct fl_http_req
     set_pins(request->easy, client->pins);
     LIST_INSERT_HEAD(&client->requests, request, link);
     FL_ASSERT(curl_multi_add_handle(client->multi, request->easy) == CURLM_OK);
+    return request;
+}
+
+void fl_http_cancel(struct fl_http_flight *flight)
+{
+    free_request(flight->client, flight);
+}
+
+void fl_http_resume(struct fl_http_flight *flight)
+{
+    (void)curl_easy_pause(flight->easy, CURLPAUSE_CONT);
+}
+
+struct fl_str fl_http_response_header(const struct fl_http_response *response, const char *name,
+                                      size_t nth)
+{
+    struct curl_header *header = NULL;
+    if (!response->headers ||
+        curl_easy_header(response->headers, name, nth, CURLH_HEADER, -1, &header) != CURLHE_OK)
+        return FL_STR("");
+    return fl_str_of(header->value);
 }
 
 void fl_http_client_pin(struct fl_http_client *client, const struct fl_tls_pins *pins)

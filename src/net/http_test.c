@@ -5,6 +5,8 @@
 #include "net/http_internal.h"
 #include "net/test_loop.h"
 
+enum { BIG = 8 << 20 };
+
 struct fixture {
     struct test_loop t;
     struct fl_http_client *client;
@@ -50,6 +52,10 @@ static void on_request(void *context, struct fl_http_exchange *exchange)
         assert_int_equal(uv_timer_start(&f->late, on_late, 10, 0), 0);
     } else if (fl_str_is(exchange->path, "/hold")) {
         f->held = exchange;
+    } else if (fl_str_is(exchange->path, "/big")) {
+        char *body = fl_arena_alloc(exchange->arena, BIG);
+        memset(body, 'b', BIG);
+        reply_text(exchange, 200, (struct fl_str){body, BIG});
     } else {
         reply_text(exchange, 200, told(exchange));
     }
@@ -174,6 +180,90 @@ static void a_client_bounds_its_answers_and_its_time(void **state)
     TEST_AWAIT(&f->t, f->answers == 3);
     assert_int_equal(f->last.status, 0);
     reply_text(FL_TAKE_PTR(f->held), 200, FL_STR("too late"));
+}
+
+/* A big answer ("/big"), taken in pieces, with a pause after the first. */
+struct drinker {
+    struct fixture *f;
+    struct fl_http_flight *flight;
+    size_t got;
+    unsigned pauses;
+    bool wants_head, thirsty, had_enough;
+};
+
+static bool on_head(void *context, const struct fl_http_response *head)
+{
+    struct drinker *d = context;
+    assert_int_equal(head->status, 200);
+    assert_true(fl_str_is(fl_http_response_header(head, "CONTENT-type", 0), "text/plain"));
+    assert_int_equal(fl_http_response_header(head, "content-type", 1).n, 0);
+    return d->wants_head;
+}
+
+static enum fl_http_flow on_piece(void *context, struct fl_str bytes)
+{
+    struct drinker *d = context;
+    if (d->had_enough)
+        return FL_HTTP_ENOUGH;
+    if (!d->thirsty && d->got > 0) {
+        d->pauses++;
+        return FL_HTTP_LATER;
+    }
+    d->got += bytes.n;
+    return FL_HTTP_TAKEN;
+}
+
+static void on_drunk(void *context, const struct fl_http_response *response)
+{
+    struct drinker *d = context;
+    d->flight = NULL;
+    on_answer(d->f, response);
+}
+
+static void drink(struct drinker *d)
+{
+    static const struct fl_http_taker taker = {on_head, on_piece};
+    const struct fl_http_request request = {.method = FL_STR("GET"),
+                                            .url = test_url(&d->f->t, "/big"),
+                                            .max_body = 100,
+                                            .taker = &taker};
+    d->flight = fl_http_client_send(d->f->client, &request, on_drunk, d);
+}
+
+static void an_answer_is_taken_piece_by_piece(void **state)
+{
+    struct fixture *f = *state;
+    struct drinker d = {.f = f, .wants_head = true};
+    drink(&d);
+    TEST_AWAIT(&f->t, d.pauses > 0);
+    size_t before = d.got;
+    for (int i = 0; i < 5; i++)
+        (void)uv_run(&f->t.loop, UV_RUN_ONCE);
+    assert_int_equal(d.got, before); /* nothing comes while it waits */
+    assert_int_equal(f->answers, 0);
+    d.thirsty = true;
+    fl_http_resume(d.flight);
+    TEST_AWAIT(&f->t, f->answers == 1);
+    assert_answer(f, 200, "");
+    assert_int_equal(d.got, BIG);
+}
+
+static void a_taker_may_refuse(void **state)
+{
+    struct fixture *f = *state;
+    struct drinker enough = {.f = f, .wants_head = true, .had_enough = true}, none = {.f = f},
+                   cut = {.f = f, .wants_head = true};
+    drink(&enough);
+    TEST_AWAIT(&f->t, f->answers == 1);
+    assert_int_equal(f->last.status, 0);
+    drink(&none); /* then it is an answer as any other, and too large a one */
+    TEST_AWAIT(&f->t, f->answers == 2);
+    assert_answer(f, 0, "the answer is larger than allowed");
+    drink(&cut);
+    TEST_AWAIT(&f->t, cut.pauses > 0);
+    fl_http_cancel(cut.flight);
+    fetch(f, "GET", "/", FL_STR(""));
+    assert_int_equal(f->answers, 3);
 }
 
 static void a_freed_client_calls_nobody(void **state)
@@ -446,6 +536,8 @@ int main(void)
         CASE(many_requests_at_once_are_all_answered),
         CASE(large_bodies_below_the_limit_pass),
         CASE(a_client_bounds_its_answers_and_its_time),
+        CASE(an_answer_is_taken_piece_by_piece),
+        CASE(a_taker_may_refuse),
         CASE(a_freed_client_calls_nobody),
         CASE(chunked_bodies_are_put_together),
         CASE(expect_100_continue_is_answered),

@@ -11,7 +11,7 @@
 #include "net/tls_front.h"
 #include "net/ws.h"
 
-enum { DAY_MS = 24 * 60 * 60 * 1000, LARGE = 3 * 1024 * 1024 };
+enum { DAY_MS = 24 * 60 * 60 * 1000, LARGE = 3 * 1024 * 1024, MOST = 10 };
 
 struct fixture {
     struct test_loop t;
@@ -72,7 +72,7 @@ static int setup(void **state)
     test_start(&f->t, on_request, f);
     const struct fl_tls_front_config config = {.listen = FL_STR("127.0.0.1:0"),
                                                .pem = f->pem.p,
-                                               .max_connections = 10,
+                                               .max_connections = MOST,
                                                .http = f->t.server};
     assert_int_equal(fl_tls_front_open(&f->t.loop, &config, &f->front, NULL), 0);
     f->t.tls_port = fl_tls_front_port(f->front);
@@ -97,8 +97,8 @@ static void on_answer(void *context, const struct fl_http_response *response)
 {
     struct fixture *f = context;
     f->answers++;
-    f->response =
-        (struct fl_http_response){response->status, fl_str_dup(f->t.arena, response->body)};
+    f->response = (struct fl_http_response){.status = response->status,
+                                            .body = fl_str_dup(f->t.arena, response->body)};
 }
 
 static void post(struct fixture *f, struct fl_str body)
@@ -243,6 +243,32 @@ static void test_old_tls_is_refused(void **state)
     test_disconnect(&raw);
 }
 
+/* Who connects and says nothing takes a place, of which there are few, and no more. */
+static void test_connections_are_bounded(void **state)
+{
+    struct fixture *f = *state;
+    struct test_raw raw[MOST + 1];
+    for (size_t i = 0; i < FL_ARRAY_SIZE(raw); i++)
+        raw[i] = test_connect_to(&f->t, f->t.tls_port);
+    TEST_AWAIT(&f->t, test_at_end(&raw[MOST]));
+    for (size_t i = 0; i < MOST; i++)
+        assert_false(test_at_end(&raw[i]));
+    for (size_t i = 0; i < FL_ARRAY_SIZE(raw); i++)
+        test_disconnect(&raw[i]);
+    struct fl_ws *ws = NULL;
+    for (unsigned closed = f->closed; f->messages == 0;) {
+        if (!ws || f->closed > closed) {
+            closed = f->closed;
+            ws = open_ws(f, &f->pins);
+            fl_ws_send(ws, FL_STR("room again"));
+        }
+        (void)uv_run(&f->t.loop, UV_RUN_ONCE);
+    }
+    unsigned before = f->closed;
+    fl_ws_close(ws, 1000, FL_STR(""));
+    TEST_AWAIT(&f->t, f->closed > before);
+}
+
 static void test_pins_are_hashes(FL_UNUSED void **state)
 {
     struct fl_tls_pins pins = {0};
@@ -271,6 +297,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(test_plain_text_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_old_tls_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_connections_are_bounded, setup, teardown),
         cmocka_unit_test(test_pins_are_hashes),
     };
     (void)signal(SIGPIPE, SIG_IGN); /* as agent and server do */

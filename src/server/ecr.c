@@ -8,8 +8,7 @@
 #include "base/clock.h"
 #include "server/ecr_internal.h"
 
-/* A hundred manifests of 4 MiB may be asked for at once; this many bytes of them are given. */
-enum { MAX_ANSWER = 32 << 20, PAGE_DEFAULT = 100 };
+enum { PAGE_DEFAULT = 100 };
 
 static void get_token(struct fl_ecr_call *call);
 
@@ -62,7 +61,7 @@ bool fl_ecr_agent_may(int operation)
 
 static void end(struct fl_ecr_call *call)
 {
-    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(MAX_ANSWER);
+    FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(FL_ECR_ANSWER_MAX);
     if (!call->error)
         fl_shape_encode(ecr_service.operations[call->operation->operation].output, call->output,
                         &body);

@@ -102,30 +102,26 @@ void fl_ecr_list_images(struct fl_ecr_call *call)
         FL_SET(out, ecr_ListImagesResponse, nextToken, next);
 }
 
-/* Bytes of an image as a client fetches it; of an index, of the largest that it lists. */
-static int64_t size_of(struct fl_ecr_call *call, const struct fl_digest *digest,
-                       struct fl_manifest *ret_manifest)
+/* Bytes of an image that is no index, as a client fetches it. */
+static uint64_t size_of_one(const struct fl_manifest *m)
 {
-    const struct fl_image_store *store = call->registry->store;
-    struct fl_manifest m = {0};
-    uint64_t size = 0;
-    if (fl_image_store_read_manifest(store, digest, call->arena, &m, NULL) < 0)
-        return 0;
-    if (ret_manifest)
-        *ret_manifest = m;
-    if (!m.is_index)
-        size = m.config.size;
-    for (size_t i = 0; i < m.layer_count; i++)
-        size += m.layers[i].size;
-    for (size_t i = 0; i < m.manifest_count; i++) {
-        struct fl_manifest listed = {0};
-        uint64_t its = 0;
-        if (fl_image_store_read_manifest(store, &m.manifests[i].digest, call->arena, &listed,
-                                         NULL) < 0)
-            continue;
-        for (size_t k = 0; k < listed.layer_count; k++)
-            its += listed.layers[k].size;
-        size = FL_MAX(size, its + listed.config.size);
+    uint64_t size = m->config.size;
+    for (size_t i = 0; i < m->layer_count; i++)
+        size += m->layers[i].size;
+    return size;
+}
+
+/* Of an index, of the largest that it lists. Manifests are large once they are read: none outlives
+ * its turn. */
+static int64_t size_of(struct fl_ecr_call *call, const struct fl_manifest *m)
+{
+    uint64_t size = m->is_index ? 0 : size_of_one(m);
+    for (size_t i = 0; i < m->manifest_count; i++) {
+        FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+        struct fl_manifest listed;
+        if (fl_image_store_read_manifest(call->registry->store, &m->manifests[i].digest, arena,
+                                         &listed, NULL) == 0)
+            size = FL_MAX(size, size_of_one(&listed));
     }
     return (int64_t)FL_MIN(size, (uint64_t)INT64_MAX);
 }
@@ -133,9 +129,12 @@ static int64_t size_of(struct fl_ecr_call *call, const struct fl_digest *digest,
 static void describe(struct fl_ecr_call *call, struct fl_str repository,
                      const struct fl_repository_image *image, struct ecr_ImageDetail *out)
 {
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_manifest m = {0};
-    int64_t size = size_of(call, &image->digest, &m);
-    struct fl_str artifact = m.artifact_type.n ? m.artifact_type : m.config.media_type;
+    (void)fl_image_store_read_manifest(call->registry->store, &image->digest, arena, &m, NULL);
+    int64_t size = size_of(call, &m);
+    struct fl_str artifact =
+        fl_str_dup(call->arena, m.artifact_type.n ? m.artifact_type : m.config.media_type);
     FL_SET(out, ecr_ImageDetail, registryId, call->registry->account);
     FL_SET(out, ecr_ImageDetail, repositoryName, repository);
     FL_SET(out, ecr_ImageDetail, imageDigest, fl_ecr_digest(call, &image->digest));
@@ -145,7 +144,7 @@ static void describe(struct fl_ecr_call *call, struct fl_str repository,
     FL_SET(out, ecr_ImageDetail, imageSizeInBytes, size);
     FL_SET(out, ecr_ImageDetail, imagePushedAt, image->pushed_at_ms);
     FL_SET(out, ecr_ImageDetail, imageManifestMediaType,
-           image->media_type.n ? image->media_type : m.media_type);
+           image->media_type.n ? image->media_type : fl_str_dup(call->arena, m.media_type));
     if (artifact.n)
         FL_SET(out, ecr_ImageDetail, artifactMediaType, artifact);
     if (image->has_subject)
@@ -217,13 +216,14 @@ static bool get_image(struct fl_ecr_call *call, const struct ecr_BatchGetImageRe
                       const struct ecr_ImageIdentifier *id, const struct fl_repository_image *image,
                       struct ecr_Image *out)
 {
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(FL_MANIFEST_MAX_BYTES);
     struct fl_manifest m;
     struct ecr_ImageIdentifier *shown =
         fl_arena_new_object(call->arena, struct ecr_ImageIdentifier);
     if (fl_image_store_read_blob(call->registry->store, &image->digest, FL_MANIFEST_MAX_BYTES,
                                  &buf) < 0 ||
-        fl_manifest_parse(fl_buf_str(&buf), image->media_type, call->arena, &m, NULL) < 0 ||
+        fl_manifest_parse(fl_buf_str(&buf), image->media_type, arena, &m, NULL) < 0 ||
         !is_accepted(in, m.media_type))
         return false;
     fill_id(call, &image->digest, id->imageTag, shown);
@@ -231,7 +231,7 @@ static bool get_image(struct fl_ecr_call *call, const struct ecr_BatchGetImageRe
     FL_SET(out, ecr_Image, repositoryName, in->repositoryName);
     FL_SET(out, ecr_Image, imageId, shown);
     FL_SET(out, ecr_Image, imageManifest, fl_str_dup(call->arena, fl_buf_str(&buf)));
-    FL_SET(out, ecr_Image, imageManifestMediaType, m.media_type);
+    FL_SET(out, ecr_Image, imageManifestMediaType, fl_str_dup(call->arena, m.media_type));
     return true;
 }
 
@@ -241,20 +241,21 @@ void fl_ecr_batch_get_image(struct fl_ecr_call *call)
     struct ecr_BatchGetImageResponse *out = call->output;
     struct rec_Repository record;
     struct fl_repository_image *images = NULL;
-    size_t count = 0, n = in->imageIds.n;
+    size_t count = 0, bytes = 0, n = in->imageIds.n;
     if (!fl_ecr_need(call, in->registryId, in->repositoryName, &record) ||
         !fl_ecr_images(call, in->repositoryName, &images, &count))
         return;
     struct ecr_Image_list list = {0, fl_arena_new_array(call->arena, struct ecr_Image, n + 1)};
     struct ecr_ImageFailure_list failures = {
         0, fl_arena_new_array(call->arena, struct ecr_ImageFailure, n + 1)};
-    for (size_t i = 0; i < n; i++) {
+    /* What is too long for an answer already gets no longer: the answer says so. */
+    for (size_t i = 0; i < n && bytes <= FL_ECR_ANSWER_MAX; i++) {
         const struct ecr_ImageIdentifier *id = &in->imageIds.items[i];
         enum ecr_ImageFailureCode code;
         const char *text;
         const struct fl_repository_image *image = find(id, images, count, &code, &text);
         if (image && get_image(call, in, id, image, &list.items[list.n]))
-            list.n++;
+            bytes += list.items[list.n++].imageManifest.n;
         else
             add_failure(&failures, id, code, text);
     }
@@ -396,7 +397,7 @@ static void delete_one(struct fl_ecr_call *call, const struct ecr_ImageIdentifie
                     "Requested image referenced by manifest list");
         return;
     }
-    int rc = is_whole ? fl_repository_remove_image(store, in->repositoryName, &image->digest)
+    int rc = is_whole ? fl_repository_remove_listed(store, in->repositoryName, image)
                       : fl_image_store_remove_ref(store, in->repositoryName, id->imageTag);
     if (rc < 0) {
         fl_ecr_fail(call, "ServerException", "an image cannot be deleted");

@@ -5,6 +5,9 @@
 #include "server/registry_internal.h"
 #include "shapes/ecr_shapes.h"
 
+/* A hundred manifests of 4 MiB may be asked for at once; this many bytes of them are given. */
+enum { FL_ECR_ANSWER_MAX = 32 << 20 };
+
 struct fl_ecr_call;
 typedef void (*fl_ecr_handler)(struct fl_ecr_call *call);
 

@@ -146,8 +146,7 @@ static bool evaluate(struct fl_ecr_call *call, const struct rec_Repository *reco
     }
     int32_t *by = fl_arena_new_array(call->arena, int32_t, count + 1);
     bool *is_kept = fl_arena_new_array(call->arena, bool, count + 1);
-    for (size_t i = 0; i < count; i++)
-        is_kept[i] = fl_registry_is_listed(call->registry, in->repositoryName, &images[i].digest);
+    fl_registry_mark_kept(call->registry, images, count, is_kept);
     fl_lifecycle_apply(&policy, images, count, is_kept, call->now_ms, by);
     list->items =
         fl_arena_new_array(call->arena, struct ecr_LifecyclePolicyPreviewResult, count + 1);

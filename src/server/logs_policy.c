@@ -3,7 +3,7 @@
 #include "server/logs_call.h"
 #include "server/logs_pattern.h"
 
-enum { MAX_TAGS = 50 };
+enum { MAX_TAGS = 50, MAX_EFFORT = 256 * 1024 * 1024 };
 
 static const int64_t day_ms = 24 * 60 * 60 * 1000;
 
@@ -245,6 +245,20 @@ static void write_match(struct fl_logs_call *call, const struct fl_logs_pattern 
     fl_jw_object_end(&call->jw);
 }
 
+/* Who stores events waits meanwhile: bytes times what the pattern costs have a bound. */
+static bool check_effort(struct fl_logs_call *call, const struct fl_logs_pattern *pattern,
+                         const struct fl_str_list *messages)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < messages->n; i++)
+        bytes += messages->items[i].n;
+    if (bytes <= MAX_EFFORT / FL_MAX(fl_logs_pattern_effort(pattern), (size_t)1))
+        return true;
+    fl_logs_fail(call, logs_error_InvalidParameterException,
+                 "The messages are too long to be tested with this pattern.");
+    return false;
+}
+
 void fl_logs_test_filter(struct fl_logs_call *call, FL_UNUSED struct fl_logs_db *db)
 {
     const struct logs_TestMetricFilterRequest *in = call->input;
@@ -254,6 +268,8 @@ void fl_logs_test_filter(struct fl_logs_call *call, FL_UNUSED struct fl_logs_db 
         fl_logs_fail(call, logs_error_InvalidParameterException, "%s", err.text);
         return;
     }
+    if (!check_effort(call, pattern, &in->logEventMessages))
+        return;
     fl_jw_object_begin(&call->jw);
     fl_jw_key(&call->jw, "matches");
     fl_jw_array_begin(&call->jw);

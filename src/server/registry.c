@@ -34,6 +34,8 @@ static void on_worked(uv_work_t *work, FL_UNUSED int status)
 
 static void start(struct fl_registry_job *job)
 {
+    if (job->begin)
+        job->begin(job);
     FL_ASSERT(uv_queue_work(job->registry->loop, &job->work, on_work, on_worked) == 0);
 }
 

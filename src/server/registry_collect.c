@@ -53,19 +53,16 @@ static struct fl_repository_image *find(struct fl_repository_image *images, size
     return count ? bsearch(&key, images, count, sizeof(*images), by_hex) : NULL;
 }
 
-/* What an index lists goes with the index alone, and what an image is needed for stays: is_kept by
- * the images' order. */
-static void mark_kept(const struct collecting *c, struct fl_repository_image *images, size_t count,
-                      bool *is_kept)
+void fl_registry_mark_kept(const struct fl_registry *registry, struct fl_repository_image *images,
+                           size_t count, bool *is_kept)
 {
     for (size_t i = 0; i < count; i++) {
         FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
         struct fl_manifest manifest;
-        is_kept[i] |= is_needed(c, &images[i].digest);
         if (images[i].has_subject && find(images, count, &images[i].subject))
             is_kept[i] = true;
-        if (fl_image_store_read_manifest(c->job.registry->store, &images[i].digest, arena,
-                                         &manifest, NULL) < 0)
+        if (fl_image_store_read_manifest(registry->store, &images[i].digest, arena, &manifest,
+                                         NULL) < 0)
             continue;
         for (size_t m = 0; m < manifest.manifest_count; m++) {
             struct fl_repository_image *listed = find(images, count, &manifest.manifests[m].digest);
@@ -78,7 +75,7 @@ static void mark_kept(const struct collecting *c, struct fl_repository_image *im
 static void expire_image(struct collecting *c, struct fl_str repository,
                          const struct fl_repository_image *image)
 {
-    if (fl_repository_remove_image(c->job.registry->store, repository, &image->digest) == 0)
+    if (fl_repository_remove_listed(c->job.registry->store, repository, image) == 0)
         c->expired++;
 }
 
@@ -125,11 +122,21 @@ static void expire_repository(struct collecting *c, struct fl_str repository)
         fl_repository_list_images(registry->store, repository, arena, &images, &count) < 0)
         return;
     bool *is_kept = fl_arena_new_array(arena, bool, count + 1);
-    mark_kept(c, images, count, is_kept);
+    for (size_t i = 0; i < count; i++)
+        is_kept[i] = is_needed(c, &images[i].digest);
+    fl_registry_mark_kept(registry, images, count, is_kept);
     if (has_policy)
         expire_by_policy(c, repository, &record, images, count, is_kept, arena);
     else
         expire_untagged(c, repository, images, count, is_kept);
+}
+
+/* The lock may have been waited for: what is needed is what is needed now. */
+static void begin(struct fl_registry_job *job)
+{
+    if (job->registry->each_needed)
+        job->registry->each_needed(job->registry->context, add_needed,
+                                   FL_CONTAINER_OF(job, struct collecting, job));
 }
 
 static void run(struct fl_registry_job *job)
@@ -180,11 +187,10 @@ static void on_due(uv_timer_t *timer)
     }
     struct collecting *c = fl_calloc(1, sizeof(*c));
     c->job.is_exclusive = true;
+    c->job.begin = begin;
     c->job.run = run;
     c->job.done = done;
     registry->is_collecting = true;
-    if (registry->each_needed)
-        registry->each_needed(registry->context, add_needed, c);
     fl_registry_submit(registry, &c->job);
 }
 

@@ -26,10 +26,12 @@ struct fl_registry_job {
     uv_work_t work;
     TAILQ_ENTRY(fl_registry_job) link;
     struct fl_registry *registry;
-    bool is_exclusive;                         /* runs under the store's lock, alone of its kind */
-    void (*run)(struct fl_registry_job *job);  /* on a worker */
-    void (*done)(struct fl_registry_job *job); /* on the loop's thread; may free the job. Comes
-                                                * without run when the registry is being closed */
+    bool is_exclusive;                          /* runs under the store's lock, alone of its kind */
+    void (*begin)(struct fl_registry_job *job); /* on the loop's thread, right before run; may be
+                                                 * NULL */
+    void (*run)(struct fl_registry_job *job);   /* on a worker */
+    void (*done)(struct fl_registry_job *job);  /* on the loop's thread; may free the job. Comes
+                                                 * without run when the registry is being closed */
 };
 TAILQ_HEAD(fl_registry_jobs, fl_registry_job);
 
@@ -176,6 +178,11 @@ int fl_registry_write_settings(struct fl_registry *registry, struct fl_str repos
 
 /* ---- collecting ---- */
 
+/* What of a repository's images no policy expires by itself: what an index lists goes with the
+ * index, what is about another image with that. Sets is_kept, by the images' order, true for them
+ * and leaves the others as they are. On a worker. */
+void fl_registry_mark_kept(const struct fl_registry *registry, struct fl_repository_image *images,
+                           size_t count, bool *is_kept);
 /* Collects soon. */
 void fl_registry_collect_soon(struct fl_registry *registry);
 

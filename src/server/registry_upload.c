@@ -69,12 +69,40 @@ struct fl_upload *fl_upload_find(struct fl_registry *registry, struct fl_str rep
     return NULL;
 }
 
+struct dropping {
+    struct fl_registry_job job;
+    struct fl_blob_writer *writer;
+};
+
+static void abort_writer(struct fl_registry_job *job)
+{
+    fl_blob_writer_abort(FL_CONTAINER_OF(job, struct dropping, job)->writer);
+}
+
+static void dropped(struct fl_registry_job *job)
+{
+    free(FL_CONTAINER_OF(job, struct dropping, job));
+}
+
+/* Gigabytes are not deleted in a moment: a worker does it. */
+static void drop_writer(struct fl_registry *registry, struct fl_blob_writer *writer)
+{
+    if (registry->is_closing) {
+        fl_blob_writer_abort(writer);
+        return;
+    }
+    struct dropping *dropping = fl_calloc(1, sizeof(*dropping));
+    *dropping = (struct dropping){.job = {.run = abort_writer, .done = dropped}, .writer = writer};
+    fl_registry_submit(registry, &dropping->job);
+}
+
 void fl_upload_drop(struct fl_registry *registry, struct fl_upload *upload)
 {
     FL_ASSERT(!upload->is_busy);
     TAILQ_REMOVE(&registry->uploads, upload, link);
     registry->upload_count--;
-    fl_blob_writer_abort(upload->writer);
+    if (upload->writer)
+        drop_writer(registry, upload->writer);
     free(upload->repository);
     free(upload);
 }

@@ -299,6 +299,16 @@ static void expire(struct fl_session_link *session)
     fl_session_end(session, FL_ACS_EXPIRED);
 }
 
+/* The core hears of it now, and not when a farewell that nobody answers has been waited for. */
+static void give_up(struct fl_session_link *session)
+{
+    struct fl_core_event event = {0};
+    if (session->is_closing)
+        return;
+    fl_session_tell(session, FL_CORE_EVENT_AGENT_DISCONNECTED, &event);
+    fl_session_end(session, "no answer to heartbeats");
+}
+
 static void on_heartbeat(uv_timer_t *timer)
 {
     struct fl_sessions *sessions = timer->data;
@@ -306,7 +316,7 @@ static void on_heartbeat(uv_timer_t *timer)
     struct fl_session_link *session;
     RB_FOREACH (session, fl_session_tree, &sessions->tree) {
         if (now_ms - session->heard_ms > sessions->silence_ms) {
-            fl_session_end(session, "no answer to heartbeats");
+            give_up(session);
             continue;
         }
         if (session->unacked_count && now_ms - session->unacked[0].sent_ms > FL_SESSION_ACK_MS) {

@@ -197,6 +197,8 @@ static void on_failed(struct fl_step *step, struct fl_task_container *container)
 {
     static const char *const names[] = {
         [FL_FAILURE_PULL] = "CannotPullContainerError",
+        [FL_FAILURE_PULL_MANIFEST] = "CannotPullImageManifestError",
+        [FL_FAILURE_TIMEOUT] = "DockerTimeoutError",
         [FL_FAILURE_CONFIG] = "HostConfigError",
         [FL_FAILURE_CREATE] = "CannotCreateContainerError",
         [FL_FAILURE_START] = "CannotStartContainerError",

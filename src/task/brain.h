@@ -57,8 +57,14 @@ enum fl_effect_type {
     FL_EFFECT_REMOVE,            /* task: directories, cgroups; answer REMOVED */
 };
 
-/* CONFIG: what the host should give could not be found, before the runtime was asked. */
-enum fl_failure { FL_FAILURE_PULL, FL_FAILURE_CONFIG, FL_FAILURE_CREATE, FL_FAILURE_START };
+enum fl_failure {
+    FL_FAILURE_PULL,
+    FL_FAILURE_PULL_MANIFEST,
+    FL_FAILURE_TIMEOUT,
+    FL_FAILURE_CONFIG, /* what the host should give could not be found */
+    FL_FAILURE_CREATE,
+    FL_FAILURE_START
+};
 
 /* One task of a payload: spec (the protocol's Task object), or the error that decoding it gave. */
 struct fl_brain_order {

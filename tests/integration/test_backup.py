@@ -7,9 +7,10 @@ import shutil
 import tarfile
 import threading
 
+import hosts
 import pytest
 
-from cluster import FAIRLEAD, Cluster, awslogs, idle, run, sh, until
+from cluster import FAIRLEAD, Cluster, awslogs, free_port, idle, run, sh, until
 
 KEPT = ("server.db", "logs.db", "keys", "registry", "options.json")
 
@@ -108,15 +109,45 @@ def test_the_agent_that_was_there_goes_on_with_a_restored_server(private, tmp_pa
     assert lines == [str(i) for i in range(len(lines))]  # those since the backup were sent again
 
 
-def test_a_server_that_is_down_is_backed_up_too(private, elsewhere, tmp_path):
-    file = tmp_path / "backup.tar"
+def test_a_server_that_is_down_is_backed_up_too(private, elsewhere, tmp_path, monkeypatch):
+    file = "12:30.tar"
+    monkeypatch.chdir(tmp_path)
     arn = private.register(sh("true"))
     private.fairlead("down")
-    private.fairlead("backup", str(file))
-    elsewhere.fairlead("restore", str(file))
+    private.fairlead("backup", file)
+    elsewhere.fairlead("restore", file)
     elsewhere.up()
     assert elsewhere.ecs.describe_task_definition(taskDefinition=arn)
     private.up()
+
+
+def test_a_server_that_moved_is_found_again_by_its_agents(busybox, tmp_path):
+    """Another directory stands for another machine: what moves is the backup and the address."""
+    port, file = free_port(), tmp_path / "backup.tar"
+    flags = ("--tls-listen", f"0.0.0.0:{port}", "--memory-mib", "4")
+    old, new = Cluster(*flags), Cluster(*flags)
+    try:
+        old.up()
+        old.load_image(busybox, "busybox:1")
+        with hosts.Fleet(old, port) as fleet:
+            host = fleet.add("far").join()
+            arn = old.start(old.register(idle("trap 'exit 7' TERM;")))
+            old.wait(arn, "RUNNING")
+            old.fairlead("backup", str(file))
+            old.fairlead("down")
+            new.fairlead("restore", str(file))
+            new.up()
+            fleet.cluster = new
+            until(host.connected, 60, "the agent's way to the server that moved")
+            assert new.task(arn)["lastStatus"] == "RUNNING"
+            new.ecs.stop_task(task=arn)
+            assert new.wait(arn)["containers"][0]["exitCode"] == 7
+    finally:
+        for made in (old, new):
+            if pathlib.Path(made.data_dir, "fairlead.marker").exists():
+                made.uninstall()
+            shutil.rmtree(made.data_dir, ignore_errors=True)
+    assert not old.leaks() + new.leaks()
 
 
 def test_a_check_finds_what_is_damaged(private, tmp_path):
@@ -133,6 +164,12 @@ def test_a_check_finds_what_is_damaged(private, tmp_path):
     layer.unlink()
     said = private.fairlead("store", "check", check=False)
     assert said.returncode == 1 and "is missing" in said.stderr
+    tag = pathlib.Path(private.data_dir, "registry/refs/busybox/1")
+    leads_to = tag.read_bytes()
+    tag.unlink()                                        # the image stays, known by its digest
+    said = private.fairlead("store", "check", check=False)
+    assert said.returncode == 1 and "busybox@sha256:" in said.stderr, said
+    tag.write_bytes(leads_to)
     layer.write_bytes(whole)
     records = pathlib.Path(private.data_dir, "server.db")
     good = records.read_bytes()

@@ -196,6 +196,25 @@ def test_lifecycle_policies_are_previewed_and_applied(registry, name):
     registry.ecr.delete_lifecycle_policy(repositoryName=name)
 
 
+def test_a_preview_spares_what_collecting_spares(registry, name):
+    registry.ecr.create_repository(repositoryName=name)
+    digest = registry.image(name, "kept", "v1")
+    size = len(registry.ask("GET", f"/v2/{name}/manifests/{digest}").body)
+    subject = {"mediaType": OCI_MANIFEST, "digest": digest, "size": size}
+    registry.image(name, "about it", subject=subject, artifactType="test/signature")
+    alone = registry.image(name, "alone")
+    where = pathlib.Path(registry.made.data_dir, "registry", "repositories",
+                         name.replace("/", "+"))
+    for path in where.glob("[0-9a-f]*"):
+        if len(path.name) == 64:
+            size, _, rest = path.read_text().split(" ", 2)
+            path.write_text(f"{size} {int(time.time() * 1000) - 10 * 86400000} {rest}")
+    text = json.dumps({"rules": [rule(1, "untagged", "sinceImagePushed", 3)]}).ljust(100)
+    registry.ecr.start_lifecycle_policy_preview(repositoryName=name, lifecyclePolicyText=text)
+    preview = registry.ecr.get_lifecycle_policy_preview(repositoryName=name)
+    assert [r["imageDigest"] for r in preview["previewResults"]] == [alone]
+
+
 def test_what_is_not_there_says_so(registry):
     text = refused(registry.ecr.start_image_scan, "ClientException", repositoryName="aa",
                    imageId={"imageTag": "1"})

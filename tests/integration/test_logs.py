@@ -190,6 +190,9 @@ def test_patterns_select_events(cluster):
     assert tried["matches"][4]["extractedValues"] == {"$size": "1534"}
     with pytest.raises(cluster.logs.exceptions.InvalidParameterException):
         cluster.logs.filter_log_events(logGroupName="/patterns", filterPattern="{ $.a = ")
+    with pytest.raises(cluster.logs.exceptions.InvalidParameterException):
+        cluster.logs.test_metric_filter(filterPattern="%" + ".{0,255}" * 4 + "%",
+                                        logEventMessages=["a" * 1000000])
 
 
 def test_retention_hides_and_refuses_what_is_too_old(cluster):
