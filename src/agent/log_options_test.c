@@ -173,6 +173,21 @@ static void a_pattern_takes_no_time(FL_UNUSED void **state)
     fl_log_pattern_free(pattern);
 }
 
+/* Each step is allowed, and all of them would keep the agent from everything else. */
+static void a_slow_pattern_is_given_up(FL_UNUSED void **state)
+{
+    static char line[16 * 1024];
+    struct fl_log_pattern *pattern = fl_log_pattern_new(FL_STR("[a-c]{1,90}[a-c]{1,90}d"), NULL);
+    assert_non_null(pattern);
+    memset(line, 'b', sizeof(line));
+    memcpy(line + sizeof(line) - 2, "xd", 2);
+    int lines = 0;
+    while (!fl_log_pattern_matches(pattern, (struct fl_str){line, sizeof(line)}))
+        assert_true(++lines < 1000);
+    assert_true(fl_log_pattern_matches(pattern, FL_STR("x")));
+    fl_log_pattern_free(pattern);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +196,7 @@ int main(void)
         cmocka_unit_test(sizes_are_dockers),
         cmocka_unit_test(times_of_day_are_recognized),
         cmocka_unit_test(a_pattern_takes_no_time),
+        cmocka_unit_test(a_slow_pattern_is_given_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

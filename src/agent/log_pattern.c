@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pcre2.h>
+#include <time.h>
 
 enum {
     PATTERN_MAX = 8192,
@@ -12,12 +13,15 @@ enum {
     MATCH_DEPTH = 1000,
     HEAP_KIB = 256,
     LINE_MAX_BYTES = 16 * 1024, /* of a line that are looked at */
+    SLOW_US = 1000,             /* of one line; what is slower counts */
+    PATIENCE_US = 200000,       /* with all slow lines together */
 };
 
 struct fl_log_pattern {
     pcre2_code *code;
     pcre2_match_data *match;
     pcre2_match_context *limits;
+    int64_t spent_us; /* on slow lines */
 };
 
 static pcre2_code *compile(struct fl_str text, int *ret_error)
@@ -63,9 +67,23 @@ void fl_log_pattern_free(struct fl_log_pattern *pattern)
     free(pattern);
 }
 
+static int64_t now_us(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
 bool fl_log_pattern_matches(struct fl_log_pattern *pattern, struct fl_str line)
 {
-    return pcre2_match(pattern->code, (PCRE2_SPTR)(line.p ? line.p : ""),
-                       FL_MIN(line.n, (size_t)LINE_MAX_BYTES), 0, 0, pattern->match,
-                       pattern->limits) >= 0;
+    if (pattern->spent_us > PATIENCE_US)
+        return true;
+    int64_t before_us = now_us();
+    bool matches = pcre2_match(pattern->code, (PCRE2_SPTR)(line.p ? line.p : ""),
+                               FL_MIN(line.n, (size_t)LINE_MAX_BYTES), 0, 0, pattern->match,
+                               pattern->limits) >= 0;
+    int64_t took_us = now_us() - before_us;
+    if (took_us > SLOW_US)
+        pattern->spent_us += took_us;
+    return matches;
 }
