@@ -6,7 +6,7 @@ AS_USER := tools/as-user.sh
 
 .PHONY: all setup check demo bench fuzz sim seeded-bugs format clean deb bench-logs
 .PHONY: nightly nightly-store nightly-sim nightly-placement nightly-guest nightly-upgrade nightly-four
-.PHONY: nightly-package
+.PHONY: nightly-package nightly-fleet
 
 all:
 	@$(AS_USER) tools/build.sh $(BUILD)
@@ -23,6 +23,7 @@ check:
 
 # The long batteries; SEED= chooses another one.
 nightly: nightly-store nightly-sim nightly-placement nightly-guest nightly-upgrade nightly-four nightly-package
+nightly: nightly-fleet
 
 # Crash states and failing calls of the store.
 nightly-store:
@@ -72,6 +73,13 @@ nightly-package:
 	@tools/setup.sh package
 	@$(AS_USER) tools/venv.sh
 	@python3 tests/package/run.py
+
+# Three hosts pull and run what was pushed, while the server is killed and a firewall is flushed.
+nightly-fleet:
+	@tools/setup.sh all
+	@$(AS_USER) tools/build.sh $(BUILD)
+	@$(AS_USER) tools/venv.sh
+	@.venv/bin/python -m pytest -q -x -p no:cacheprovider tests/fleet
 
 demo:
 	@tools/setup.sh demo

@@ -13,16 +13,6 @@ struct command {
     const char *summary;
 };
 
-static int token(int argc, char **argv)
-{
-    (void)argc;
-    (void)argv;
-    (void)fputs("fairlead: token is not implemented yet: an agent on this machine reads its key "
-                "from the data directory\n",
-                stderr);
-    return 1;
-}
-
 static const struct command commands[] = {
     {"up", fl_cli_up, "start server and agent on this machine, in the background"},
     {"down", fl_cli_down, "end them; tasks keep running unless --tasks"},
@@ -37,7 +27,7 @@ static const struct command commands[] = {
     {"backup", fl_cli_backup, "pack what the server keeps into a file, while it serves"},
     {"restore", fl_cli_restore, "make an installation of such a file"},
     {"store", fl_cli_store, "check that what the server keeps is whole"},
-    {"token", token, "keys for agents on other hosts"},
+    {"token", fl_cli_token, "tokens by which other hosts join: create, ls, rm"},
     {"uninstall", fl_cli_uninstall, "remove everything that up made"},
 };
 

@@ -53,7 +53,8 @@ static struct fl_str host_and_port(struct fl_str url)
  * it would be reported as the end of that one's tasks. Images and volumes are as good here. */
 static int drop_foreign(struct fl_agent *agent, struct fl_err *err)
 {
-    static const char *const names[] = {"containers", "state.db", "state.db-wal", "state.db-shm"};
+    static const char *const names[] = {"containers", "admission", "state.db", "state.db-wal",
+                                        "state.db-shm"};
     char tag[FL_INSTALL_TAG_SIZE];
     fl_install_tag(agent->config.data_dir, tag);
     const struct fl_runtime_config runtime = {
@@ -79,6 +80,39 @@ static int open_identity(struct fl_agent *agent, struct fl_err *err)
     fl_machine_read(FL_STR(""), &machine);
     int r = fl_identity_open(agent->dir, &machine, agent->arena, &agent->identity, err);
     return r == 0 && agent->identity.is_foreign ? drop_foreign(agent, err) : r;
+}
+
+/* What leaves the machine is encrypted, for a server whose certificate is known, or not sent. */
+static int check_way(const struct fl_agent *agent, struct fl_err *err)
+{
+    struct fl_str url = agent->config.server_url;
+    if (!fl_admission_is_safe(url))
+        return fl_err_set(err, -EINVAL,
+                          "%.*s is not on this machine: an agent talks TLS to another host; give "
+                          "it the server's https:// URL (server --tls-listen) and a token",
+                          FL_STR_ARG(url));
+    if (fl_str_starts(url, FL_STR("https://")) && agent->admitted.pins.count == 0)
+        return fl_err_set(err, -EINVAL,
+                          "this host has not joined %.*s yet: give its agent the --token that "
+                          "`fairlead token create` prints there",
+                          FL_STR_ARG(url));
+    return 0;
+}
+
+static int open_admission(struct fl_agent *agent, struct fl_err *err)
+{
+    struct fl_admitted *admitted = &agent->admitted;
+    const struct fl_admission *admission = &agent->config.admission;
+    int r = fl_admitted_read(agent->dir, agent->arena, admitted, err);
+    if (r < 0)
+        return r;
+    if (admission->certificate.n)
+        (void)fl_tls_pins_add(&admitted->pins, admission->certificate);
+    if (!admitted->key.secret.n && !admission->token.n && !admission->machine_key.secret.n)
+        return fl_err_set(err, -EACCES,
+                          "this host has not joined a server yet: give its agent the --token that "
+                          "`fairlead token create` prints there");
+    return check_way(agent, err);
 }
 
 static int open_host_parts(struct fl_agent *agent, struct fl_err *err)
@@ -156,10 +190,14 @@ static int open_server_parts(struct fl_agent *agent, struct fl_err *err)
 {
     const struct fl_aws_config aws = {.endpoint = agent->config.server_url,
                                       .region = agent->config.region,
-                                      .key = agent->config.key};
+                                      .key = agent->admitted.key.secret.n
+                                                 ? agent->admitted.key
+                                                 : agent->config.admission.machine_key};
     int r = fl_http_client_new(&agent->loop, &agent->http, err);
     if (r < 0)
         return r;
+    if (fl_str_starts(agent->config.server_url, FL_STR("https://")))
+        fl_http_client_pin(agent->http, &agent->admitted.pins);
     agent->aws = fl_aws_client_new(agent->http, &aws);
     agent->shipper = fl_log_shipper_open(&agent->loop, agent->aws);
     agent->reporter = fl_reporter_new(&agent->loop, agent->aws, on_report_acked, agent);
@@ -174,6 +212,10 @@ static void open_session(struct fl_agent *agent)
     struct fl_session_config session = {
         .loop = &agent->loop,
         .aws = agent->aws,
+        .http = agent->http,
+        .server_url = agent->config.server_url,
+        .admitted = &agent->admitted,
+        .admission = agent->config.admission,
         .state_dir = agent->dir,
         .identity = agent->identity,
         .ec2_instance_id =
@@ -252,6 +294,8 @@ static int open_all(struct fl_agent *agent, const struct fl_agent_config *config
     if (r < 0)
         return fl_err_errno(err, r, "%s cannot be made", agent->dir.p);
     r = open_identity(agent, err);
+    if (r == 0)
+        r = open_admission(agent, err);
     if (r == 0)
         r = open_host_parts(agent, err);
     if (r == 0)

@@ -3,6 +3,7 @@
 
 #include <stdint.h>
 
+#include "agent/admission.h"
 #include "agent/ecs_config.h"
 #include "base/str.h"
 #include "wire/sigv4.h"
@@ -12,7 +13,7 @@ enum { FL_AGENT_MAX_ATTRIBUTES = 64 };
 struct fl_agent_config {
     struct fl_str data_dir;   /* the installation's, absolute; the agent's is "agent" inside it */
     struct fl_str server_url; /* "http://127.0.0.1:4566"; empty: ECS_BACKEND_HOST */
-    struct fl_credentials key;
+    struct fl_admission admission; /* for who has not joined yet */
     struct fl_str region;
     struct fl_str account;
     struct fl_str registry_dir;      /* of the built-in image store; empty: <data_dir>/registry */

@@ -113,6 +113,12 @@ void fl_agent_on_frame(struct fl_agent *agent, struct fl_str text)
     case FL_ACS_INACTIVE_INSTANCE:
         on_error(&message);
         break;
+    case FL_ACS_KEY:
+        fl_session_take_key(agent->session, message.body);
+        break;
+    case FL_ACS_CERTIFICATES:
+        fl_session_take_certificates(agent->session, message.body);
+        break;
     case FL_ACS_CLOSE:
     case FL_ACS_OTHER:
     case FL_ACS_ACK:

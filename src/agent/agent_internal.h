@@ -78,6 +78,7 @@ struct fl_agent {
     struct fl_log_shipper *shipper;
     struct fl_reporter *reporter;
     struct fl_identity identity;
+    struct fl_admitted admitted;
     struct fl_session *session;
     struct fl_stats *stats;
     struct fl_metadata_facts facts;
@@ -100,7 +101,8 @@ struct fl_agent {
     uv_signal_t on_term;
     uv_signal_t on_int;
     uv_timer_t network_look;
-    bool network_is_broken; /* and it has been said */
+    uv_timer_t network_quiet; /* a while after a launch */
+    bool network_is_broken;   /* and it has been said */
     bool ending;
 };
 
@@ -175,6 +177,8 @@ int fl_agent_set_dns(const struct fl_container_spec *spec, struct fl_arena *aren
 /* agent_network.c: looks every second whether our packet filter's tables are what they were. */
 void fl_agent_network_watch(struct fl_agent *agent);
 void fl_agent_network_unwatch(struct fl_agent *agent);
+/* A launch has come to its end: the next one's namespace is made when it is quiet. */
+void fl_agent_network_launched(struct fl_agent *agent);
 
 /* agent_adopt.c */
 void fl_agent_adopt(struct fl_agent *agent, struct fl_str container_id);

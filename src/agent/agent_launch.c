@@ -60,7 +60,7 @@ void fl_agent_fail(struct fl_agent *agent, struct fl_str container_id, enum fl_e
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_brain_event event = {.type = FL_EVENT_FAILED};
-    if (failure != FL_FAILURE_PULL)
+    if (failure != FL_FAILURE_PULL && failure != FL_FAILURE_CONFIG)
         text = fl_str_printf(arena, DAEMON "%.*s", FL_STR_ARG(text));
     event.failed.container_id = container_id;
     event.failed.effect = effect;
@@ -187,7 +187,8 @@ static void attach(struct fl_live *live, const struct fl_task_container *contain
     int r = make_network(live, container, &err);
     if (r < 0) {
         live->endpoint.netns_fd = -1;
-        fl_agent_fail(agent, id, FL_EFFECT_PREPARE, FL_FAILURE_START, fl_str_of(err.text));
+        fl_agent_fail(agent, id, FL_EFFECT_PREPARE,
+                      r == -ENOSPC ? FL_FAILURE_CONFIG : FL_FAILURE_START, fl_str_of(err.text));
         fl_agent_release(agent, id);
         return;
     }
@@ -395,6 +396,7 @@ void fl_agent_launch_ended(struct fl_agent *agent, struct fl_str container_id)
     live->launching = false;
     agent->launching--;
     pump_launches(agent);
+    fl_agent_network_launched(agent);
 }
 
 /* ---- the end ---- */

@@ -115,6 +115,7 @@ static void open_telemetry(struct fl_agent *agent)
     const struct fl_tcs_config config = {
         .loop = &agent->loop,
         .aws = agent->aws,
+        .pins = &agent->admitted.pins,
         .brain = agent->brain,
         .stats = agent->stats,
         .cluster = agent->config.cluster,

@@ -14,7 +14,7 @@
 
 #include "agent/images_internal.h"
 #include "base/fs.h"
-#include "image/repository.h"
+#include "image/store.h"
 
 enum { CACHE_MAX = 512 };
 
@@ -285,7 +285,7 @@ static int resolve(struct fl_images *images, struct fl_str text, struct fl_arena
     if (!images->store)
         (void)fl_image_store_open(images->registry_dir, false, &images->store, NULL);
     bool known = images->store && place != FL_IMAGE_REMOTE &&
-                 fl_repository_exists(images->store, name.repository);
+                 fl_image_store_has_repository(images->store, name.repository);
     if (!known && place != FL_IMAGE_BUILTIN)
         return fl_err_set(err, -ENOENT,
                           "failed to resolve reference \"%.*s\": not found (pulling from other "

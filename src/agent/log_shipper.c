@@ -13,11 +13,14 @@
 #include "agent/log_spool.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "wire/acs.h"
 #include "wire/json.h"
+#include "wire/url.h"
 
 enum {
-    WINDOW_BYTES = 512 * 1024,  /* of the spool, per call; holds the longest event */
-    BODY_BYTES = 1024 * 1024,   /* of JSON, unless a single event is longer */
+    WINDOW_BYTES = 512 * 1024, /* of the spool, per call; holds the longest event */
+    BODY_BYTES = 1024 * 1024,  /* of JSON, unless a single event is longer */
+    STREAM_MAX = 4096,
     BODY_MAX = 4 * 1024 * 1024, /* a longest event of nothing but escapes */
     MAX_EVENTS = 10000,
     PUNCH_STEP = 1024 * 1024,
@@ -369,8 +372,16 @@ static void send_batch(struct follow *follow, struct batch *batch)
     follow->is_backlogged = batch->is_cut;
     follow->call = fl_calloc(1, sizeof(*follow->call));
     follow->call->follow = follow;
-    fl_aws_call(follow->shipper->client, "logs", "Fairlead_20261120.ShipLogs",
-                fl_buf_str(&batch->body), CALL_TIMEOUT_MS, on_answer, follow->call);
+    FL_CLEANUP_BUF struct fl_buf name = FL_BUF_INIT(STREAM_MAX);
+    fl_buf_add_z(&name, "stream=");
+    fl_url_encode(&name, fl_str_of(follow->stream));
+    const struct fl_header stream = {FL_STR(FL_ACS_STREAM_HEADER), fl_buf_str(&name)};
+    const struct fl_aws_request request = {.service = "logs",
+                                           .target = "Fairlead_20261120.ShipLogs",
+                                           .body = fl_buf_str(&batch->body),
+                                           .timeout_ms = CALL_TIMEOUT_MS,
+                                           .extra = &stream};
+    fl_aws_send(follow->shipper->client, &request, on_answer, follow->call);
 }
 
 static bool open_spool(struct follow *follow)

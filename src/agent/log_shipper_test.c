@@ -95,15 +95,15 @@ static void serve(struct pending *pending, const struct fl_json *request)
                    (long long)server.offset);
 }
 
-void fl_aws_call(FL_UNUSED struct fl_aws_client *client, const char *service, const char *target,
-                 struct fl_str body, FL_UNUSED unsigned timeout_ms, fl_http_done done,
-                 void *context)
+void fl_aws_send(FL_UNUSED struct fl_aws_client *client, const struct fl_aws_request *call,
+                 fl_http_done done, void *context)
 {
     struct pending *pending = fl_calloc(1, sizeof(*pending));
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
-    const struct fl_json *request = fl_json_read(body, arena, NULL);
-    assert_string_equal(service, "logs");
-    assert_string_equal(target, "Fairlead_20261120.ShipLogs");
+    const struct fl_json *request = fl_json_read(call->body, arena, NULL);
+    assert_string_equal(call->service, "logs");
+    assert_true(fl_str_starts(call->extra->value, FL_STR("stream=")));
+    assert_string_equal(call->target, "Fairlead_20261120.ShipLogs");
     assert_non_null(request);
     pending->done = done;
     pending->context = context;

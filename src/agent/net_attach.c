@@ -47,13 +47,42 @@ static int equip(const struct fl_network *network, struct nl_sock *sock,
     return fl_link_equip(sock, &equipment);
 }
 
+static int take_netns(struct fl_network *network, int *ret_netns_fd, struct nl_sock **ret_sock)
+{
+    if (network->spare_count == 0)
+        return fl_link_new_netns(ret_netns_fd, ret_sock);
+    const struct fl_net_spare *spare = &network->spares[--network->spare_count];
+    *ret_netns_fd = spare->netns_fd;
+    *ret_sock = spare->sock;
+    return 0;
+}
+
+void fl_network_stock(struct fl_network *network)
+{
+    while (network->spare_count < FL_NET_SPARES_MAX) {
+        struct fl_net_spare *spare = &network->spares[network->spare_count];
+        if (fl_link_new_netns(&spare->netns_fd, &spare->sock) < 0)
+            return;
+        network->spare_count++;
+    }
+}
+
+void fl_net_drop_spares(struct fl_network *network)
+{
+    while (network->spare_count > 0) {
+        struct fl_net_spare *spare = &network->spares[--network->spare_count];
+        nl_socket_free(spare->sock);
+        (void)close(spare->netns_fd);
+    }
+}
+
 /* endpoint NULL: a namespace with only lo. */
 static int make_netns(struct fl_network *network, const struct fl_net_endpoint *endpoint,
                       bool is_renewed, int *ret_netns_fd, struct fl_err *err)
 {
     FL_CLEANUP_FD int netns_fd = -1;
     FL_CLEANUP_NL_SOCK struct nl_sock *sock = NULL;
-    int rc = fl_link_new_netns(&netns_fd, &sock);
+    int rc = take_netns(network, &netns_fd, &sock);
     if (rc == 0 && endpoint)
         rc = make_veth(network, endpoint->address, netns_fd, is_renewed);
     if (rc == 0)
@@ -236,7 +265,7 @@ static int mend(struct fl_network *network, struct fl_err *err)
     struct fl_net_endpoint *endpoint, *next;
     int rc = fl_net_write_tables(network, err);
     HASH_ITER(hh, network->endpoints, endpoint, next)
-    fl_net_forget_flows(network, endpoint);
+    fl_net_forget_flows(endpoint);
     return rc;
 }
 

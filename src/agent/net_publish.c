@@ -10,6 +10,9 @@
 
 enum { MAX_TABLE_TEXT = 7 << 20 };
 
+/* How ECS's agent begins when it finds no port by itself. */
+#define NO_PORTS "error retrieving docker port map: "
+
 /* ---- endpoints ---- */
 
 struct fl_net_endpoint *fl_net_endpoint_find(struct fl_network *network, struct fl_str container_id)
@@ -90,8 +93,7 @@ static int hold_dynamic_port(struct fl_network *network, struct fl_rule_port *po
         *ret_fd = fd;
         return 0;
     }
-    return fl_err_set(err, -EADDRINUSE, "no host port between %u and %u is free",
-                      network->dynamic_low, network->dynamic_high);
+    return fl_err_set(err, -ENOSPC, NO_PORTS "a host port is unavailable");
 }
 
 /* How many ports from that one on could be held; *ret_rc says why it ended. */
@@ -136,7 +138,7 @@ static int hold_range(struct fl_network *network, struct fl_rule_port *port, int
             start += held + 1;
         }
     }
-    return fl_err_set(err, -EADDRINUSE, "%u contiguous host ports are unavailable", count);
+    return fl_err_set(err, -ENOSPC, NO_PORTS "%u contiguous host ports are unavailable", count);
 }
 
 static int hold_port(struct fl_network *network, struct fl_rule_port *port, int *fds,
@@ -272,12 +274,11 @@ static long elements_of(const struct fl_net_endpoint *endpoint)
 }
 
 /* After the tables changed, so that no new entry is made the old way. */
-void fl_net_forget_flows(const struct fl_network *network, const struct fl_net_endpoint *endpoint)
+void fl_net_forget_flows(const struct fl_net_endpoint *endpoint)
 {
     for (size_t i = 0; i < endpoint->port_count; i++)
         if (endpoint->ports[i].udp)
-            fl_conntrack_forget_udp(endpoint->ports[i].host_port, endpoint->ports[i].more,
-                                    network->ipv6);
+            fl_conntrack_forget_udp(endpoint->ports[i].host_port, endpoint->ports[i].more);
 }
 
 int fl_net_publish(struct fl_network *network, const struct fl_net_endpoint *endpoint,
@@ -288,7 +289,7 @@ int fl_net_publish(struct fl_network *network, const struct fl_net_endpoint *end
     fl_rules_add_ports(&change, &rules, endpoint->ports, endpoint->port_count);
     int rc = change_tables(network, &change, elements_of(endpoint), err);
     if (rc == 0 && !network->restoring)
-        fl_net_forget_flows(network, endpoint);
+        fl_net_forget_flows(endpoint);
     return rc;
 }
 
@@ -300,5 +301,5 @@ void fl_net_unpublish(struct fl_network *network, const struct fl_net_endpoint *
     fl_rules_delete_ports(&change, &rules, endpoint->ports, endpoint->port_count);
     if (change.n)
         (void)change_tables(network, &change, -elements_of(endpoint), NULL);
-    fl_net_forget_flows(network, endpoint);
+    fl_net_forget_flows(endpoint);
 }

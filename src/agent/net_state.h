@@ -14,7 +14,13 @@
 #include "agent/network.h"
 #include "agent/nft_client.h"
 
-enum { FL_NET_TAG_SIZE = 10 };
+enum { FL_NET_TAG_SIZE = 10, FL_NET_SPARES_MAX = 2 };
+
+/* A network namespace of nobody's yet, and a netlink socket in it. */
+struct fl_net_spare {
+    int netns_fd;
+    struct nl_sock *sock;
+};
 
 /* A container in bridge mode. */
 struct fl_net_endpoint {
@@ -44,7 +50,9 @@ struct fl_network {
     uint16_t dynamic_low;
     uint16_t dynamic_high;
     uint16_t dynamic_next;
-    uint32_t next_link; /* numbers the host ends of veth pairs */
+    uint32_t next_link;                            /* numbers the host ends of veth pairs */
+    struct fl_net_spare spares[FL_NET_SPARES_MAX]; /* made in advance; the first spare_count */
+    size_t spare_count;
     bool table_ready;
     bool restoring;
     struct fl_net_endpoint *endpoints; /* uthash by container_id */
@@ -60,6 +68,9 @@ static inline struct fl_rules fl_net_rules(const struct fl_network *network)
                              .loopback_open = network->loopback_open,
                              .services = &network->services};
 }
+
+/* net_attach.c: lets go of what fl_network_stock made. */
+void fl_net_drop_spares(struct fl_network *network);
 
 /* net_publish.c. An endpoint is found by its container's id, made without an address and with its
  * ports not held, added to the network, and removed and freed; freeing lets go of its ports. */
@@ -81,7 +92,7 @@ int fl_net_publish(struct fl_network *network, const struct fl_net_endpoint *end
                    struct fl_err *err);
 void fl_net_unpublish(struct fl_network *network, const struct fl_net_endpoint *endpoint);
 /* What was on its way to the endpoint's ports otherwise is led by the tables again (UDP). */
-void fl_net_forget_flows(const struct fl_network *network, const struct fl_net_endpoint *endpoint);
+void fl_net_forget_flows(const struct fl_net_endpoint *endpoint);
 /* Whether IPv6 frames on bridges pass the packet filter (br_netfilter): what answers to ::1 is then
  * led back before the kernel looks where it came from, and dropped for coming over a link. */
 bool fl_net_bridge_is_filtered(void);

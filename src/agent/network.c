@@ -289,6 +289,7 @@ void fl_network_close(struct fl_network *network)
         HASH_DEL(network->endpoints, endpoint);
         fl_net_endpoint_free(endpoint);
     }
+    fl_net_drop_spares(network);
     fl_net_watch_close(network->watch);
     fl_nft_close(network->nft);
     nl_socket_free(network->sock);

@@ -68,9 +68,9 @@ struct fl_endpoint {
 
 /* Gives a container its network. FL_NET_BRIDGE: a namespace with eth0, address, routes, and its
  * ports published (dynamic ones and ranges chosen; -EADDRINUSE with a sentence when a static one is
- * taken or no room is left). Where the host has IPv6, they are published on its IPv6 addresses,
- * too. FL_NET_NONE: a namespace with only lo. FL_NET_HOST: nothing but bindings that repeat the
- * container ports. Bindings are in the arena. */
+ * taken, -ENOSPC when there is no room for the others). Where the host has IPv6, they are published
+ * on its IPv6 addresses, too. FL_NET_NONE: a namespace with only lo. FL_NET_HOST: nothing but
+ * bindings that repeat the container ports. Bindings are in the arena. */
 int fl_network_attach(struct fl_network *network, struct fl_str container_id,
                       enum fl_network_mode mode, const struct fl_port_mapping *ports,
                       size_t port_count, struct fl_arena *arena, struct fl_endpoint *ret_endpoint,
@@ -90,5 +90,8 @@ int fl_network_restore_end(struct fl_network *network, struct fl_err *err);
  * Costs one question to the kernel when nobody changed any rule; to be called every second or so.
  */
 bool fl_network_mend(struct fl_network *network, int *ret_rc, struct fl_err *err);
+/* Makes namespaces in advance, for the next containers to start: half of an attachment's time is
+ * their making. For a quiet moment. */
+void fl_network_stock(struct fl_network *network);
 /* Unpublishes the ports and frees the address; the namespace dies with its last process. */
 void fl_network_detach(struct fl_network *network, struct fl_str container_id);

@@ -346,8 +346,10 @@ static void a_range_gets_neighbouring_ports(FL_UNUSED void **state)
     assert_string_equal(ask_within(t.home_fd, "127.0.0.1", 49168, false, SHORT_MS), "");
     assert_int_equal(
         fl_network_attach(t.network, FL_STR("wide"), FL_NET_BRIDGE, &wide, 1, t.arena, &late, &err),
-        -EADDRINUSE);
-    assert_string_equal(err.text, "1000 contiguous host ports are unavailable");
+        -ENOSPC);
+    assert_string_equal(err.text,
+                        "error retrieving docker port map: 1000 contiguous host ports are "
+                        "unavailable");
     t.network->dynamic_next = 49997; /* the room at the end is too small */
     late = attach(t.network, "late", &range, 1);
     assert_int_equal(late.bindings[0].host_port, 49153);
@@ -510,6 +512,27 @@ static void two_installations_live_side_by_side(FL_UNUSED void **state)
     detach(t.network, "web", &web);
 }
 
+/* Namespaces made in advance are like any other, and are taken once. */
+static void a_stock_of_namespaces_is_used_up(FL_UNUSED void **state)
+{
+    struct fl_endpoint endpoints[FL_NET_SPARES_MAX + 1];
+    char id[16];
+    fl_network_stock(t.network);
+    assert_int_equal(t.network->spare_count, FL_NET_SPARES_MAX);
+    for (size_t i = 0; i <= FL_NET_SPARES_MAX; i++) {
+        snprintf(id, sizeof(id), "stock%zu", i);
+        endpoints[i] = attach(t.network, id, NULL, 0);
+        start_server(endpoints[i].netns_fd, 80, id);
+        assert_true(is_reached(id, t.home_fd, address_text(&endpoints[i]), 80, false));
+    }
+    assert_int_equal(t.network->spare_count, 0);
+    for (size_t i = 0; i <= FL_NET_SPARES_MAX; i++) {
+        snprintf(id, sizeof(id), "stock%zu", i);
+        detach(t.network, id, &endpoints[i]);
+    }
+    fl_network_stock(t.network); /* for the last test to find nothing of */
+}
+
 static int compare_times(const void *a, const void *b)
 {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
@@ -625,6 +648,7 @@ int main(void)
         SERVED_TEST(a_killed_nft_helper_is_replaced),
         SERVED_TEST(the_nft_helper_has_one_capability),
         SERVED_TEST(two_installations_live_side_by_side),
+        SERVED_TEST(a_stock_of_namespaces_is_used_up),
         SERVED_TEST(many_containers),
         SERVED_TEST(nothing_remains_and_nothing_else_changed),
     };

@@ -1,4 +1,5 @@
-/* A session goes through three stages: register, discover the endpoint, connect. A step that fails
+/* A session goes through its stages: join (once, session_join.c), register, discover the endpoint,
+ * connect. A step that fails
  * is tried again after a pause that grows; a refused handshake goes back to registration, a lost
  * connection only to connecting. One timer serves the pauses and, on an open connection, the
  * watch for a silent peer. */
@@ -7,6 +8,7 @@
 #include <stdio.h>
 
 #include "agent/session_calls.h"
+#include "agent/session_internal.h"
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/log.h"
@@ -21,37 +23,11 @@ enum {
     SILENCE_MS = 60 * 1000,        /* and up to as much again */
     STABLE_MS = 1000,              /* a connection that lived as long ends the growth of pauses */
     FAILURES_BEFORE_DISCOVERY = 3,
-    CALL_TIMEOUT_MS = 10 * 1000,
 };
-
-enum stage { STAGE_REGISTER, STAGE_DISCOVER, STAGE_CONNECT, STAGE_OPEN };
-
-struct fl_session {
-    struct fl_session_config config;
-    struct fl_session_callbacks callbacks;
-    void *context;
-    struct fl_arena *arena;
-    struct fl_identity identity;
-    struct fl_buf endpoint_buf; /* base URL, ending in a slash */
-    enum stage stage;
-    uv_timer_t *timer;
-    struct fl_ws *ws;
-    struct fl_rand rand;
-    int64_t pause_ms;
-    int64_t opened_ms;
-    unsigned connect_failures;
-    bool cluster_made;
-    bool was_registered;
-    bool was_open; /* credentials are asked for on the first connection only */
-    bool closing;
-    char last_failure[256]; /* logged once, not at each attempt */
-};
-
-static void attempt(struct fl_session *session);
 
 static void on_pause_over(uv_timer_t *timer)
 {
-    attempt(timer->data);
+    fl_session_attempt(timer->data);
 }
 
 /* ±20 %, so that many hosts do not come at once. */
@@ -60,7 +36,7 @@ static int64_t jitter(struct fl_session *session, int64_t ms)
     return ms * 4 / 5 + (int64_t)fl_rand_below(&session->rand, (uint64_t)(ms * 2 / 5) + 1);
 }
 
-static void try_again(struct fl_session *session, enum stage stage)
+void fl_session_try_again(struct fl_session *session, enum fl_session_stage stage)
 {
     session->stage = stage;
     session->pause_ms = session->pause_ms == 0
@@ -70,7 +46,7 @@ static void try_again(struct fl_session *session, enum stage stage)
                          (uint64_t)jitter(session, session->pause_ms), 0);
 }
 
-static void note_failure(struct fl_session *session, const char *what, struct fl_str why)
+void fl_session_note(struct fl_session *session, const char *what, struct fl_str why)
 {
     char text[sizeof(session->last_failure)];
     (void)snprintf(text, sizeof(text), "%s: %.*s", what, FL_STR_ARG(fl_str_sub(why, 0, 200)));
@@ -79,14 +55,14 @@ static void note_failure(struct fl_session *session, const char *what, struct fl
     memcpy(session->last_failure, text, sizeof(text));
 }
 
-static void note_error_answer(struct fl_session *session, const char *what,
-                              const struct fl_http_response *response)
+void fl_session_note_answer(struct fl_session *session, const char *what,
+                            const struct fl_http_response *response)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_str code, message;
     fl_aws_error(response, arena, &code, &message);
-    note_failure(session, what,
-                 fl_str_printf(arena, "%.*s: %.*s", FL_STR_ARG(code), FL_STR_ARG(message)));
+    fl_session_note(session, what,
+                    fl_str_printf(arena, "%.*s: %.*s", FL_STR_ARG(code), FL_STR_ARG(message)));
 }
 
 /* ---- registration ---- */
@@ -95,12 +71,12 @@ static void on_cluster_made(void *context, const struct fl_http_response *respon
 {
     struct fl_session *session = context;
     if (response->status == 200) {
-        attempt(session);
+        fl_session_attempt(session);
         return;
     }
-    note_error_answer(session, "the cluster cannot be created", response);
+    fl_session_note_answer(session, "the cluster cannot be created", response);
     session->cluster_made = false;
-    try_again(session, STAGE_REGISTER);
+    fl_session_try_again(session, FL_SESSION_STAGE_REGISTER);
 }
 
 /* The official agent's habit: a missing default cluster is made. */
@@ -112,7 +88,8 @@ static bool make_cluster(struct fl_session *session, const struct fl_http_respon
         return false;
     session->cluster_made = true;
     fl_aws_call(session->config.aws, "ecs", FL_ECS_TARGET "CreateCluster",
-                FL_STR("{\"clusterName\":\"default\"}"), CALL_TIMEOUT_MS, on_cluster_made, session);
+                FL_STR("{\"clusterName\":\"default\"}"), FL_SESSION_CALL_MS, on_cluster_made,
+                session);
     return true;
 }
 
@@ -128,9 +105,9 @@ static void introduce(struct fl_session *session)
         fl_aws_client_introduce(session->config.aws, headers);
 }
 
-static void wait_inactive(struct fl_session *session, enum stage stage)
+void fl_session_wait(struct fl_session *session, enum fl_session_stage stage)
 {
-    try_again(session, stage);
+    fl_session_try_again(session, stage);
     (void)uv_timer_start(session->timer, on_pause_over,
                          (uint64_t)jitter(session, INACTIVE_PAUSE_MS), 0);
 }
@@ -151,31 +128,28 @@ static bool join_anew(struct fl_session *session, const struct fl_http_response 
     if (!is_deregistered(response))
         return false;
     if (session->was_registered) {
-        note_error_answer(session, "this host takes no more tasks until its agent is started again",
-                          response);
-        wait_inactive(session, STAGE_REGISTER);
+        fl_session_note_answer(
+            session, "this host takes no more tasks until its agent is started again", response);
+        fl_session_wait(session, FL_SESSION_STAGE_REGISTER);
         return true;
     }
-    fl_log_info("the container instance of this host was deregistered: joining as a new one");
-    fl_identity_renew(&session->identity, session->arena);
-    struct fl_err err;
-    if (fl_identity_save(session->config.state_dir, &session->identity, &err) < 0)
-        fl_log_error("%s", err.text);
-    attempt(session);
+    fl_session_join_anew(session);
     return true;
 }
 
 static void on_registered(void *context, const struct fl_http_response *response)
 {
     struct fl_session *session = context;
-    if (make_cluster(session, response) || join_anew(session, response))
+    if (make_cluster(session, response) || fl_session_is_shut_out(session, response) ||
+        join_anew(session, response))
         return;
     struct fl_str arn = {0};
     if (response->status == 200)
         arn = fl_session_read_registered(response->body, session->arena);
     if (arn.n == 0) {
-        note_error_answer(session, "this host cannot be registered", response);
-        try_again(session, STAGE_REGISTER);
+        fl_session_look_elsewhere(session, response);
+        fl_session_note_answer(session, "this host cannot be registered", response);
+        fl_session_try_again(session, FL_SESSION_STAGE_REGISTER);
         return;
     }
     if (session->identity.instance_arn.n == 0) {
@@ -187,8 +161,8 @@ static void on_registered(void *context, const struct fl_http_response *response
     }
     session->was_registered = true;
     introduce(session);
-    session->stage = STAGE_DISCOVER;
-    attempt(session);
+    session->stage = FL_SESSION_STAGE_DISCOVER;
+    fl_session_attempt(session);
 }
 
 static void call_register(struct fl_session *session)
@@ -197,7 +171,7 @@ static void call_register(struct fl_session *session)
     FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(FL_SESSION_MAX_BODY);
     fl_session_write_register(&session->config, &session->identity, &body);
     fl_aws_call(session->config.aws, "ecs", FL_ECS_TARGET "RegisterContainerInstance",
-                fl_buf_str(&body), CALL_TIMEOUT_MS, on_registered, session);
+                fl_buf_str(&body), FL_SESSION_CALL_MS, on_registered, session);
 }
 
 /* ---- discovery ---- */
@@ -209,21 +183,31 @@ static void on_discovered(void *context, const struct fl_http_response *response
     const struct fl_json *json =
         response->status == 200 ? fl_json_read(response->body, arena, NULL) : NULL;
     struct fl_str endpoint = fl_json_text(fl_json_get(json, "endpoint"));
+    if (endpoint.n == 0 && fl_session_is_shut_out(session, response))
+        return;
     if (endpoint.n == 0) {
-        note_error_answer(session, "the control plane's endpoint cannot be discovered", response);
-        try_again(session, STAGE_REGISTER);
+        fl_session_look_elsewhere(session, response);
+        fl_session_note_answer(session, "the control plane's endpoint cannot be discovered",
+                               response);
+        fl_session_try_again(session, FL_SESSION_STAGE_REGISTER);
         return;
     }
+    if (!fl_admission_is_safe(endpoint)) {
+        fl_session_note(session, "the control plane tells of an endpoint without TLS", endpoint);
+        fl_session_wait(session, FL_SESSION_STAGE_REGISTER);
+        return;
+    }
+    fl_session_remember_server(session, endpoint);
     fl_buf_clear(&session->endpoint_buf);
     fl_buf_add_str(&session->endpoint_buf, endpoint);
     if (!fl_str_ends(endpoint, FL_STR("/")))
         fl_buf_add_char(&session->endpoint_buf, '/');
-    session->stage = STAGE_CONNECT;
+    session->stage = FL_SESSION_STAGE_CONNECT;
     session->connect_failures = 0;
     session->callbacks.discovered(session->context,
                                   fl_json_text(fl_json_get(json, "telemetryEndpoint")),
                                   session->identity.instance_arn);
-    attempt(session);
+    fl_session_attempt(session);
 }
 
 static void call_discover(struct fl_session *session)
@@ -235,7 +219,7 @@ static void call_discover(struct fl_session *session)
     fl_jw_member_str(&jw, "containerInstance", session->identity.instance_arn);
     fl_jw_object_end(&jw);
     fl_aws_call(session->config.aws, "ecs", FL_ECS_TARGET "DiscoverPollEndpoint", fl_buf_str(&body),
-                CALL_TIMEOUT_MS, on_discovered, session);
+                FL_SESSION_CALL_MS, on_discovered, session);
 }
 
 /* ---- the connection ---- */
@@ -259,7 +243,7 @@ static void on_opened(void *context, FL_UNUSED struct fl_ws *ws)
     struct fl_session *session = context;
     if (session->closing)
         return;
-    session->stage = STAGE_OPEN;
+    session->stage = FL_SESSION_STAGE_OPEN;
     session->opened_ms = fl_clock_mono_ms();
     session->was_open = true;
     session->connect_failures = 0;
@@ -288,20 +272,25 @@ static void session_free(struct fl_session *session)
 /* What the control plane says instead of shaking hands decides where to go on. */
 static void on_refused(struct fl_session *session, unsigned http_status, struct fl_str text)
 {
-    note_failure(session, "the control plane cannot be reached", text);
+    fl_session_note(session, "the control plane cannot be reached", text);
     if (fl_str_contains(text, FL_STR("InvalidInstanceException"))) {
-        try_again(session, STAGE_CONNECT); /* another agent is there: it may go */
+        fl_session_try_again(session,
+                             FL_SESSION_STAGE_CONNECT); /* another agent is there: it may go */
+        return;
+    }
+    if (fl_str_contains(text, FL_STR("UnrecognizedClientException"))) {
+        fl_session_shut_out(session);
         return;
     }
     if (http_status != 0) {
         if (fl_str_contains(text, FL_STR("InactiveInstanceException")))
-            wait_inactive(session, STAGE_REGISTER);
+            fl_session_wait(session, FL_SESSION_STAGE_REGISTER);
         else
-            try_again(session, STAGE_REGISTER);
+            fl_session_try_again(session, FL_SESSION_STAGE_REGISTER);
         return;
     }
     bool again = ++session->connect_failures < FAILURES_BEFORE_DISCOVERY;
-    try_again(session, again ? STAGE_CONNECT : STAGE_DISCOVER);
+    fl_session_try_again(session, again ? FL_SESSION_STAGE_CONNECT : FL_SESSION_STAGE_DISCOVER);
 }
 
 static void on_closed(void *context, FL_UNUSED struct fl_ws *ws, uint16_t code,
@@ -313,14 +302,14 @@ static void on_closed(void *context, FL_UNUSED struct fl_ws *ws, uint16_t code,
         session_free(session);
         return;
     }
-    if (session->stage != STAGE_OPEN) {
+    if (session->stage != FL_SESSION_STAGE_OPEN) {
         on_refused(session, http_status, text);
         return;
     }
     fl_log_info("the connection to the control plane has ended (%u)", code);
     if (fl_clock_mono_ms() - session->opened_ms >= STABLE_MS)
         session->pause_ms = 0;
-    try_again(session, STAGE_CONNECT);
+    fl_session_try_again(session, FL_SESSION_STAGE_CONNECT);
 }
 
 static void open_connection(struct fl_session *session)
@@ -333,22 +322,26 @@ static void open_connection(struct fl_session *session)
                                        &session->identity, !session->was_open, arena);
     size_t count =
         fl_aws_sign_websocket(session->config.aws, "ecs", url, FL_STR(""), arena, &headers);
-    session->ws = fl_ws_connect(session->config.loop, url, headers, count, &callbacks, session);
+    session->ws = fl_ws_connect(session->config.loop, url, &session->config.admitted->pins, headers,
+                                count, &callbacks, session);
 }
 
-static void attempt(struct fl_session *session)
+void fl_session_attempt(struct fl_session *session)
 {
     switch (session->stage) {
-    case STAGE_REGISTER:
+    case FL_SESSION_STAGE_JOIN:
+        fl_session_join(session);
+        break;
+    case FL_SESSION_STAGE_REGISTER:
         call_register(session);
         break;
-    case STAGE_DISCOVER:
+    case FL_SESSION_STAGE_DISCOVER:
         call_discover(session);
         break;
-    case STAGE_CONNECT:
+    case FL_SESSION_STAGE_CONNECT:
         open_connection(session);
         break;
-    case STAGE_OPEN:
+    case FL_SESSION_STAGE_OPEN:
         break;
     }
 }
@@ -374,7 +367,9 @@ struct fl_session *fl_session_start(const struct fl_session_config *config,
     session->timer = fl_calloc(1, sizeof(*session->timer));
     session->timer->data = session;
     (void)uv_timer_init(config->loop, session->timer);
-    attempt(session);
+    session->stage =
+        config->admitted->key.secret.n ? FL_SESSION_STAGE_REGISTER : FL_SESSION_STAGE_JOIN;
+    fl_session_attempt(session);
     return session;
 }
 
@@ -397,6 +392,6 @@ void fl_session_close(struct fl_session *session)
 
 void fl_session_send(struct fl_session *session, struct fl_str text)
 {
-    if (session->stage == STAGE_OPEN && session->ws)
+    if (session->stage == FL_SESSION_STAGE_OPEN && session->ws)
         fl_ws_send(session->ws, text);
 }

@@ -4,6 +4,7 @@
 
 #include <uv.h>
 
+#include "agent/admission.h"
 #include "agent/ecs_config.h"
 #include "agent/identity.h"
 #include "net/aws_client.h"
@@ -14,6 +15,10 @@ struct fl_session;
 struct fl_session_config {
     uv_loop_t *loop;
     struct fl_aws_client *aws;
+    struct fl_http_client *http; /* the one behind aws */
+    struct fl_str server_url;
+    struct fl_admitted *admitted;  /* as read; kept up to date */
+    struct fl_admission admission; /* for who has no key, or a dead one */
     struct fl_str state_dir;       /* the agent's data, where the identity is saved */
     struct fl_identity identity;   /* as opened there */
     struct fl_str ec2_instance_id; /* the machine; empty: not known */
@@ -44,5 +49,8 @@ struct fl_session *fl_session_start(const struct fl_session_config *config,
 /* Ends it without further callbacks. API calls under way must have been ended before
  * (fl_http_client_free); the loop must run until the handles are closed. */
 void fl_session_close(struct fl_session *session);
+/* FL_ACS_KEY, FL_ACS_CERTIFICATES: what lets us in from now on. */
+void fl_session_take_key(struct fl_session *session, const struct fl_json *body);
+void fl_session_take_certificates(struct fl_session *session, const struct fl_json *body);
 /* Sends one frame; dropped when there is no connection: what matters is sent again on opening. */
 void fl_session_send(struct fl_session *session, struct fl_str text);

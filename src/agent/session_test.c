@@ -18,6 +18,7 @@
 #include "wire/acs.h"
 #include "wire/json.h"
 
+#define HASH "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define INSTANCE "arn:aws:ecs:r:a:container-instance/default/i1"
 
 struct plane {
@@ -26,10 +27,18 @@ struct plane {
     struct fl_http_client *http;
     struct fl_aws_client *aws;
     struct fl_session *session;
+    struct fl_admitted admitted;
+    struct fl_admission admission;
+    char endpoint[64];
     struct fl_arena *arena;
     struct fl_ws *ws; /* the server's end */
     bool has_cluster;
-    unsigned failures; /* calls to be answered with 500 first */
+    unsigned failures;            /* calls to be answered with 500 first */
+    const char *join_refusals[2]; /* bodies; then joining succeeds */
+    unsigned joined;
+    char join_body[256];
+    const char *dead_key; /* calls signed with it are refused */
+    char signed_by[512];  /* Authorization of the last call */
     unsigned registered, discovered, upgraded, opened, reports;
     bool sent_instance; /* the last registration named the instance */
     bool sent_custom;
@@ -101,11 +110,32 @@ static void on_upgrade(struct plane *plane, struct fl_http_exchange *exchange)
     plane->ws = fl_http_upgrade(exchange, &callbacks, plane);
 }
 
+static void on_join(struct plane *plane, struct fl_http_exchange *exchange)
+{
+    (void)snprintf(plane->join_body, sizeof(plane->join_body), "%.*s", FL_STR_ARG(exchange->body));
+    for (size_t i = 0; i < FL_ARRAY_SIZE(plane->join_refusals); i++) {
+        if (!plane->join_refusals[i])
+            continue;
+        reply(exchange, 400, plane->join_refusals[i]);
+        plane->join_refusals[i] = NULL;
+        return;
+    }
+    plane->joined++;
+    reply(exchange, 200,
+          "{\"accessKeyId\":\"OWN1\",\"secretAccessKey\":\"s1\",\"certificates\":[\"" HASH "\"]}");
+}
+
 static void handle(void *context, struct fl_http_exchange *exchange)
 {
     struct plane *plane = context;
     struct fl_str target = fl_http_header(exchange, "X-Amz-Target");
-    if (plane->failures > 0) {
+    (void)snprintf(plane->signed_by, sizeof(plane->signed_by), "%.*s",
+                   FL_STR_ARG(fl_http_header(exchange, "Authorization")));
+    if (plane->dead_key && strstr(plane->signed_by, plane->dead_key)) {
+        reply(exchange, 400, "{\"__type\":\"UnrecognizedClientException\",\"message\":\"no\"}");
+    } else if (fl_str_ends(target, FL_STR(".Join"))) {
+        on_join(plane, exchange);
+    } else if (plane->failures > 0) {
         plane->failures--;
         reply(exchange, 500, "{\"__type\":\"ServerException\",\"message\":\"later\"}");
     } else if (fl_str_is(exchange->path, "/acs/ws")) {
@@ -147,19 +177,19 @@ static struct plane *plane_new(void)
 {
     struct plane *plane = fl_calloc(1, sizeof(*plane));
     struct fl_err err;
-    char endpoint[64];
     plane->arena = fl_arena_new();
     fl_log_set_level(FL_LOG_ERROR);
     test_start(&plane->t, handle, plane);
     (void)snprintf(plane->dir, sizeof(plane->dir), "/tmp/fl-session-XXXXXX");
     assert_non_null(mkdtemp(plane->dir));
-    (void)snprintf(endpoint, sizeof(endpoint), "http://127.0.0.1:%u",
+    (void)snprintf(plane->endpoint, sizeof(plane->endpoint), "http://127.0.0.1:%u",
                    fl_http_server_port(plane->t.server));
-    const struct fl_aws_config config = {.endpoint = fl_str_of(endpoint),
+    const struct fl_aws_config config = {.endpoint = fl_str_of(plane->endpoint),
                                          .region = FL_STR("us-east-1"),
                                          .key = {FL_STR("AKID"), FL_STR("secret"), {0}}};
     assert_int_equal(fl_http_client_new(&plane->t.loop, &plane->http, &err), 0);
     plane->aws = fl_aws_client_new(plane->http, &config);
+    plane->admitted.key = config.key;
     return plane;
 }
 
@@ -177,6 +207,10 @@ static void session_start(struct plane *plane)
     const struct fl_session_config config = {.loop = &plane->t.loop,
                                              .identity = identity,
                                              .aws = plane->aws,
+                                             .http = plane->http,
+                                             .server_url = fl_str_of(plane->endpoint),
+                                             .admitted = &plane->admitted,
+                                             .admission = plane->admission,
                                              .state_dir = fl_str_of(plane->dir),
                                              .cluster = FL_STR("default"),
                                              .describe = FL_STR("crun 1"),
@@ -272,6 +306,135 @@ static void the_identity_outlives_the_agent(FL_UNUSED void **state)
     plane_free(plane);
 }
 
+/* What the agent would find when it is started again. */
+static struct fl_admitted kept(struct plane *plane)
+{
+    struct fl_admitted admitted;
+    struct fl_err err;
+    assert_int_equal(fl_admitted_read(fl_str_of(plane->dir), plane->arena, &admitted, &err), 0);
+    return admitted;
+}
+
+static void a_host_joins_once_and_keeps_its_key(FL_UNUSED void **state)
+{
+    struct plane *plane = plane_new();
+    plane->has_cluster = true;
+    plane->admitted.key = (struct fl_credentials){0};
+    plane->admission.token = FL_STR("id:secret");
+    plane->join_refusals[0] = "{\"__type\":\"ServerException\",\"message\":\"later\"}";
+    session_start(plane);
+    TEST_AWAIT(&plane->t, plane->opened == 1);
+    assert_int_equal(plane->joined, 1);
+    assert_non_null(strstr(plane->join_body, "\"cluster\":\"default\""));
+    assert_non_null(strstr(plane->signed_by, "Credential=OWN1/"));
+    struct fl_admitted admitted = kept(plane);
+    assert_true(fl_str_is(admitted.key.access_key_id, "OWN1"));
+    assert_string_equal(admitted.pins.hash[0], HASH);
+    plane_free(plane);
+}
+
+static void a_server_that_knows_no_joining_is_joined_by_the_machines_key(FL_UNUSED void **state)
+{
+    struct plane *plane = plane_new();
+    plane->has_cluster = true;
+    plane->admission.machine_key = plane->admitted.key;
+    plane->admitted.key = (struct fl_credentials){0};
+    plane->join_refusals[0] = "{\"__type\":\"UnknownOperationException\",\"message\":\"what?\"}";
+    session_start(plane);
+    TEST_AWAIT(&plane->t, plane->opened == 1);
+    assert_int_equal(plane->joined, 0);
+    assert_int_equal(kept(plane).key.secret.n, 0);
+    plane_free(plane);
+}
+
+static void a_key_that_has_died_leads_to_a_new_instance(FL_UNUSED void **state)
+{
+    struct plane *plane = plane_new();
+    plane->has_cluster = true;
+    session_start(plane);
+    TEST_AWAIT(&plane->t, plane->opened == 1);
+    fl_session_close(plane->session);
+    TEST_AWAIT(&plane->t, plane->ws == NULL);
+    plane->dead_key = "AKID";
+    plane->admission.token = FL_STR("id:secret");
+    plane->join_refusals[0] = "{\"__type\":\"AccessDeniedException\",\"message\":\"The container "
+                              "instance was deregistered.\"}";
+    session_start(plane);
+    TEST_AWAIT(&plane->t, plane->opened == 2);
+    assert_int_equal(plane->joined, 1);
+    assert_false(plane->sent_instance);
+    assert_true(fl_str_is(kept(plane).key.access_key_id, "OWN1"));
+    plane_free(plane);
+}
+
+static void the_next_key_is_kept_and_used_at_once(FL_UNUSED void **state)
+{
+    FL_CLEANUP_BUF struct fl_buf frame = FL_BUF_INIT(4096);
+    struct fl_acs_message message;
+    struct fl_err err;
+    struct plane *plane = plane_new();
+    plane->has_cluster = true;
+    session_start(plane);
+    TEST_AWAIT(&plane->t, plane->opened == 1);
+    fl_acs_key(&frame, FL_STR("OWN2"), FL_STR("s2"));
+    assert_int_equal(fl_acs_decode(fl_buf_str(&frame), plane->arena, &message, &err), 0);
+    assert_int_equal(message.type, FL_ACS_KEY);
+    fl_session_take_key(plane->session, message.body);
+    assert_true(fl_str_is(kept(plane).key.access_key_id, "OWN2"));
+    TEST_AWAIT(&plane->t, strstr(plane->signed_by, "Credential=OWN2/"));
+    struct fl_str hash = FL_STR(HASH);
+    fl_buf_clear(&frame);
+    fl_acs_certificates(&frame, &hash, 1);
+    assert_int_equal(fl_acs_decode(fl_buf_str(&frame), plane->arena, &message, &err), 0);
+    fl_session_take_certificates(plane->session, message.body);
+    assert_string_equal(kept(plane).pins.hash[0], HASH);
+    plane_free(plane);
+}
+
+static void a_server_that_has_moved_is_found_under_its_advertised_name(FL_UNUSED void **state)
+{
+    struct plane *plane = plane_new();
+    plane->has_cluster = true;
+    plane->admitted.server = fl_str_of(plane->endpoint);
+    fl_aws_client_set_endpoint(plane->aws, FL_STR("http://127.0.0.1:1"));
+    session_start(plane);
+    TEST_AWAIT(&plane->t, plane->opened == 1);
+    plane_free(plane);
+}
+
+static void tokens_and_ways_are_read(FL_UNUSED void **state)
+{
+    static const char *const bad[] = {"",
+                                      "x",
+                                      ":",
+                                      "a:",
+                                      ":b",
+                                      "a:b:",
+                                      "a:b:c",
+                                      "a::" HASH,
+                                      ":b:" HASH,
+                                      "a:b:" HASH ":d",
+                                      "a:b:" HASH "0"};
+    static const char *const safe[] = {"http://127.0.0.1:4566", "http://localhost",
+                                       "http://[::1]:1", "http://api.fairlead.localhost:4566/x",
+                                       "https://far.example"};
+    static const char *const unsafe[] = {"http://192.0.2.1:4566",  "http://far.example",
+                                         "http://[2001:db8::1]:1", "http://",
+                                         "ftp://far.example",      "http://localhost.example"};
+    struct fl_admission admission;
+    struct fl_err err;
+    for (size_t i = 0; i < FL_ARRAY_SIZE(bad); i++)
+        assert_true(fl_admission_read(fl_str_of(bad[i]), &admission, &err) < 0);
+    assert_int_equal(fl_admission_read(FL_STR("a:b:" HASH), &admission, &err), 0);
+    assert_true(fl_str_is(admission.token, "a:b") && fl_str_is(admission.certificate, HASH));
+    assert_int_equal(fl_admission_read(FL_STR("a:b"), &admission, &err), 0);
+    assert_true(fl_str_is(admission.machine_key.secret, "b") && admission.token.n == 0);
+    for (size_t i = 0; i < FL_ARRAY_SIZE(safe); i++)
+        assert_true(fl_admission_is_safe(fl_str_of(safe[i])));
+    for (size_t i = 0; i < FL_ARRAY_SIZE(unsafe); i++)
+        assert_false(fl_admission_is_safe(fl_str_of(unsafe[i])));
+}
+
 static void on_acked(void *context, FL_UNUSED struct fl_str task_arn, int64_t seq)
 {
     struct plane *plane = context;
@@ -307,6 +470,12 @@ int main(void)
         cmocka_unit_test(errors_are_outlived_and_a_refused_handshake_registers_again),
         cmocka_unit_test(the_identity_outlives_the_agent),
         cmocka_unit_test(reports_are_repeated_until_taken),
+        cmocka_unit_test(a_host_joins_once_and_keeps_its_key),
+        cmocka_unit_test(a_server_that_knows_no_joining_is_joined_by_the_machines_key),
+        cmocka_unit_test(a_key_that_has_died_leads_to_a_new_instance),
+        cmocka_unit_test(the_next_key_is_kept_and_used_at_once),
+        cmocka_unit_test(a_server_that_has_moved_is_found_under_its_advertised_name),
+        cmocka_unit_test(tokens_and_ways_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

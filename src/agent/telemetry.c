@@ -304,8 +304,8 @@ static void open_connection(struct fl_tcs *telemetry)
     add_parameter(url, "containerInstance", fl_buf_str(&telemetry->instance));
     size_t count = fl_aws_sign_websocket(telemetry->config.aws, "ecs", fl_buf_str(url), FL_STR(""),
                                          arena, &headers);
-    telemetry->ws = fl_ws_connect(telemetry->config.loop, fl_buf_str(url), headers, count,
-                                  &callbacks, telemetry);
+    telemetry->ws = fl_ws_connect(telemetry->config.loop, fl_buf_str(url), telemetry->config.pins,
+                                  headers, count, &callbacks, telemetry);
 }
 
 /* ---- time ---- */

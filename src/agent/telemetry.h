@@ -15,6 +15,7 @@ struct fl_tcs;
 struct fl_tcs_config {
     uv_loop_t *loop;
     struct fl_aws_client *aws;
+    const struct fl_tls_pins *pins; /* NULL: the server speaks no TLS */
     const struct fl_brain *brain;
     struct fl_stats *stats;
     struct fl_str cluster;

@@ -7,6 +7,7 @@ int fl_cli_down(int argc, char **argv);
 int fl_cli_env(int argc, char **argv);
 int fl_cli_status(int argc, char **argv);
 int fl_cli_doctor(int argc, char **argv);
+int fl_cli_token(int argc, char **argv);
 int fl_cli_uninstall(int argc, char **argv);
 int fl_cli_server(int argc, char **argv);
 int fl_cli_agent(int argc, char **argv);

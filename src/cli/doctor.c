@@ -106,8 +106,10 @@ static const struct {
     {"programs", find_programs},
     {"port", find_port},
     {"names", fl_doctor_names},
+    {"API names", fl_doctor_api_names},
     {"clock", fl_doctor_clock},
     {"disk", fl_doctor_disk},
+    {"certificate", fl_doctor_certificate},
     {"client", find_client},
 };
 

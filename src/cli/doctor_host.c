@@ -12,8 +12,10 @@
 #include <unistd.h>
 
 #include "agent/kvm_probe.h"
+#include "base/clock.h"
 #include "base/fs.h"
 #include "cli/doctor.h"
+#include "net/tls.h"
 
 enum {
     FILE_MAX = 1 << 20,
@@ -112,6 +114,20 @@ struct fl_finding fl_doctor_kvm(const struct fl_options *options)
     return (struct fl_finding){FL_NOTE, FL_STR("")};
 }
 
+/* Some actions put a prefix before the API's host. Nobody is asked: a resolver that is away would
+ * keep the doctor waiting. */
+struct fl_finding fl_doctor_api_names(const struct fl_options *options)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(FILE_MAX);
+    (void)options;
+    if (fl_fs_read(AT_FDCWD, "/etc/hosts", FILE_MAX, &text) == 0 &&
+        fl_str_contains(fl_buf_str(&text), FL_STR("stream-api.fairlead.localhost")))
+        return (struct fl_finding){FL_FINE, FL_STR("the API's names are in /etc/hosts")};
+    return (struct fl_finding){FL_NOTE,
+                               FL_STR("stream-api.fairlead.localhost is not in /etc/hosts, so live "
+                                      "tails of logs may find no server: `fairlead up` adds it")};
+}
+
 /* Containers with a network of their own cannot reach a resolver on the host's loopback. */
 struct fl_finding fl_doctor_names(const struct fl_options *options)
 {
@@ -196,4 +212,34 @@ struct fl_finding fl_doctor_disk(const struct fl_options *options)
                           (unsigned long long)free_mib, (unsigned long long)percent, dir)};
     return (struct fl_finding){FL_FINE, fl_str_printf(options->arena, "%llu MiB are free under %s",
                                                       (unsigned long long)free_mib, dir)};
+}
+
+/* The server renews it as long as it runs; hosts that are away meanwhile do not hear of it. */
+struct fl_finding fl_doctor_certificate(const struct fl_options *options)
+{
+    enum { DAY_MS = 24 * 60 * 60 * 1000 };
+    FL_CLEANUP_BUF struct fl_buf pem = FL_BUF_INIT(FL_TLS_MAX_PEM);
+    struct fl_tls_certificate certificate;
+    const char *path =
+        fl_str_printf(options->arena, "%s/keys/tls.pem", options->value[FL_OPTION_DATA_DIR].p).p;
+    if (fl_fs_read(AT_FDCWD, path, FL_TLS_MAX_PEM, &pem) < 0)
+        return (struct fl_finding){FL_FINE, FL_STR("no certificate: other hosts have not joined")};
+    if (fl_tls_read_certificate(fl_buf_str(&pem), &certificate, NULL) < 0)
+        return (struct fl_finding){FL_WRONG,
+                                   fl_str_printf(options->arena,
+                                                 "%s holds no certificate: restore it from a "
+                                                 "backup, or no other host gets in",
+                                                 path)};
+    int64_t left_ms = certificate.until_ms - fl_clock_wall_ms();
+    int64_t life_ms = certificate.until_ms - certificate.from_ms;
+    if (left_ms > life_ms / 12)
+        return (struct fl_finding){
+            FL_FINE, fl_str_printf(options->arena, "the server's certificate is good for %lld days",
+                                   (long long)(left_ms / DAY_MS))};
+    return (struct fl_finding){
+        FL_WRONG,
+        fl_str_printf(options->arena,
+                      "the server's certificate %s and was not renewed in time: let the server "
+                      "run, and give hosts that cannot connect afterwards a new token",
+                      left_ms < 0 ? "has ended" : "ends soon")};
 }

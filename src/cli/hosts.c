@@ -78,11 +78,13 @@ static int write_over(const char *path, struct fl_str old, struct fl_str new)
 
 static int replace(const char *path, struct fl_str old, struct fl_str new)
 {
-    struct stat st, link;
-    if (stat(path, &st) < 0 || lstat(path, &link) < 0)
+    struct stat st;
+    if (stat(path, &st) < 0)
         return -errno;
-    int r = S_ISLNK(link.st_mode) ? -EBUSY
-                                  : fl_fs_write_atomic(AT_FDCWD, path, new, st.st_mode & 07777);
+    /* Everybody reads this file, whatever who calls us thinks of new ones. */
+    mode_t mask = umask(0);
+    int r = fl_fs_write_atomic(AT_FDCWD, path, new, st.st_mode & 07777);
+    (void)umask(mask);
     return r == -EBUSY || r == -EXDEV || r == -EROFS || r == -EACCES ? write_over(path, old, new)
                                                                      : r;
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -105,6 +106,19 @@ static void clients_get_the_name_where_it_leads_to_the_api(void **state)
     assert_string_equal(read_file(f), "");
 }
 
+static void everybody_goes_on_reading_the_file(void **state)
+{
+    struct fixture *f = *state;
+    struct stat st;
+    write_file(f, "127.0.0.1 localhost\n");
+    assert_int_equal(chmod(f->path, 0644), 0);
+    mode_t mask = umask(077);
+    assert_int_equal(fl_hosts_add(&f->options[0], f->path, NULL), 0);
+    assert_int_equal(umask(mask), 077);
+    assert_int_equal(stat(f->path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0644);
+}
+
 static void a_file_that_is_missing_is_said(void **state)
 {
     struct fixture *f = *state;
@@ -122,6 +136,7 @@ int main(void)
         WITH(blocks_come_once_and_go_without_a_trace),
         WITH(a_file_that_is_linked_to_is_written_where_it_lies),
         WITH(clients_get_the_name_where_it_leads_to_the_api),
+        WITH(everybody_goes_on_reading_the_file),
         WITH(a_file_that_is_missing_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,11 +14,13 @@
 #define EVERY                                                                                      \
     (FL_COMMAND_UP | FL_COMMAND_DOWN | FL_COMMAND_ENV | FL_COMMAND_STATUS | FL_COMMAND_DOCTOR |    \
      FL_COMMAND_UNINSTALL | FL_COMMAND_SERVER | FL_COMMAND_AGENT | FL_COMMAND_EXPLAIN |            \
-     FL_COMMAND_IMAGE | FL_COMMAND_BACKUP | FL_COMMAND_RESTORE | FL_COMMAND_STORE)
+     FL_COMMAND_IMAGE | FL_COMMAND_BACKUP | FL_COMMAND_RESTORE | FL_COMMAND_STORE |                \
+     FL_COMMAND_TOKEN)
+#define SERVERS (FL_COMMAND_UP | FL_COMMAND_SERVER)
 #define ROLES (FL_COMMAND_UP | FL_COMMAND_SERVER | FL_COMMAND_AGENT)
 #define LISTENERS                                                                                  \
     (ROLES | FL_COMMAND_ENV | FL_COMMAND_STATUS | FL_COMMAND_DOCTOR | FL_COMMAND_EXPLAIN |         \
-     FL_COMMAND_BACKUP)
+     FL_COMMAND_BACKUP | FL_COMMAND_TOKEN)
 
 enum kind { KIND_TEXT, KIND_NUMBER, KIND_SWITCH, KIND_LIST };
 
@@ -63,12 +65,21 @@ static const struct row rows[FL_OPTION_COUNT] = {
     [FL_OPTION_LOGS_MAX] = {"logs-max-mib", "N", KIND_NUMBER, FL_COMMAND_UP | FL_COMMAND_SERVER,
                             true, true, "",
                             "disk that logs may take; the oldest go first (what can be spared)"},
-    [FL_OPTION_ADVERTISE] = {"advertise", "URL", KIND_TEXT, FL_COMMAND_SERVER, true, false, "",
-                             "the URL that agents are told"},
+    [FL_OPTION_TLS_LISTEN] = {"tls-listen", "ADDR:PORT", KIND_TEXT, SERVERS | FL_COMMAND_DOCTOR,
+                              true, true, "",
+                              "where agents on other hosts are met, over TLS (nowhere)"},
+    [FL_OPTION_ADVERTISE] = {"advertise", "URL", KIND_TEXT, SERVERS, true, true, "",
+                             "the URL that agents are told (by which they have come)"},
+    [FL_OPTION_HEARTBEAT] = {"heartbeat", "SECONDS", KIND_NUMBER, SERVERS, true, true, "",
+                             "agents that leave two heartbeats unanswered are gone (30)"},
+    [FL_OPTION_KEY_LIFE] = {"key-life", "SECONDS", KIND_NUMBER, SERVERS, true, true, "",
+                            "agents get another key after this time (86400)"},
+    [FL_OPTION_CERTIFICATE_LIFE] = {"certificate-life", "SECONDS", KIND_NUMBER, SERVERS, true, true,
+                                    "", "how long the server's certificate lives (a year)"},
     [FL_OPTION_SERVER] = {"server", "URL", KIND_TEXT, FL_COMMAND_AGENT, true, false, "",
                           "the server to join"},
     [FL_OPTION_TOKEN] = {"token", "T", KIND_TEXT, FL_COMMAND_AGENT, true, false, "",
-                         "ID:SECRET, the key to join with (the data directory's)"},
+                         "what `fairlead token create` printed; to join with, once"},
     [FL_OPTION_CLUSTER] = {"cluster", "NAME", KIND_TEXT, FL_COMMAND_AGENT | FL_COMMAND_EXPLAIN,
                            true, false, "", "the cluster to join, or to ask about (default)"},
     [FL_OPTION_NAME] = {"name", "NAME", KIND_TEXT, FL_COMMAND_AGENT, true, false, "",
@@ -90,6 +101,10 @@ static const struct row rows[FL_OPTION_COUNT] = {
                         false, false, "", "answer in JSON"},
     [FL_OPTION_CLI_INPUT_JSON] = {"cli-input-json", "FILE", KIND_TEXT, FL_COMMAND_EXPLAIN, false,
                                   false, "", "the call to explain, as `aws ecs run-task` takes it"},
+    [FL_OPTION_EXPIRES] = {"expires", "TIME", KIND_TEXT, FL_COMMAND_TOKEN, false, false, "24h",
+                           "how long it is good: 30m, 24h, 7d, never (24h)"},
+    [FL_OPTION_USES] = {"uses", "N", KIND_NUMBER, FL_COMMAND_TOKEN, false, false, "1",
+                        "how many hosts may join with it (1)"},
     [FL_OPTION_YES] = {"yes", NULL, KIND_SWITCH, FL_COMMAND_UNINSTALL, false, false, "",
                        "do not ask"},
     [FL_OPTION_KEEP_DATA] = {"keep-data", NULL, KIND_SWITCH, FL_COMMAND_UNINSTALL, false, false, "",
@@ -106,6 +121,7 @@ static const struct {
     {FL_COMMAND_BACKUP, "FILE"},
     {FL_COMMAND_RESTORE, "FILE"},
     {FL_COMMAND_STORE, "check [FILE]"},
+    {FL_COMMAND_TOKEN, "create\nls\nrm ID"},
 };
 
 static const char *operands_of(enum fl_command command)
@@ -270,6 +286,12 @@ static void validate(const struct fl_options *options)
     uint64_t digits;
     if (!fl_options_split_listen(options->value[FL_OPTION_LISTEN], &host, &port))
         refuse("--listen wants ADDR:PORT, as in 127.0.0.1:4566");
+    struct fl_str tls = options->value[FL_OPTION_TLS_LISTEN];
+    if (tls.n && !fl_options_split_listen(tls, &host, &port))
+        refuse("--tls-listen wants ADDR:PORT, as in 0.0.0.0:4567");
+    struct fl_str url = options->value[FL_OPTION_ADVERTISE];
+    if (url.n && !fl_str_starts(url, FL_STR("http://")) && !fl_str_starts(url, FL_STR("https://")))
+        refuse("--advertise wants a URL, as in https://fairlead.example:4567");
     if (account.n != 12 || !fl_str_to_u64(account, &digits))
         refuse("--account wants 12 digits");
     if (!is_made_of(options->value[FL_OPTION_REGION], "-") ||

@@ -6,18 +6,17 @@
 #include "cli/cli.h"
 #include "cli/install.h"
 
-/* The key of --token, else the one in the data directory. */
-static int find_key(const struct fl_options *options, struct fl_credentials *ret_key,
-                    struct fl_err *err)
+/* What --token says, else the machine's key, if a server keeps its data here; a host that has
+ * joined needs neither. */
+static int find_admission(const struct fl_options *options, struct fl_admission *ret_admission,
+                          struct fl_err *err)
 {
     struct fl_str token = options->value[FL_OPTION_TOKEN];
-    struct fl_str id;
-    if (token.n == 0)
-        return fl_install_read_key(options->value[FL_OPTION_DATA_DIR], "agent", options->arena,
-                                   ret_key, err);
-    if (!fl_str_split(&token, ':', &id) || id.n == 0 || token.n == 0)
-        return fl_err_set(err, -EINVAL, "--token wants ID:SECRET");
-    *ret_key = (struct fl_credentials){.access_key_id = id, .secret = token};
+    if (token.n)
+        return fl_admission_read(token, ret_admission, err);
+    *ret_admission = (struct fl_admission){0};
+    (void)fl_install_read_key(options->value[FL_OPTION_DATA_DIR], "agent", options->arena,
+                              &ret_admission->machine_key, NULL);
     return 0;
 }
 
@@ -28,10 +27,10 @@ int fl_cli_agent(int argc, char **argv)
     fl_options_parse(FL_COMMAND_AGENT, "A host's agent, in the foreground.", argc, argv, arena,
                      &options);
     struct fl_err err = {0};
-    struct fl_credentials key;
+    struct fl_admission admission;
     int r = fl_install_prepare(&options, &err);
     if (r == 0)
-        r = find_key(&options, &key, &err);
+        r = find_admission(&options, &admission, &err);
     if (r < 0) {
         (void)fprintf(stderr, "fairlead: %s\n", err.text);
         return 1;
@@ -40,7 +39,7 @@ int fl_cli_agent(int argc, char **argv)
     const struct fl_agent_config config = {
         .data_dir = options.value[FL_OPTION_DATA_DIR],
         .server_url = url.n > 0 ? url : fl_options_endpoint(&options),
-        .key = key,
+        .admission = admission,
         .region = options.value[FL_OPTION_REGION],
         .account = options.value[FL_OPTION_ACCOUNT],
         .cluster = options.value[FL_OPTION_CLUSTER],

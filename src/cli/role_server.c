@@ -7,6 +7,12 @@
 
 #define MAX_LIFE_S UINT64_C(86400)
 
+/* A time that an option gives in seconds. */
+static int64_t milliseconds(const struct fl_options *options, enum fl_option which)
+{
+    return (int64_t)fl_options_number(options, which) * 1000;
+}
+
 int fl_cli_server(int argc, char **argv)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
@@ -22,11 +28,15 @@ int fl_cli_server(int argc, char **argv)
     const struct fl_server_config config = {
         .data_dir = options.value[FL_OPTION_DATA_DIR],
         .listen = options.value[FL_OPTION_LISTEN],
+        .tls_listen = options.value[FL_OPTION_TLS_LISTEN],
         .advertise = options.value[FL_OPTION_ADVERTISE],
         .region = options.value[FL_OPTION_REGION],
         .account = options.value[FL_OPTION_ACCOUNT],
         .strict = fl_options_on(&options, FL_OPTION_STRICT),
         .logs_max_bytes = (int64_t)fl_options_number(&options, FL_OPTION_LOGS_MAX) * 1024 * 1024,
+        .heartbeat_ms = milliseconds(&options, FL_OPTION_HEARTBEAT),
+        .key_life_ms = milliseconds(&options, FL_OPTION_KEY_LIFE),
+        .certificate_life_ms = milliseconds(&options, FL_OPTION_CERTIFICATE_LIFE),
         .session_life_ms =
             (int64_t)FL_MIN(fl_options_number(&options, FL_OPTION_SESSION_LIFE), MAX_LIFE_S) * 1000,
     };

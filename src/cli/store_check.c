@@ -13,13 +13,22 @@
 #include "cli/install.h"
 #include "core/core.h"
 #include "image/repository.h"
+#include "server/keys.h"
 #include "store/logs_store.h"
 #include "store/store.h"
 
+struct loaded {
+    struct fl_core *core;
+    struct fl_keys *keys;
+};
+
 static int add_record(void *context, struct fl_str key, struct fl_str value)
 {
+    struct loaded *loaded = context;
     struct fl_err err = {0};
-    int r = fl_core_load(context, key, value, &err);
+    int r = fl_str_starts(key, FL_STR(FL_KEYS_PREFIX))
+                ? fl_keys_load_record(loaded->keys, key, value, &err)
+                : fl_core_load(loaded->core, key, value, &err);
     if (r < 0)
         (void)fprintf(stderr, "fairlead: record %.*s: %s\n", FL_STR_ARG(key), err.text);
     return r;
@@ -38,19 +47,20 @@ static int check_records(const struct fl_options *options, const char *dir, uint
         return fl_err_errno(err, -errno, "cannot open %s", path);
     uv_loop_t loop;
     struct fl_store *store = NULL;
-    struct fl_core *core = fl_core_new(&config);
+    struct loaded loaded = {fl_core_new(&config), fl_keys_new()};
     (void)uv_loop_init(&loop);
     int r = fl_store_verify(path, leap, err);
     if (r == 0)
         r = fl_store_open_sqlite(path, &loop, &store, err);
     if (r == 0)
-        r = fl_store_load(store, add_record, core, err);
+        r = fl_store_load(store, add_record, &loaded, err);
     if (r == 0) {
-        struct fl_core_counts n = fl_core_count(core);
+        struct fl_core_counts n = fl_core_count(loaded.core);
         (void)printf("records: %zu clusters, %zu instances, %zu task definitions, %zu tasks\n",
                      n.clusters, n.instances, n.definitions, n.tasks);
     }
-    fl_core_free(core);
+    fl_core_free(loaded.core);
+    fl_keys_free(loaded.keys);
     if (store)
         fl_store_close(store);
     (void)uv_run(&loop, UV_RUN_DEFAULT);

@@ -533,6 +533,7 @@ void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struc
         .arena = turn->arena,
         .now_ms = event->now_ms,
         .input_size = event->input_size,
+        .reached_at = event->reached_at,
     };
     fl_rand_seed(&d.rand, event->seed);
     switch (event->kind) {

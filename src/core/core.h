@@ -67,9 +67,10 @@ struct fl_core_event {
     uint8_t seed[32];
     /* FL_CORE_EVENT_COMMAND */
     uint64_t request_id;
-    int operation;     /* enum ecs_operation */
-    const void *input; /* the operation's decoded and validated input */
-    size_t input_size; /* bytes of the request's body, for limits on size */
+    int operation;            /* enum ecs_operation */
+    const void *input;        /* the operation's decoded and validated input */
+    size_t input_size;        /* bytes of the request's body, for limits on size */
+    struct fl_str reached_at; /* URL under which the caller reaches us; empty: the configured one */
     /* FL_CORE_EVENT_EXPLAIN: besides request_id and cluster one of these, names or ARNs */
     struct fl_str task;
     struct fl_str definition;
@@ -171,6 +172,14 @@ int64_t fl_core_next_due(const struct fl_core *core);
 /* May an agent open a session for this instance? False for one that is unknown or INACTIVE. */
 bool fl_core_instance_active(const struct fl_core *core, struct fl_str cluster,
                              struct fl_str instance);
+
+/* Is it known at all, INACTIVE ones too? */
+bool fl_core_instance_known(const struct fl_core *core, struct fl_str cluster,
+                            struct fl_str instance);
+/* Id of the instance that a task, stopped or not, was placed on; empty: none, or no such task.
+ * Valid until the next event. */
+struct fl_str fl_core_task_instance(const struct fl_core *core, struct fl_str cluster,
+                                    struct fl_str task);
 
 /* What a host has, and what of it is reserved: CPU units, MiB. */
 struct fl_core_size {

@@ -15,6 +15,7 @@ struct fl_decision {
     int64_t now_ms;
     struct fl_rand rand;
     size_t input_size;
+    struct fl_str reached_at;
     const char *error_code; /* set by fl_refuse */
     struct fl_str error_text;
     struct fl_str_list error_ids; /* ConflictException's resourceIds */

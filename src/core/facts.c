@@ -16,6 +16,20 @@ bool fl_core_instance_active(const struct fl_core *core, struct fl_str cluster,
     return host && !fl_str_is(host->rec->status, "INACTIVE");
 }
 
+bool fl_core_instance_known(const struct fl_core *core, struct fl_str cluster,
+                            struct fl_str instance)
+{
+    return find_instance(core, cluster, instance) != NULL;
+}
+
+struct fl_str fl_core_task_instance(const struct fl_core *core, struct fl_str cluster,
+                                    struct fl_str task)
+{
+    const struct fl_cluster *found = fl_state_cluster(core, cluster);
+    const struct fl_task *placed = found ? fl_state_task(found, task) : NULL;
+    return placed && placed->instance ? placed->instance->id : FL_STR("");
+}
+
 bool fl_core_instance_size(const struct fl_core *core, struct fl_str cluster,
                            struct fl_str instance, struct fl_core_size *ret_size)
 {

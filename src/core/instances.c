@@ -341,9 +341,14 @@ int fl_discover_poll_endpoint(struct fl_decision *d, const void *input, void *ou
     struct ecs_DiscoverPollEndpointResponse *out = output;
     if (in->cluster.n && !fl_find_cluster(d, in->cluster))
         return -1;
-    FL_SET(out, ecs_DiscoverPollEndpointResponse, endpoint, d->core->endpoint);
-    if (d->core->telemetry.n)
-        FL_SET(out, ecs_DiscoverPollEndpointResponse, telemetryEndpoint, d->core->telemetry);
+    struct fl_str endpoint = d->core->endpoint, telemetry = d->core->telemetry;
+    if (d->reached_at.n) {
+        endpoint = fl_str_printf(d->arena, "%.*s/acs", FL_STR_ARG(d->reached_at));
+        telemetry = fl_str_printf(d->arena, "%.*s/tcs", FL_STR_ARG(d->reached_at));
+    }
+    FL_SET(out, ecs_DiscoverPollEndpointResponse, endpoint, endpoint);
+    if (telemetry.n)
+        FL_SET(out, ecs_DiscoverPollEndpointResponse, telemetryEndpoint, telemetry);
     return 0;
 }
 

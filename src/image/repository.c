@@ -267,7 +267,7 @@ int fl_repository_remove_listed(struct fl_image_store *store, struct fl_str repo
     return rc == -ENOENT && image->tag_count ? 0 : rc;
 }
 
-bool fl_repository_exists(const struct fl_image_store *store, struct fl_str repository)
+bool fl_image_store_has_repository(const struct fl_image_store *store, struct fl_str repository)
 {
     FL_CLEANUP_FD int dir = open_existing(store, repository);
     FL_CLEANUP_FD int refs = dir >= 0 ? -1 : fl_image_store_open_name(store->refs_fd, repository);
@@ -346,7 +346,7 @@ int fl_repository_remove(struct fl_image_store *store, struct fl_str repository)
     struct fl_dir_name name;
     if (!fl_image_store_encode(repository, &name))
         return -EINVAL;
-    if (!fl_repository_exists(store, repository))
+    if (!fl_image_store_has_repository(store, repository))
         return -ENOENT;
     int rc = fl_fs_remove_tree(store->refs_fd, name.z);
     if (rc == 0)

@@ -42,7 +42,6 @@ int fl_repository_remove_image(struct fl_image_store *store, struct fl_str repos
 int fl_repository_remove_listed(struct fl_image_store *store, struct fl_str repository,
                                 const struct fl_repository_image *image);
 
-bool fl_repository_exists(const struct fl_image_store *store, struct fl_str repository);
 /* Names in byte order, in the arena. */
 int fl_repository_list(const struct fl_image_store *store, struct fl_arena *arena,
                        struct fl_str **ret_names, size_t *ret_count);

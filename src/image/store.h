@@ -78,6 +78,8 @@ int fl_image_store_set_ref(struct fl_image_store *store, const struct fl_ref *re
 /* -ENOENT when there is none. Strings in the arena. */
 int fl_image_store_get_ref(const struct fl_image_store *store, struct fl_str repository,
                            struct fl_str tag, struct fl_arena *arena, struct fl_ref *ret_ref);
+/* One with a tag, an image or settings (image/repository.h). */
+bool fl_image_store_has_repository(const struct fl_image_store *store, struct fl_str repository);
 /* All references, by repository and tag in byte order, in the arena; at most FL_REFS_MAX. */
 int fl_image_store_list_refs(const struct fl_image_store *store, struct fl_arena *arena,
                              struct fl_ref **ret_refs, size_t *ret_count);

@@ -144,9 +144,9 @@ static void a_repository_goes_with_its_last_tag(void **state)
     assert_int_equal(set(f, "app", "2"), 0);
     assert_int_equal(fl_image_store_remove_ref(f->store, FL_STR("app"), FL_STR("1")), 0);
     assert_int_equal(fl_image_store_remove_ref(f->store, FL_STR("app"), FL_STR("1")), -ENOENT);
-    assert_true(fl_repository_exists(f->store, FL_STR("app")));
+    assert_true(fl_image_store_has_repository(f->store, FL_STR("app")));
     assert_int_equal(fl_image_store_remove_ref(f->store, FL_STR("app"), FL_STR("2")), 0);
-    assert_false(fl_repository_exists(f->store, FL_STR("app")));
+    assert_false(fl_image_store_has_repository(f->store, FL_STR("app")));
     assert_true(is_empty(f, "refs"));
 }
 
@@ -241,7 +241,7 @@ static void images_stay_without_tags_until_removed(void **state)
     assert_int_equal(fl_image_store_remove_ref(f->store, FL_STR("app"), FL_STR("1")), 0);
     assert_string_equal(images_of(f, "app"), "3:latest,");
     assert_int_equal(fl_repository_remove_image(f->store, FL_STR("app"), &two), 0);
-    assert_false(fl_repository_exists(f->store, FL_STR("app")));
+    assert_false(fl_image_store_has_repository(f->store, FL_STR("app")));
 }
 
 /* A listing that comes in the middle of a push, and one after a crash, must not show it. */
@@ -296,7 +296,7 @@ static void a_repository_that_was_made_stays_empty(void **state)
     assert_int_equal(set(f, "a/b", "1"), 0);
     assert_int_equal(set(f, "other", "1"), 0);
     assert_int_equal(fl_image_store_remove_ref(f->store, FL_STR("a/b"), FL_STR("1")), 0);
-    assert_true(fl_repository_exists(f->store, FL_STR("a/b")));
+    assert_true(fl_image_store_has_repository(f->store, FL_STR("a/b")));
     assert_int_equal(fl_repository_list(f->store, f->arena, &names, &count), 0);
     assert_int_equal(count, 2);
     assert_true(fl_str_is(names[0], "a/b") && fl_str_is(names[1], "other"));

@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "wire/json.h"
 
-enum { MAX_HEADERS = 5 + FL_SIGV4_SIGNED_HEADERS };
+enum { MAX_HEADERS = 6 + FL_SIGV4_SIGNED_HEADERS };
 
 struct fl_aws_client {
     struct fl_http_client *http;
@@ -31,6 +31,25 @@ struct fl_aws_client *fl_aws_client_new(struct fl_http_client *http,
                                              fl_str_dup(arena, config->key.secret),
                                              fl_str_dup(arena, config->key.session_token)}};
     return client;
+}
+
+/* A former text stays in the arena: changes are rare. */
+static void change(struct fl_aws_client *client, struct fl_str *text, struct fl_str to)
+{
+    if (!fl_str_eq(*text, to))
+        *text = fl_str_dup(client->arena, to);
+}
+
+void fl_aws_client_set_key(struct fl_aws_client *client, const struct fl_credentials *key)
+{
+    change(client, &client->config.key.access_key_id, key->access_key_id);
+    change(client, &client->config.key.secret, key->secret);
+    change(client, &client->config.key.session_token, key->session_token);
+}
+
+void fl_aws_client_set_endpoint(struct fl_aws_client *client, struct fl_str endpoint)
+{
+    change(client, &client->config.endpoint, endpoint);
 }
 
 /* Said anew with every registration, and rarely something new. */
@@ -93,8 +112,8 @@ static size_t sign(const struct fl_aws_client *client, const char *service,
                          fl_clock_wall_ms(), arena, headers + request->header_count);
 }
 
-void fl_aws_call(struct fl_aws_client *client, const char *service, const char *target,
-                 struct fl_str body, unsigned timeout_ms, fl_http_done done, void *context)
+void fl_aws_send(struct fl_aws_client *client, const struct fl_aws_request *call, fl_http_done done,
+                 void *context)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_str host, path, query;
@@ -102,18 +121,28 @@ void fl_aws_call(struct fl_aws_client *client, const char *service, const char *
     struct fl_header headers[MAX_HEADERS] = {
         {FL_STR("Host"), host},
         {FL_STR("Content-Type"), FL_STR("application/x-amz-json-1.1")},
-        {FL_STR("X-Amz-Target"), fl_str_of(target)}};
-    struct fl_sigv4_request request = {FL_STR("POST"), path, query, headers, 3, body};
+        {FL_STR("X-Amz-Target"), fl_str_of(call->target)}};
+    struct fl_sigv4_request request = {FL_STR("POST"), path, query, headers, 3, call->body};
     struct fl_http_request wanted = {.method = FL_STR("POST"),
                                      .url = client->config.endpoint,
                                      .headers = headers,
                                      .header_count =
-                                         sign(client, service, &request, headers, arena),
-                                     .body = body,
-                                     .timeout_ms = timeout_ms};
+                                         sign(client, call->service, &request, headers, arena),
+                                     .body = call->body,
+                                     .timeout_ms = call->timeout_ms};
     for (size_t i = 0; i < client->introduction_count; i++)
         headers[wanted.header_count++] = client->introduction[i];
+    if (call->extra)
+        headers[wanted.header_count++] = *call->extra;
     fl_http_client_send(client->http, &wanted, done, context);
+}
+
+void fl_aws_call(struct fl_aws_client *client, const char *service, const char *target,
+                 struct fl_str body, unsigned timeout_ms, fl_http_done done, void *context)
+{
+    const struct fl_aws_request request = {
+        .service = service, .target = target, .body = body, .timeout_ms = timeout_ms};
+    fl_aws_send(client, &request, done, context);
 }
 
 size_t fl_aws_sign_websocket(struct fl_aws_client *client, const char *service, struct fl_str url,

@@ -15,11 +15,24 @@ struct fl_aws_config {
 struct fl_aws_client *fl_aws_client_new(struct fl_http_client *http,
                                         const struct fl_aws_config *config);
 void fl_aws_client_free(struct fl_aws_client *client);
+/* Calls and handshakes are signed with this key from now on (copied), or go to this endpoint. */
+void fl_aws_client_set_key(struct fl_aws_client *client, const struct fl_credentials *key);
+void fl_aws_client_set_endpoint(struct fl_aws_client *client, struct fl_str endpoint);
 /* From now on calls carry these two headers, unsigned: who calls, in more words than the key's. */
 void fl_aws_client_introduce(struct fl_aws_client *client, const struct fl_header headers[2]);
 
 /* Calls target "AmazonEC2ContainerServiceV20141113.RunTask" of signing service "ecs" with a JSON
  * body. done gets the HTTP response; for status ≥ 400 fl_aws_error reads code and message. */
+struct fl_aws_request {
+    const char *service;
+    const char *target;
+    struct fl_str body;
+    unsigned timeout_ms;
+    const struct fl_header *extra; /* unsigned; NULL: none */
+};
+void fl_aws_send(struct fl_aws_client *client, const struct fl_aws_request *request,
+                 fl_http_done done, void *context);
+/* The same, with nothing extra. */
 void fl_aws_call(struct fl_aws_client *client, const char *service, const char *target,
                  struct fl_str body, unsigned timeout_ms, fl_http_done done, void *context);
 

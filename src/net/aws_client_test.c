@@ -121,7 +121,7 @@ static void a_websocket_s_handshake_verifies(void **state)
     struct fl_header *headers;
     struct fl_str url = test_url(&f->t, "/ws?clusterArn=arn%3Aaws%3Aecs&seqNum=1");
     size_t n = fl_aws_sign_websocket(f->aws, "ecs", url, FL_STR(""), f->t.arena, &headers);
-    (void)fl_ws_connect(&f->t.loop, url, headers, n, &callbacks, f);
+    (void)fl_ws_connect(&f->t.loop, url, NULL, headers, n, &callbacks, f);
     TEST_AWAIT(&f->t, f->socket_closed);
     assert_int_equal(f->verdict.status, FL_SIGV4_OK);
     assert_int_equal(f->status, 200); /* it is no websocket server, so the handshake failed */

@@ -32,8 +32,9 @@ struct fl_http_client {
     CURLM *multi;
     uv_timer_t timer;
     LIST_HEAD(, request) requests;
-    bool freed; /* the user has let go */
-    bool busy;  /* inside a callback: fl_http_client_free waits for its end */
+    const struct fl_tls_pins *pins; /* NULL: what the system trusts */
+    bool freed;                     /* the user has let go */
+    bool busy;                      /* inside a callback: fl_http_client_free waits for its end */
 };
 
 /* One socket of curl's in our loop. */
@@ -79,6 +80,8 @@ static void report(struct fl_http_client *client, struct request *request, CURLc
     response.status = (unsigned)status;
     if (status == 0)
         response.body = fl_str_of(request->error[0] ? request->error : curl_easy_strerror(code));
+    if (client->pins && code == CURLE_PEER_FAILED_VERIFICATION)
+        response.body = FL_STR(FL_TLS_STRANGER);
     if (request->answer.overflow)
         response = (struct fl_http_response){0, FL_STR("the answer is larger than allowed")};
     request->done(request->context, &response);
@@ -240,6 +243,25 @@ static void set_body(struct request *request, struct fl_str method, struct fl_st
         (void)curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, verb);
 }
 
+static CURLcode on_ssl_context(FL_UNUSED CURL *easy, void *ssl_context, void *pins)
+{
+    fl_tls_pin(ssl_context, pins);
+    return CURLE_OK;
+}
+
+/* curl's own verification, by authorities and names, gives way to ours: a certificate that is not
+ * pinned ends the handshake. A resumed session would not be asked for one. */
+static void set_pins(CURL *easy, const struct fl_tls_pins *pins)
+{
+    if (!pins)
+        return;
+    (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+    (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+    (void)curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
+    (void)curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_ssl_context);
+    (void)curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, (void *)pins);
+}
+
 static void set_options(struct request *request, const struct fl_http_request *wanted)
 {
     CURL *easy = request->easy;
@@ -265,6 +287,7 @@ static void set_options(struct request *request, const struct fl_http_request *w
     (void)curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_bytes);
     (void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, request);
     (void)curl_easy_setopt(easy, CURLOPT_PRIVATE, request);
+    (void)curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     set_body(request, wanted->method, wanted->body);
 }
 
@@ -279,6 +302,12 @@ void fl_http_client_send(struct fl_http_client *client, const struct fl_http_req
     request->easy = curl_easy_init();
     FL_ASSERT(request->easy);
     set_options(request, wanted);
+    set_pins(request->easy, client->pins);
     LIST_INSERT_HEAD(&client->requests, request, link);
     FL_ASSERT(curl_multi_add_handle(client->multi, request->easy) == CURLM_OK);
+}
+
+void fl_http_client_pin(struct fl_http_client *client, const struct fl_tls_pins *pins)
+{
+    client->pins = pins;
 }

@@ -113,6 +113,8 @@ static void begin(struct fl_http_request_state *request, struct MHD_Connection *
     exchange->method = fl_str_dup(exchange->arena, fl_str_of(method));
     exchange->peer = fl_str_dup(exchange->arena, fl_str_of(connection->peer));
     exchange->peer_is_loopback = connection->is_loopback;
+    exchange->peer_is_here = connection->is_loopback || connection->is_here;
+    exchange->is_tls = connection->is_tls;
     request->begun = true;
     fl_http_connection_enter(connection, FL_HTTP_BODY);
     request->body_since_ms = fl_http_now_ms();

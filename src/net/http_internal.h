@@ -37,6 +37,8 @@ struct fl_http_connection {
     bool first_byte_seen; /* of the request waited for */
     bool evicted;         /* its socket was shut down to make room */
     bool is_loopback;
+    bool is_here; /* both ends have the same address */
+    bool is_tls;  /* handed on by a TLS port */
     char peer[INET6_ADDRSTRLEN];
     struct fl_ws *ws;
     struct MHD_UpgradeResponseHandle *upgrade;
@@ -75,6 +77,7 @@ struct fl_http_server {
     unsigned open_handles;
     struct fl_random_stock random;
     size_t body_bytes; /* of all requests on their way in */
+    int adopting;      /* the socket of the connection that is handed on just now; -1 */
     bool stopping;
     uint16_t port;
     LIST_HEAD(, fl_http_connection) connections; /* newest first */
@@ -84,6 +87,13 @@ struct fl_http_server {
 /* To be called right after start. */
 void fl_http_server_set_deadlines(struct fl_http_server *server,
                                   const struct fl_http_deadlines *deadlines);
+/* Takes a connection that somebody else accepted: fd is a plain one, outer the socket that the peer
+ * is at the other end of. -errno when there is no room; fd is gone in any case. */
+int fl_http_server_adopt(struct fl_http_server *server, int fd, int outer,
+                         const struct sockaddr *peer, socklen_t peer_size);
+/* A listening socket for "127.0.0.1:4566", and its port. */
+int fl_http_listen(struct fl_str listen_at, int *ret_fd, struct fl_err *err);
+uint16_t fl_http_bound_port(int fd);
 /* Lets MHD run soon, whatever the caller is in the middle of. */
 void fl_http_server_kick(struct fl_http_server *server);
 

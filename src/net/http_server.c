@@ -117,6 +117,22 @@ static bool is_loopback(const struct sockaddr *address)
     return IN6_IS_ADDR_LOOPBACK(in6) || (IN6_IS_ADDR_V4MAPPED(in6) && in6->s6_addr[12] == 127);
 }
 
+/* Has our end the peer's address? Nothing that comes from outside has. */
+static bool is_own(int fd, const struct sockaddr *peer)
+{
+    struct sockaddr_storage own;
+    socklen_t size = sizeof(own);
+    if (getsockname(fd, (struct sockaddr *)&own, &size) < 0 || own.ss_family != peer->sa_family)
+        return false;
+    if (peer->sa_family == AF_INET)
+        return ((const struct sockaddr_in *)(const void *)peer)->sin_addr.s_addr ==
+               ((const struct sockaddr_in *)(const void *)&own)->sin_addr.s_addr;
+    return peer->sa_family == AF_INET6 &&
+           memcmp(&((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr,
+                  &((const struct sockaddr_in6 *)(const void *)&own)->sin6_addr,
+                  sizeof(struct in6_addr)) == 0;
+}
+
 static void name_peer(struct fl_http_connection *connection)
 {
     const union MHD_ConnectionInfo *info =
@@ -125,6 +141,9 @@ static void name_peer(struct fl_http_connection *connection)
     if (!address)
         return;
     connection->is_loopback = is_loopback(address);
+    connection->is_tls = connection->server->adopting >= 0;
+    connection->is_here =
+        is_own(connection->is_tls ? connection->server->adopting : connection->fd, address);
     socklen_t size =
         address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
     (void)getnameinfo(address, size, connection->peer, sizeof(connection->peer), NULL, 0,
@@ -295,7 +314,7 @@ static int bind_and_listen(int fd, const struct addrinfo *info)
     return 0;
 }
 
-static uint16_t bound_port(int fd)
+uint16_t fl_http_bound_port(int fd)
 {
     struct sockaddr_storage address;
     socklen_t size = sizeof(address);
@@ -305,7 +324,7 @@ static uint16_t bound_port(int fd)
                                          : ntohs(((struct sockaddr_in *)&address)->sin_port);
 }
 
-static int open_listener(struct fl_str listen_at, int *ret_fd, struct fl_err *err)
+int fl_http_listen(struct fl_str listen_at, int *ret_fd, struct fl_err *err)
 {
     struct addrinfo *info = NULL;
     int rc = resolve(listen_at, &info, err);
@@ -358,7 +377,7 @@ int fl_http_server_start(uv_loop_t *loop, const struct fl_http_server_config *co
                          struct fl_http_server **ret_server, struct fl_err *err)
 {
     FL_CLEANUP_FD int fd = -1;
-    int rc = open_listener(config->listen, &fd, err);
+    int rc = fl_http_listen(config->listen, &fd, err);
     if (rc < 0)
         return rc;
     struct fl_http_server *server = fl_calloc(1, sizeof(*server));
@@ -366,7 +385,8 @@ int fl_http_server_start(uv_loop_t *loop, const struct fl_http_server_config *co
     server->config = *config;
     server->config.listen = (struct fl_str){NULL, 0}; /* the caller's, and not needed any more */
     server->deadlines = normal_deadlines;
-    server->port = bound_port(fd);
+    server->adopting = -1;
+    server->port = fl_http_bound_port(fd);
     LIST_INIT(&server->connections);
     server->daemon = start_daemon(server, fd);
     if (!server->daemon) {
@@ -377,6 +397,17 @@ int fl_http_server_start(uv_loop_t *loop, const struct fl_http_server_config *co
     open_handles(server);
     *ret_server = server;
     return 0;
+}
+
+int fl_http_server_adopt(struct fl_http_server *server, int fd, int outer,
+                         const struct sockaddr *peer, socklen_t peer_size)
+{
+    server->adopting = outer;
+    /* MHD closes it, in any case. */
+    bool is_taken = MHD_add_connection(server->daemon, fd, peer, peer_size) == MHD_YES;
+    server->adopting = -1;
+    fl_http_server_kick(server);
+    return is_taken ? 0 : -ECONNREFUSED;
 }
 
 uint16_t fl_http_server_port(const struct fl_http_server *server)

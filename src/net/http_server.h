@@ -40,6 +40,8 @@ struct fl_http_exchange {
     struct fl_http_sink *sink; /* has got the whole body, when the handler is called; or NULL */
     struct fl_str peer;        /* address of the client, text */
     bool peer_is_loopback;
+    bool peer_is_here; /* the client is on this machine, whatever the address */
+    bool is_tls;
     uint8_t id[16];         /* random: names the request */
     struct fl_arena *arena; /* dies with the exchange: the handler may use it */
 };
@@ -53,6 +55,8 @@ typedef struct fl_http_sink *(*fl_http_sink_opener)(void *context,
 
 struct fl_http_server_config {
     struct fl_str listen; /* "127.0.0.1:4566", "[::1]:80"; port 0 picks one */
+    const char
+        *tls_pem; /* key and certificate; NULL: plain HTTP. Must live as long as the server */
     size_t max_body;
     unsigned max_connections;
     unsigned max_connections_per_peer; /* 0: as many */

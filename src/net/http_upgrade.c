@@ -80,7 +80,7 @@ static void on_upgrade(void *context, FL_UNUSED struct MHD_Connection *mhd,
     }
     connection->ws = ws;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    fl_ws_attach(ws, fd, extra, extra_n, on_release, connection);
+    fl_ws_attach(ws, fd, NULL, extra, extra_n, on_release, connection);
 }
 
 struct fl_ws *fl_http_upgrade(struct fl_http_exchange *exchange,

@@ -25,6 +25,7 @@ struct test_loop {
     struct fl_http_server *server;
     struct fl_arena *arena;
     void *user;
+    uint16_t tls_port; /* where a test has put TLS in front of the server; 0: nowhere */
 };
 
 static void test_on_tick(FL_UNUSED uv_timer_t *timer)
@@ -69,7 +70,8 @@ static inline void test_stop(struct test_loop *t)
 
 static inline struct fl_str test_url(struct test_loop *t, const char *path)
 {
-    return fl_str_printf(t->arena, "http://127.0.0.1:%u%s", fl_http_server_port(t->server), path);
+    return fl_str_printf(t->arena, "http%s://127.0.0.1:%u%s", t->tls_port ? "s" : "",
+                         t->tls_port ? t->tls_port : fl_http_server_port(t->server), path);
 }
 
 /* ---- a raw client ---- */
@@ -82,17 +84,21 @@ struct test_raw {
     bool at_end; /* the server closed, or reset, the connection */
 };
 
-static inline struct test_raw test_connect(struct test_loop *t)
+static inline struct test_raw test_connect_to(struct test_loop *t, uint16_t port)
 {
     struct test_raw raw = {t, -1, FL_BUF_INIT(64 * 1024 * 1024), FL_BUF_INIT(64 * 1024 * 1024),
                            false};
-    const struct sockaddr_in to = {.sin_family = AF_INET,
-                                   .sin_port = htons(fl_http_server_port(t->server)),
-                                   .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    const struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
     raw.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(raw.fd >= 0);
     assert_int_equal(connect(raw.fd, (const struct sockaddr *)&to, sizeof(to)), 0);
     return raw;
+}
+
+static inline struct test_raw test_connect(struct test_loop *t)
+{
+    return test_connect_to(t, fl_http_server_port(t->server));
 }
 
 /* Moves what can be moved without waiting; true, so that it fits into a condition. */

@@ -30,7 +30,8 @@ struct fl_ws {
     uv_poll_t poll; /* opened by fl_ws_attach */
     uv_timer_t timer;
     unsigned open_handles;
-    int fd;              /* -1: not attached yet, or released */
+    int fd; /* -1: not attached yet, or released */
+    struct fl_tls_link *tls;
     struct fl_buf extra; /* read by the handshake, not yet by us */
     size_t read_budget;
     fl_ws_release release;
@@ -45,6 +46,36 @@ struct fl_ws {
     bool broken;   /* the socket is of no more use */
     bool finished; /* `closed` was called */
 };
+
+/* ---- the socket ---- */
+
+static ssize_t receive(struct fl_ws *ws, void *bytes, size_t n)
+{
+    ssize_t got;
+    if (ws->tls)
+        return fl_tls_link_recv(ws->tls, bytes, n);
+    do
+        got = recv(ws->fd, bytes, n, 0);
+    while (got < 0 && errno == EINTR);
+    return got;
+}
+
+static ssize_t transmit(struct fl_ws *ws, const void *bytes, size_t n, bool more)
+{
+    ssize_t sent;
+    if (ws->tls)
+        return fl_tls_link_send(ws->tls, bytes, n);
+    do
+        sent = send(ws->fd, bytes, n, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+    while (sent < 0 && errno == EINTR);
+    return sent;
+}
+
+/* Something is here that poll would not tell. */
+static bool has_extra(const struct fl_ws *ws)
+{
+    return ws->extra.n > 0 || (ws->tls && fl_tls_link_pending(ws->tls));
+}
 
 /* ---- wslay's callbacks ---- */
 
@@ -61,9 +92,7 @@ static ssize_t on_recv(wslay_event_context_ptr frames, uint8_t *bytes, size_t n,
         fl_buf_consume(&ws->extra, n);
         got = (ssize_t)n;
     } else if (ws->fd >= 0 && n > 0) {
-        do
-            got = recv(ws->fd, bytes, n, 0);
-        while (got < 0 && errno == EINTR);
+        got = receive(ws, bytes, n);
     }
     if (got <= 0) {
         bool later = got < 0 && errno == EAGAIN;
@@ -78,11 +107,7 @@ static ssize_t on_send(wslay_event_context_ptr frames, const uint8_t *bytes, siz
                        void *context)
 {
     struct fl_ws *ws = context;
-    ssize_t sent;
-    int more = (flags & WSLAY_MSG_MORE) ? MSG_MORE : 0;
-    do
-        sent = send(ws->fd, bytes, n, MSG_NOSIGNAL | more);
-    while (sent < 0 && errno == EINTR);
+    ssize_t sent = transmit(ws, bytes, n, flags & WSLAY_MSG_MORE);
     if (sent < 0)
         wslay_event_set_error(frames,
                               errno == EAGAIN ? WSLAY_ERR_WOULDBLOCK : WSLAY_ERR_CALLBACK_FAILURE);
@@ -127,6 +152,7 @@ static void let_go(struct fl_ws *ws)
 {
     if (ws->fd >= 0) {
         uv_close((uv_handle_t *)&ws->poll, on_handle_closed);
+        fl_tls_link_free(FL_TAKE_PTR(ws->tls));
         ws->fd = -1;
         ws->release(ws->release_context);
     } else if (ws->abandon) {
@@ -194,9 +220,7 @@ static void drain(struct fl_ws *ws)
 {
     char bytes[16 * 1024];
     while (ws->read_budget > 0) {
-        ssize_t got = recv(ws->fd, bytes, FL_MIN(sizeof(bytes), ws->read_budget), 0);
-        if (got < 0 && errno == EINTR)
-            continue;
+        ssize_t got = receive(ws, bytes, FL_MIN(sizeof(bytes), ws->read_budget));
         if (got == 0 || (got < 0 && errno != EAGAIN))
             ws->broken = true;
         if (got <= 0)
@@ -234,7 +258,8 @@ static void settle(struct fl_ws *ws)
     bool ending = ws->close_code || sent || received || !wslay_event_get_read_enabled(ws->frames);
     if (ending && !uv_is_active((uv_handle_t *)&ws->timer))
         (void)uv_timer_start(&ws->timer, on_timer, CLOSE_MS, 0);
-    (void)uv_poll_start(&ws->poll, UV_READABLE | (want_write ? UV_WRITABLE : 0), on_poll);
+    bool soon = want_write || (!ending && has_extra(ws));
+    (void)uv_poll_start(&ws->poll, UV_READABLE | (soon ? UV_WRITABLE : 0), on_poll);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
@@ -244,7 +269,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     ws->read_budget = READ_PER_EVENT;
     if (status < 0)
         ws->broken = true;
-    if (!ws->broken && ((events & UV_READABLE) || ws->extra.n > 0)) {
+    if (!ws->broken && ((events & UV_READABLE) || has_extra(ws))) {
         if (!wslay_event_get_read_enabled(ws->frames))
             drain(ws);
         else if (wslay_event_recv(ws->frames) != 0)
@@ -294,13 +319,14 @@ struct fl_ws *fl_ws_new(uv_loop_t *loop, bool is_server, const struct fl_ws_call
     return ws;
 }
 
-void fl_ws_attach(struct fl_ws *ws, int fd, const void *extra, size_t n, fl_ws_release release,
-                  void *release_context)
+void fl_ws_attach(struct fl_ws *ws, int fd, struct fl_tls_link *tls, const void *extra, size_t n,
+                  fl_ws_release release, void *release_context)
 {
     FL_ASSERT(ws->fd < 0 && !ws->finished);
     ws->release = release;
     ws->release_context = release_context;
     ws->fd = fd;
+    ws->tls = tls;
     fl_buf_add(&ws->extra, extra, n);
     FL_ASSERT(uv_poll_init(ws->loop, &ws->poll, fd) == 0);
     ws->poll.data = ws;

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "net/tls.h"
 #include "wire/sigv4.h"
 
 enum {
@@ -25,11 +26,13 @@ struct fl_ws_callbacks {
                    struct fl_str text);
 };
 
-/* Connects to ws://host:port/path?query (http:// is taken as ws://). The headers go into the
- * handshake. Never NULL: failures come through `closed`. Handshake deadline 30 s. */
-struct fl_ws *fl_ws_connect(uv_loop_t *loop, struct fl_str url, const struct fl_header *headers,
-                            size_t header_count, const struct fl_ws_callbacks *callbacks,
-                            void *context);
+/* Connects to ws://host:port/path?query (http:// is taken as ws://), or to wss:// (https://) with a
+ * certificate that is among the pins, which are copied; without pins such an address cannot be
+ * used. The headers go into the handshake. Never NULL: failures come through `closed`. Handshake
+ * deadline 30 s. */
+struct fl_ws *fl_ws_connect(uv_loop_t *loop, struct fl_str url, const struct fl_tls_pins *pins,
+                            const struct fl_header *headers, size_t header_count,
+                            const struct fl_ws_callbacks *callbacks, void *context);
 
 /* Queues one text message (copied). */
 void fl_ws_send(struct fl_ws *ws, struct fl_str text);

@@ -26,6 +26,10 @@ struct opener {
     struct fl_str host;
     struct fl_str port;
     struct fl_str key;
+    bool is_tls;
+    struct fl_tls_pins pins;
+    struct fl_tls_link *tls;
+    bool tls_wants_write; /* during its handshake */
     uv_getaddrinfo_t look_up;
     struct addrinfo *addresses;
     struct addrinfo *next; /* to be tried */
@@ -34,6 +38,7 @@ struct opener {
     int fd;
     bool looking_up;
     bool connected;
+    bool secured; /* or in no need of it: the request may be sent */
     bool timer_closed;
     struct fl_buf request;
     struct fl_buf answer;
@@ -73,6 +78,7 @@ static void drop_poll(struct opener *opener)
 static void drop_socket(struct opener *opener)
 {
     drop_poll(opener);
+    fl_tls_link_free(FL_TAKE_PTR(opener->tls));
     if (opener->fd >= 0)
         (void)close(FL_TAKE_FD(opener->fd));
 }
@@ -136,9 +142,10 @@ static void take_over(struct opener *opener, struct fl_str head, struct fl_str r
     }
     struct fl_ws *ws = FL_TAKE_PTR(opener->ws);
     int fd = FL_TAKE_FD(opener->fd);
+    struct fl_tls_link *tls = FL_TAKE_PTR(opener->tls);
     drop_poll(opener);
     end(opener); /* only marks it: freed by the loop, so `rest` stays valid here */
-    fl_ws_attach(ws, fd, rest.p, rest.n, on_release, (void *)(intptr_t)fd);
+    fl_ws_attach(ws, fd, tls, rest.p, rest.n, on_release, (void *)(intptr_t)fd);
 }
 
 static void look_at_answer(struct opener *opener, bool at_end)
@@ -177,7 +184,9 @@ static void fail_errno(struct opener *opener, const char *what, int error)
 /* Sends what is left of the request. */
 static void send_request(struct opener *opener)
 {
-    ssize_t sent = send(opener->fd, opener->request.p, opener->request.n, MSG_NOSIGNAL);
+    ssize_t sent = opener->tls
+                       ? fl_tls_link_send(opener->tls, opener->request.p, opener->request.n)
+                       : send(opener->fd, opener->request.p, opener->request.n, MSG_NOSIGNAL);
     if (sent > 0)
         fl_buf_consume(&opener->request, (size_t)sent);
     else if (sent < 0 && errno != EAGAIN && errno != EINTR)
@@ -187,7 +196,8 @@ static void send_request(struct opener *opener)
 static void read_answer(struct opener *opener)
 {
     char bytes[4096];
-    ssize_t got = recv(opener->fd, bytes, sizeof(bytes), 0);
+    ssize_t got = opener->tls ? fl_tls_link_recv(opener->tls, bytes, sizeof(bytes))
+                              : recv(opener->fd, bytes, sizeof(bytes), 0);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (got < 0) {
@@ -198,6 +208,16 @@ static void read_answer(struct opener *opener)
     fl_buf_add(&opener->answer, bytes, FL_MIN((size_t)got, room));
     opener->answer.overflow |= (size_t)got > room;
     look_at_answer(opener, got == 0);
+}
+
+static void secure(struct opener *opener)
+{
+    struct fl_err err;
+    int r = fl_tls_link_handshake(opener->tls, &opener->tls_wants_write, &err);
+    if (r < 0)
+        fail(opener, 0, fl_str_of(err.text));
+    else
+        opener->secured = r == 1;
 }
 
 static void on_connected(struct opener *opener)
@@ -217,6 +237,23 @@ static void on_connected(struct opener *opener)
     }
     (void)setsockopt(opener->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     opener->connected = true;
+    opener->secured = !opener->is_tls;
+    if (!opener->is_tls)
+        return;
+    opener->tls = fl_tls_link_new(opener->fd, &opener->pins);
+    secure(opener);
+}
+
+/* What is waited for next. The bytes of a short answer may have been taken off the socket already
+ * and lie decrypted in the link: a writable socket reports at once, so they are read then. */
+static int interest(const struct opener *opener)
+{
+    bool writes = !opener->connected || (opener->secured && opener->request.n > 0);
+    if (opener->connected && !opener->secured)
+        writes = opener->tls_wants_write;
+    else if (opener->tls && fl_tls_link_pending(opener->tls))
+        writes = true;
+    return UV_READABLE | (writes ? UV_WRITABLE : 0);
 }
 
 static void on_poll(uv_poll_t *poll, FL_UNUSED int status, int events)
@@ -224,15 +261,14 @@ static void on_poll(uv_poll_t *poll, FL_UNUSED int status, int events)
     struct opener *opener = poll->data;
     if (!opener->connected)
         on_connected(opener);
-    else if (events & UV_READABLE)
+    else if (!opener->secured)
+        secure(opener);
+    else if (events & UV_READABLE || (opener->tls && fl_tls_link_pending(opener->tls)))
         read_answer(opener);
     else if (opener->request.n > 0)
         send_request(opener);
     if (opener->poll == poll && opener->ws)
-        (void)uv_poll_start(poll,
-                            opener->connected && opener->request.n == 0 ? UV_READABLE
-                                                                        : UV_READABLE | UV_WRITABLE,
-                            on_poll);
+        (void)uv_poll_start(poll, interest(opener), on_poll);
 }
 
 static int open_socket(const struct addrinfo *address)
@@ -290,14 +326,28 @@ static void on_timeout(uv_timer_t *timer)
 
 /* ---- the request ---- */
 
+/* Bytes of the scheme; 0 for another one. */
+static size_t scheme_of(struct fl_str url, bool *ret_tls)
+{
+    static const struct {
+        const char *text;
+        bool is_tls;
+    } schemes[] = {{"ws://", false}, {"http://", false}, {"wss://", true}, {"https://", true}};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(schemes); i++) {
+        if (!fl_str_starts(url, fl_str_of(schemes[i].text)))
+            continue;
+        *ret_tls = schemes[i].is_tls;
+        return strlen(schemes[i].text);
+    }
+    return 0;
+}
+
 /* host[:port][/path]; false on what is no such thing. */
 static bool take_apart(struct opener *opener, struct fl_str url, struct fl_str *ret_authority,
                        struct fl_str *ret_path)
 {
-    size_t scheme = fl_str_starts(url, FL_STR("ws://")) ? 5 : 0;
-    if (fl_str_starts(url, FL_STR("http://")))
-        scheme = 7;
-    if (scheme == 0)
+    size_t scheme = scheme_of(url, &opener->is_tls);
+    if (scheme == 0 || (opener->is_tls && opener->pins.count == 0))
         return false;
     struct fl_str rest = fl_str_from(url, scheme);
     size_t end_of_host = 0;
@@ -311,7 +361,7 @@ static bool take_apart(struct opener *opener, struct fl_str url, struct fl_str *
     if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
         host = fl_str_sub(host, 1, host.n - 2);
     opener->host = fl_str_dup(opener->arena, host);
-    opener->port = colon < 0 ? FL_STR("80")
+    opener->port = colon < 0 ? (opener->is_tls ? FL_STR("443") : FL_STR("80"))
                              : fl_str_dup(opener->arena, fl_str_from(authority, (size_t)colon + 1));
     *ret_authority = authority;
     *ret_path = fl_str_from(rest, end_of_host);
@@ -389,9 +439,9 @@ static void start(struct opener *opener, bool usable)
         (void)uv_timer_start(&opener->timer, on_bad_url, 0, 0);
 }
 
-struct fl_ws *fl_ws_connect(uv_loop_t *loop, struct fl_str url, const struct fl_header *headers,
-                            size_t header_count, const struct fl_ws_callbacks *callbacks,
-                            void *context)
+struct fl_ws *fl_ws_connect(uv_loop_t *loop, struct fl_str url, const struct fl_tls_pins *pins,
+                            const struct fl_header *headers, size_t header_count,
+                            const struct fl_ws_callbacks *callbacks, void *context)
 {
     struct opener *opener = fl_calloc(1, sizeof(*opener));
     *opener = (struct opener){.loop = loop,
@@ -399,6 +449,8 @@ struct fl_ws *fl_ws_connect(uv_loop_t *loop, struct fl_str url, const struct fl_
                               .fd = -1,
                               .request = FL_BUF_INIT(MAX_REQUEST),
                               .answer = FL_BUF_INIT(MAX_ANSWER)};
+    if (pins)
+        opener->pins = *pins;
     opener->look_up.data = opener;
     FL_ASSERT(uv_timer_init(loop, &opener->timer) == 0);
     opener->timer.data = opener;

@@ -12,9 +12,10 @@ typedef void (*fl_ws_abandon)(void *context);
 /* A ws without a socket; it lives until its `closed` has been called. Messages may be queued. */
 struct fl_ws *fl_ws_new(uv_loop_t *loop, bool is_server, const struct fl_ws_callbacks *callbacks,
                         void *context, fl_ws_abandon abandon, void *abandon_context);
-/* Gives it its non-blocking socket and the n bytes that were read from it already (copied). */
-void fl_ws_attach(struct fl_ws *ws, int fd, const void *extra, size_t n, fl_ws_release release,
-                  void *release_context);
+/* Gives it its non-blocking socket, what speaks TLS on it (NULL: nothing does; the ws's to free),
+ * and the n bytes that were read from it already (copied). */
+void fl_ws_attach(struct fl_ws *ws, int fd, struct fl_tls_link *tls, const void *extra, size_t n,
+                  fl_ws_release release, void *release_context);
 /* Ends it at once: `closed` with 1006, the handshake's status and a text. */
 void fl_ws_break(struct fl_ws *ws, unsigned http_status, struct fl_str text);
 /* Sec-WebSocket-Accept for a Sec-WebSocket-Key, in the arena. */

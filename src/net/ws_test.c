@@ -97,7 +97,7 @@ static int teardown(void **state)
 static void dial(struct fixture *f, const char *path)
 {
     f->client.ws =
-        fl_ws_connect(&f->t.loop, test_url(&f->t, path), NULL, 0, &callbacks, &f->client);
+        fl_ws_connect(&f->t.loop, test_url(&f->t, path), NULL, NULL, 0, &callbacks, &f->client);
     assert_non_null(f->client.ws);
 }
 
@@ -216,7 +216,7 @@ static void failing_to_connect_is_told(void **state)
     for (size_t i = 0; i < FL_ARRAY_SIZE(urls); i++) {
         f->client.closed = 0;
         f->client.ws =
-            fl_ws_connect(&f->t.loop, fl_str_of(urls[i]), NULL, 0, &callbacks, &f->client);
+            fl_ws_connect(&f->t.loop, fl_str_of(urls[i]), NULL, NULL, 0, &callbacks, &f->client);
         assert_int_equal(f->client.closed, 0); /* never from within the call */
         TEST_AWAIT(&f->t, f->client.closed);
         assert_int_equal(f->client.status, 0);

@@ -169,7 +169,7 @@ static bool check_new(struct fl_ecr_call *call, const struct ecr_CreateRepositor
                     "'(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*''");
         return false;
     }
-    if (fl_repository_exists(registry->store, in->repositoryName)) {
+    if (fl_image_store_has_repository(registry->store, in->repositoryName)) {
         fl_ecr_fail(call, "RepositoryAlreadyExistsException",
                     "The repository with name '%.*s' already exists in the registry with id '%.*s'",
                     FL_STR_ARG(in->repositoryName), FL_STR_ARG(registry->account));

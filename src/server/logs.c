@@ -173,6 +173,13 @@ static void tell_stored(const struct fl_logs_call *call)
                         call->stored_count);
 }
 
+/* What these did leaves work behind. */
+static bool makes_room(const struct fl_logs_call *call)
+{
+    return call->handler == fl_logs_delete_group || call->handler == fl_logs_delete_stream ||
+           call->handler == fl_logs_put_retention;
+}
+
 static void start_tail(struct fl_logs_call *call)
 {
     if (fl_logs_tails_have_room(call->logs->tails))
@@ -187,6 +194,8 @@ static void done(struct fl_logs_job *job, bool stored)
     struct fl_logs_call *call = FL_CONTAINER_OF(job, struct fl_logs_call, job);
     if (stored && call->stored_count > 0)
         tell_stored(call);
+    if (stored && makes_room(call))
+        begin_upkeep(call->logs);
     if (!stored || call->body.overflow)
         unavailable(call);
     else if (call->error)
@@ -251,12 +260,13 @@ void fl_logs_live_tail(struct fl_logs *logs, const void *input, struct fl_http_e
     fl_logs_store_submit(logs->store, &call->job);
 }
 
-void fl_logs_ship(struct fl_logs *logs, struct fl_str body, struct fl_arena *arena, int64_t now_ms,
-                  fl_logs_reply reply, void *context)
+void fl_logs_ship(struct fl_logs *logs, struct fl_str body, struct fl_str stream,
+                  struct fl_arena *arena, int64_t now_ms, fl_logs_reply reply, void *context)
 {
     struct fl_logs_call *call = new_call(logs, arena, now_ms, reply, context);
     call->handler = fl_logs_ship_events;
     call->body_in = body;
+    call->stream_in = stream;
     fl_logs_store_submit(logs->store, &call->job);
 }
 

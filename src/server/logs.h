@@ -50,9 +50,10 @@ void fl_logs_live_tail(struct fl_logs *logs, const void *input, struct fl_http_e
  * makes sure that the stream exists, and the group if createGroup says so (else
  * ResourceNotFoundException). If offset is the stream's stored offset, the events and nextOffset
  * are stored in one transaction, otherwise nothing is. Always answers {"nextOffset": the stored
- * one}. body and arena as input and arena above. */
-void fl_logs_ship(struct fl_logs *logs, struct fl_str body, struct fl_arena *arena, int64_t now_ms,
-                  fl_logs_reply reply, void *context);
+ * one}. body and arena as input and arena above. stream: the only one that the caller may add to;
+ * empty: any. */
+void fl_logs_ship(struct fl_logs *logs, struct fl_str body, struct fl_str stream,
+                  struct fl_arena *arena, int64_t now_ms, fl_logs_reply reply, void *context);
 
 /* As fl_store_copy. */
 void fl_logs_copy(struct fl_logs *logs, const char *path, fl_store_copied done, void *context);

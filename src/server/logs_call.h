@@ -13,8 +13,9 @@ typedef void (*fl_logs_handler)(struct fl_logs_call *call, struct fl_logs_db *db
 struct fl_logs_call {
     struct fl_logs_job job;
     fl_logs_handler handler;
-    const void *input;     /* the operation's structure */
-    struct fl_str body_in; /* ShipLogs */
+    const void *input;       /* the operation's structure */
+    struct fl_str body_in;   /* ShipLogs */
+    struct fl_str stream_in; /* the same: the only stream that it may name; empty: any */
     struct fl_arena *arena;
     int64_t now_ms;
     struct fl_str region;

@@ -120,11 +120,17 @@ bool fl_logs_pattern_number(struct fl_str text, double *ret_number)
 }
 
 /* An operand without quotes ends where a blank or a mark of the pattern's own stands. */
+static bool ends_bare(const struct fl_logs_parser *parser, struct fl_str rest)
+{
+    const char *marks = parser->is_json ? " \t\r\n(){}\"" : " \t\r\n,]()\"";
+    return !rest.p[0] || strchr(marks, rest.p[0]) || fl_str_starts(rest, FL_STR("&&")) ||
+           fl_str_starts(rest, FL_STR("||"));
+}
+
 static int take_bare(struct fl_logs_parser *parser, struct fl_logs_operand *ret_operand)
 {
-    const char *marks = parser->is_json ? " \t\r\n(){}\"&|=<>!" : " \t\r\n,]()\"&|=<>!";
     size_t n = 0;
-    while (n < parser->rest.n && parser->rest.p[n] && !strchr(marks, parser->rest.p[n]))
+    while (n < parser->rest.n && !ends_bare(parser, fl_str_from(parser->rest, n)))
         n++;
     if (n == 0)
         return fl_logs_pattern_bad(parser, "a value is missing behind an operator");

@@ -216,6 +216,15 @@ static void ship(struct fl_logs_call *call, struct fl_logs_db *db, struct shipme
     fl_jw_object_end(&call->jw);
 }
 
+static bool may_name(struct fl_logs_call *call, struct fl_str stream)
+{
+    if (call->stream_in.n == 0 || fl_str_eq(call->stream_in, stream))
+        return true;
+    fl_logs_fail(call, "AccessDeniedException",
+                 "The request's stream is not the one that its header names.");
+    return false;
+}
+
 void fl_logs_ship_events(struct fl_logs_call *call, struct fl_logs_db *db)
 {
     struct fl_err err;
@@ -223,6 +232,6 @@ void fl_logs_ship_events(struct fl_logs_call *call, struct fl_logs_db *db)
     const struct fl_json *json = fl_json_read(call->body_in, call->arena, &err);
     if (!json)
         fl_logs_fail(call, logs_error_InvalidParameterException, "%s", err.text);
-    else if (read_shipment(call, json, &shipment))
+    else if (read_shipment(call, json, &shipment) && may_name(call, shipment.stream))
         ship(call, db, &shipment);
 }

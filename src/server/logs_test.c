@@ -117,7 +117,7 @@ static FL_PRINTF(2, 3) const struct fl_json *ship(struct fixture *f, const char 
     for (char *p = text; *p; p++)
         *p = *p == '\'' ? '"' : *p;
     fl_arena_reset(f->arena);
-    fl_logs_ship(f->logs, fl_str_of(text), f->arena, NOW_MS, keep_answer, f);
+    fl_logs_ship(f->logs, fl_str_of(text), FL_STR(""), f->arena, NOW_MS, keep_answer, f);
     (void)uv_run(&f->loop, UV_RUN_DEFAULT);
     return f->json;
 }
@@ -530,6 +530,7 @@ static const struct {
     {"[w1 = ERROR, ...]", "ERROR what a day", "INFO ERROR"},
     {"[a, ..., z != \"x\"]", "1 2 3 y", "1 2 3 x"},
     {"[a, ..., z]", "1 2", "1"},
+    {"[a=id=7||a=id=8,b]", "id=8 x", "id=9 x"},
     {"[(a = 1 || a = 2) && a != 2*, b=*x*]", "1 fox", "2 fox"},
     {"[a = %^\\w+$%]", "word", "wo-rd"},
 };

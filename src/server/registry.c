@@ -78,7 +78,7 @@ static int made_by_push(const struct fl_registry *registry, struct fl_str reposi
 {
     struct fl_repository_image *images = NULL;
     size_t count = 0;
-    if (!fl_repository_exists(registry->store, repository))
+    if (!fl_image_store_has_repository(registry->store, repository))
         return -ENOENT;
     int rc = fl_repository_list_images(registry->store, repository, arena, &images, &count);
     int64_t oldest_ms = count ? INT64_MAX : fl_clock_wall_ms();

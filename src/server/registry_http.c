@@ -125,7 +125,7 @@ void fl_registry_fail_store(struct fl_registry_call *call, int rc, const struct 
 bool fl_registry_may_push(struct fl_registry_call *call)
 {
     if (!call->registry->strict ||
-        fl_repository_exists(call->registry->store, call->route.repository))
+        fl_image_store_has_repository(call->registry->store, call->route.repository))
         return true;
     fl_registry_fail_name(call);
     return false;
@@ -403,11 +403,24 @@ void fl_registry_refuse_body(struct fl_registry_call *call)
                         call->header_count, fl_buf_str(&call->body));
 }
 
+/* A manifest is collected; one that announces itself as too large is refused at once. */
+static bool is_too_large(const struct fl_registry_call *call)
+{
+    struct fl_str length = fl_str_trim(fl_http_header(call->exchange, "Content-Length"));
+    uint64_t n;
+    return call->route.what == FL_REGISTRY_MANIFEST && fl_str_to_u64(length, &n) &&
+           n > FL_MANIFEST_MAX_BYTES;
+}
+
 struct fl_http_sink *fl_registry_open_sink(struct fl_registry *registry,
                                            struct fl_http_exchange *exchange)
 {
     struct fl_http_sink *sink = NULL;
     struct fl_registry_call *call = fl_registry_call_new(registry, exchange);
+    if (is_too_large(call)) {
+        fl_registry_fail_size(call);
+        fl_registry_refuse_body(call);
+    }
     if (is_streamed(call)) {
         if (admit(call))
             sink = fl_registry_new_stream(call);

@@ -113,6 +113,8 @@ void fl_registry_fail(struct fl_registry_call *call, unsigned status, const char
                       const char *fmt, ...) FL_PRINTF(4, 5);
 /* The same in ECR's words, for a repository that is not there. */
 void fl_registry_fail_name(struct fl_registry_call *call);
+/* For a manifest beyond its bound. */
+void fl_registry_fail_size(struct fl_registry_call *call);
 /* For a failure of the store's; says what err says. */
 void fl_registry_fail_store(struct fl_registry_call *call, int rc, const struct fl_err *err);
 

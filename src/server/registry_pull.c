@@ -100,7 +100,7 @@ static void get_manifest(struct fl_registry_job *job)
     struct fl_repository_image image;
     if (find_manifest(call, &image) < 0 ||
         fl_image_store_read_blob(store, &image.digest, FL_MANIFEST_MAX_BYTES, &call->body) < 0) {
-        if (fl_repository_exists(store, call->route.repository))
+        if (fl_image_store_has_repository(store, call->route.repository))
             fl_registry_fail(call, 404, "MANIFEST_UNKNOWN", "Requested image not found");
         else
             fl_registry_fail_name(call);
@@ -170,7 +170,7 @@ static void list_tags(struct fl_registry_job *job)
     struct page page;
     if (!read_page(call, &page))
         return;
-    if (!fl_repository_exists(call->registry->store, call->route.repository) ||
+    if (!fl_image_store_has_repository(call->registry->store, call->route.repository) ||
         fl_image_store_list_tags(call->registry->store, call->route.repository, arena, &refs,
                                  &count) < 0) {
         fl_registry_fail_name(call);

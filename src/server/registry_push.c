@@ -209,11 +209,16 @@ static void put_manifest(struct fl_registry_job *job)
     }
 }
 
+void fl_registry_fail_size(struct fl_registry_call *call)
+{
+    fl_registry_fail(call, 413, "MANIFEST_INVALID", "the manifest is larger than %d bytes",
+                     FL_MANIFEST_MAX_BYTES);
+}
+
 void fl_registry_put_manifest(struct fl_registry_call *call)
 {
     if (call->exchange->body.n > FL_MANIFEST_MAX_BYTES) {
-        fl_registry_fail(call, 413, "MANIFEST_INVALID", "the manifest is larger than %d bytes",
-                         FL_MANIFEST_MAX_BYTES);
+        fl_registry_fail_size(call);
         fl_registry_call_end(call);
         return;
     }
@@ -250,7 +255,7 @@ static void delete_manifest(struct fl_registry_job *job)
     struct fl_str repository = call->route.repository;
     struct fl_err err = {0};
     int rc;
-    if (!fl_repository_exists(store, repository)) {
+    if (!fl_image_store_has_repository(store, repository)) {
         fl_registry_fail_name(call);
         return;
     }

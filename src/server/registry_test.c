@@ -1,5 +1,5 @@
-/* The registry's pure parts: routes and ranges, tokens that verify themselves, lifecycle policies.
- * Time is the test's. */
+/* What of the registry needs no server: routes and ranges, tokens that verify themselves, the count
+ * of uploads, lifecycle policies. Time is the test's. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,7 +8,9 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "server/lifecycle.h"
+#include "server/registry_internal.h"
 #include "server/registry_route.h"
 #include "server/registry_token.h"
 
@@ -140,6 +142,36 @@ static void base64_comes_back(void **state)
     assert_int_equal(fl_registry_base64_decode(*state, FL_STR("!!!!")).n, 0);
 }
 
+/* ---- uploads ---- */
+
+static void uploads_are_bounded_and_expire(FL_UNUSED void **state)
+{
+    struct fl_registry registry = {0};
+    struct fl_upload *upload, *busy = NULL, *fresh;
+    TAILQ_INIT(&registry.uploads);
+    for (size_t i = 0; i < FL_REGISTRY_UPLOADS_MAX; i++) {
+        upload = fl_upload_new(&registry, FL_STR("app"));
+        assert_ptr_equal(fl_upload_find(&registry, FL_STR("app"), fl_str_of(upload->id)), upload);
+        assert_null(fl_upload_find(&registry, FL_STR("other"), fl_str_of(upload->id)));
+    }
+    assert_null(fl_upload_new(&registry, FL_STR("app")));
+    TAILQ_FOREACH (upload, &registry.uploads, link) {
+        upload->touched_ms = fl_clock_mono_ms() - FL_REGISTRY_IDLE_MS - 1;
+        busy = upload;
+    }
+    busy->is_busy = true;
+    /* There is room again at once, for nothing came for the others; the busy one stays. */
+    fresh = fl_upload_new(&registry, FL_STR("app"));
+    assert_non_null(fresh);
+    assert_int_equal(registry.upload_count, 2);
+    fl_upload_expire(&registry);
+    assert_int_equal(registry.upload_count, 2);
+    busy->is_busy = false;
+    fl_upload_expire(&registry);
+    assert_int_equal(registry.upload_count, 1);
+    fl_upload_drop(&registry, fresh);
+}
+
 /* ---- lifecycle policies ---- */
 
 #define RULE(priority, selection)                                                                  \
@@ -261,6 +293,7 @@ int main(void)
         CASE(tokens_verify_themselves),
         CASE(downloads_are_signed),
         CASE(base64_comes_back),
+        CASE(uploads_are_bounded_and_expire),
         CASE(rules_expire_by_count_and_age),
         CASE(an_image_belongs_to_the_first_rule_that_selects_it),
         CASE(what_is_no_policy_is_refused),

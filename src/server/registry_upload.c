@@ -217,7 +217,7 @@ static void run(struct fl_registry_job *job)
     struct stream *stream = FL_CONTAINER_OF(job, struct stream, job);
     struct fl_upload *upload = stream->upload;
     if (stream->is_committing && stream->registry->strict &&
-        !fl_repository_exists(stream->registry->store, fl_str_of(upload->repository)))
+        !fl_image_store_has_repository(stream->registry->store, fl_str_of(upload->repository)))
         stream->rc = fl_err_set(&stream->err, -ENOENT, "the repository does not exist");
     else if (stream->is_committing)
         stream->rc = fl_upload_commit(stream->registry, upload, &stream->digest, &stream->err);

@@ -1,14 +1,17 @@
 /* Putting the control plane together: stores, core, engine, sessions, HTTP; and taking it apart. */
 #include "server/server.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 
 #include "base/log.h"
 #include "base/program.h"
+#include "net/tls_front.h"
 #include "server/api.h"
 
-enum { MAX_CONNECTIONS = 4096, RESERVED_DESCRIPTORS = 128 };
+/* A connection under TLS takes three descriptors. */
+enum { MAX_CONNECTIONS = 4096, MAX_TLS_CONNECTIONS = 4096, RESERVED_DESCRIPTORS = 128 };
 
 struct server {
     uv_loop_t loop;
@@ -16,6 +19,8 @@ struct server {
     struct fl_core *core;
     struct fl_store *store;
     struct fl_http_server *http;
+    struct fl_tls_front *https; /* or NULL */
+    uv_timer_t upkeep;          /* of certificate and keys */
     struct fl_api api;
     uv_signal_t signals[2];
     bool is_stopping;
@@ -92,12 +97,20 @@ static int open_core(struct server *server, const struct fl_server_config *confi
     if (rc < 0)
         return rc;
     server->core = fl_core_new(&core_config);
-    server->api.sessions = fl_sessions_new(&server->loop, server->core,
-                                           fl_store_epoch(server->store), config->session_life_ms);
-    rc = fl_engine_open(&server->loop, server->core, server->store, &callbacks, server,
-                        &server->api.engine, err);
+    server->api.core = server->core;
+    const struct fl_sessions_config sessions = {
+        .epoch = fl_store_epoch(server->store),
+        .life_ms = config->session_life_ms,
+        .heartbeat_ms = config->heartbeat_ms,
+        .keys = server->api.keys,
+        .certificate = server->api.certificate,
+    };
+    server->api.sessions = fl_sessions_new(&server->loop, server->core, &sessions);
+    rc = fl_engine_open(&server->loop, server->core, server->api.keys, server->store, &callbacks,
+                        server, &server->api.engine, err);
     if (rc < 0)
         return rc;
+    fl_keys_attach(server->api.keys, server->core, server->store);
     rc = fl_issuer_open(config->data_dir, server->core, 2 * config->session_life_ms,
                         &server->api.issuer, err);
     if (rc < 0)
@@ -154,12 +167,73 @@ static int open_logs(struct server *server, const struct fl_server_config *confi
     return fl_logs_open(&server->loop, &logs, &server->api.logs, err);
 }
 
-/* As many as descriptors allow; of those we take all that we may have. */
-static unsigned connection_limit(void)
+/* As many as descriptors allow; of those we take all that we may have. Returns the limit for plain
+ * connections. */
+static unsigned connection_limits(bool with_tls, unsigned *ret_tls)
 {
     uint64_t own = fl_program_raise_descriptor_limit();
     own -= FL_MIN(own / 2, (uint64_t)RESERVED_DESCRIPTORS);
-    return (unsigned)FL_MIN(own, (uint64_t)MAX_CONNECTIONS);
+    uint64_t tls = with_tls ? FL_MIN(own / 6, (uint64_t)MAX_TLS_CONNECTIONS) : 0;
+    *ret_tls = (unsigned)tls;
+    return (unsigned)FL_MIN(own - tls * 3, (uint64_t)MAX_CONNECTIONS);
+}
+
+static int open_tls(struct server *server, const struct fl_server_config *config,
+                    unsigned connections, struct fl_err *err)
+{
+    const struct fl_tls_front_config front = {
+        .listen = config->tls_listen,
+        .pem = fl_certificate_pem(server->api.certificate, err),
+        .max_connections = connections,
+        .http = server->http,
+    };
+    return front.pem ? fl_tls_front_open(&server->loop, &front, &server->https, err) : -EIO;
+}
+
+/* Connections that are there live on. */
+static void change_certificate(struct server *server)
+{
+    struct fl_err err = {0};
+    const char *pem = fl_certificate_pem(server->api.certificate, &err);
+    fl_log_info("other hosts are met with the next certificate from now on");
+    if (server->https && (!pem || fl_tls_front_change(server->https, pem, &err) < 0))
+        fl_log_error("other hosts are met with the former certificate: %s", err.text);
+}
+
+static void on_upkeep(uv_timer_t *timer)
+{
+    struct server *server = timer->data;
+    struct fl_err err = {0};
+    fl_keys_sweep(server->api.keys);
+    enum fl_certificate_change change = fl_certificate_renew(server->api.certificate, &err);
+    if (err.text[0])
+        fl_log_error("the server's certificate cannot be renewed: %s", err.text);
+    if (change == FL_CERTIFICATE_USE)
+        change_certificate(server);
+    if (change != FL_CERTIFICATE_SAME)
+        fl_sessions_announce(server->api.sessions);
+}
+
+static int open_http(struct server *server, const struct fl_server_config *config,
+                     struct fl_err *err)
+{
+    bool with_tls = config->tls_listen.n > 0;
+    unsigned for_tls;
+    unsigned limit = connection_limits(with_tls, &for_tls);
+    const struct fl_http_server_config http = {
+        .listen = config->listen,
+        .max_body = FL_API_MAX_BODY,
+        .max_connections = limit + for_tls,
+        .handler = fl_api_handle,
+        .open_sink = fl_api_open_sink,
+        .context = &server->api,
+    };
+    int rc = fl_http_server_start(&server->loop, &http, &server->http, err);
+    if (rc == 0 && with_tls)
+        rc = open_tls(server, config, for_tls, err);
+    uint64_t pace_ms = fl_certificate_pace_ms(server->api.certificate);
+    (void)uv_timer_start(&server->upkeep, on_upkeep, pace_ms, pace_ms);
+    return rc;
 }
 
 static int open_server(struct server *server, const struct fl_server_config *config,
@@ -170,7 +244,11 @@ static int open_server(struct server *server, const struct fl_server_config *con
     server->api.cache = fl_sigv4_cache_new();
     if (config->strict)
         server->api.throttle = fl_throttle_new();
-    int rc = fl_keys_load(config->data_dir, &server->api.keys, err);
+    server->api.advertise = config->advertise;
+    int rc = fl_keys_load(config->data_dir, config->key_life_ms, &server->api.keys, err);
+    if (rc == 0)
+        rc = fl_certificate_open(config->data_dir, config->certificate_life_ms,
+                                 &server->api.certificate, err);
     if (rc == 0)
         rc = open_core(server, config, err);
     if (rc == 0)
@@ -180,24 +258,17 @@ static int open_server(struct server *server, const struct fl_server_config *con
     if (rc == 0)
         server->api.backup =
             fl_backup_new(server->store, server->api.logs, path_of(server, config, "."));
-    struct fl_http_server_config http = {
-        .listen = config->listen,
-        .max_body = FL_API_MAX_BODY,
-        .max_connections = connection_limit(),
-        .handler = fl_api_handle,
-        .open_sink = fl_api_open_sink,
-        .context = &server->api,
-    };
     if (rc == 0)
-        rc = fl_http_server_start(&server->loop, &http, &server->http, err);
+        rc = open_http(server, config, err);
     return rc;
 }
 
 /* What was answered is durable already; this only spares the next start some work. */
 static void close_server(struct server *server)
 {
-    if (server->http)
-        fl_http_server_stop(server->http);
+    fl_tls_front_close(server->https);
+    fl_http_server_stop(server->http);
+    uv_close((uv_handle_t *)&server->upkeep, NULL);
     fl_registry_close(server->api.registry);
     fl_telemetry_free(server->api.telemetry);
     if (server->api.engine)
@@ -217,6 +288,7 @@ static void close_server(struct server *server)
     fl_core_free(server->core);
     fl_issuer_free(server->api.issuer);
     fl_keys_free(server->api.keys);
+    fl_certificate_free(server->api.certificate);
     fl_sigv4_cache_free(server->api.cache);
     fl_throttle_free(server->api.throttle);
     fl_arena_free(server->arena);
@@ -230,6 +302,8 @@ int fl_server_run(const struct fl_server_config *config)
     (void)setenv("UV_THREADPOOL_SIZE", "8", 0);
     (void)uv_loop_init(&server.loop);
     watch_signals(&server);
+    (void)uv_timer_init(&server.loop, &server.upkeep);
+    server.upkeep.data = &server;
     int rc = open_server(&server, config, &err);
     if (rc < 0) {
         (void)fprintf(stderr, "fairlead server: %s\n", err.text);

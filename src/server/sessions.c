@@ -231,6 +231,14 @@ static void register_session(struct fl_session_link *session)
     }
     (void)RB_INSERT(fl_session_tree, &sessions->tree, session);
     sessions->count++;
+    fl_session_send_certificates(session);
+}
+
+void fl_sessions_announce(struct fl_sessions *sessions)
+{
+    struct fl_session_link *session;
+    RB_FOREACH (session, fl_session_tree, &sessions->tree)
+        fl_session_send_certificates(session);
 }
 
 void fl_sessions_accept(struct fl_sessions *sessions, struct fl_http_exchange *exchange)
@@ -297,7 +305,7 @@ static void on_heartbeat(uv_timer_t *timer)
     int64_t now_ms = fl_clock_mono_ms();
     struct fl_session_link *session;
     RB_FOREACH (session, fl_session_tree, &sessions->tree) {
-        if (now_ms - session->heard_ms > FL_SESSION_SILENCE_MS) {
+        if (now_ms - session->heard_ms > sessions->silence_ms) {
             fl_session_end(session, "no answer to heartbeats");
             continue;
         }
@@ -312,30 +320,44 @@ static void on_heartbeat(uv_timer_t *timer)
         if (now_ms >= session->refresh_ms)
             fl_session_refresh_credentials(session);
         fl_session_send_heartbeat(session);
+        fl_session_offer_key(session);
     }
 }
 
 static void start_timers(uv_loop_t *loop, struct fl_sessions *sessions)
 {
-    int64_t pace_ms = FL_MIN((int64_t)FL_SESSION_HEARTBEAT_MS, FL_MAX(sessions->life_ms / 4, 1));
     (void)uv_timer_init(loop, &sessions->heartbeat);
     (void)uv_timer_init(loop, &sessions->grace);
     sessions->timers = 2;
     sessions->heartbeat.data = sessions->grace.data = sessions;
-    (void)uv_timer_start(&sessions->heartbeat, on_heartbeat, (uint64_t)pace_ms, (uint64_t)pace_ms);
+    (void)uv_timer_start(&sessions->heartbeat, on_heartbeat, (uint64_t)sessions->pace_ms,
+                         (uint64_t)sessions->pace_ms);
 }
 
-struct fl_sessions *fl_sessions_new(uv_loop_t *loop, struct fl_core *core, uint64_t epoch,
-                                    int64_t life_ms)
+/* When the third heartbeat is due, two have not been answered: the answer to the one before them
+ * may have taken a moment. */
+static void set_pace(struct fl_sessions *sessions, const struct fl_sessions_config *config)
+{
+    int64_t heartbeat_ms =
+        config->heartbeat_ms > 0 ? config->heartbeat_ms : FL_SESSION_HEARTBEAT_MS;
+    sessions->life_ms = config->life_ms > 0 ? config->life_ms : FL_SESSION_LIFE_MS;
+    sessions->pace_ms = FL_MIN(heartbeat_ms, FL_MAX(sessions->life_ms / 4, 1));
+    sessions->silence_ms = 2 * heartbeat_ms - sessions->pace_ms / 4;
+}
+
+struct fl_sessions *fl_sessions_new(uv_loop_t *loop, struct fl_core *core,
+                                    const struct fl_sessions_config *config)
 {
     struct fl_sessions *sessions = fl_calloc(1, sizeof(*sessions));
     sessions->core = core;
-    sessions->epoch = epoch;
+    sessions->epoch = config->epoch;
+    sessions->keys = config->keys;
+    sessions->certificate = config->certificate;
     RB_INIT(&sessions->tree);
     RB_INIT(&sessions->gone);
     LIST_INIT(&sessions->to_send);
     TAILQ_INIT(&sessions->leaving);
-    sessions->life_ms = life_ms > 0 ? life_ms : FL_SESSION_LIFE_MS;
+    set_pace(sessions, config);
     start_timers(loop, sessions);
     return sessions;
 }

@@ -12,12 +12,12 @@
 
 #include "core/core.h"
 #include "net/http_server.h"
+#include "server/certificate.h"
 #include "server/credentials.h"
 #include "server/engine.h"
 
 enum {
-    FL_SESSION_HEARTBEAT_MS = 30 * 1000,
-    FL_SESSION_SILENCE_MS = 60 * 1000,   /* an agent that says nothing this long is gone */
+    FL_SESSION_HEARTBEAT_MS = 30 * 1000, /* who has left two unanswered is gone */
     FL_SESSION_ACK_MS = 20 * 1000,       /* a payload not acknowledged by then: reconnect */
     FL_SESSION_PROBE_MS = 5 * 1000,      /* a session that is doubted has to speak by then */
     FL_SESSION_LIFE_MS = 30 * 60 * 1000, /* and up to a sixth more: then the agent comes anew */
@@ -27,9 +27,16 @@ enum {
 
 struct fl_sessions;
 
-/* life_ms: of a connection; 0: FL_SESSION_LIFE_MS. */
-struct fl_sessions *fl_sessions_new(uv_loop_t *loop, struct fl_core *core, uint64_t epoch,
-                                    int64_t life_ms);
+struct fl_sessions_config {
+    uint64_t epoch;
+    int64_t life_ms;      /* of a connection; 0: FL_SESSION_LIFE_MS */
+    int64_t heartbeat_ms; /* 0: FL_SESSION_HEARTBEAT_MS */
+    struct fl_keys *keys; /* agents get their next one over their session; or NULL */
+    const struct fl_certificate *certificate; /* and learn of the next certificate; or NULL */
+};
+
+struct fl_sessions *fl_sessions_new(uv_loop_t *loop, struct fl_core *core,
+                                    const struct fl_sessions_config *config);
 /* Both are made after the sessions; needed before the first request. */
 void fl_sessions_attach(struct fl_sessions *sessions, struct fl_engine *engine,
                         const struct fl_issuer *issuer);
@@ -54,5 +61,7 @@ void fl_sessions_end(struct fl_sessions *sessions, const struct fl_core_effect *
  * gathered for the agent. */
 void fl_sessions_manifest(struct fl_sessions *sessions, const struct fl_core_effect *effect);
 void fl_sessions_stop_list(struct fl_sessions *sessions, const struct fl_core_effect *effect);
+/* The certificates have changed: tells every agent of ours. */
+void fl_sessions_announce(struct fl_sessions *sessions);
 /* Sends what was gathered. */
 void fl_sessions_flush(struct fl_sessions *sessions);

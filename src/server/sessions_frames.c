@@ -124,6 +124,35 @@ void fl_session_send_heartbeat(struct fl_session_link *session)
     fl_ws_send(session->ws, fl_buf_str(&buf));
 }
 
+/* Who does not call himself by a nonce is no agent of ours, and would not understand. */
+void fl_session_offer_key(struct fl_session_link *session)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(4096);
+    struct fl_credentials key;
+    if (!session->owner->keys || !session->nonce.n ||
+        !fl_keys_offer(session->owner->keys, session->instance, arena, &key))
+        return;
+    fl_acs_key(&buf, key.access_key_id, key.secret);
+    fl_ws_send(session->ws, fl_buf_str(&buf));
+}
+
+void fl_session_send_certificates(struct fl_session_link *session)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(4096);
+    struct fl_str hashes[FL_TLS_MAX_PINS];
+    const struct fl_certificate *certificate = session->owner->certificate;
+    if (!certificate || !session->nonce.n || session->is_closing)
+        return;
+    const struct fl_tls_pins *pins = fl_certificate_pins(certificate);
+    for (size_t i = 0; i < pins->count; i++)
+        hashes[i] = fl_str_of(pins->hash[i]);
+    if (pins->count == 0)
+        return;
+    fl_acs_certificates(&buf, hashes, pins->count);
+    fl_ws_send(session->ws, fl_buf_str(&buf));
+}
+
 void fl_session_send_inactive(struct fl_session_link *session, const char *text)
 {
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(4096);
@@ -185,6 +214,8 @@ static void take_message(struct fl_session_link *session, const struct fl_acs_me
     case FL_ACS_CLOSE:
     case FL_ACS_ERROR:
     case FL_ACS_INACTIVE_INSTANCE:
+    case FL_ACS_KEY:
+    case FL_ACS_CERTIFICATES:
         return;
     }
 }

@@ -70,6 +70,10 @@ struct fl_sessions {
     uint64_t last_number;
     uint64_t epoch;
     int64_t life_ms;
+    int64_t silence_ms; /* an agent that says nothing this long is gone */
+    int64_t pace_ms;
+    struct fl_keys *keys;
+    const struct fl_certificate *certificate;
     uint32_t counter;
     uv_timer_t heartbeat;
     uv_timer_t grace;
@@ -87,6 +91,10 @@ void fl_session_tell(struct fl_session_link *session, enum fl_core_event_kind ki
 /* Frames. */
 void fl_session_send_heartbeat(struct fl_session_link *session);
 void fl_session_send_inactive(struct fl_session_link *session, const char *text);
+/* The next key, if it is time for one. */
+void fl_session_offer_key(struct fl_session_link *session);
+/* The certificates to believe. */
+void fl_session_send_certificates(struct fl_session_link *session);
 void fl_session_send_close(struct fl_session_link *session, const char *text);
 /* sessions_credentials.c: the effect's Task object, in the session's task_arena, with credentials
  * of the task's roles. */

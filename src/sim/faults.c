@@ -42,11 +42,12 @@ static void wipe(struct sim *sim)
     sim_host_wipe(sim, host);
 }
 
-/* One way or both, one host or a share of them. */
+/* One way or both, one host or a share of them; now and then for an hour. */
 static void partition(struct sim *sim)
 {
     size_t count = sim_chance(sim, 700) ? 1 : 1 + sim_below(sim, sim->host_count);
-    int64_t until_us = sim->now_us + (int64_t)sim_below(sim, 3 * SIM_MINUTE);
+    int64_t until_us =
+        sim->now_us + (sim_chance(sim, 50) ? SIM_HOUR : (int64_t)sim_below(sim, 3 * SIM_MINUTE));
     uint64_t ways = 1 + sim_below(sim, 3);
     for (size_t i = 0; i < count; i++) {
         struct sim_host *host = some_host(sim);

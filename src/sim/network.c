@@ -61,23 +61,41 @@ void sim_answer(struct sim *sim, uint32_t to, uint64_t ref, struct sim_message *
     sim_at(sim, journey(sim, to, FROM_SERVER), &arrives, to, ref, message);
 }
 
-static int64_t in_order(struct sim *sim, uint32_t host, int direction)
+/* The connection's place; that of the oldest one, if it has none. */
+static struct sim_order *order_of(struct sim_order places[SIM_ORDERED], uint64_t connection)
 {
-    int64_t *last_us = &sim->hosts[host].last_us[direction];
+    struct sim_order *oldest = &places[0];
+    for (int i = 0; i < SIM_ORDERED; i++) {
+        if (places[i].connection == connection)
+            return &places[i];
+        if (places[i].connection < oldest->connection)
+            oldest = &places[i];
+    }
+    *oldest = (struct sim_order){.connection = connection};
+    return oldest;
+}
+
+/* Another connection's frames do not wait for those of a former one, which may be stuck in a
+ * partition for an hour. */
+static int64_t in_order(struct sim *sim, uint32_t host, int direction, uint64_t connection)
+{
+    struct sim_order *order = order_of(sim->hosts[host].order[direction], connection);
     int64_t at_us = sim->now_us + journey(sim, host, direction);
-    *last_us = FL_MAX(*last_us, at_us);
-    return *last_us - sim->now_us;
+    order->last_us = FL_MAX(order->last_us, at_us);
+    return order->last_us - sim->now_us;
 }
 
 void sim_frame_to_host(struct sim *sim, uint32_t host, const struct sim_action *action,
                        struct sim_message *message)
 {
-    sim_at(sim, in_order(sim, host, FROM_SERVER), action, host, message->connection, message);
+    sim_at(sim, in_order(sim, host, FROM_SERVER, message->connection), action, host,
+           message->connection, message);
 }
 
 void sim_frame_to_server(struct sim *sim, uint32_t host, const struct sim_action *action,
                          struct sim_message *message)
 {
     message->from = host;
-    sim_at(sim, in_order(sim, host, TO_SERVER), action, SIM_SERVER, message->connection, message);
+    sim_at(sim, in_order(sim, host, TO_SERVER, message->connection), action, SIM_SERVER,
+           message->connection, message);
 }

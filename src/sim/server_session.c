@@ -2,7 +2,7 @@
 #include "sim/world.h"
 
 enum {
-    SILENCE_MS = 60 * 1000,
+    SILENCE_MS = 60 * 1000 - 30 * 1000 / 4, /* two heartbeats, less the answer's way */
     ACK_MS = 20 * 1000,
     PROBE_MS = 5 * 1000,
     PAYLOAD_BYTES = 1 << 20,

@@ -253,6 +253,14 @@ struct sim_host_turn {
     uint64_t epoch; /* of the payloads obeyed in it */
 };
 
+/* When the last frame of a connection arrives, for the newest ones of a host: clones have several.
+ */
+enum { SIM_ORDERED = 4 };
+struct sim_order {
+    uint64_t connection;
+    int64_t last_us;
+};
+
 struct sim_host {
     uint32_t index;
     bool up, powered;
@@ -284,9 +292,9 @@ struct sim_host {
     bool making_cluster;
     /* network: until when nothing gets through, to the server and from it */
     int64_t blocked_us[2];
-    int64_t last_us[2];            /* frames of a connection keep their order */
-    uint64_t epoch;                /* highest that has been obeyed with effect */
-    struct sim_message *old_frame; /* a payload of an epoch gone by */
+    struct sim_order order[2][SIM_ORDERED]; /* frames of a connection keep their order */
+    uint64_t epoch;                         /* highest that has been obeyed with effect */
+    struct sim_message *old_frame;          /* a payload of an epoch gone by */
     uint64_t old_epoch;
     int64_t last_seq; /* of the present server's payloads */
 };

@@ -2,7 +2,7 @@
  * lowest bit. A block is: number of events, bytes of the heads, heads, messages. */
 #include "store/logs_block.h"
 
-enum { MAX_VARINT = 10 };
+enum { MAX_VARINT = 10, NUMBERS = 4 /* of an event, a byte each at least */ };
 
 static void add_number(struct fl_buf *buf, uint64_t value)
 {
@@ -70,7 +70,7 @@ bool fl_logs_block_open(struct fl_logs_block_reader *reader, struct fl_str bytes
 {
     uint64_t count, heads;
     if (!take_number(&bytes, &count) || !take_number(&bytes, &heads) || heads > bytes.n ||
-        count > heads)
+        count > heads / NUMBERS)
         return false;
     *reader = (struct fl_logs_block_reader){
         .heads = fl_str_sub(bytes, 0, heads),

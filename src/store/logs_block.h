@@ -7,6 +7,8 @@
 
 /* Bytes that a block may have before compression: a batch and one event beyond it. */
 enum { FL_LOGS_BLOCK_MAX = 8 * 1024 * 1024 };
+/* What describes an event takes no more than this. */
+enum { FL_LOGS_HEAD_BYTES = 40 };
 
 /* Appends the block of events, which are in order. */
 void fl_logs_block_write(struct fl_buf *buf, const struct fl_logs_event *const *events,

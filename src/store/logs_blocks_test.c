@@ -291,6 +291,65 @@ static void pages_give_back_what_was_added(void **state)
         ask_something(f, history);
 }
 
+/* ---- work ---- */
+
+enum { MANY_STREAMS = 100, MANY_BLOCKS = 250 };
+
+static void fill_many_streams(struct fl_logs_db *db, struct fixture *f, FL_UNUSED void *context)
+{
+    struct fl_logs_group group = find_group(db, f, "g");
+    for (int i = 0; i < MANY_STREAMS; i++) {
+        struct fl_logs_stream stream;
+        fl_logs_add_stream(db, group.id, fl_str_printf(f->arena, "many%d", i), 1, &stream);
+        for (int j = 0; j < MANY_BLOCKS; j++) {
+            struct fl_logs_event event = {.time_ms = j, .message = FL_STR("x")};
+            fl_logs_add_events(db, &stream, &event, 1, 1);
+        }
+    }
+}
+
+static bool is_many_7(FL_UNUSED void *context, struct fl_str stream_name)
+{
+    return fl_str_is(stream_name, "many7");
+}
+
+static void read_one_of_many(struct fl_logs_db *db, struct fixture *f, void *context)
+{
+    struct fl_logs_query query = {.group_id = find_group(db, f, "g").id,
+                                  .descending = *(bool *)context,
+                                  .after = FL_LOGS_BEGINNING,
+                                  .before = FL_LOGS_END,
+                                  .max_events = 1000,
+                                  .max_bytes = 1 << 20,
+                                  .sought = is_many_7};
+    struct fl_logs_page page;
+    size_t pages = 0, count = 0;
+    do {
+        fl_logs_read(db, &query, f->arena, &page);
+        for (size_t i = 0; i < page.count; i++, count++)
+            assert_int_equal(page.events[i].time_ms,
+                             query.descending ? MANY_BLOCKS - 1 - (int)count : (int)count);
+        if (query.descending)
+            query.before = page.last;
+        else
+            query.after = page.last;
+        pages++;
+    } while (page.more);
+    assert_int_equal(count, MANY_BLOCKS);
+    assert_true(pages > 1);
+}
+
+static void looking_through_many_blocks_takes_several_pages(void **state)
+{
+    struct fixture *f = *state;
+    bool up = false, down = true;
+    open_store(f);
+    run(f, make_streams, NULL);
+    run(f, fill_many_streams, NULL);
+    run(f, read_one_of_many, &up);
+    run(f, read_one_of_many, &down);
+}
+
 /* ---- upkeep ---- */
 
 struct counts {
@@ -459,6 +518,28 @@ static void the_oldest_go_when_the_file_is_too_large(void **state)
     run(f, the_newest_are_left, &history);
 }
 
+static void size_of_file(struct fl_logs_db *db, FL_UNUSED struct fixture *f, void *context)
+{
+    *(int64_t *)context = number_of(db, "PRAGMA page_count") * number_of(db, "PRAGMA page_size");
+}
+
+static void room_goes_back_to_the_disk(void **state)
+{
+    struct fixture *f = *state;
+    struct history history = {.now_ms = 1000};
+    int64_t before, after;
+    open_store(f);
+    run(f, make_streams, NULL);
+    for (int i = 0; i < 100; i++)
+        run(f, fill_with_noise, &history);
+    run(f, size_of_file, &before);
+    run(f, remove_the_group, NULL);
+    run(f, pack_everything, &history);
+    run(f, size_of_file, &after);
+    assert_true(before > 19 << 20);
+    assert_true(after < 6 << 20);
+}
+
 /* ---- the last format, and damage ---- */
 
 static const char last_format[] =
@@ -564,10 +645,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH(pages_give_back_what_was_added),
+        WITH(looking_through_many_blocks_takes_several_pages),
         WITH(small_blocks_of_quiet_streams_are_packed),
         WITH(what_is_beyond_the_retention_is_deleted),
         WITH(what_is_removed_makes_room),
         WITH(the_oldest_go_when_the_file_is_too_large),
+        WITH(room_goes_back_to_the_disk),
         WITH(a_file_of_the_last_format_is_brought_up_to_date),
         WITH(a_damaged_block_is_passed_over),
     };

@@ -1,5 +1,5 @@
-/* The connection behind a logs job, and what its parts (logs_db.c, logs_events.c, logs_upkeep.c,
- * logs_upgrade.c) use of each other. For this folder only. */
+/* The connection behind a logs job, and what its parts (logs_db.c, logs_events.c, logs_read.c,
+ * logs_upkeep.c, logs_upgrade.c) use of each other. For this folder only. */
 #pragma once
 
 #include <zstd.h>
@@ -95,5 +95,8 @@ void fl_logs_db_write_stream(struct fl_logs_db *db, const struct fl_logs_stream 
 /* Events in order become blocks of the stream; adds to its loose counters. */
 void fl_logs_write_blocks(struct fl_logs_db *db, struct fl_logs_stream *stream,
                           const struct fl_logs_event *const *events, size_t count, bool fresh);
+/* The block's bytes, in buf if they have to be inflated; false when they are damaged. */
+bool fl_logs_unpack(struct fl_logs_db *db, enum fl_logs_codec codec, int64_t plain_bytes,
+                    struct fl_str data, struct fl_buf *buf, struct fl_str *ret_plain);
 /* Packs the stream's loose blocks; its row is the caller's to write. */
 void fl_logs_pack(struct fl_logs_db *db, struct fl_logs_stream *stream);

@@ -197,6 +197,7 @@ static void on_failed(struct fl_step *step, struct fl_task_container *container)
 {
     static const char *const names[] = {
         [FL_FAILURE_PULL] = "CannotPullContainerError",
+        [FL_FAILURE_CONFIG] = "HostConfigError",
         [FL_FAILURE_CREATE] = "CannotCreateContainerError",
         [FL_FAILURE_START] = "CannotStartContainerError",
     };

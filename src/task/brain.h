@@ -57,7 +57,8 @@ enum fl_effect_type {
     FL_EFFECT_REMOVE,            /* task: directories, cgroups; answer REMOVED */
 };
 
-enum fl_failure { FL_FAILURE_PULL, FL_FAILURE_CREATE, FL_FAILURE_START };
+/* CONFIG: what the host should give could not be found, before the runtime was asked. */
+enum fl_failure { FL_FAILURE_PULL, FL_FAILURE_CONFIG, FL_FAILURE_CREATE, FL_FAILURE_START };
 
 /* One task of a payload: spec (the protocol's Task object), or the error that decoding it gave. */
 struct fl_brain_order {

@@ -20,6 +20,8 @@ static const struct {
     {"AccessDeniedException", FL_ACS_ERROR},
     {"InvalidInstanceException", FL_ACS_ERROR},
     {"InactiveInstanceException", FL_ACS_INACTIVE_INSTANCE},
+    {"FairleadKeyMessage", FL_ACS_KEY},
+    {"FairleadCertificatesMessage", FL_ACS_CERTIFICATES},
     {"AckRequest", FL_ACS_ACK},
     {"NackRequest", FL_ACS_NACK},
     {"HeartbeatAckRequest", FL_ACS_HEARTBEAT_ACK},
@@ -176,6 +178,25 @@ static void text_frame(struct fl_buf *buf, const char *type, struct fl_str text)
 {
     struct fl_json_writer jw = frame_begin(buf, type);
     fl_jw_member_str(&jw, "message", text);
+    frame_end(&jw);
+}
+
+void fl_acs_key(struct fl_buf *buf, struct fl_str access_key_id, struct fl_str secret)
+{
+    struct fl_json_writer jw = frame_begin(buf, "FairleadKeyMessage");
+    fl_jw_member_str(&jw, "accessKeyId", access_key_id);
+    fl_jw_member_str(&jw, "secretAccessKey", secret);
+    frame_end(&jw);
+}
+
+void fl_acs_certificates(struct fl_buf *buf, const struct fl_str *hashes, size_t count)
+{
+    struct fl_json_writer jw = frame_begin(buf, "FairleadCertificatesMessage");
+    fl_jw_key(&jw, "certificates");
+    fl_jw_array_begin(&jw);
+    for (size_t i = 0; i < count; i++)
+        fl_jw_str(&jw, hashes[i]);
+    fl_jw_array_end(&jw);
     frame_end(&jw);
 }
 

@@ -38,6 +38,8 @@ static inline uint64_t fl_acs_seq_epoch(int64_t seq)
 /* The same word, and the container instance's ARN, as headers of its calls. */
 #define FL_ACS_NONCE_HEADER "X-Fairlead-Nonce"
 #define FL_ACS_INSTANCE_HEADER "X-Fairlead-Instance"
+/* The log stream that a ShipLogs is about, as a query's parameter: stream=… */
+#define FL_ACS_STREAM_HEADER "X-Fairlead-Stream"
 
 /* Types that one of the two ends handles; the rest is FL_ACS_OTHER and dropped. */
 enum fl_acs_type {
@@ -50,6 +52,8 @@ enum fl_acs_type {
     FL_ACS_CLOSE,                 /* server: informational */
     FL_ACS_ERROR,                 /* server: one of the exceptions, or ErrorMessage */
     FL_ACS_INACTIVE_INSTANCE,     /* server: InactiveInstanceException */
+    FL_ACS_KEY,                   /* server: the agent's next key; ours, like the one after it */
+    FL_ACS_CERTIFICATES,          /* server: hashes of the certificates to believe */
     FL_ACS_ACK,                   /* agent: AckRequest */
     FL_ACS_NACK,                  /* agent: NackRequest */
     FL_ACS_HEARTBEAT_ACK,         /* agent */
@@ -110,6 +114,10 @@ void fl_acs_close(struct fl_buf *buf, struct fl_str text);
 /* The body of a refused upgrade, and the frame before an error close: type is the exception's
  * name ("InactiveInstanceException"). */
 void fl_acs_error(struct fl_buf *buf, const char *type, struct fl_str text);
+
+/* To agents that have a nonce. */
+void fl_acs_key(struct fl_buf *buf, struct fl_str access_key_id, struct fl_str secret);
+void fl_acs_certificates(struct fl_buf *buf, const struct fl_str *hashes, size_t count);
 
 /* Agent's messages. */
 

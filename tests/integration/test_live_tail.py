@@ -1,6 +1,8 @@
 """Goal: StartLiveTail tells stock clients what is stored, as it is stored. Method: boto3 as a user
 runs it, through the name that `env` prints: botocore prefixes the host and decodes the stream."""
 import contextlib
+import os
+import subprocess
 import threading
 import time
 
@@ -93,6 +95,28 @@ def test_lines_of_a_container_are_told(cluster, tail):
     assert watching.messages() == [str(i) for i in range(1, 51)]
 
 
+def test_the_stock_cli_prints_what_is_told(cluster):
+    arn = make(cluster, "/live/cli", "s")
+    env = {"PATH": os.environ["PATH"], "HOME": cluster.data_dir, "AWS_PAGER": "", **cluster.env}
+    process = subprocess.Popen([clusters.AWS, "logs", "start-live-tail", "--log-group-identifiers",
+                                arn, "--log-event-filter-pattern", "ERROR"], env=env,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        found = []
+        reader = threading.Thread(target=lambda: found.append(process.stdout.readline()),
+                                  daemon=True)
+        reader.start()
+
+        def printed():
+            put(cluster, "/live/cli", "s", "INFO no", "ERROR yes")
+            return found
+        clusters.until(printed, 30, "a line of the CLI", pause=0.5)
+        assert found == ["ERROR yes\n"]
+    finally:
+        process.kill()
+        process.wait(10)
+
+
 def test_too_much_is_sampled(cluster, tail):
     arn = make(cluster, "/live/much", "s")
     watching = tail([arn])
@@ -106,9 +130,7 @@ def test_sessions_end_with_their_clients(cluster, tail):
     opened = []
     with pytest.raises(cluster.logs.exceptions.LimitExceededException):
         for _ in range(100):
-            opened.append(Tail(cluster.logs, [arn]))
-    for each in opened:
-        each.stream.close()
+            opened.append(cluster.logs.start_live_tail(logGroupIdentifiers=[arn])["responseStream"])
     for each in opened:
         each.close()
 

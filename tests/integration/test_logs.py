@@ -149,6 +149,25 @@ def test_a_hundred_thousand_lines_are_complete_and_paged(cluster):
     assert described["storedBytes"] == sum(len(line) + 26 for line in found)
 
 
+def test_writers_at_one_time_keep_their_orders(cluster):
+    definition = cluster.register(
+        clusters.sh("seq 1 40000", logConfiguration=clusters.awslogs("/together")))
+    arns = [cluster.start(definition) for _ in range(4)]
+    tasks = [cluster.wait(arn, timeout=60) for arn in arns]
+    expected = [str(i) for i in range(1, 40001)]
+    for task in tasks:
+        assert settled(cluster, "/together", task, 40000) == expected
+    pages = cluster.logs.get_paginator("filter_log_events").paginate(logGroupName="/together",
+                                                                    interleaved=True)
+    events = [event for page in pages for event in page["events"]]
+    assert len({event["eventId"] for event in events}) == len(events) == 160000
+    times = [event["timestamp"] for event in events]
+    assert times == sorted(times)
+    for task in tasks:
+        mine = [e["message"] for e in events if e["logStreamName"] == stream_of(task)]
+        assert mine == expected
+
+
 def test_patterns_select_events(cluster):
     make(cluster, "/patterns", "s")
     put(cluster, "/patterns", "s", "ERROR disk full", "INFO all well",
@@ -233,6 +252,25 @@ def test_what_is_deleted_is_gone(cluster):
     assert logs.describe_log_groups(logGroupNamePrefix="/deleted")["logGroups"] == []
     make(cluster, "/deleted", "a")
     assert logs.filter_log_events(logGroupName="/deleted")["events"] == []
+
+
+def test_the_stock_cli_by_the_name_that_env_prints(cluster):
+    assert cluster.env["AWS_ENDPOINT_URL"].startswith("http://api.fairlead.localhost:")
+    cluster.aws("logs", "create-log-group", "--log-group-name", "/cli", "--tags", "a=b")
+    cluster.aws("logs", "create-log-stream", "--log-group-name", "/cli", "--log-stream-name", "s")
+    now = int(time.time() * 1000)
+    cluster.aws("logs", "put-log-events", "--log-group-name", "/cli", "--log-stream-name", "s",
+                "--log-events", f"timestamp={now},message=one", f"timestamp={now},message=two")
+    cluster.aws("logs", "put-retention-policy", "--log-group-name", "/cli",
+                "--retention-in-days", "30")
+    found = cluster.aws_json("logs", "filter-log-events", "--log-group-name", "/cli",
+                             "--filter-pattern", "two", "--interleaved")
+    assert [event["message"] for event in found["events"]] == ["two"]
+    got = cluster.aws_json("logs", "get-log-events", "--log-group-name", "/cli",
+                           "--log-stream-name", "s", "--start-from-head")
+    again = cluster.aws_json("logs", "get-log-events", "--log-group-name", "/cli",
+                             "--log-stream-name", "s", "--next-token", got["nextForwardToken"])
+    assert again["nextForwardToken"] == got["nextForwardToken"] and again["events"] == []
 
 
 def test_what_is_not_implemented_says_so(cluster):

@@ -155,7 +155,9 @@ def test_ports_answer_from_everywhere(host, world):
 def test_a_range_that_nothing_has_room_for(host):
     task = host.wait(host.start(host.register(
         web("wide", 1000, portMappings=[{"containerPortRange": "1000-1100"}]))))
-    assert task["containers"][0]["reason"].endswith("101 contiguous host ports are unavailable")
+    assert task["containers"][0]["reason"] == (
+        "HostConfigError: error retrieving docker port map: "
+        "101 contiguous host ports are unavailable")
     assert task["stopCode"] == "TaskFailedToStart"
 
 

@@ -1,167 +1,33 @@
-"""The built-in registry: /v2/ as skopeo, buildah, docker and a hostile client use it, and the ECR
-API as the AWS CLI and boto3 do.
+"""The built-in registry: /v2/ as skopeo, buildah, docker and a hostile client use it.
 
 Method: images are made on the spot and pushed by the stock programs into a real cluster; what comes
 back is compared with what went in, byte by byte. Time is moved by setting files' times. docker's own
-daemon is run where one is installed (FAIRLEAD_DOCKERD names a folder tree that holds one)."""
+daemon is run where one is installed."""
 import base64
 import concurrent.futures
 import contextlib
-import gzip
 import hashlib
 import hmac
 import http.client
-import io
 import json
 import os
 import pathlib
 import shutil
 import socket
 import subprocess
-import tarfile
 import time
 import urllib.parse
 
-import botocore.exceptions
-import boto3
 import pytest
 
 import cluster as clusters
 from cluster import run, until
-
-OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
-OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
-DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-
-
-def digest_of(data):
-    return "sha256:" + hashlib.sha256(data).hexdigest()
+from oci import (OCI_INDEX, OCI_MANIFEST, Answer, Registry, basic, config_of, digest_of, layer_of,
+                 manifest_of, name, refused, registry)  # noqa: F401 (fixtures among them)
 
 
 def needs(program):
     return pytest.mark.skipif(shutil.which(program) is None, reason=f"needs {program}")
-
-
-# ---- a client that does as it is told ----
-
-class Answer:
-    def __init__(self, response):
-        self.status, self.headers, self.body = response.status, response.headers, response.read()
-
-    def error(self):
-        return json.loads(self.body)["errors"][0]["code"]
-
-    def json(self):
-        return json.loads(self.body)
-
-
-class Registry:
-    """Requests to /v2/ of a cluster."""
-
-    def __init__(self, made):
-        self.made, self.port = made, made.port
-        self.host = f"127.0.0.1:{made.port}"
-        self.ecr = boto3.session.Session(
-            aws_access_key_id=made.env["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=made.env["AWS_SECRET_ACCESS_KEY"],
-            region_name=made.env["AWS_REGION"]).client(
-                "ecr", endpoint_url=made.env["AWS_ENDPOINT_URL"])
-        data = self.ecr.get_authorization_token()["authorizationData"][0]
-        self.credentials = base64.b64decode(data["authorizationToken"]).decode()
-        self.blobs = pathlib.Path(made.data_dir, "registry", "blobs", "sha256")
-
-    def ask(self, method, path, body=None, *, auth=True, **headers):
-        """One request on a connection of its own; auth may be a header's value."""
-        if auth is True:
-            auth = "Basic " + base64.b64encode(self.credentials.encode()).decode()
-        headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        if auth:
-            headers["Authorization"] = auth
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        with contextlib.closing(connection):
-            # Who is refused in the middle of a body may still read why.
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                connection.request(method, path, body=body, headers=headers)
-            return Answer(connection.getresponse())
-
-    def begin(self, name):
-        answer = self.ask("POST", f"/v2/{name}/blobs/uploads/")
-        assert answer.status == 202, answer.body
-        return answer.headers["Location"]
-
-    def put_blob(self, name, data):
-        digest = digest_of(data)
-        answer = self.ask("PUT", f"{self.begin(name)}?digest={digest}", data)
-        assert answer.status == 201, answer.body
-        assert answer.headers["Docker-Content-Digest"] == digest
-        return digest
-
-    def put_manifest(self, name, reference, manifest, media_type=OCI_MANIFEST):
-        body = manifest if isinstance(manifest, bytes) else json.dumps(manifest).encode()
-        reference = reference or digest_of(body)
-        return self.ask("PUT", f"/v2/{name}/manifests/{reference}", body, Content_Type=media_type)
-
-    def image(self, name, seed, *tags, **more):
-        """Pushes an image whose layer is made of the seed; its digest."""
-        layer, config = layer_of(seed), config_of(seed)
-        self.put_blob(name, layer)
-        self.put_blob(name, config)
-        body = json.dumps({**manifest_of(config, [layer]), **more}).encode()
-        for tag in tags or (None,):
-            answer = self.put_manifest(name, tag, body)
-            assert answer.status == 201, answer.body
-        return digest_of(body)
-
-    def has_blob(self, digest):
-        return (self.blobs / digest.removeprefix("sha256:")).exists()
-
-    def age(self, *digests, seconds=7200):
-        then = time.time() - seconds
-        for digest in digests:
-            os.utime(self.blobs / digest.removeprefix("sha256:"), (then, then))
-
-
-def layer_of(seed):
-    text = io.BytesIO()
-    with tarfile.open(fileobj=text, mode="w") as tar:
-        info = tarfile.TarInfo("seed")
-        info.size = len(seed)
-        tar.addfile(info, io.BytesIO(seed.encode()))
-    return gzip.compress(text.getvalue(), mtime=0)
-
-
-def config_of(seed):
-    diff = digest_of(gzip.decompress(layer_of(seed)))
-    return json.dumps({"os": "linux", "architecture": "amd64", "config": {"Labels": {"seed": seed}},
-                       "rootfs": {"type": "layers", "diff_ids": [diff]}}).encode()
-
-
-def manifest_of(config, layers):
-    return {"schemaVersion": 2, "mediaType": OCI_MANIFEST,
-            "config": {"mediaType": OCI_CONFIG, "digest": digest_of(config), "size": len(config)},
-            "layers": [{"mediaType": OCI_LAYER, "digest": digest_of(layer), "size": len(layer)}
-                       for layer in layers]}
-
-
-@pytest.fixture(scope="module")
-def registry(shared):
-    return Registry(shared)
-
-
-@pytest.fixture
-def name(request):
-    """A repository's name that no other test uses."""
-    return "t/" + request.node.name.replace("[", "-").replace("]", "").replace("_", "-").lower()
-
-
-def refused(call, code, **parameters):
-    with pytest.raises(botocore.exceptions.ClientError) as caught:
-        call(**parameters)
-    error = caught.value.response["Error"]
-    assert error["Code"] == code, error
-    return error["Message"]
 
 
 # ---- pushing and pulling by the stock programs ----
@@ -231,21 +97,18 @@ def test_buildah_builds_and_pushes(registry, name, tmp_path):
 @pytest.fixture(scope="module")
 def docker(tmp_path_factory):
     """docker(...) with a daemon of its own."""
-    tree = pathlib.Path(os.environ.get("FAIRLEAD_DOCKERD", "/tmp/peer"))
-    path = ":".join([str(tree / "usr/sbin"), str(tree / "usr/bin"), os.environ["PATH"]])
-    daemon, client = shutil.which("dockerd", path=path), shutil.which("docker")
-    if not daemon or not client:
+    if not shutil.which("dockerd") or not shutil.which("docker"):
         pytest.skip("needs dockerd and docker")
     at = tmp_path_factory.mktemp("docker")
     where = f"unix://{at}/sock"
-    env = {**os.environ, "PATH": path, "HOME": str(at), "DOCKER_HOST": where}
+    env = {**os.environ, "HOME": str(at), "DOCKER_HOST": where}
     with open(at / "log", "wb") as log:
         process = subprocess.Popen(
-            [daemon, f"--data-root={at}/data", f"--exec-root={at}/exec", f"--pidfile={at}/pid",
+            ["dockerd", f"--data-root={at}/data", f"--exec-root={at}/exec", f"--pidfile={at}/pid",
              f"--host={where}", "--storage-driver=vfs", "--bridge=none", "--iptables=false"],
             env=env, stdout=log, stderr=log, start_new_session=True)
     def call(*argv, **more):
-        return run(client, *argv, env=env, **more)
+        return run("docker", *argv, env=env, **more)
     try:
         def answers():
             assert process.poll() is None, (at / "log").read_text()[-3000:]
@@ -453,6 +316,42 @@ def test_an_index_and_what_refers_to_an_image(registry, name):
     assert registry.ask("GET", f"/v2/{name}/referrers/{two}").json()["manifests"] == []
 
 
+@needs("skopeo")
+def test_skopeo_copies_a_whole_index(registry, name):
+    entries = []
+    for seed, architecture in (("a", "amd64"), ("b", "arm64")):
+        digest = registry.image(name, f"all-{seed}")
+        size = len(registry.ask("GET", f"/v2/{name}/manifests/{digest}").body)
+        entries.append({"mediaType": OCI_MANIFEST, "digest": digest, "size": size,
+                        "platform": {"os": "linux", "architecture": architecture}})
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+    assert registry.put_manifest(name, "multi", index, OCI_INDEX).status == 201
+    skopeo(registry, "copy", "--all", f"docker://{registry.host}/{name}:multi",
+           f"docker://{registry.host}/{name}/copy:multi")
+    copied = registry.ask("GET", f"/v2/{name}/copy/manifests/multi")
+    assert copied.json() == index
+    sizes = [d["imageSizeInBytes"] for d in
+             registry.ecr.describe_images(repositoryName=f"{name}/copy")["imageDetails"]]
+    assert len(sizes) == 3 and all(sizes)
+
+
+def test_uploads_are_counted(registry, name):
+    """Beyond their bound new ones are refused, and those under way go on."""
+    begun = []
+    while True:
+        answer = registry.ask("POST", f"/v2/{name}/blobs/uploads/")
+        if answer.status != 202:
+            break
+        begun.append(answer.headers["Location"])
+        assert len(begun) <= 512
+    assert (answer.status, answer.error()) == (429, "TOOMANYREQUESTS")
+    refused(registry.ecr.initiate_layer_upload, "RepositoryNotFoundException", repositoryName=name)
+    assert registry.ask("PATCH", begun[0], b"abc").status == 202
+    for at in begun:
+        assert registry.ask("DELETE", at).status == 204
+    registry.put_blob(name, b"there is room again")
+
+
 # ---- refusals ----
 
 def test_hostile_manifests(registry, name):
@@ -472,8 +371,9 @@ def test_hostile_manifests(registry, name):
         answer = registry.put_manifest(name, "x", bad)
         assert (answer.status, answer.error()) == (400, "MANIFEST_INVALID"), bad
     huge = json.dumps({**good, "annotations": {"x": "y" * (4 << 20)}}).encode()
-    assert registry.put_manifest(name, "x", huge).status == 413
-    assert registry.put_manifest(name, "x", b"x" * (10 << 20)).status == 413
+    for bad in (huge, b"x" * (10 << 20)):
+        answer = registry.put_manifest(name, "x", bad)
+        assert (answer.status, answer.error()) == (413, "MANIFEST_INVALID")
     assert registry.put_manifest(name, digest_of(b"x"), good).error() == "DIGEST_INVALID"
     assert registry.put_manifest(name, "x", good, "text/html").error() == "MANIFEST_INVALID"
     assert registry.ask("GET", f"/v2/{name}/manifests/x").status == 404
@@ -530,10 +430,6 @@ def token_of(made, expires_ms, role="o"):
     key = hmac.new(secret, b"fairlead registry tokens", hashlib.sha256).digest()
     head = f"1.{role}.{expires_ms}"
     return f"{head}.{hmac.new(key, head.encode(), hashlib.sha256).hexdigest()}"
-
-
-def basic(token, user="AWS"):
-    return "Basic " + base64.b64encode(f"{user}:{token}".encode()).decode()
 
 
 def test_tokens_are_good_for_twelve_hours(registry, name):
@@ -634,236 +530,6 @@ def test_a_strict_server_wants_repositories_created(cluster_with):
     assert made.ecr.describe_repositories()["repositories"] == before
 
 
-# ---- ECR ----
-
-def test_repositories_are_given_back_as_they_were_made(registry, name):
-    made = registry.ecr.create_repository(
-        repositoryName=name, tags=[{"Key": "team", "Value": "a"}], imageTagMutability="IMMUTABLE",
-        imageScanningConfiguration={"scanOnPush": True},
-        encryptionConfiguration={"encryptionType": "KMS", "kmsKey": "alias/x"})["repository"]
-    arn = f"arn:aws:ecr:us-east-1:000000000000:repository/{name}"
-    assert made["repositoryArn"] == arn and made["registryId"] == "000000000000"
-    assert made["repositoryUri"] == f"{registry.host}/{name}"
-    assert made["encryptionConfiguration"] == {"encryptionType": "KMS", "kmsKey": "alias/x"}
-    assert made["imageScanningConfiguration"] == {"scanOnPush": True}
-    assert registry.ecr.describe_repositories(repositoryNames=[name])["repositories"] == [made]
-    text = refused(registry.ecr.create_repository, "RepositoryAlreadyExistsException",
-                   repositoryName=name)
-    assert text == (f"The repository with name '{name}' already exists in the registry with id "
-                    "'000000000000'")
-    registry.ecr.tag_resource(resourceArn=arn, tags=[{"Key": "x", "Value": "1"},
-                                                     {"Key": "team", "Value": "b"}])
-    registry.ecr.untag_resource(resourceArn=arn, tagKeys=["x", "y"])
-    assert registry.ecr.list_tags_for_resource(resourceArn=arn)["tags"] == \
-        [{"Key": "team", "Value": "b"}]
-    assert registry.ecr.delete_repository(repositoryName=name)["repository"] == made
-    text = refused(registry.ecr.describe_repositories, "RepositoryNotFoundException",
-                   repositoryNames=[name])
-    assert text == (f"The repository with name '{name}' does not exist in the registry with id "
-                    "'000000000000'")
-    refused(registry.ecr.create_repository, "InvalidParameterException", repositoryName="No-Way")
-
-
-def test_repositories_come_in_pages(registry, name):
-    names = [f"{name}/{i}" for i in range(5)]
-    for each in names:
-        registry.ecr.create_repository(repositoryName=each)
-    pages = registry.ecr.get_paginator("describe_repositories").paginate(
-        PaginationConfig={"PageSize": 2})
-    seen = [r["repositoryName"] for page in pages for r in page["repositories"]]
-    assert [n for n in seen if n.startswith(name)] == names
-    refused(registry.ecr.describe_repositories, "InvalidParameterException", nextToken="bad")
-
-
-def test_images_over_ecr(registry, name):
-    one = registry.image(name, "ecr-one", "1", "latest")
-    two = registry.image(name, "ecr-two")
-    listed = registry.ecr.list_images(repositoryName=name)["imageIds"]
-    assert sorted((i["imageDigest"], i.get("imageTag")) for i in listed) == \
-        sorted([(one, "1"), (one, "latest"), (two, None)], key=lambda p: (p[0], p[1] or ""))
-    tagged = registry.ecr.list_images(repositoryName=name, filter={"tagStatus": "UNTAGGED"})
-    assert tagged["imageIds"] == [{"imageDigest": two}]
-    detail = registry.ecr.describe_images(repositoryName=name,
-                                          imageIds=[{"imageTag": "1"}])["imageDetails"][0]
-    assert detail["imageDigest"] == one and detail["imageTags"] == ["1", "latest"]
-    assert detail["imageManifestMediaType"] == OCI_MANIFEST
-    assert detail["artifactMediaType"] == OCI_CONFIG
-    assert detail["imageSizeInBytes"] == len(layer_of("ecr-one")) + len(config_of("ecr-one"))
-    assert abs(detail["imagePushedAt"].timestamp() - time.time()) < 300
-    assert len(registry.ecr.describe_images(repositoryName=name)["imageDetails"]) == 2
-    text = refused(registry.ecr.describe_images, "ImageNotFoundException", repositoryName=name,
-                   imageIds=[{"imageTag": "no"}])
-    assert text == ("The image with imageId {imageDigest:'null', imageTag:'no'} does not exist "
-                    f"within the repository with name '{name}' in the registry with id "
-                    "'000000000000'")
-    got = registry.ecr.batch_get_image(repositoryName=name, imageIds=[
-        {"imageTag": "latest"}, {"imageTag": "no"}, {"imageDigest": one, "imageTag": "1"},
-        {"imageDigest": two, "imageTag": "1"}])
-    assert [i["imageId"] for i in got["images"]] == [
-        {"imageDigest": one, "imageTag": "latest"}, {"imageDigest": one, "imageTag": "1"}]
-    assert digest_of(got["images"][0]["imageManifest"].encode()) == one
-    assert [f["failureCode"] for f in got["failures"]] == ["ImageNotFound",
-                                                           "ImageTagDoesNotMatchDigest"]
-    refused(registry.ecr.delete_repository, "RepositoryNotEmptyException", repositoryName=name)
-    gone = registry.ecr.batch_delete_image(repositoryName=name, imageIds=[{"imageTag": "1"}])
-    assert gone["imageIds"] == [{"imageDigest": one, "imageTag": "1"}] and not gone["failures"]
-    assert registry.ask("GET", f"/v2/{name}/manifests/latest").status == 200
-    gone = registry.ecr.batch_delete_image(repositoryName=name, imageIds=[{"imageDigest": one}])
-    assert gone["imageIds"] == [{"imageDigest": one, "imageTag": "latest"}]
-    assert registry.ask("GET", f"/v2/{name}/manifests/{one}").error() == "MANIFEST_UNKNOWN"
-    registry.ecr.delete_repository(repositoryName=name, force=True)
-    assert registry.ask("GET", f"/v2/{name}/tags/list").error() == "NAME_UNKNOWN"
-
-
-def test_layers_and_images_over_ecr_alone(registry, name):
-    registry.ecr.create_repository(repositoryName=name)
-    layer, config = layer_of("layers " + "x" * 1000), config_of("layers " + "x" * 1000)
-    for data in (layer, config):
-        upload = registry.ecr.initiate_layer_upload(repositoryName=name)
-        where = {"repositoryName": name, "uploadId": upload["uploadId"]}
-        refused(registry.ecr.complete_layer_upload, "EmptyUploadException", **where,
-                layerDigests=[digest_of(data)])
-        part = registry.ecr.upload_layer_part(**where, partFirstByte=0, partLastByte=9,
-                                              layerPartBlob=data[:10])
-        assert part["lastByteReceived"] == 9
-        refused(registry.ecr.upload_layer_part, "InvalidLayerPartException", **where,
-                partFirstByte=0, partLastByte=9, layerPartBlob=data[:10])
-        registry.ecr.upload_layer_part(**where, partFirstByte=10, partLastByte=len(data) - 1,
-                                       layerPartBlob=data[10:])
-        done = registry.ecr.complete_layer_upload(**where, layerDigests=[digest_of(data)])
-        assert done["layerDigest"] == digest_of(data)
-        refused(registry.ecr.complete_layer_upload, "UploadNotFoundException", **where,
-                layerDigests=[digest_of(data)])
-    found = registry.ecr.batch_check_layer_availability(
-        repositoryName=name, layerDigests=[digest_of(layer), digest_of(b"no"), "nonsense"])
-    assert [(x["layerAvailability"], x.get("layerSize")) for x in found["layers"]] == \
-        [("AVAILABLE", len(layer)), ("UNAVAILABLE", None)]
-    assert found["failures"][0]["failureCode"] == "InvalidLayerDigest"
-    manifest = json.dumps(manifest_of(config, [layer]))
-    put = registry.ecr.put_image(repositoryName=name, imageManifest=manifest, imageTag="1")["image"]
-    assert put["imageId"] == {"imageDigest": digest_of(manifest.encode()), "imageTag": "1"}
-    refused(registry.ecr.put_image, "ImageAlreadyExistsException", repositoryName=name,
-            imageManifest=manifest, imageTag="1")
-    refused(registry.ecr.put_image, "ImageDigestDoesNotMatchException", repositoryName=name,
-            imageManifest=manifest, imageTag="2", imageDigest=digest_of(b"x"))
-    lost = json.dumps(manifest_of(config, [b"never pushed"]))
-    refused(registry.ecr.put_image, "LayersNotFoundException", repositoryName=name,
-            imageManifest=lost, imageTag="3")
-    refused(registry.ecr.put_image, "InvalidParameterException", repositoryName=name,
-            imageManifest="{}", imageTag="3")
-    url = registry.ecr.get_download_url_for_layer(repositoryName=name,
-                                                  layerDigest=digest_of(layer))["downloadUrl"]
-    parts = urllib.parse.urlsplit(url)
-    assert parts.netloc == registry.host
-    assert registry.ask("GET", f"{parts.path}?{parts.query}", auth=None).body == layer
-
-
-def test_tags_that_do_not_move(registry, name):
-    registry.ecr.create_repository(
-        repositoryName=name, imageTagMutability="IMMUTABLE_WITH_EXCLUSION",
-        imageTagMutabilityExclusionFilters=[{"filterType": "WILDCARD", "filter": "dev-*"}])
-    first = registry.image(name, "first", "1", "dev-1")
-    assert registry.image(name, "first", "1") == first     # the same again is no move
-    body = registry.ask("GET", f"/v2/{name}/manifests/{registry.image(name, 'second')}").body
-    answer = registry.put_manifest(name, "1", body)
-    assert (answer.status, answer.error()) == (400, "TAG_INVALID")
-    assert b"cannot be overwritten because the tag is immutable" in answer.body
-    assert registry.put_manifest(name, "dev-1", body).status == 201
-    refused(registry.ecr.put_image, "ImageTagAlreadyExistsException", repositoryName=name,
-            imageManifest=body.decode(), imageTag="1")
-    registry.ecr.put_image_tag_mutability(repositoryName=name, imageTagMutability="MUTABLE")
-    assert registry.put_manifest(name, "1", body).status == 201
-
-
-def test_policies(registry, name):
-    registry.ecr.create_repository(repositoryName=name)
-    refused(registry.ecr.get_repository_policy, "RepositoryPolicyNotFoundException",
-            repositoryName=name)
-    refused(registry.ecr.set_repository_policy, "InvalidParameterException", repositoryName=name,
-            policyText="no JSON")
-    text = json.dumps({"Version": "2012-10-17", "Statement": []})
-    registry.ecr.set_repository_policy(repositoryName=name, policyText=text)
-    assert registry.ecr.get_repository_policy(repositoryName=name)["policyText"] == text
-    registry.ecr.delete_repository_policy(repositoryName=name)
-    refused(registry.ecr.get_repository_policy, "RepositoryPolicyNotFoundException",
-            repositoryName=name)
-    refused(registry.ecr.get_lifecycle_policy, "LifecyclePolicyNotFoundException",
-            repositoryName=name)
-
-
-def rule(priority, status, count_type, number, **selection):
-    unit = {"countUnit": "days"} if count_type == "sinceImagePushed" else {}
-    return {"rulePriority": priority, "description": "made for a test",
-            "selection": {"tagStatus": status, "countType": count_type, "countNumber": number,
-                          **unit, **selection}, "action": {"type": "expire"}}
-
-
-def test_lifecycle_policies_are_previewed_and_applied(registry, name):
-    registry.ecr.create_repository(repositoryName=name)
-    digests = [registry.image(name, f"life-{i}", f"v{i}") for i in range(4)]
-    loose = registry.image(name, "life-loose")
-    where = pathlib.Path(registry.made.data_dir, "registry", "repositories",
-                         name.replace("/", "+"))
-    for i, digest in enumerate([*digests, loose]):      # the first one is the oldest
-        path = where / digest.removeprefix("sha256:")
-        size, _, rest = path.read_text().split(" ", 2)
-        path.write_text(f"{size} {int(time.time() * 1000) - (10 - i) * 86400000} {rest}")
-    text = json.dumps({"rules": [rule(1, "tagged", "imageCountMoreThan", 2, tagPrefixList=["v"]),
-                                 rule(2, "untagged", "sinceImagePushed", 3)]})
-    registry.ecr.start_lifecycle_policy_preview(repositoryName=name, lifecyclePolicyText=text)
-    preview = registry.ecr.get_lifecycle_policy_preview(repositoryName=name)
-    assert preview["status"] == "COMPLETE"
-    assert {(r["imageDigest"], r["appliedRulePriority"]) for r in preview["previewResults"]} == \
-        {(digests[0], 1), (digests[1], 1), (loose, 2)}
-    assert preview["summary"]["expiringImageTotalCount"] == 3
-    assert registry.ask("GET", f"/v2/{name}/manifests/v0").status == 200
-    for bad in ("[]", json.dumps({"rules": []}), json.dumps({"rules": [rule(1, "any", "x", 1)]})):
-        refused(registry.ecr.put_lifecycle_policy, "InvalidParameterException",
-                repositoryName=name, lifecyclePolicyText=bad + " " * 100)
-    registry.ecr.put_lifecycle_policy(repositoryName=name, lifecyclePolicyText=text)
-    until(lambda: len(registry.ecr.list_images(repositoryName=name)["imageIds"]) == 2,
-          what="the end of expired images", pause=0.2)
-    left = registry.ecr.get_lifecycle_policy(repositoryName=name)
-    assert left["lifecyclePolicyText"] == text and "lastEvaluatedAt" in left
-    registry.ecr.delete_lifecycle_policy(repositoryName=name)
-
-
-def test_a_preview_spares_what_collecting_spares(registry, name):
-    registry.ecr.create_repository(repositoryName=name)
-    digest = registry.image(name, "kept", "v1")
-    size = len(registry.ask("GET", f"/v2/{name}/manifests/{digest}").body)
-    subject = {"mediaType": OCI_MANIFEST, "digest": digest, "size": size}
-    registry.image(name, "about it", subject=subject, artifactType="test/signature")
-    alone = registry.image(name, "alone")
-    where = pathlib.Path(registry.made.data_dir, "registry", "repositories",
-                         name.replace("/", "+"))
-    for path in where.glob("[0-9a-f]*"):
-        if len(path.name) == 64:
-            size, _, rest = path.read_text().split(" ", 2)
-            path.write_text(f"{size} {int(time.time() * 1000) - 10 * 86400000} {rest}")
-    text = json.dumps({"rules": [rule(1, "untagged", "sinceImagePushed", 3)]}).ljust(100)
-    registry.ecr.start_lifecycle_policy_preview(repositoryName=name, lifecyclePolicyText=text)
-    preview = registry.ecr.get_lifecycle_policy_preview(repositoryName=name)
-    assert [r["imageDigest"] for r in preview["previewResults"]] == [alone]
-
-
-def test_what_is_not_there_says_so(registry):
-    text = refused(registry.ecr.start_image_scan, "ClientException", repositoryName="aa",
-                   imageId={"imageTag": "1"})
-    assert "StartImageScan" in text
-    refused(registry.ecr.describe_pull_through_cache_rules, "ClientException")
-
-
-def test_the_aws_cli(registry, name):
-    made = registry.made
-    made.aws("ecr", "create-repository", "--repository-name", name)
-    shown = made.aws_json("ecr", "describe-repositories", "--repository-names", name)
-    assert shown["repositories"][0]["repositoryName"] == name
-    password = made.aws("ecr", "get-login-password").stdout.strip()
-    assert registry.ask("GET", "/v2/", auth=basic(password)).status == 200
-    made.aws("ecr", "delete-repository", "--repository-name", name)
-
-
 # ---- collecting ----
 
 def test_only_what_nothing_needs_is_collected(cluster, registry, name):
@@ -888,6 +554,69 @@ def test_only_what_nothing_needs_is_collected(cluster, registry, name):
     assert registry.ask("DELETE", f"/v2/{name}/blobs/{layers['kept']}").status == 405
     assert registry.ask("DELETE", f"/v2/{name}/blobs/{fresh}").status == 202
     assert registry.ask("DELETE", f"/v2/{name}/blobs/{fresh}").error() == "BLOB_UNKNOWN"
+
+
+def test_images_without_a_tag_go_where_nobody_made_the_repository(cluster, registry, name):
+    registry.ecr.create_repository(repositoryName=f"{name}/made")
+    old, needed = registry.image(name, "old", "1"), registry.image(name, "needed")
+    registry.image(name, "new", "1")                # the tag moves on
+    index = registry.image(name, "listed")
+    size = len(registry.ask("GET", f"/v2/{name}/manifests/{index}").body)
+    registry.put_manifest(name, "multi", {
+        "schemaVersion": 2, "mediaType": OCI_INDEX,
+        "manifests": [{"mediaType": OCI_MANIFEST, "digest": index, "size": size}]}, OCI_INDEX)
+    kept = registry.image(f"{name}/made", "kept")
+    cluster.register(clusters.container(image=f"{registry.host}/{name}@{needed}"))
+    for where, digest in ((name, old), (name, needed), (name, index), (f"{name}/made", kept)):
+        registry.pushed_before(where, digest, days=2)
+    registry.image(name, "any", "any")              # a push has the collector look
+    until(lambda: registry.ask("GET", f"/v2/{name}/manifests/{old}").status == 404,
+          what="the end of an image without a tag", pause=0.2)
+    for where, digest in ((name, needed), (name, index), (f"{name}/made", kept)):
+        assert registry.ask("GET", f"/v2/{where}/manifests/{digest}").status == 200
+
+
+def test_pushes_and_the_collector_do_not_get_into_each_others_way(registry, name):
+    """Images that share layers come and go while every blob grows old at once. Whoever was told 201
+    has a whole image; who was not may push again."""
+    layers = [layer_of(f"race-{i}") for i in range(6)]
+    config = config_of("race-0")
+    kept = {}
+    end = time.monotonic() + 8
+    def grow_old():
+        while time.monotonic() < end:
+            for data in (*layers, config):
+                with contextlib.suppress(FileNotFoundError):
+                    registry.age(digest_of(data))
+            time.sleep(0.01)
+    def push(who):
+        n = 0
+        while time.monotonic() < end:
+            n += 1
+            mine = [layers[(who + n + i) % 6] for i in range(3)]
+            for data in (*mine, config):
+                if registry.ask("HEAD", f"/v2/{name}/blobs/{digest_of(data)}").status != 200:
+                    registry.put_blob(name, data)
+            body = json.dumps({**manifest_of(config, mine),
+                               "annotations": {"n": f"{who}/{n}"}}).encode()
+            answer = registry.put_manifest(name, f"{who}-{n}", body)
+            if answer.status == 404 and answer.error() == "MANIFEST_BLOB_UNKNOWN":
+                continue
+            assert answer.status == 201, answer.body
+            kept[f"{who}-{n}"] = (digest_of(body), mine)
+            if n % 3:
+                del kept[f"{who}-{n}"]
+                assert registry.ask("DELETE",
+                                    f"/v2/{name}/manifests/{digest_of(body)}").status == 202
+    with concurrent.futures.ThreadPoolExecutor(5) as pool:
+        for each in [pool.submit(grow_old), *[pool.submit(push, who) for who in range(4)]]:
+            each.result()
+    assert kept
+    for tag, (digest, mine) in kept.items():
+        assert registry.ask("GET", f"/v2/{name}/manifests/{tag}").headers[
+            "Docker-Content-Digest"] == digest
+        assert all(registry.has_blob(digest_of(data)) for data in (*mine, config))
+    registry.ecr.delete_repository(repositoryName=name, force=True)
 
 
 @needs("skopeo")

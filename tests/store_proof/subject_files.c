@@ -241,7 +241,7 @@ static void remove_ref(struct life *life, uint32_t number, bool repository)
 {
     struct fl_ref ref = ref_of(number);
     uint32_t other = number < 2 ? number + 2 : number - 2;
-    if (!fl_repository_exists(life->store, ref.repository) ||
+    if (!fl_image_store_has_repository(life->store, ref.repository) ||
         (!repository && read_ref(life->store, number) == 0))
         return;
     mark(TRIED, FIRST_REF + number, 0);

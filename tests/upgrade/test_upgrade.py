@@ -1,6 +1,7 @@
 """Goal: a user upgrades and notices nothing but the new features. Method: an installation of the last
 release with tasks at work, then this build's program over it, or over one half of it."""
 import contextlib
+import json
 import os
 import pathlib
 import signal
@@ -79,6 +80,11 @@ def ends(cluster, before):
 def test_a_new_build_takes_over_with_tasks_records_and_logs(installed):
     before = start_two(installed)
     ended = installed.run_to_end(clusters.sh("exit 4"))
+    counted = installed.run_to_end(clusters.sh("seq 1 3000",
+                                               logConfiguration=clusters.awslogs("/counted")))
+    counted = f"t/main/{counted['taskArn'].rsplit('/', 1)[1]}"
+    lines = [str(i) for i in range(1, 3001)]
+    clusters.until(lambda: installed.messages("/counted", counted) == lines, what="the lines")
     definitions = installed.ecs.list_task_definitions()["taskDefinitionArns"]
     described = [installed.ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]
                  for arn in definitions]
@@ -97,6 +103,13 @@ def test_a_new_build_takes_over_with_tasks_records_and_logs(installed):
         assert {key: now[key] for key in was} == was
     talker = next(iter(before)).rsplit("/", 1)[1]
     assert installed.messages("/up", f"t/main/{talker}") == ["before"]
+    assert installed.messages("/counted", counted) == lines
+    found = installed.logs.filter_log_events(logGroupName="/counted", filterPattern="%^2..0$%")
+    assert [event["message"] for event in found["events"]] == [str(i) for i in range(2000, 3000, 10)]
+    # The agent, which had the machine's key, has got one of its own.
+    agent = pathlib.Path(installed.data_dir, "agent")
+    arn = json.loads((agent / "identity").read_text())["containerInstanceArn"]
+    assert arn.rsplit("/", 1)[1] in json.loads((agent / "admission").read_text())["accessKeyId"]
     works(installed)
     ends(installed, before)
 
