@@ -17,7 +17,7 @@ enum {
     MAX_SESSIONS = 60,
     MAX_RESULTS = 500, /* per update */
     MAX_UPDATE = 1024 * 1024,
-    MAX_EFFORT = 32 * 1024 * 1024, /* bytes times what patterns cost, per update, of all sessions */
+    MAX_EFFORT = 16 * 1024 * 1024, /* bytes times what patterns cost, per update, of all sessions */
     UPDATE_MS = 1000,
     LIFE_UPDATES = 3 * 60 * 60, /* three hours of them */
 };

@@ -548,6 +548,20 @@ static void every_kind_of_pattern_matches(void **state)
     }
 }
 
+static void a_deleted_group_is_not_found_by_any_name(void **state)
+{
+    struct fixture *f = *state;
+    (void)call(f, "CreateLogGroup", "{'logGroupName':'gone'}");
+    (void)call(f, "CreateLogStream", "{'logGroupName':'gone','logStreamName':'s'}");
+    (void)call(f, "DeleteLogGroup", "{'logGroupName':'gone'}");
+    assert_int_equal(f->status, 200);
+    static const char *const names[] = {":1", "arn:aws:logs:r:0:log-group::1"};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(names); i++) {
+        (void)call(f, "GetLogEvents", "{'logGroupIdentifier':'%s','logStreamName':'s'}", names[i]);
+        assert_refused(f, "ResourceNotFoundException", "The specified log group does not exist.");
+    }
+}
+
 /* What costs more per byte than its effort says would take minutes here. */
 static void hostile_patterns_and_messages_cost_what_they_say(void **state)
 {
@@ -644,6 +658,7 @@ int main(void)
         WITH(patterns_match_terms),
         WITH(malformed_patterns_are_refused),
         WITH(every_kind_of_pattern_matches),
+        WITH(a_deleted_group_is_not_found_by_any_name),
         WITH(hostile_patterns_and_messages_cost_what_they_say),
         WITH(shipping_creates_what_it_may),
         WITH(what_is_shipped_is_stored_once),

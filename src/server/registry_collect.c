@@ -40,6 +40,19 @@ static int by_hex(const void *a, const void *b)
     return memcmp(a, b, 64);
 }
 
+/* Sorted, each once: a thousand revisions may name the same image, whose manifest is read for each
+ * digest. */
+static void sort_needed(struct collecting *c)
+{
+    size_t kept = 0;
+    if (c->needed_count)
+        qsort(c->needed, c->needed_count, sizeof(*c->needed), by_hex);
+    for (size_t i = 0; i < c->needed_count; i++)
+        if (i == 0 || by_hex(&c->needed[i], &c->needed[i - 1]) != 0)
+            c->needed[kept++] = c->needed[i];
+    c->needed_count = kept;
+}
+
 static bool is_needed(const struct collecting *c, const struct fl_digest *digest)
 {
     return c->needed_count &&
@@ -146,8 +159,7 @@ static void run(struct fl_registry_job *job)
     struct fl_image_store *store = job->registry->store;
     struct fl_str *names = NULL;
     size_t count = 0;
-    if (c->needed_count)
-        qsort(c->needed, c->needed_count, sizeof(*c->needed), by_hex);
+    sort_needed(c);
     c->rc = fl_image_store_set_needed(store, c->needed, c->needed_count, &c->err);
     if (c->rc == 0 && fl_repository_list(store, arena, &names, &count) < 0)
         c->rc = fl_err_set(&c->err, -EIO, "cannot list the repositories");

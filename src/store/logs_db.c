@@ -226,6 +226,8 @@ bool fl_logs_find_group(struct fl_logs_db *db, struct fl_str name, struct fl_are
                         struct fl_logs_group *ret_group)
 {
     sqlite3_stmt *stmt = db->stmts[FL_LOGS_FIND_GROUP];
+    if (fl_str_index(name, ':') >= 0) /* identifiers may have one: see above */
+        return false;
     fl_db_bind_text(stmt, 1, name);
     bool found = fl_logs_db_step(db, stmt);
     if (found) {

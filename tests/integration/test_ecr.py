@@ -201,14 +201,10 @@ def test_a_preview_spares_what_collecting_spares(registry, name):
     digest = registry.image(name, "kept", "v1")
     size = len(registry.ask("GET", f"/v2/{name}/manifests/{digest}").body)
     subject = {"mediaType": OCI_MANIFEST, "digest": digest, "size": size}
-    registry.image(name, "about it", subject=subject, artifactType="test/signature")
+    about = registry.image(name, "about it", subject=subject, artifactType="test/signature")
     alone = registry.image(name, "alone")
-    where = pathlib.Path(registry.made.data_dir, "registry", "repositories",
-                         name.replace("/", "+"))
-    for path in where.glob("[0-9a-f]*"):
-        if len(path.name) == 64:
-            size, _, rest = path.read_text().split(" ", 2)
-            path.write_text(f"{size} {int(time.time() * 1000) - 10 * 86400000} {rest}")
+    for each in (digest, about, alone):
+        registry.pushed_before(name, each, days=10)
     text = json.dumps({"rules": [rule(1, "untagged", "sinceImagePushed", 3)]}).ljust(100)
     registry.ecr.start_lifecycle_policy_preview(repositoryName=name, lifecyclePolicyText=text)
     preview = registry.ecr.get_lifecycle_policy_preview(repositoryName=name)
