@@ -6,6 +6,7 @@
 #include "agent/pull_internal.h"
 #include "base/clock.h"
 #include "base/fs.h"
+#include "wire/base64.h"
 #include "wire/json.h"
 
 enum { REGISTRIES_MAX_BYTES = 256 << 10, OWN_LOGIN_MS = 60 * 60 * 1000 };

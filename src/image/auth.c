@@ -2,8 +2,8 @@
 #include "image/auth.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
 
+#include "wire/base64.h"
 #include "wire/json.h"
 #include "wire/url.h"
 
@@ -175,31 +175,11 @@ int fl_token_parse(struct fl_str body, struct fl_arena *arena, struct fl_str *re
 
 /* ---- the operator's credentials ---- */
 
-bool fl_base64_decode(struct fl_str text, struct fl_arena *arena, struct fl_str *ret_bytes)
-{
-    if (text.n % 4 != 0 || text.n > FL_TOKEN_MAX)
-        return false;
-    for (size_t i = 0; i < text.n; i++)
-        if (text.p[i] <= ' ' || text.p[i] > '~')
-            return false;
-    unsigned char *bytes = fl_arena_alloc(arena, text.n + 1);
-    int n = text.n ? EVP_DecodeBlock(bytes, (const unsigned char *)text.p, (int)text.n) : 0;
-    size_t padding = 0;
-    while (padding < 2 && padding < text.n && text.p[text.n - 1 - padding] == '=')
-        padding++;
-    if (n < (int)padding)
-        return false;
-    *ret_bytes = (struct fl_str){(char *)bytes, (size_t)n - padding};
-    return true;
-}
-
 struct fl_str fl_basic_authorization(struct fl_str user, struct fl_str password,
                                      struct fl_arena *arena)
 {
     struct fl_str pair = fl_str_printf(arena, "%.*s:%.*s", FL_STR_ARG(user), FL_STR_ARG(password));
-    char *text = fl_arena_alloc(arena, 4 * (pair.n / 3 + 1) + 1);
-    (void)EVP_EncodeBlock((unsigned char *)text, (const unsigned char *)pair.p, (int)pair.n);
-    return fl_str_printf(arena, "Basic %s", text);
+    return fl_str_printf(arena, "Basic %.*s", FL_STR_ARG(fl_base64_encode(arena, pair)));
 }
 
 /* "https://index.docker.io/v1/", "registry.example:5000" and all between, as an image name's host.

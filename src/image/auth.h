@@ -59,5 +59,3 @@ const struct fl_registry_login *fl_registry_logins_find(const struct fl_registry
 /* "Basic <base64>" in the arena. */
 struct fl_str fl_basic_authorization(struct fl_str user, struct fl_str password,
                                      struct fl_arena *arena);
-/* Standard base64 with padding; false for anything else. In the arena. */
-bool fl_base64_decode(struct fl_str text, struct fl_arena *arena, struct fl_str *ret_bytes);

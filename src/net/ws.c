@@ -6,13 +6,13 @@
 #include "net/ws.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
 #include <openssl/sha.h>
 #include <sys/socket.h>
 #include <wslay/wslay.h>
 
 #include "base/id.h"
 #include "net/ws_internal.h"
+#include "wire/base64.h"
 
 enum {
     READ_PER_EVENT = 256 * 1024,
@@ -368,8 +368,6 @@ struct fl_str fl_ws_accept(struct fl_arena *arena, struct fl_str key)
     static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
     struct fl_str text = fl_str_printf(arena, "%.*s%s", FL_STR_ARG(key), guid);
     uint8_t digest[SHA_DIGEST_LENGTH];
-    char base64[4 * ((SHA_DIGEST_LENGTH + 2) / 3) + 1];
     SHA1((const uint8_t *)text.p, text.n, digest);
-    int n = EVP_EncodeBlock((uint8_t *)base64, digest, sizeof(digest));
-    return fl_str_dup(arena, (struct fl_str){base64, (size_t)n});
+    return fl_base64_encode(arena, (struct fl_str){(char *)digest, sizeof(digest)});
 }

@@ -6,11 +6,11 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
-#include <openssl/evp.h>
 #include <sys/socket.h>
 
 #include "base/id.h"
 #include "net/ws_internal.h"
+#include "wire/base64.h"
 
 enum {
     HANDSHAKE_MS = 30000,
@@ -380,10 +380,8 @@ static bool is_clean(struct fl_str s)
 static void make_key(struct opener *opener)
 {
     uint8_t bytes[KEY_BYTES];
-    char base64[4 * ((KEY_BYTES + 2) / 3) + 1];
     fl_random_bytes(bytes, sizeof(bytes));
-    int n = EVP_EncodeBlock((uint8_t *)base64, bytes, sizeof(bytes));
-    opener->key = fl_str_dup(opener->arena, (struct fl_str){base64, (size_t)n});
+    opener->key = fl_base64_encode(opener->arena, (struct fl_str){(char *)bytes, sizeof(bytes)});
 }
 
 static bool add_headers(struct opener *opener, const struct fl_header *headers, size_t count,

@@ -12,6 +12,7 @@
 #include "base/fs.h"
 #include "base/id.h"
 #include "wire/arn.h"
+#include "wire/base64.h"
 
 enum { KEY_BYTES = 32, MAC_BYTES = 32, TOKEN_MAX = 4096, SECRET_BYTES = 30, DIGITS = 16 };
 
@@ -93,13 +94,6 @@ static void mac(const struct fl_issuer *issuer, const char *use, struct fl_str t
                                     buf.n, ret_mac, &n));
 }
 
-static struct fl_str base64(struct fl_arena *arena, const void *bytes, size_t n)
-{
-    char *text = fl_arena_alloc(arena, 4 * ((n + 2) / 3) + 1);
-    int length = EVP_EncodeBlock((uint8_t *)text, bytes, (int)n);
-    return (struct fl_str){text, (size_t)length};
-}
-
 /* "ASIA" or "AROA" and 16 characters, as AWS's ids are. */
 static struct fl_str aws_id(const struct fl_issuer *issuer, const char *prefix, struct fl_str text,
                             struct fl_arena *arena)
@@ -118,7 +112,7 @@ static struct fl_str secret_of(const struct fl_issuer *issuer, struct fl_str tex
 {
     uint8_t bytes[MAC_BYTES];
     mac(issuer, "secret", text, bytes);
-    struct fl_str secret = base64(arena, bytes, SECRET_BYTES);
+    struct fl_str secret = fl_base64_encode(arena, (struct fl_str){(char *)bytes, SECRET_BYTES});
     OPENSSL_cleanse(bytes, sizeof(bytes));
     return secret;
 }
@@ -141,7 +135,7 @@ static struct fl_str token_of(const struct fl_issuer *issuer, struct fl_str text
     uint8_t *bytes = fl_arena_alloc(arena, text.n + MAC_BYTES);
     memcpy(bytes, text.p, text.n);
     mac(issuer, "token", text, bytes + text.n);
-    return base64(arena, bytes, text.n + MAC_BYTES);
+    return fl_base64_encode(arena, (struct fl_str){(char *)bytes, text.n + MAC_BYTES});
 }
 
 /* ---- making ---- */
@@ -183,16 +177,13 @@ static bool open_token(const struct fl_issuer *issuer, struct fl_str token, stru
                        struct fl_str *ret_text)
 {
     uint8_t right[MAC_BYTES];
-    if (token.n == 0 || token.n > TOKEN_MAX || token.n % 4 != 0)
+    struct fl_str bytes;
+    if (token.n > TOKEN_MAX || !fl_base64_decode(token, arena, &bytes) || bytes.n <= MAC_BYTES ||
+        !fl_str_eq(fl_base64_encode(arena, bytes), token))
         return false;
-    uint8_t *bytes = fl_arena_alloc(arena, token.n);
-    int n = EVP_DecodeBlock(bytes, (const uint8_t *)token.p, (int)token.n);
-    n -= fl_str_ends(token, FL_STR("==")) ? 2 : fl_str_ends(token, FL_STR("=")) ? 1 : 0;
-    if (n <= MAC_BYTES || !fl_str_eq(base64(arena, bytes, (size_t)n), token))
-        return false;
-    struct fl_str text = {(const char *)bytes, (size_t)n - MAC_BYTES};
+    struct fl_str text = fl_str_sub(bytes, 0, bytes.n - MAC_BYTES);
     mac(issuer, "token", text, right);
-    if (CRYPTO_memcmp(right, bytes + text.n, MAC_BYTES) != 0)
+    if (CRYPTO_memcmp(right, bytes.p + text.n, MAC_BYTES) != 0)
         return false;
     *ret_text = text;
     return true;

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "server/ecr_internal.h"
+#include "wire/base64.h"
 
 enum { PAGE_DEFAULT = 100 };
 
@@ -200,7 +201,9 @@ bool fl_ecr_page(struct fl_ecr_call *call, struct fl_str token, size_t max, size
                  size_t *ret_from, size_t *ret_to, struct fl_str *ret_next)
 {
     uint64_t from = 0;
-    if (token.n && !fl_str_to_u64(fl_registry_base64_decode(call->arena, token), &from)) {
+    struct fl_str number = FL_STR("");
+    if (token.n &&
+        (!fl_base64_decode(token, call->arena, &number) || !fl_str_to_u64(number, &from))) {
         fl_ecr_fail(call, "InvalidParameterException",
                     "Invalid parameter at 'nextToken' failed to satisfy constraint: 'must be one "
                     "that an answer gave'");
@@ -208,10 +211,9 @@ bool fl_ecr_page(struct fl_ecr_call *call, struct fl_str token, size_t max, size
     }
     *ret_from = (size_t)FL_MIN(from, (uint64_t)count);
     *ret_to = *ret_from + FL_MIN(count - *ret_from, max ? max : (size_t)PAGE_DEFAULT);
-    *ret_next =
-        *ret_to < count
-            ? fl_registry_base64_encode(call->arena, fl_str_printf(call->arena, "%zu", *ret_to))
-            : FL_STR("");
+    *ret_next = *ret_to < count
+                    ? fl_base64_encode(call->arena, fl_str_printf(call->arena, "%zu", *ret_to))
+                    : FL_STR("");
     return true;
 }
 
@@ -245,7 +247,7 @@ static void get_token(struct fl_ecr_call *call)
     struct ecr_AuthorizationData *data =
         fl_arena_new_array(call->arena, struct ecr_AuthorizationData, n);
     for (size_t i = 0; i < n; i++) {
-        struct fl_str text = fl_registry_base64_encode(call->arena, pair);
+        struct fl_str text = fl_base64_encode(call->arena, pair);
         struct fl_str endpoint =
             fl_str_printf(call->arena, "http://%.*s", FL_STR_ARG(registry->host));
         FL_SET(&data[i], ecr_AuthorizationData, authorizationToken, text);

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "server/ecr_internal.h"
+#include "wire/base64.h"
 
 /* A part is base64 in a JSON body, which has a bound of its own. */
 enum { PART_BYTES = 5 << 20, DOWNLOAD_MS = 3600 * 1000 };
@@ -130,9 +131,10 @@ void fl_ecr_before_part(struct fl_ecr_call *call)
 void fl_ecr_upload_part(struct fl_ecr_call *call)
 {
     const struct ecr_UploadLayerPartRequest *in = call->input;
-    struct fl_str bytes = fl_registry_base64_decode(call->arena, in->layerPartBlob);
+    struct fl_str bytes = FL_STR("");
     struct fl_err err = {0};
-    if (bytes.n == 0 || in->partLastByte < in->partFirstByte ||
+    if (!fl_base64_decode(in->layerPartBlob, call->arena, &bytes) || bytes.n == 0 ||
+        in->partLastByte < in->partFirstByte ||
         bytes.n - 1 != (uint64_t)(in->partLastByte - in->partFirstByte)) {
         fl_ecr_fail(call, "InvalidLayerPartException",
                     "The part has %zu bytes, which is not what its range says", bytes.n);

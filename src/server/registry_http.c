@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "server/registry_internal.h"
+#include "wire/base64.h"
 #include "wire/json.h"
 #include "wire/url.h"
 
@@ -169,7 +170,8 @@ static struct fl_str token_of(struct fl_registry_call *call, struct fl_str autho
         return rest;
     if (!fl_str_case_eq(scheme, FL_STR("Basic")))
         return FL_STR("");
-    struct fl_str pair = fl_registry_base64_decode(call->exchange->arena, rest), user = {0};
+    struct fl_str pair = FL_STR(""), user = FL_STR("");
+    (void)fl_base64_decode(rest, call->exchange->arena, &pair);
     (void)fl_str_split(&pair, ':', &user);
     return fl_str_is(user, "AWS") ? pair : FL_STR("");
 }

@@ -131,17 +131,6 @@ static void downloads_are_signed(void **state)
     assert_false(fl_registry_path_signed(&key, FL_STR("/v2/a"), FL_STR("1001"), signature, 999));
 }
 
-static void base64_comes_back(void **state)
-{
-    for (size_t n = 0; n < 20; n++) {
-        struct fl_str bytes = fl_str_sub(FL_STR("\0\1\2 any bytes \xff\xfe etc."), 0, n);
-        assert_true(fl_str_eq(
-            fl_registry_base64_decode(*state, fl_registry_base64_encode(*state, bytes)), bytes));
-    }
-    assert_int_equal(fl_registry_base64_decode(*state, FL_STR("abc")).n, 0);
-    assert_int_equal(fl_registry_base64_decode(*state, FL_STR("!!!!")).n, 0);
-}
-
 /* ---- uploads ---- */
 
 static void uploads_are_bounded_and_expire(FL_UNUSED void **state)
@@ -292,7 +281,6 @@ int main(void)
         CASE(ranges_are_within_their_blob),
         CASE(tokens_verify_themselves),
         CASE(downloads_are_signed),
-        CASE(base64_comes_back),
         CASE(uploads_are_bounded_and_expire),
         CASE(rules_expire_by_count_and_age),
         CASE(an_image_belongs_to_the_first_rule_that_selects_it),

@@ -93,24 +93,3 @@ bool fl_registry_path_signed(const struct fl_registry_key *key, struct fl_str pa
     return fl_str_to_i64(expires, &expires_ms) && now_ms < expires_ms &&
            mac_fits(key, path_text(path, expires, arena), signature);
 }
-
-struct fl_str fl_registry_base64_encode(struct fl_arena *arena, struct fl_str bytes)
-{
-    unsigned char *text = fl_arena_alloc(arena, (bytes.n + 2) / 3 * 4 + 1);
-    int n = EVP_EncodeBlock(text, (const unsigned char *)bytes.p, (int)bytes.n);
-    return (struct fl_str){(const char *)text, (size_t)n};
-}
-
-struct fl_str fl_registry_base64_decode(struct fl_arena *arena, struct fl_str text)
-{
-    size_t padding = 0;
-    if (text.n == 0 || text.n % 4 || text.n > INT32_MAX)
-        return FL_STR("");
-    while (padding < 2 && text.p[text.n - 1 - padding] == '=')
-        padding++;
-    unsigned char *bytes = fl_arena_alloc(arena, text.n / 4 * 3 + 1);
-    int n = EVP_DecodeBlock(bytes, (const unsigned char *)text.p, (int)text.n);
-    if (n < (int)padding)
-        return FL_STR("");
-    return (struct fl_str){(const char *)bytes, (size_t)n - padding};
-}

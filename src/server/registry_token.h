@@ -34,7 +34,3 @@ struct fl_str fl_registry_sign_path(const struct fl_registry_key *key, struct fl
                                     int64_t expires_ms, struct fl_arena *arena);
 bool fl_registry_path_signed(const struct fl_registry_key *key, struct fl_str path,
                              struct fl_str expires, struct fl_str signature, int64_t now_ms);
-
-/* Base64 with padding; decoding gives an empty text for what is none. */
-struct fl_str fl_registry_base64_encode(struct fl_arena *arena, struct fl_str bytes);
-struct fl_str fl_registry_base64_decode(struct fl_arena *arena, struct fl_str text);
