@@ -154,7 +154,7 @@ static void test_a_slow_reader_holds_the_other_side_back(void **state)
 {
     struct fixture *f = *state;
     struct fl_str large = {fl_calloc(1, TEST_MAX_BODY), TEST_MAX_BODY};
-    const size_t one = strlen(GET), enough = 80 * one;
+    const size_t one = strlen(GET), enough = 48 * one;
     size_t sent = 0;
     f->answer = large;
     open_tunnel(f);
