@@ -310,11 +310,13 @@ static int request_twice(struct fl_execer *execer, const int given[FL_EXEC_FDS])
     return request(execer, given);
 }
 
-/* Its end closes the pipes of all requests, taken or not, and that is heard of. */
+/* Its end closes the pipes of all requests, taken or not, and that is heard of; but who hangs may
+ * hold this one's. */
 static void on_deadline(uv_timer_t *timer)
 {
-    const struct fl_exec *exec = timer->data;
+    struct fl_exec *exec = timer->data;
     end_helper(exec->execer);
+    refuse(exec, "the helper program ended without an answer");
 }
 
 static void set_deadline(struct fl_exec *exec)

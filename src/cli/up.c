@@ -20,7 +20,8 @@
 
 enum {
     START_PATIENCE_MS = 60 * 1000,
-    POLL_MS = 5,
+    POLL_US = 5000,
+    POLL_MAX_US = 200000,
     CALL_TIMEOUT_MS = 5 * 1000,
     STOP_PATIENCE_MS = 10 * 1000,
 };
@@ -69,16 +70,20 @@ static int died(const struct fl_options *options, const char *role, struct fl_er
                       path.p);
 }
 
-static void pause_a_little(void)
+/* Longer and longer: a --strict server, which counts our questions, too, must have time to allow
+ * the next ones. */
+static void pause_a_little(long *pause_us)
 {
-    const struct timespec pause = {.tv_nsec = POLL_MS * 1000 * 1000};
+    const struct timespec pause = {.tv_nsec = *pause_us * 1000};
     (void)nanosleep(&pause, NULL);
+    *pause_us = FL_MIN(*pause_us * 11 / 10, (long)POLL_MAX_US);
 }
 
 static int await_server(const struct fl_options *options, struct fl_operator *caller,
                         const struct fl_daemon *server, struct fl_err *err)
 {
     int64_t deadline = fl_clock_mono_ms() + START_PATIENCE_MS;
+    long pause_us = POLL_US;
     for (;;) {
         const struct fl_json *answer;
         int r = fl_operator_call(caller, "ListClusters", NULL, 0, CALL_TIMEOUT_MS, &answer, err);
@@ -89,7 +94,7 @@ static int await_server(const struct fl_options *options, struct fl_operator *ca
         if (fl_clock_mono_ms() > deadline)
             return fl_err_set(err, -ETIMEDOUT, "the server does not answer at %s; see %s/log",
                               caller->config.endpoint.p, options->value[FL_OPTION_DATA_DIR].p);
-        pause_a_little();
+        pause_a_little(&pause_us);
     }
 }
 
@@ -141,6 +146,7 @@ static int await_agent(const struct fl_options *options, struct fl_operator *cal
                        const char *cluster, const struct fl_daemon *agent, struct fl_err *err)
 {
     int64_t deadline = fl_clock_mono_ms() + START_PATIENCE_MS;
+    long pause_us = POLL_US;
     for (;;) {
         size_t connected = 0;
         int r = count_connected(caller, cluster, &connected, err);
@@ -152,7 +158,7 @@ static int await_agent(const struct fl_options *options, struct fl_operator *cal
             return r < 0 ? r
                          : fl_err_set(err, -ETIMEDOUT, "the agent does not connect; see %s/log",
                                       options->value[FL_OPTION_DATA_DIR].p);
-        pause_a_little();
+        pause_a_little(&pause_us);
     }
 }
 

@@ -374,7 +374,7 @@ def test_a_costly_search_is_cut_into_pages(lone):
         if "nextToken" not in answer:
             break
         members["nextToken"] = answer["nextToken"]
-    assert 2 <= pages < 10
+    assert 2 <= pages <= 32  # at least an event each
 
 
 @pytest.mark.parametrize("parameters", [

@@ -407,13 +407,16 @@ def test_json_files_are_dockers_and_rotated(cluster):
                                 labels="team"))))
     container = cluster.wait(arn, "RUNNING")["containers"][0]
     directory = pathlib.Path(cluster.data_dir, "agent/containers", container["runtimeId"])
-    clusters.until(lambda: '"log":"err' in (directory / "json.log").read_text(), what="the lines")
-    clusters.until(lambda: (directory / "json.log.1.gz").exists() and
-                   not (directory / "json.log.1").exists(), what="the compressed file")
-    assert sorted(p.name for p in directory.glob("json.log*")) == [
-        "json.log", "json.log.1.gz", "json.log.2.gz"]
-    text = "".join(gzip.decompress((directory / f"json.log.{i}.gz").read_bytes()).decode()
-                   for i in (2, 1)) + (directory / "json.log").read_text()
+    files = ["json.log", "json.log.1.gz", "json.log.2.gz"]
+
+    def all_text():
+        """What the files hold once the last line of either pipe is there and all is compressed."""
+        if sorted(path.name for path in directory.glob("json.log*")) != files:
+            return None
+        text = "".join(gzip.decompress((directory / name).read_bytes()).decode()
+                       for name in reversed(files[1:])) + (directory / files[0]).read_text()
+        return text if '"log":"err' in text and '"log":"3000' in text else None
+    text = clusters.until(all_text, what="every line, rotated and compressed")
     rows = [json.loads(line) for line in text.splitlines()]
     seen = [int(row["log"]) for row in rows if row["stream"] == "stdout"]
     assert seen == list(range(seen[0], 3001)) and all(row["log"].endswith("\n") for row in rows)
