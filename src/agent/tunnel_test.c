@@ -161,7 +161,7 @@ static void test_a_slow_reader_holds_the_other_side_back(void **state)
     struct test_raw raw = come(f);
     while (sent < enough)
         for (size_t at = 0; at < one; at++, sent++)
-            assert_int_equal(send(raw.fd, GET + at, 1, MSG_NOSIGNAL), 1);
+            assert_int_equal(send(raw.fd, &GET[at], 1, MSG_NOSIGNAL), 1);
     unsigned before = 0;
     for (int quiet = 0; quiet < 100; quiet = f->requests == before ? quiet + 1 : 0) {
         before = f->requests;
