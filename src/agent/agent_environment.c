@@ -60,8 +60,8 @@ static struct fl_str metadata_host(const struct fl_agent *agent, enum fl_network
     return fl_str_printf(arena, "127.0.0.1:%u", fl_metadata_port(agent->metadata));
 }
 
-/* A server on the host's loopback is led to from the bridge; any other is reached as it is named.
- * Empty: there is no way. */
+/* A server on the host's loopback is led to from the bridge, and so is the agent's way to one that
+ * is reached by TLS; any other is reached as it is named. Empty: there is no way. */
 static struct fl_str api_url(const struct fl_agent *agent, enum fl_network_mode mode,
                              struct fl_arena *arena)
 {
@@ -69,9 +69,12 @@ static struct fl_str api_url(const struct fl_agent *agent, enum fl_network_mode 
     bool is_led = agent->services.api_host.n > 0;
     if (mode == FL_NET_NONE)
         return FL_STR("");
+    if (mode == FL_NET_HOST && agent->tunnel)
+        return fl_str_printf(arena, "http://127.0.0.1:%u", fl_tunnel_port(agent->tunnel));
     if (mode == FL_NET_HOST || !is_led)
         return mode != FL_NET_HOST && agent->services.api_port == 0 ? FL_STR("") : url;
-    const char *scheme = fl_str_starts(url, FL_STR("https:")) ? "https" : "http";
+    bool is_tls = fl_str_starts(url, FL_STR("https:")) && !agent->tunnel;
+    const char *scheme = is_tls ? "https" : "http";
     return fl_str_printf(arena, "%s://" FL_METADATA_HOST ":%u", scheme,
                          fl_network_api_port(&agent->services));
 }

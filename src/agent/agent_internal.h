@@ -23,6 +23,7 @@
 #include "agent/runtime.h"
 #include "agent/session.h"
 #include "agent/telemetry.h"
+#include "agent/tunnel.h"
 #include "store/store.h"
 #include "task/brain.h"
 
@@ -89,6 +90,7 @@ struct fl_agent {
     struct fl_introspection *introspection; /* NULL: somebody else has its port */
     struct fl_resolver *resolver;
     struct fl_tcs *telemetry;
+    struct fl_tunnel *tunnel; /* NULL: tasks reach the server by themselves */
     struct fl_network_services services;
     bool has_metadata_address; /* the host's own processes reach it, too */
     struct turn *turn;         /* collecting; NULL: nothing has happened since the last commit */

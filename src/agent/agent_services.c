@@ -72,6 +72,36 @@ static void find_api(struct fl_agent *agent)
         agent->services.api_port = 0;
 }
 
+static struct fl_str present_url(void *context)
+{
+    const struct fl_agent *agent = context;
+    return fl_aws_client_endpoint(agent->aws);
+}
+
+/* Programs in tasks know no certificate of ours: where the server is elsewhere, the agent's
+ * connections do, and the tasks' requests go through those. */
+static int open_tunnel(struct fl_agent *agent, struct fl_err *err)
+{
+    const struct fl_tunnel_config config = {.loop = &agent->loop,
+                                            .state_dir = agent->dir,
+                                            .pins = &agent->admitted.pins,
+                                            .server_url = present_url,
+                                            .context = agent,
+                                            .max_connections = FL_TUNNEL_CONNECTIONS,
+                                            .max_per_peer = FL_TUNNEL_PER_PEER,
+                                            .idle_ms = FL_TUNNEL_IDLE_MS};
+    bool is_here = agent->services.api_host.n > 0 || agent->services.api_port == 0;
+    if (is_here || !fl_str_starts(agent->config.server_url, FL_STR("https://")))
+        return 0;
+    int r = fl_tunnel_open(&config, &agent->tunnel, err);
+    if (r < 0)
+        return r;
+    agent->services.api_host = FL_STR("127.0.0.1");
+    agent->services.api_port = fl_tunnel_port(agent->tunnel);
+    agent->services.api_is_tunnel = true;
+    return 0;
+}
+
 /* ---- opening ---- */
 
 static int open_metadata(struct fl_agent *agent, struct fl_err *err)
@@ -151,7 +181,10 @@ static int serve(struct fl_agent *agent, struct fl_err *err)
     if (agent->introspection && !agent->config.ecs.offhost_introspection)
         agent->services.introspection_port = fl_introspection_port(agent->introspection);
     find_api(agent);
-    return fl_network_serve(agent->network, &agent->services, &agent->has_metadata_address, err);
+    int r = open_tunnel(agent, err);
+    return r < 0 ? r
+                 : fl_network_serve(agent->network, &agent->services, &agent->has_metadata_address,
+                                    err);
 }
 
 int fl_agent_services_open(struct fl_agent *agent, struct fl_err *err)
@@ -181,6 +214,7 @@ int fl_agent_services_open(struct fl_agent *agent, struct fl_err *err)
 
 void fl_agent_services_close(struct fl_agent *agent)
 {
+    fl_tunnel_close(agent->tunnel);
     fl_tcs_close(agent->telemetry);
     fl_introspection_close(agent->introspection);
     fl_resolver_close(agent->resolver);

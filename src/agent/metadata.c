@@ -7,11 +7,12 @@
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "agent/port_file.h"
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
 
-enum { MAX_CONNECTIONS = 512, MAX_PER_PEER = 128, MAX_BODY = 4096, FILE_MAX = 256 };
+enum { MAX_CONNECTIONS = 512, MAX_PER_PEER = 128, MAX_BODY = 4096 };
 
 #define PORT_FILE "metadata.json"
 
@@ -340,32 +341,6 @@ static void on_request(void *context, struct fl_http_exchange *exchange)
 
 /* ---- start and stop ---- */
 
-static const char *port_path(const struct fl_metadata *metadata)
-{
-    return fl_str_printf(metadata->arena, "%.*s/" PORT_FILE, FL_STR_ARG(metadata->config.state_dir))
-        .p;
-}
-
-/* Containers in host mode may hold the port in their environment, so it stays. */
-static uint16_t remembered_port(const struct fl_metadata *metadata)
-{
-    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(FILE_MAX);
-    if (fl_fs_read(AT_FDCWD, port_path(metadata), FILE_MAX - 1, &text) < 0)
-        return 0;
-    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
-    int64_t port = fl_json_int(fl_json_get(fl_json_read(fl_buf_str(&text), arena, NULL), "port"));
-    return port > 0 && port <= UINT16_MAX ? (uint16_t)port : 0;
-}
-
-static void remember_port(const struct fl_metadata *metadata)
-{
-    char text[64];
-    (void)snprintf(text, sizeof(text), "{\"port\": %u}\n", fl_metadata_port(metadata));
-    int r = fl_fs_write_atomic(AT_FDCWD, port_path(metadata), fl_str_of(text), 0600);
-    if (r < 0)
-        fl_log_warn("%s cannot be written: %s", port_path(metadata), strerror(-r));
-}
-
 static int listen_at(struct fl_metadata *metadata, uint16_t port, struct fl_err *err)
 {
     char listen[32];
@@ -382,7 +357,8 @@ static int listen_at(struct fl_metadata *metadata, uint16_t port, struct fl_err 
 /* Several installations on one host share it without an argument. */
 static int start_server(struct fl_metadata *metadata, struct fl_err *err)
 {
-    uint16_t remembered = remembered_port(metadata);
+    struct fl_str dir = metadata->config.state_dir;
+    uint16_t remembered = fl_port_file_read(dir, PORT_FILE);
     const uint16_t wanted[] = {remembered ? remembered : FL_METADATA_PORT, FL_METADATA_PORT, 0};
     if (metadata->config.port)
         return listen_at(metadata, metadata->config.port, err);
@@ -390,7 +366,7 @@ static int start_server(struct fl_metadata *metadata, struct fl_err *err)
     for (size_t i = 0; i < FL_ARRAY_SIZE(wanted) && r == -EADDRINUSE; i++)
         r = listen_at(metadata, wanted[i], err);
     if (r == 0 && fl_metadata_port(metadata) != remembered)
-        remember_port(metadata);
+        fl_port_file_write(dir, PORT_FILE, fl_metadata_port(metadata));
     return r;
 }
 

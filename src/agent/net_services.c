@@ -9,7 +9,8 @@ enum { HTTP_PORT = 80, OTHER_API_PORT = 4566, MAX_RANGES = 65536 };
 
 uint16_t fl_network_api_port(const struct fl_network_services *services)
 {
-    return services->api_port == HTTP_PORT ? OTHER_API_PORT : services->api_port;
+    return services->api_is_tunnel || services->api_port == HTTP_PORT ? OTHER_API_PORT
+                                                                      : services->api_port;
 }
 
 static bool is_taken(struct fl_network *network)

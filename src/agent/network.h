@@ -37,11 +37,14 @@ struct fl_network_services {
     uint16_t metadata_port;      /* the agent's listener on 127.0.0.1; 0: none */
     uint16_t introspection_port; /* the other one, not for tasks; 0: none */
     uint16_t resolver_port;      /* likewise on 127.0.0.1, led there from port 53; 0: none */
-    struct fl_str api_host;      /* IPv4 of this host where the API listens; empty: not led there */
+    struct fl_str api_host;      /* IPv4 of this host where the API listens, or the way to it does;
+                                    empty: not led there */
     uint16_t api_port;
+    bool api_is_tunnel; /* it is the agent's own way to a server elsewhere */
 };
 
-/* The port at 169.254.170.2 behind which the API answers: its own, unless that is 80. */
+/* The port at 169.254.170.2 behind which the API answers: its own, unless that is 80; 4566 for one
+ * elsewhere. */
 uint16_t fl_network_api_port(const struct fl_network_services *services);
 /* To be called between fl_network_open and fl_network_restore_begin: takes effect with the table.
  * The first installation of a host also has the address itself, so that the host's own processes

@@ -224,12 +224,18 @@ struct fl_tls_link *fl_tls_link_accept(int fd, const struct fl_tls_identity *ide
     return link;
 }
 
+void fl_tls_link_finish(struct fl_tls_link *link)
+{
+    ERR_clear_error();
+    if (!link->is_broken && SSL_is_init_finished(link->ssl))
+        (void)SSL_shutdown(link->ssl);
+}
+
 void fl_tls_link_free(struct fl_tls_link *link)
 {
     if (!link)
         return;
-    if (!link->is_broken && SSL_is_init_finished(link->ssl))
-        (void)SSL_shutdown(link->ssl);
+    fl_tls_link_finish(link);
     SSL_free(link->ssl);
     SSL_CTX_free(link->context);
     ERR_clear_error();

@@ -68,5 +68,7 @@ int fl_tls_link_handshake(struct fl_tls_link *link, bool *ret_want_write, struct
 /* As recv and send: -1 and errno, EAGAIN among them; 0 at the end. */
 ssize_t fl_tls_link_recv(struct fl_tls_link *link, void *bytes, size_t n);
 ssize_t fl_tls_link_send(struct fl_tls_link *link, const void *bytes, size_t n);
+/* Nothing more will be sent; receiving goes on. */
+void fl_tls_link_finish(struct fl_tls_link *link);
 /* Bytes are here that the socket will not announce. */
 bool fl_tls_link_pending(const struct fl_tls_link *link);

@@ -1,7 +1,7 @@
 /* Tunnels: one per connection, between its socket (TLS) and our end of a socket pair (plain).
  *
- * A direction has one buffer: while it holds something, nothing more is read for it, so a slow
- * reader holds its writer back and costs no memory. What one event moves is bounded. */
+ * The relay moves the bytes; what is here is who may come, how long a handshake may last, and the
+ * end. */
 #include "net/tls_front.h"
 
 #include <errno.h>
@@ -10,22 +10,16 @@
 #include <sys/socket.h>
 
 #include "net/http_internal.h"
-#include "net/tls.h"
+#include "net/tls_relay.h"
 
-enum { BUFFER = 16 * 1024, ROUNDS = 16, ACCEPTS = 64, HANDSHAKE_MS = 10 * 1000, SWEEP_MS = 1000 };
-
-struct flow {
-    char bytes[BUFFER];
-    size_t at, n; /* what is left is [at, n) */
-    bool at_end;  /* nothing more comes */
-};
+enum { ACCEPTS = 64, HANDSHAKE_MS = 10 * 1000, SWEEP_MS = 1000 };
 
 struct tunnel {
     LIST_ENTRY(tunnel) link;
     struct fl_tls_front *front;
-    struct fl_tls_link *tls;
-    int outer, inner; /* the client's socket; our end of the pair */
-    int handed_on;    /* the other end, until the HTTP server has it; -1 */
+    struct fl_tls_relay relay;
+    int outer;     /* the client's socket; the relay has our end of the pair */
+    int handed_on; /* the other end, until the HTTP server has it; -1 */
     struct sockaddr_storage peer;
     socklen_t peer_size;
     uv_poll_t outer_poll, inner_poll;
@@ -33,7 +27,6 @@ struct tunnel {
     int64_t deadline_ms; /* of the handshake; 0: it is done */
     bool wants_write;    /* during the handshake */
     bool is_over;
-    struct flow in, out; /* from and to the client */
 };
 
 struct fl_tls_front {
@@ -67,11 +60,11 @@ static void end(struct tunnel *tunnel)
     tunnel->is_over = true;
     LIST_REMOVE(tunnel, link);
     tunnel->front->count--;
-    fl_tls_link_free(FL_TAKE_PTR(tunnel->tls));
+    fl_tls_link_free(FL_TAKE_PTR(tunnel->relay.tls));
     uv_close((uv_handle_t *)&tunnel->outer_poll, on_tunnel_closed);
     uv_close((uv_handle_t *)&tunnel->inner_poll, on_tunnel_closed);
     (void)close(tunnel->outer);
-    (void)close(tunnel->inner);
+    (void)close(tunnel->relay.plain);
     if (tunnel->handed_on >= 0)
         (void)close(tunnel->handed_on);
 }
@@ -81,7 +74,7 @@ static void end(struct tunnel *tunnel)
 /* False: the tunnel is over. */
 static bool shake_hands(struct tunnel *tunnel)
 {
-    int r = fl_tls_link_handshake(tunnel->tls, &tunnel->wants_write, NULL);
+    int r = fl_tls_link_handshake(tunnel->relay.tls, &tunnel->wants_write, NULL);
     if (r == 0)
         return true;
     if (r < 0)
@@ -92,93 +85,20 @@ static bool shake_hands(struct tunnel *tunnel)
                                 (const struct sockaddr *)&tunnel->peer, tunnel->peer_size) == 0;
 }
 
-/* Takes what a call to read brought. True when that was something. */
-static bool fill(struct flow *flow, ssize_t got)
-{
-    flow->at_end |= got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
-    if (got <= 0)
-        return false;
-    flow->at = 0;
-    flow->n = (size_t)got;
-    return true;
-}
-
-/* True when something was written; *ret_broken: nobody reads any more. */
-static bool drain(struct flow *flow, ssize_t sent, bool *ret_broken)
-{
-    *ret_broken |= sent < 0 && errno != EAGAIN && errno != EINTR;
-    if (sent <= 0)
-        return false;
-    flow->at += (size_t)sent;
-    if (flow->at == flow->n)
-        flow->at = flow->n = 0;
-    return true;
-}
-
-/* One round, from the client. True when anything moved. */
-static bool move_in(struct tunnel *tunnel, bool *ret_broken)
-{
-    struct flow *flow = &tunnel->in;
-    bool moved = false;
-    if (flow->n == 0 && !flow->at_end) {
-        moved = fill(flow, fl_tls_link_recv(tunnel->tls, flow->bytes, BUFFER));
-        if (flow->at_end)
-            (void)shutdown(tunnel->inner, SHUT_WR);
-    }
-    if (flow->n > 0)
-        moved |= drain(
-            flow, send(tunnel->inner, flow->bytes + flow->at, flow->n - flow->at, MSG_NOSIGNAL),
-            ret_broken);
-    return moved;
-}
-
-static bool move_out(struct tunnel *tunnel, bool *ret_broken)
-{
-    struct flow *flow = &tunnel->out;
-    bool moved = false;
-    if (flow->n == 0 && !flow->at_end)
-        moved = fill(flow, recv(tunnel->inner, flow->bytes, BUFFER, 0));
-    if (flow->n > 0)
-        moved |=
-            drain(flow, fl_tls_link_send(tunnel->tls, flow->bytes + flow->at, flow->n - flow->at),
-                  ret_broken);
-    return moved;
-}
-
 /* False: the tunnel is over. The HTTP server has the last word: its end is the tunnel's. */
 static bool move(struct tunnel *tunnel)
 {
-    bool is_broken = false;
-    for (int i = 0; i < ROUNDS && !is_broken; i++) {
-        bool moved = move_in(tunnel, &is_broken);
-        moved |= move_out(tunnel, &is_broken);
-        if (!moved)
-            break;
-    }
-    return !is_broken && !(tunnel->out.at_end && tunnel->out.n == 0);
+    return fl_tls_relay_move(&tunnel->relay, NULL) && !fl_tls_flow_is_over(&tunnel->relay.out);
 }
 
 static void watch(struct tunnel *tunnel)
 {
-    const struct flow *in = &tunnel->in, *out = &tunnel->out;
-    bool in_reads = in->n == 0 && !in->at_end, out_reads = out->n == 0 && !out->at_end;
-    int outer = (in_reads ? UV_READABLE : 0) | (out->n ? UV_WRITABLE : 0);
-    int inner = (out_reads ? UV_READABLE : 0) | (in->n ? UV_WRITABLE : 0);
-    /* Decrypted bytes that poll knows nothing of: a writable socket reports at once. */
-    if (in_reads && fl_tls_link_pending(tunnel->tls))
-        outer |= UV_WRITABLE;
-    if (tunnel->deadline_ms) {
-        outer = UV_READABLE | (tunnel->wants_write ? UV_WRITABLE : 0);
-        inner = 0;
+    if (!tunnel->deadline_ms) {
+        fl_tls_relay_watch(&tunnel->relay, &tunnel->outer_poll, &tunnel->inner_poll, on_event);
+        return;
     }
-    if (outer)
-        (void)uv_poll_start(&tunnel->outer_poll, outer, on_event);
-    else
-        (void)uv_poll_stop(&tunnel->outer_poll);
-    if (inner)
-        (void)uv_poll_start(&tunnel->inner_poll, inner, on_event);
-    else
-        (void)uv_poll_stop(&tunnel->inner_poll);
+    int events = UV_READABLE | (tunnel->wants_write ? UV_WRITABLE : 0);
+    fl_tls_relay_poll(&tunnel->outer_poll, events, on_event);
 }
 
 static void on_event(uv_poll_t *poll, FL_UNUSED int status, FL_UNUSED int events)
@@ -227,11 +147,11 @@ static void add_tunnel(struct fl_tls_front *front, int fd, const struct sockaddr
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     tunnel->front = front;
     tunnel->outer = fd;
-    tunnel->inner = pair[0];
+    tunnel->relay.plain = pair[0];
     tunnel->handed_on = pair[1];
     tunnel->peer = *peer;
     tunnel->peer_size = peer_size;
-    tunnel->tls = fl_tls_link_accept(fd, front->identity);
+    tunnel->relay.tls = fl_tls_link_accept(fd, front->identity);
     tunnel->deadline_ms = fl_http_now_ms() + HANDSHAKE_MS;
     FL_ASSERT(uv_poll_init(front->loop, &tunnel->outer_poll, fd) == 0);
     FL_ASSERT(uv_poll_init(front->loop, &tunnel->inner_poll, pair[0]) == 0);

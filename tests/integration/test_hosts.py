@@ -24,6 +24,7 @@ import botocore.exceptions
 import cluster as clusters
 import hosts as fleets
 import pytest
+from test_credentials import ASK_WHO, ROLE, python_container
 
 ZONES = "us-east-1a", "us-east-1b", "us-east-1c"
 TYPES = "t1.small", "t1.small", "t2.large"
@@ -181,6 +182,37 @@ def test_the_registry_is_behind_tls_too(fleet):
     token = base64.b64decode(body["authorizationData"][0]["authorizationToken"]).decode()
     assert host.run(*code, "-u", token).stdout == "200"
     assert host.run(*code, "-u", "AWS:guess").stdout == "401"
+
+
+# The way to the server adds no right: what the server's own machine may do without a token is refused.
+ASK_AS_NOBODY = """
+import os, urllib.error, urllib.request
+try:
+    urllib.request.urlopen(os.environ["AWS_ENDPOINT_URL"] + "/v2/busybox/manifests/1", timeout=10)
+except urllib.error.HTTPError as error:
+    print(error.code)
+print(os.environ["AWS_ENDPOINT_URL"])
+"""
+
+
+@pytest.mark.parametrize("mode", ["bridge", "host"])
+def test_an_sdk_in_a_task_finds_the_server_behind_tls(fleet, mode):
+    group = f"/tunnel/{mode}"
+    container, volumes = python_container(ASK_AS_NOBODY + ASK_WHO, group)
+    definition = fleet.cluster.register(container, taskRoleArn=ROLE, volumes=volumes,
+                                        networkMode=mode)
+    (task,) = run_by_cli(fleet, 1, definition=definition)["tasks"]
+    task = fleet.cluster.wait(task["taskArn"], timeout=60)
+    task_id = task["taskArn"].rsplit("/", 1)[1]
+    said = clusters.until(lambda: fleet.cluster.messages(group, f"t/main/{task_id}"),
+                          what="what it found")
+    assert task["containers"][0]["exitCode"] == 0, said
+    code, url, answer = said
+    assert code == "401"
+    assert url == "http://169.254.170.2:4566" if mode == "bridge" else url.startswith(
+        "http://127.0.0.1:")
+    who = json.loads(answer)["who"]
+    assert who["Arn"] == f"arn:aws:sts::000000000000:assumed-role/reader/{task_id}"
 
 
 # ---- keys ----
