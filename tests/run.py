@@ -4,6 +4,7 @@
 
 Parts: lints over the source, unit tests built by gcc, the same by clang under AddressSanitizer and
 UndefinedBehaviorSanitizer, integration tests against real clusters. Arguments choose parts."""
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -88,21 +89,38 @@ def run_meson(counts, kind, build, env=None):
         os.chown(path, owner.st_uid, owner.st_gid)
 
 
-def run_integration(counts):
+def run_integration_file(path):
+    """(exit status, output, report's test cases) of one file in a process of its own."""
     with tempfile.TemporaryDirectory() as scratch:
         report = pathlib.Path(scratch) / "junit.xml"
-        status = subprocess.run(
+        done = subprocess.run(
             [str(ROOT / ".venv/bin/python"), "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider",
-             f"--junitxml={report}", str(ROOT / "tests/integration")], check=False).returncode
-        before = len(counts.failures)
-        if report.exists():
-            for case in ElementTree.parse(report).iter("testcase"):
-                name = f"integration: {case.get('classname', '').split('.')[-1]}: {case.get('name')}"
-                kinds = {child.tag for child in case}
-                counts.add(name, "failed" if kinds & {"failure", "error"} else
-                           "skipped" if "skipped" in kinds else "passed")
-        if status not in (0, 1) or (status == 1 and len(counts.failures) == before):
-            counts.add("integration: pytest", "failed", f"exit status {status}")
+             f"--junitxml={report}", str(path)], check=False, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT)
+        cases = list(ElementTree.parse(report).iter("testcase")) if report.exists() else []
+    return done.returncode, done.stdout, cases
+
+
+def add_case(counts, case):
+    name = f"integration: {case.get('classname', '').split('.')[-1]}: {case.get('name')}"
+    kinds = {child.tag for child in case}
+    counts.add(name, "failed" if kinds & {"failure", "error"} else
+               "skipped" if "skipped" in kinds else "passed")
+
+
+def run_integration(counts):
+    """Two files at a time, long ones first: every test has clusters of its own."""
+    files = sorted((ROOT / "tests/integration").glob("test_*.py"), key=lambda p: -p.stat().st_size)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for path, (status, output, cases) in zip(files, pool.map(run_integration_file, files)):
+            before = len(counts.failures)
+            for case in cases:
+                add_case(counts, case)
+            if status not in (0, 1, 5) or (status == 1 and len(counts.failures) == before):
+                counts.add(f"integration: {path.name}", "failed", f"exit status {status}")
+            if status not in (0, 5):
+                print(output, flush=True)
+            print(f"{path.name}: {output.strip().splitlines()[-1]}", flush=True)
 
 
 PARTS = {
