@@ -11,7 +11,7 @@ build="gcc libc6-dev make meson ninja-build pkg-config python3 ca-certificates
     libnftables-dev libldns-dev libbsd-dev libpcre2-dev libyaml-dev libcmocka-dev uthash-dev"
 run="crun tini golang-github-containers-common nftables iproute2"
 demo="mmdebstrap busybox-static python3-venv"
-check="clang clang-format procps mount passwd runc scdoc skopeo buildah zstd openssl rsyslog
+check="clang clang-format curl procps mount passwd runc scdoc skopeo buildah zstd openssl rsyslog
     rsyslog-gnutls"
 pulls="docker.io podman docker-registry"
 package="debhelper dpkg-dev scdoc mmdebstrap busybox-static python3-venv"

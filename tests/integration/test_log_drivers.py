@@ -365,7 +365,8 @@ def test_without_blocking_what_is_dropped_is_counted_and_told(cluster, sink):
     assert "dropped here: the log's buffer of 1048576 bytes was full" in log
 
 
-def test_an_agent_that_is_killed_loses_and_doubles_nothing(private, sink):
+def test_an_agent_that_is_killed_loses_nothing(private, sink):
+    """syslog has no acknowledgement: what was on its way at a kill may come once more."""
     options = driver("syslog", syslog_address=f"tcp://127.0.0.1:{sink.port}", mode="blocking")
     arn = private.start(private.register(clusters.sh(
         "i=0; while [ $i -lt 600 ]; do i=$((i+1)); echo $i; usleep 5000; done",
@@ -375,8 +376,11 @@ def test_an_agent_that_is_killed_loses_and_doubles_nothing(private, sink):
         private.kill("agent")
         private.up()
     private.wait(arn)
-    clusters.until(lambda: len(sink.texts()) >= 600, what="the last line")
-    assert sink.texts() == numbers(600)
+    clusters.until(lambda: sink.texts()[-1] == "600", what="the last line")
+    lines = [int(text) for text in sink.texts()]
+    again = [i for i in range(1, len(lines)) if lines[i] != lines[i - 1] + 1]
+    assert len(again) <= 2 and all(lines[i] <= lines[i - 1] for i in again)  # one for each kill
+    assert sorted(set(lines)) == list(range(1, 601))
 
 
 def test_a_backend_that_returns_gets_the_rest(cluster, sink):
