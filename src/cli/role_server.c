@@ -44,7 +44,8 @@ int fl_cli_server(int argc, char **argv)
         .region = options.value[FL_OPTION_REGION],
         .account = options.value[FL_OPTION_ACCOUNT],
         .strict = fl_options_on(&options, FL_OPTION_STRICT),
-        .settle_ms = milliseconds_or(&options, FL_OPTION_SETTLE, FL_CORE_STRICT_SETTLE_MS, SETTLE_MS),
+        .settle_ms =
+            milliseconds_or(&options, FL_OPTION_SETTLE, FL_CORE_STRICT_SETTLE_MS, SETTLE_MS),
         .lost_after_ms = milliseconds_or(&options, FL_OPTION_LOST_AFTER, 0, LOST_AFTER_MS),
         .logs_max_bytes = (int64_t)fl_options_number(&options, FL_OPTION_LOGS_MAX) * 1024 * 1024,
         .heartbeat_ms = milliseconds(&options, FL_OPTION_HEARTBEAT),

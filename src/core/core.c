@@ -54,9 +54,9 @@ void fl_core_free(struct fl_core *core)
 static int kind_of_key(struct fl_str key)
 {
     static const char first[FL_RECORD_KINDS] = {
-        [FL_RECORD_CLUSTER] = 'c', [FL_RECORD_INSTANCE] = 'i', [FL_RECORD_DEFINITION] = 'd',
-        [FL_RECORD_FAMILY] = 'f',  [FL_RECORD_SETTING] = 's',  [FL_RECORD_TASK] = 't',
-        [FL_RECORD_SERVICE] = 'm', [FL_RECORD_EVENT] = 'n',    [FL_RECORD_ROLLOUT] = 'o',
+        [FL_RECORD_CLUSTER] = 'c',  [FL_RECORD_INSTANCE] = 'i', [FL_RECORD_DEFINITION] = 'd',
+        [FL_RECORD_FAMILY] = 'f',   [FL_RECORD_SETTING] = 's',  [FL_RECORD_TASK] = 't',
+        [FL_RECORD_SERVICE] = 'm',  [FL_RECORD_EVENT] = 'n',    [FL_RECORD_ROLLOUT] = 'o',
         [FL_RECORD_REVISION] = 'r',
     };
     for (int kind = 0; kind < FL_RECORD_KINDS; kind++)

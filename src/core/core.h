@@ -23,10 +23,11 @@ struct fl_core_config {
     struct fl_str endpoint;  /* URLs that agents are told by DiscoverPollEndpoint: for their */
     struct fl_str telemetry; /* sessions, and for what they measure (empty: nowhere) */
     bool strict;
-    /* A task that nothing checks counts as healthy when it has been RUNNING for so long; ECS: 40 s. */
+    /* A task that nothing checks counts as healthy when it has been RUNNING for so long; ECS: 40 s.
+     */
     int64_t settle_ms;
-    /* A service's tasks on an instance whose agent has been away for so long are replaced; 0: never,
-     * as in ECS. */
+    /* A service's tasks on an instance whose agent has been away for so long are replaced; 0:
+     * never, as in ECS. */
     int64_t lost_after_ms;
 };
 

@@ -151,7 +151,8 @@ void fl_retire_instance(struct fl_decision *d, struct fl_instance *instance,
 /* A task as the API shows it. */
 void fl_show_task(struct fl_decision *d, const struct fl_task *task, bool with_tags,
                   struct ecs_Task *ret_task);
-/* What the health checks of a task's essential containers say; containers without one say nothing. */
+/* What the health checks of a task's essential containers say; containers without one say nothing.
+ */
 enum fl_checks { FL_CHECKS_NONE, FL_CHECKS_PASSED, FL_CHECKS_UNKNOWN, FL_CHECKS_FAILED };
 enum fl_checks fl_task_checks(const struct fl_task *task);
 /* A stop that is asked for: puts the record, tells the agent. No effect on a stopped task. */

@@ -48,7 +48,8 @@ static void reply(struct fl_http_exchange *exchange, unsigned status, struct fl_
 }
 
 /* <name xmlns="…">, of a service or of nobody in particular. */
-static void open_envelope(struct fl_buf *buf, const char *name, const struct fl_aws_service *service)
+static void open_envelope(struct fl_buf *buf, const char *name,
+                          const struct fl_aws_service *service)
 {
     if (service)
         fl_buf_printf(buf, "<%s xmlns=\"https://%s/doc/%s/\">", name, service->target_prefix,
