@@ -75,6 +75,8 @@ void fl_schedule_observe(struct fl_schedule *s);
 /* scheduler_failures.c: what follows from tasks that have failed, or have come up in spite of it.
  * True: records have changed, and the look is over; the next one follows. */
 bool fl_schedule_judge(struct fl_schedule *s);
+/* While the PRIMARY has FAILED, and launches nothing, what others have takes its tasks' place. */
+void fl_schedule_keep_others(struct fl_schedule *s);
 /* A task cannot be launched, for the reason in the decision's error: counts and says it. */
 void fl_schedule_refused(struct fl_schedule *s, const struct fl_census *census);
 /* A task is about to be stopped because its health checks have failed. */

@@ -117,6 +117,21 @@ void fl_schedule_note_unhealthy(struct fl_schedule *s, const struct fl_census *c
                      FL_STR("Task failed container health checks"));
 }
 
+void fl_schedule_keep_others(struct fl_schedule *s)
+{
+    const struct fl_census *primary = &s->censuses[0];
+    if (s->count == 0 || !FL_HAS(primary->entry, rec_Deployment, rolloutState) ||
+        primary->entry->rolloutState != ECS_DeploymentRolloutState_FAILED)
+        return;
+    size_t good = fl_census_good(primary);
+    size_t missing = primary->wanted > good ? primary->wanted - good : 0;
+    for (size_t i = 1; i < s->count; i++) {
+        struct fl_census *other = &s->censuses[i];
+        other->wanted = FL_MIN(missing, fl_census_good(other));
+        missing -= other->wanted;
+    }
+}
+
 static bool has_come_up(const struct fl_schedule *s, const struct fl_census *census)
 {
     const struct rec_Deployment *entry = census->entry;
