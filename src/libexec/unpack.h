@@ -58,8 +58,9 @@ int fl_member_parse(const char *text, struct fl_member *ret_member, struct fl_er
 
 /* Where entries go; knows the directory it was in last. */
 struct fl_tree;
-/* discard: files stay empty; for trying a layer out. */
-struct fl_tree *fl_tree_new(bool owners, bool discard);
+/* root_fd: the directory to fill, the caller's. discard: files stay empty; for trying a layer out.
+ * The working directory is the tree's to change while entries are put. */
+struct fl_tree *fl_tree_new(int root_fd, bool owners, bool discard);
 void fl_tree_free(struct fl_tree *tree);
 /* Descriptor (the tree's) of the directory that path[0..n) names, made if missing. Never leaves
  * the root: links that are absolute or lead out are refused. */
@@ -68,8 +69,8 @@ int fl_tree_enter(struct fl_tree *tree, const char *path, size_t n, int *ret_fd,
 /* Puts one entry in place, its data read from tar. */
 int fl_tree_put(struct fl_tree *tree, struct fl_tar *tar, struct archive_entry *entry,
                 struct fl_err *err);
-/* Gives the directories their times, writes the report. */
-int fl_tree_finish(struct fl_tree *tree, struct fl_err *err);
+/* Gives the directories their times, writes the report to report_fd. */
+int fl_tree_finish(struct fl_tree *tree, int report_fd, struct fl_err *err);
 
 /* Owner, mode, extended attributes and time of what was just made. */
 int fl_meta_apply(int dir_fd, const char *name, struct archive_entry *entry, bool owners,

@@ -32,6 +32,13 @@ static int check_bomb(struct fl_tar *tar, struct fl_err *err)
     return 0;
 }
 
+/* libarchive's words, if it has any. */
+static const char *reason(struct archive *archive)
+{
+    const char *text = archive_error_string(archive);
+    return fl_printable(text && *text ? text : "no reason given");
+}
+
 static ssize_t read_raw(struct fl_tar *tar, const void **ret_bytes)
 {
     size_t n = 0;
@@ -45,7 +52,7 @@ static ssize_t read_raw(struct fl_tar *tar, const void **ret_bytes)
     }
     if (rc != ARCHIVE_OK) {
         (void)fl_err_set(&tar->failure, -EBADMSG, "the archive's compression is damaged: %s",
-                         fl_printable(archive_error_string(tar->raw)));
+                         reason(tar->raw));
         return -1;
     }
     tar->bytes += n;
@@ -76,14 +83,12 @@ static int open_raw(struct fl_tar *tar, int fd, struct fl_err *err)
     (void)archive_read_support_format_raw(tar->raw);
     (void)archive_read_support_format_empty(tar->raw);
     if (archive_read_open_fd(tar->raw, fd, 256 << 10) != ARCHIVE_OK)
-        return fl_err_set(err, -EBADMSG, "the archive cannot be read: %s",
-                          fl_printable(archive_error_string(tar->raw)));
+        return fl_err_set(err, -EBADMSG, "the archive cannot be read: %s", reason(tar->raw));
     int rc = archive_read_next_header(tar->raw, &whole);
     if (rc == ARCHIVE_EOF)
         return fl_err_set(err, -EBADMSG, "the archive is empty");
     if (rc != ARCHIVE_OK)
-        return fl_err_set(err, -EBADMSG, "the archive cannot be read: %s",
-                          fl_printable(archive_error_string(tar->raw)));
+        return fl_err_set(err, -EBADMSG, "the archive cannot be read: %s", reason(tar->raw));
     return 0;
 }
 
@@ -94,8 +99,7 @@ static int complain(struct fl_tar *tar, struct fl_err *err)
         *err = tar->failure;
         return err->status;
     }
-    return fl_err_set(err, -EBADMSG, "the archive is damaged or no tar: %s",
-                      fl_printable(archive_error_string(tar->tar)));
+    return fl_err_set(err, -EBADMSG, "the archive is damaged or no tar: %s", reason(tar->tar));
 }
 
 int fl_tar_open(int fd, const struct fl_unpack_limits *limits, struct fl_tar **ret_tar,
