@@ -33,7 +33,19 @@ struct fl_unpack_limits {
  * system calls. owners: keep what is needed to give files away and to make devices. */
 int fl_confine(bool owners, uint64_t file_bytes_max, struct fl_err *err);
 
-/* The archive's bytes, decompressed, counted and hashed on their way into the tar reader. */
+/* The archive's bytes, decompressed (gzip, zstd, or as they are), from a file or a pipe. */
+struct fl_plain;
+int fl_plain_open(int fd, struct fl_plain **ret_plain, struct fl_err *err);
+/* 1 with some bytes (at least one, valid until the next call), 0 at the end. */
+int fl_plain_next(struct fl_plain *plain, const void **ret_bytes, size_t *ret_n,
+                  struct fl_err *err);
+/* Bytes of the archive read so far. */
+uint64_t fl_plain_packed(const struct fl_plain *plain);
+void fl_plain_close(struct fl_plain *plain);
+/* libarchive's words about its last failure, if it has any; static buffer. */
+const char *fl_archive_reason(struct archive *archive);
+
+/* The same, counted and hashed on their way into the tar reader. */
 struct fl_tar;
 int fl_tar_open(int fd, const struct fl_unpack_limits *limits, struct fl_tar **ret_tar,
                 struct fl_err *err);
