@@ -5,6 +5,7 @@ Method: installations in network namespaces of the test's own ("the host", linke
 that rules can be made and flushed there; clients ask from the host, the world and other containers."""
 import contextlib
 import ctypes
+import json
 import os
 import pathlib
 import select
@@ -254,7 +255,7 @@ def test_a_flushed_firewall_is_restored(host, world):
 
 # What `ufw enable` leaves, as far as it matters; then what docs/network.md says to allow.
 UFW = """
-for program in iptables ip6tables; do
+for program in iptables ip6tables ; do
     $program -P INPUT DROP; $program -P FORWARD DROP
     $program -A INPUT -i lo -j ACCEPT
     for chain in INPUT FORWARD; do
@@ -317,8 +318,36 @@ def test_beside_ufw(host, world):
     assert sees_metadata(host)
 
 
+def doctor_on_firewall(cluster):
+    rows = json.loads(cluster.fairlead("doctor", "--json", check=False).stdout)
+    (row,) = [row for row in rows if row["check"] == "firewall"]
+    return row["verdict"], row["text"]
+
+
+@pytest.mark.parametrize("suffix", ["", "-legacy"])
+def test_the_doctor_mends_what_a_packet_filter_drops(host, world, suffix):
+    """What it says is run as it stands."""
+    assert doctor_on_firewall(host)[0] == "ok"
+    clusters.run("sh", "-ec", UFW.replace("ip6tables ", "6tables ").replace(
+        "iptables ", f"iptables{suffix} ").replace("6tables ", f"ip6tables{suffix} "))
+    host.wait(host.start(host.register(
+        web("web", 80, portMappings=[{"containerPort": 80, "hostPort": 8080}]))), "RUNNING")
+    await_said("web", "127.0.0.1", 8080)
+    assert said("192.0.2.1", 8080, world) == ""
+    verdict, text = doctor_on_firewall(host)
+    assert verdict == "wrong" and f"iptables{suffix} -I FORWARD -i {host.tag}" in text
+    clusters.run("sh", "-ec", text.split("): ", 1)[1])
+    await_said("web", "192.0.2.1", 8080, world)
+    assert said("2001:db8::1", 8080, world) == "web"
+    assert ask_from_a_container(host, "http://192.0.2.1:8080/") == ["web"]
+    assert sees_metadata(host)
+    assert doctor_on_firewall(host)[0] == "ok"
+
+
 def test_beside_firewalld(host, world):
     clusters.run("nft", "-f", "-", input=FIREWALLD)
+    verdict, text = doctor_on_firewall(host)
+    assert verdict == "note" and f"--zone=trusted --add-interface={host.tag}" in text
     host.wait(host.start(host.register(
         web("web", 80, portMappings=[{"containerPort": 80, "hostPort": 8080}]))), "RUNNING")
     await_said("web", "192.0.2.1", 8080, world)
@@ -336,6 +365,7 @@ def test_beside_firewalld(host, world):
         clusters.run("nft", "add", "rule", "inet", "firewalld", "zones", "iifname", host.tag,
                      "accept")
         assert len(ask_from_a_container(host, way_out)) > 3
+        assert doctor_on_firewall(host)[0] == "ok"
     finally:
         server.kill()
         server.wait()
