@@ -19,6 +19,7 @@ check:
 	@$(AS_USER) tools/build.sh $(BUILD)
 	@$(AS_USER) tools/build.sh $(BUILD)-clang clang
 	@$(AS_USER) tools/venv.sh
+	@$(AS_USER) tools/aws2.sh $(BUILD)/aws2
 	@python3 tests/run.py
 
 # The long batteries; SEED= chooses another one.
