@@ -54,11 +54,16 @@ struct fl_str fl_rollout_arn(struct fl_decision *d, const struct rec_ServiceDepl
 /* Deletes records: a service's, when it is INACTIVE, with all that is its own. */
 void fl_drop_service(struct fl_decision *d, struct fl_service *service);
 
-/* services.c, service_show.c */
+/* services.c, service_show.c, service_list.c, rollouts_show.c */
 int fl_create_service(struct fl_decision *d, const void *input, void *output);
 int fl_update_service(struct fl_decision *d, const void *input, void *output);
 int fl_delete_service(struct fl_decision *d, const void *input, void *output);
 int fl_describe_services(struct fl_decision *d, const void *input, void *output);
+int fl_list_services(struct fl_decision *d, const void *input, void *output);
+int fl_list_services_by_namespace(struct fl_decision *d, const void *input, void *output);
+int fl_list_rollouts(struct fl_decision *d, const void *input, void *output);
+int fl_describe_rollouts(struct fl_decision *d, const void *input, void *output);
+int fl_describe_revisions(struct fl_decision *d, const void *input, void *output);
 /* A service as the API shows it. */
 void fl_show_service(struct fl_decision *d, const struct fl_service *service, bool with_tags,
                      struct ecs_Service *out);
