@@ -452,6 +452,7 @@ static fl_handler handler_of(int operation)
         {ECS_OP_ListServiceDeployments, fl_list_rollouts},
         {ECS_OP_DescribeServiceDeployments, fl_describe_rollouts},
         {ECS_OP_DescribeServiceRevisions, fl_describe_revisions},
+        {ECS_OP_StopServiceDeployment, fl_stop_service_deployment},
         {ECS_OP_RegisterContainerInstance, fl_register_instance},
         {ECS_OP_DescribeContainerInstances, fl_describe_instances},
         {ECS_OP_ListContainerInstances, fl_list_instances},
