@@ -31,6 +31,7 @@ static size_t look(struct fl_decision *d, struct fl_service *service)
         return 0;
     }
     fl_schedule_observe(&s);
+    fl_schedule_forsake(&s);
     fl_schedule_targets(&s);
     if (service->is_daemon) {
         fl_schedule_daemon(&s);

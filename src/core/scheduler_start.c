@@ -5,6 +5,23 @@
 /* Tasks of one event's sentence. */
 enum { BATCH = 10 };
 
+/* As ECS does for services that name none: balanced over zones, and instances in each. */
+static struct ecs_PlacementStrategy_list strategies_of(struct fl_decision *d,
+                                                       const struct rec_Service *rec)
+{
+    static const struct fl_str fields[] = {{"attribute:ecs.availability-zone", 31},
+                                           {"instanceId", 10}};
+    struct ecs_PlacementStrategy_list list = {.n = FL_ARRAY_SIZE(fields)};
+    if (rec->placementStrategy.n)
+        return rec->placementStrategy;
+    list.items = fl_arena_new_array(d->arena, struct ecs_PlacementStrategy, list.n);
+    for (size_t i = 0; i < list.n; i++) {
+        FL_SET(&list.items[i], ecs_PlacementStrategy, type, ECS_PlacementStrategyType_spread);
+        FL_SET(&list.items[i], ecs_PlacementStrategy, field, fields[i]);
+    }
+    return list;
+}
+
 /* What RunTask would be asked for one more task of the deployment. */
 static struct ecs_RunTaskRequest request_of(struct fl_decision *d, const struct fl_service *service,
                                             const struct fl_revision *revision)
@@ -16,7 +33,7 @@ static struct ecs_RunTaskRequest request_of(struct fl_decision *d, const struct 
            fl_str_printf(d->arena, "service:%.*s", FL_STR_ARG(service->name)));
     FL_SET(&run, ecs_RunTaskRequest, startedBy, fl_deployment_id(d, config->number));
     FL_SET(&run, ecs_RunTaskRequest, placementConstraints, rec->placementConstraints);
-    FL_SET(&run, ecs_RunTaskRequest, placementStrategy, rec->placementStrategy);
+    FL_SET(&run, ecs_RunTaskRequest, placementStrategy, strategies_of(d, rec));
     if (FL_HAS(config, rec_ServiceRevision, launchType))
         FL_SET(&run, ecs_RunTaskRequest, launchType, config->launchType);
     if (FL_HAS(config, rec_ServiceRevision, networkConfiguration))
