@@ -87,6 +87,7 @@ static void stop_unhealthy(struct stops *stops, struct fl_census *census)
         fl_service_say(stops->s->d, stops->s->service,
                        "(task %.*s) failed container health checks.",
                        FL_STR_ARG(member->task->rec->id));
+        fl_schedule_note_unhealthy(stops->s, census);
         stop(stops, member, FL_STR("Task failed container health checks"));
         one_by_one = false;
     }
