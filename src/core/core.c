@@ -583,7 +583,7 @@ void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struc
         .reached_at = event->reached_at,
     };
     fl_rand_seed(&d.rand, event->seed);
-    if (core->since_ms == 0)
+    if (core->since_ms == 0 || event->now_ms < core->since_ms) /* the clock was set back */
         core->since_ms = event->now_ms;
     switch (event->kind) {
     case FL_CORE_EVENT_COMMAND:
