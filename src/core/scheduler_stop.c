@@ -2,7 +2,7 @@
  *
  * What is healthy is stopped only while more than the floor's number are; what only may be healthy
  * (SETTLING), only while no less are. What is lost goes when something has taken its place. */
-#include "core/scheduler.h"
+#include "core/task_sets.h"
 
 /* Tasks of one event's sentence; stops of one look at one deployment. */
 enum { BATCH = 10, MAX_STOPS = 100 };
@@ -117,7 +117,11 @@ static void say_stopped(const struct stops *stops)
 
 static void stop_of(struct stops *stops, struct fl_census *census, bool has_room)
 {
+    bool is_external = fl_service_is_external(stops->s->service);
     stops->n = 0;
+    stops->reason = fl_str_printf(
+        stops->s->d->arena, "Scaling activity initiated by (deployment ecs-svc/%lld)",
+        (long long)(is_external ? census : &stops->s->censuses[0])->deployment->number);
     stop_lost(stops, census);
     stop_drained(stops, census);
     stop_unhealthy(stops, census, has_room);
@@ -135,9 +139,6 @@ void fl_schedule_stop(struct fl_schedule *s)
         stops.healthy += s->censuses[i].healthy;
         there += s->censuses[i].count - s->censuses[i].in_state[FL_MEMBER_LOST];
     }
-    stops.reason =
-        fl_str_printf(s->d->arena, "Scaling activity initiated by (deployment ecs-svc/%lld)",
-                      (long long)s->censuses[0].deployment->number);
     for (size_t i = s->count; i > 0; i--)
         stop_of(&stops, &s->censuses[i - 1], there + s->started < s->ceiling);
 }

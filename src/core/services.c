@@ -4,8 +4,8 @@
 
 enum { DEFAULT_MAX_PERCENT = 200, DEFAULT_MIN_PERCENT = 100 };
 
-static struct fl_service *find_service(struct fl_decision *d, struct fl_cluster *cluster,
-                                       struct fl_str given)
+struct fl_service *fl_find_service(struct fl_decision *d, struct fl_cluster *cluster,
+                                   struct fl_str given)
 {
     struct fl_str name;
     struct fl_service *service = NULL;
@@ -82,7 +82,7 @@ int fl_update_service(struct fl_decision *d, const void *input, void *output)
     const struct ecs_UpdateServiceRequest *in = input;
     struct ecs_UpdateServiceResponse *out = output;
     struct fl_cluster *cluster = fl_find_cluster(d, in->cluster);
-    struct fl_service *service = cluster ? find_service(d, cluster, in->service) : NULL;
+    struct fl_service *service = cluster ? fl_find_service(d, cluster, in->service) : NULL;
     if (!service)
         return -1;
     struct rec_Service *rec = fl_service_edit(d, service);
@@ -114,7 +114,7 @@ int fl_delete_service(struct fl_decision *d, const void *input, void *output)
     const struct ecs_DeleteServiceRequest *in = input;
     struct ecs_DeleteServiceResponse *out = output;
     struct fl_cluster *cluster = fl_find_cluster(d, in->cluster);
-    struct fl_service *service = cluster ? find_service(d, cluster, in->service) : NULL;
+    struct fl_service *service = cluster ? fl_find_service(d, cluster, in->service) : NULL;
     if (!service)
         return -1;
     if (!in->force && service->rec->desiredCount > 0)
