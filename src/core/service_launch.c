@@ -1,8 +1,8 @@
 /* One more task of a service, as the launch of it: what RunTask would be asked for. */
 #include "core/scheduler.h"
 
-/* As ECS does for services that name none: balanced over the zones, then over the instances of each,
- * by this service's tasks. It is not shown. */
+/* As ECS does for services that name none: balanced over the zones, then over the instances of
+ * each, by this service's tasks. It is not shown. */
 static struct ecs_PlacementStrategy_list default_strategies(struct fl_decision *d)
 {
     static const struct fl_str fields[] = {{"attribute:ecs.availability-zone", 31},
