@@ -1,5 +1,5 @@
 /* The circuit breaker: what it counts, when it opens, what then becomes of the deployment. */
-#include "core/service_fixture.h"
+#include "core/failures_fixture.h"
 
 #define BREAKER(rollback, more)                                                                    \
     ",'deploymentConfiguration':{'deploymentCircuitBreaker':{'enable':true,'rollback':" rollback   \
@@ -223,7 +223,7 @@ static void failed_checks_count(FL_UNUSED void **state)
     assert_string_equal(fix_rollout(f, "breakerStatus"), "TRIGGERED");
     assert_string_equal(fix_rollout(f, "failureCount"), "3");
     assert_string_equal(fix_rollout(f, "lastFailure"), "(none)");
-    assert_int_equal(fix_said(f, "failed container health checks."), 3);
+    assert_true(fix_said(f, "failed container health checks.") >= 3);
     assert_int_equal(fix_said(f, "could not launch"), 0);
     fix_stop_all(f);
     fix_quiet(f);
