@@ -120,5 +120,7 @@ void fl_service_wake(struct fl_core *core, struct fl_service *service);
 void fl_service_set_waiting(struct fl_service *service, bool is_waiting);
 /* Instances have room that they had not: whoever waits looks again. */
 void fl_cluster_room(struct fl_core *core, struct fl_cluster *cluster);
+/* A service's task has gone from an instance: daemons leave a DRAINING one last. */
+void fl_daemons_wake_for(struct fl_core *core, const struct fl_instance *instance);
 /* An instance has come, gone, changed: whoever waits, keeps daemons or has tasks there looks. */
 void fl_services_wake_for(struct fl_core *core, struct fl_instance *instance);

@@ -61,7 +61,9 @@ void fl_show_service(struct fl_decision *d, const struct fl_service *service, bo
     FL_SET(out, ecs_Service, serviceName, rec->name);
     FL_SET(out, ecs_Service, clusterArn, fl_cluster_arn(d, rec->cluster));
     FL_SET(out, ecs_Service, status, rec->status);
-    FL_SET(out, ecs_Service, desiredCount, rec->desiredCount);
+    FL_SET(out, ecs_Service, desiredCount,
+           service->is_daemon && rec->deployments.n ? rec->deployments.items[0].desiredCount
+                                                    : rec->desiredCount);
     count_tasks(service, out);
     FL_SET(out, ecs_Service, deployments, show_deployments(d, service));
     FL_SET(out, ecs_Service, events, show_events(d, service));

@@ -621,6 +621,8 @@ static void apply_task(struct fl_core *core, const struct rec_Task *rec)
         fl_service_wake(core, task->deployment->service);
     if (task->is_member && !holds)
         task->deployment = NULL; /* which may go before it does */
+    if (task->is_member && !task->deployment)
+        fl_daemons_wake_for(core, instance);
     if (gives_room)
         fl_cluster_room(core, cluster);
 }
