@@ -64,8 +64,9 @@ struct fl_service {
     struct fl_service_event_list events;
     size_t event_count;
     int64_t due_ms; /* when the scheduler is to look: 0 at once, INT64_MAX when something changes */
-    bool is_waiting; /* for room: in the cluster's list of those */
-    bool is_daemon;  /* in the cluster's list of those */
+    uint64_t uneven_seen; /* the list of zones for which nothing could be moved: rebalance.c */
+    bool is_waiting;      /* for room: in the cluster's list of those */
+    bool is_daemon;       /* in the cluster's list of those */
 };
 
 int fl_service_order(const struct fl_service *a, const struct fl_service *b);

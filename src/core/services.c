@@ -64,7 +64,9 @@ int fl_create_service(struct fl_decision *d, const void *input, void *output)
     FL_SET(&rec, rec_Service, deploymentConfiguration,
            fill_configuration(d, in->deploymentConfiguration, is_daemon));
     FL_SET(&rec, rec_Service, availabilityZoneRebalancing,
-           ECS_AvailabilityZoneRebalancing_DISABLED);
+           FL_HAS(in, ecs_CreateServiceRequest, availabilityZoneRebalancing)
+               ? in->availabilityZoneRebalancing
+               : ECS_AvailabilityZoneRebalancing_DISABLED);
     FL_SET(&rec, rec_Service, placementConstraints, in->placementConstraints);
     FL_SET(&rec, rec_Service, placementStrategy, in->placementStrategy);
     FL_SET(&rec, rec_Service, createdAt, d->now_ms);
