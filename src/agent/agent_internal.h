@@ -13,6 +13,7 @@
 #include "agent/credentials.h"
 #include "agent/exec.h"
 #include "agent/gpus.h"
+#include "agent/image_desk.h"
 #include "agent/images.h"
 #include "agent/introspection.h"
 #include "agent/log_shipper.h"
@@ -74,6 +75,7 @@ struct fl_agent {
     struct fl_check *checks; /* health checks under way */
     struct fl_puller *puller;
     struct fl_images *images;
+    struct fl_image_desk *desk; /* NULL: people cannot ask for pulls */
     struct fl_network *network;
     struct fl_http_client *http;
     struct fl_aws_client *aws;
@@ -120,6 +122,8 @@ void fl_agent_carry_out(struct fl_agent *agent, const struct fl_effect *effect);
 
 /* agent_launch.c */
 void fl_agent_ensure_image(struct fl_agent *agent, struct fl_str container_id);
+/* What the brain calls it. */
+enum fl_failure fl_agent_image_failure(enum fl_image_failure failure);
 void fl_agent_prepare(struct fl_agent *agent, struct fl_str container_id);
 void fl_agent_launch(struct fl_agent *agent, struct fl_str container_id);
 /* Started or failed: the next one in the queue may go. */
