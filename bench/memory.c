@@ -76,7 +76,7 @@ static struct fl_str call(struct bench *bench, const char *operation, const char
     struct fl_core_event event = {.kind = FL_CORE_EVENT_COMMAND};
     fl_arena_reset(bench->arena);
     const struct fl_json *json = fl_json_read(fl_str_of(text), bench->arena, &err);
-    event.operation = fl_service_find(&ecs_service, fl_str_of(operation));
+    event.operation = fl_aws_service_find(&ecs_service, fl_str_of(operation));
     const struct fl_shape *shape = ecs_service.operations[event.operation].input;
     void *input = fl_arena_alloc(bench->arena, fl_shape_size(shape));
     if (!json || fl_shape_decode(shape, json, bench->arena, input, &fault) < 0)

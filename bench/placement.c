@@ -87,7 +87,7 @@ static void add_host(struct bench *b, uint32_t i)
     FL_SET(&rec, rec_Instance, agentVersion, FL_STR("1.2.3"));
     FL_SET(&rec, rec_Instance, registeredAt, 1700000000000 + i);
     fl_state_apply(b->core, FL_RECORD_INSTANCE, &rec);
-    fl_state_connect(fl_state_instance(b->cluster, rec.id), true, 1 + i);
+    fl_state_connect(b->core, fl_state_instance(b->cluster, rec.id), true, 1 + i, 1);
 }
 
 static void prepare(struct bench *b, int kind)
@@ -246,7 +246,7 @@ static void command(struct bench *b, const char *operation, const char *text, ui
     struct fl_err err;
     struct fl_shape_error fault;
     const struct fl_json *json = fl_json_read(fl_str_of(text), arena, &err);
-    int index = fl_service_find(&ecs_service, fl_str_of(operation));
+    int index = fl_aws_service_find(&ecs_service, fl_str_of(operation));
     struct fl_core_event event = {.kind = FL_CORE_EVENT_COMMAND, .operation = index};
     struct fl_turn turn;
     const struct fl_shape *shape = ecs_service.operations[index].input;

@@ -12,7 +12,7 @@ build="gcc libc6-dev make meson ninja-build pkg-config python3 ca-certificates
 run="crun tini golang-github-containers-common nftables iproute2"
 demo="mmdebstrap busybox-static python3-venv"
 check="clang clang-format curl procps mount passwd runc scdoc skopeo buildah zstd openssl rsyslog
-    rsyslog-gnutls"
+    rsyslog-gnutls systemd"
 pulls="docker.io podman docker-registry"
 package="debhelper dpkg-dev scdoc mmdebstrap busybox-static python3-venv"
 nightly="qemu-system-x86 e2fsprogs"

@@ -145,7 +145,7 @@ class Writer:
         prefix = self.api.prefix
         return (['', f'enum {prefix}_operation {{']
                 + [f'    {prefix.upper()}_OP_{op.name},' for op in self.sorted_operations()]
-                + ['};', '', f'extern const struct fl_service {prefix}_service;'])
+                + ['};', '', f'extern const struct fl_aws_service {prefix}_service;'])
 
     # Tables
 
@@ -242,7 +242,7 @@ class Writer:
             rows += [f'    {{{c_string(op.name)}, {shape[0]}, {shape[1]}, errors_{op.name}}},']
         name, _, version, target, signing = self.api.service
         return lines + ['', 'static const struct fl_operation operations[] = {'] + rows + [
-            '};', '', f'const struct fl_service {prefix}_service = {{',
+            '};', '', f'const struct fl_aws_service {prefix}_service = {{',
             f'    .name = {c_string(name)},', f'    .target_prefix = {c_string(target)},',
             f'    .signing_name = {c_string(signing)},', f'    .version = {c_string(version)},',
             '    .operations = operations,', f'    .operation_count = {len(rows)},', '};']

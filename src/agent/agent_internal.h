@@ -167,9 +167,9 @@ struct fl_str fl_agent_hostname_of(const struct fl_agent *agent,
                                    struct fl_arena *arena);
 struct fl_str fl_agent_etc_hosts(enum fl_network_mode mode, const uint8_t address[4],
                                  struct fl_str hostname, struct fl_arena *arena);
-/* Without name servers on the host's loopback; if none is left, with the agent's resolver, and
- * behind it, for when no agent runs, those that systemd-resolved has above it (`upstream`: its own
- * file, or empty). */
+/* Without name servers on the host's loopback or with IPv6 addresses; if none is left, with the
+ * agent's resolver, and behind it, for when no agent runs, those that systemd-resolved has above it
+ * (`upstream`: its own file, or empty). */
 struct fl_str fl_agent_filter_resolv_conf(struct fl_str host, struct fl_str upstream,
                                           struct fl_arena *arena);
 struct fl_str fl_agent_etc_resolv_conf(enum fl_network_mode mode, struct fl_arena *arena);

@@ -76,6 +76,12 @@ static const struct row rows[FL_OPTION_COUNT] = {
                             "agents get another key after this time (86400)"},
     [FL_OPTION_CERTIFICATE_LIFE] = {"certificate-life", "SECONDS", KIND_NUMBER, SERVERS, true, true,
                                     "", "how long the server's certificate lives (a year)"},
+    [FL_OPTION_SETTLE] = {"settle", "SECONDS", KIND_NUMBER, SERVERS, true, true, "",
+                          "a service's task that nothing checks is healthy after this time "
+                          "(2; 40 when strict)"},
+    [FL_OPTION_LOST_AFTER] = {"lost-after", "SECONDS", KIND_NUMBER, SERVERS, true, true, "",
+                              "services' tasks on a host that is away for so long are replaced; "
+                              "0: never (120; 0 when strict)"},
     [FL_OPTION_SERVER] = {"server", "URL", KIND_TEXT, FL_COMMAND_AGENT, true, false, "",
                           "the server to join"},
     [FL_OPTION_TOKEN] = {"token", "T", KIND_TEXT, FL_COMMAND_AGENT, true, false, "",

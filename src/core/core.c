@@ -8,6 +8,7 @@
 #include "core/decide.h"
 #include "core/explain.h"
 #include "core/former.h"
+#include "core/scheduler.h"
 #include "wire/arn.h"
 
 /* What is accepted keeps every record far below its bound; an answer, made of up to a hundred
@@ -22,6 +23,9 @@ struct fl_core *fl_core_new(const struct fl_core_config *config)
     core->endpoint = fl_str_of(fl_strndup(config->endpoint.p, config->endpoint.n));
     core->telemetry = fl_str_of(fl_strndup(config->telemetry.p, config->telemetry.n));
     core->strict = config->strict;
+    core->settle_ms = config->settle_ms;
+    core->lost_after_ms = config->lost_after_ms;
+    RB_INIT(&core->due);
     RB_INIT(&core->clusters);
     RB_INIT(&core->definitions);
     RB_INIT(&core->doomed);
@@ -50,8 +54,10 @@ void fl_core_free(struct fl_core *core)
 static int kind_of_key(struct fl_str key)
 {
     static const char first[FL_RECORD_KINDS] = {
-        [FL_RECORD_CLUSTER] = 'c', [FL_RECORD_INSTANCE] = 'i', [FL_RECORD_DEFINITION] = 'd',
-        [FL_RECORD_FAMILY] = 'f',  [FL_RECORD_SETTING] = 's',  [FL_RECORD_TASK] = 't',
+        [FL_RECORD_CLUSTER] = 'c',  [FL_RECORD_INSTANCE] = 'i', [FL_RECORD_DEFINITION] = 'd',
+        [FL_RECORD_FAMILY] = 'f',   [FL_RECORD_SETTING] = 's',  [FL_RECORD_TASK] = 't',
+        [FL_RECORD_SERVICE] = 'm',  [FL_RECORD_EVENT] = 'n',    [FL_RECORD_ROLLOUT] = 'o',
+        [FL_RECORD_REVISION] = 'r',
     };
     for (int kind = 0; kind < FL_RECORD_KINDS; kind++)
         if (key.n > 2 && key.p[0] == first[kind] && key.p[1] == '/')
@@ -59,10 +65,20 @@ static int kind_of_key(struct fl_str key)
     return -1;
 }
 
+static bool has_service(const struct fl_core *core, struct fl_str cluster_name, struct fl_str name)
+{
+    const struct fl_cluster *cluster = fl_state_cluster(core, cluster_name);
+    return cluster && fl_state_service(cluster, name);
+}
+
 /* Does what a record refers to exist? Keys are loaded in order, so it came before. */
 static bool refers_well(const struct fl_core *core, enum fl_record_kind kind, const void *rec)
 {
     const struct rec_Instance *instance = rec;
+    const struct rec_Service *service = rec;
+    const struct rec_ServiceEvent *event = rec;
+    const struct rec_ServiceDeployment *rollout = rec;
+    const struct rec_ServiceRevision *revision = rec;
     const struct rec_Task *task = rec;
     const struct fl_cluster *cluster;
     switch (kind) {
@@ -74,6 +90,15 @@ static bool refers_well(const struct fl_core *core, enum fl_record_kind kind, co
         return true;
     case FL_RECORD_INSTANCE:
         return fl_state_cluster(core, instance->cluster);
+    case FL_RECORD_SERVICE:
+        return fl_state_cluster(core, service->cluster);
+    case FL_RECORD_EVENT:
+        return has_service(core, event->cluster, event->service);
+    case FL_RECORD_ROLLOUT:
+        return has_service(core, rollout->cluster, rollout->service);
+    case FL_RECORD_REVISION:
+        return has_service(core, revision->cluster, revision->service) &&
+               fl_state_definition(core, revision->family, revision->revision);
     case FL_RECORD_TASK:
         cluster = fl_state_cluster(core, task->cluster);
         return cluster && !fl_state_task(cluster, task->id) &&
@@ -202,7 +227,7 @@ void fl_put(struct fl_decision *d, enum fl_record_kind kind, const void *rec)
     fl_state_apply(d->core, kind, rec);
 }
 
-static void delete_record(struct fl_decision *d, enum fl_record_kind kind, const void *rec)
+void fl_delete_record(struct fl_decision *d, enum fl_record_kind kind, const void *rec)
 {
     struct fl_record *record = add_record(d->turn);
     record->key = fl_record_key(d->arena, kind, rec);
@@ -210,7 +235,7 @@ static void delete_record(struct fl_decision *d, enum fl_record_kind kind, const
 
 void fl_drop_task(struct fl_decision *d, struct fl_task *task)
 {
-    delete_record(d, FL_RECORD_TASK, task->rec);
+    fl_delete_record(d, FL_RECORD_TASK, task->rec);
     d->turn->record_count -= FL_BUG(15, 1, 0);
     fl_state_forget_task(d->core, task);
 }
@@ -223,19 +248,19 @@ void fl_drop_definition(struct fl_decision *d, struct fl_definition *definition)
     FL_SET(&family, rec_Family, family, definition->family);
     FL_SET(&family, rec_Family, last, fl_state_last_revision(d->core, definition->family));
     fl_put(d, FL_RECORD_FAMILY, &family);
-    delete_record(d, FL_RECORD_DEFINITION, definition->rec);
+    fl_delete_record(d, FL_RECORD_DEFINITION, definition->rec);
     fl_state_forget_definition(d->core, definition);
 }
 
 void fl_drop_setting(struct fl_decision *d, struct fl_setting *setting)
 {
-    delete_record(d, FL_RECORD_SETTING, setting->rec);
+    fl_delete_record(d, FL_RECORD_SETTING, setting->rec);
     fl_state_forget_setting(d->core, setting);
 }
 
 void fl_drop_instance(struct fl_decision *d, struct fl_instance *instance)
 {
-    delete_record(d, FL_RECORD_INSTANCE, instance->rec);
+    fl_delete_record(d, FL_RECORD_INSTANCE, instance->rec);
     fl_state_forget_instance(d->core, instance);
 }
 
@@ -406,6 +431,10 @@ static fl_handler handler_of(int operation)
         {ECS_OP_StopTask, fl_stop_task},
         {ECS_OP_DescribeTasks, fl_describe_tasks},
         {ECS_OP_ListTasks, fl_list_tasks},
+        {ECS_OP_CreateService, fl_create_service},
+        {ECS_OP_UpdateService, fl_update_service},
+        {ECS_OP_DeleteService, fl_delete_service},
+        {ECS_OP_DescribeServices, fl_describe_services},
         {ECS_OP_RegisterContainerInstance, fl_register_instance},
         {ECS_OP_DescribeContainerInstances, fl_describe_instances},
         {ECS_OP_ListContainerInstances, fl_list_instances},
@@ -536,6 +565,8 @@ void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struc
         .reached_at = event->reached_at,
     };
     fl_rand_seed(&d.rand, event->seed);
+    if (core->since_ms == 0)
+        core->since_ms = event->now_ms;
     switch (event->kind) {
     case FL_CORE_EVENT_COMMAND:
         command(&d, event);
@@ -557,6 +588,7 @@ void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struc
         return;
     case FL_CORE_EVENT_TIMER:
         expire(&d);
+        fl_scheduler_run(&d);
         return;
     case FL_CORE_EVENT_EXPLAIN:
         explain(&d, event);
@@ -568,8 +600,7 @@ void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struc
 int64_t fl_core_next_due(const struct fl_core *core)
 {
     int64_t records_ms = FL_MIN(stopped_due(core), FL_MIN(doomed_due(core), retired_due(core)));
-    int64_t former_ms = fl_former_due(core);
-    return FL_MIN(records_ms, former_ms);
+    return FL_MIN(records_ms, FL_MIN(fl_former_due(core), fl_scheduler_due(core)));
 }
 
 struct fl_core_counts fl_core_count(const struct fl_core *core)

@@ -23,7 +23,15 @@ struct fl_core_config {
     struct fl_str endpoint;  /* URLs that agents are told by DiscoverPollEndpoint: for their */
     struct fl_str telemetry; /* sessions, and for what they measure (empty: nowhere) */
     bool strict;
+    /* A task that nothing checks counts as healthy when it has been RUNNING for so long; ECS: 40 s.
+     */
+    int64_t settle_ms;
+    /* A service's tasks on an instance whose agent has been away for so long are replaced; 0:
+     * never, as in ECS. */
+    int64_t lost_after_ms;
 };
+
+enum { FL_CORE_STRICT_SETTLE_MS = 40 * 1000 };
 
 /* Stopped tasks stay describable this long (ECS: at least an hour). */
 enum { FL_CORE_STOPPED_TASK_MS = 60 * 60 * 1000 };

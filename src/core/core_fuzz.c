@@ -211,7 +211,7 @@ static int operation_of(size_t command)
 {
     static int known[FL_ARRAY_SIZE(commands)];
     if (known[command] == 0)
-        known[command] = 1 + fl_service_find(&ecs_service, fl_str_of(commands[command]));
+        known[command] = 1 + fl_aws_service_find(&ecs_service, fl_str_of(commands[command]));
     assert_true(known[command] > 0);
     return known[command] - 1;
 }

@@ -26,6 +26,8 @@ int fl_refuse(struct fl_decision *d, const char *code, const char *fmt, ...) FL_
 
 /* Makes a record durable and true: encodes it into the turn, then applies it. */
 void fl_put(struct fl_decision *d, enum fl_record_kind kind, const void *rec);
+/* Has the record of that key deleted; taking it out of the state is the caller's. */
+void fl_delete_record(struct fl_decision *d, enum fl_record_kind kind, const void *rec);
 /* Deletes a stopped task's record. */
 void fl_drop_task(struct fl_decision *d, struct fl_task *task);
 /* Deletes a doomed definition's record; its family remembers the number. */
@@ -149,6 +151,10 @@ void fl_retire_instance(struct fl_decision *d, struct fl_instance *instance,
 /* A task as the API shows it. */
 void fl_show_task(struct fl_decision *d, const struct fl_task *task, bool with_tags,
                   struct ecs_Task *ret_task);
+/* What the health checks of a task's essential containers say; containers without one say nothing.
+ */
+enum fl_checks { FL_CHECKS_NONE, FL_CHECKS_PASSED, FL_CHECKS_UNKNOWN, FL_CHECKS_FAILED };
+enum fl_checks fl_task_checks(const struct fl_task *task);
 /* A stop that is asked for: puts the record, tells the agent. No effect on a stopped task. */
 void fl_request_stop(struct fl_decision *d, struct fl_task *task, enum ecs_TaskStopCode code,
                      struct fl_str reason);

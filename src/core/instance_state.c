@@ -3,7 +3,7 @@
  *
  * Deregistration is final: an INACTIVE instance stays describable for a while and never comes back.
  * No task that is not STOPPED is on one. */
-#include "core/decide.h"
+#include "core/scheduler.h"
 
 enum { MAX_UPDATED = 10 };
 
@@ -19,7 +19,7 @@ static struct fl_instance *find_active(struct fl_decision *d, const struct fl_cl
 }
 
 /* The task is accounted for no more; what runs of it runs on until it ends by itself. */
-static void orphan(struct fl_decision *d, const struct fl_task *task, enum ecs_TaskStopCode code,
+static void orphan(struct fl_decision *d, struct fl_task *task, enum ecs_TaskStopCode code,
                    struct fl_str reason)
 {
     struct rec_Task *rec = fl_shape_copy(&rec_shape_Task, task->rec, d->arena);
@@ -34,6 +34,8 @@ static void orphan(struct fl_decision *d, const struct fl_task *task, enum ecs_T
     FL_SET(rec, rec_Task, stoppedAt, d->now_ms);
     FL_SET(rec, rec_Task, version, rec->version + 1);
     fl_put(d, FL_RECORD_TASK, rec);
+    if (task->is_member)
+        fl_scheduler_task_ended(d, task);
 }
 
 void fl_retire_instance(struct fl_decision *d, struct fl_instance *instance,

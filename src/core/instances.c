@@ -373,7 +373,7 @@ void fl_agent_connected(struct fl_decision *d, const struct fl_core_event *event
     struct fl_instance *instance = find_instance(d, event);
     if (!instance || is_inactive(instance))
         return;
-    fl_state_connect(instance, true, event->session);
+    fl_state_connect(d->core, instance, true, event->session, d->now_ms);
     fl_former_connected(d, instance);
     struct rec_Instance rec = *instance->rec;
     if (set_versions(&rec, fl_cut(event->agent_version, MAX_TEXT),
@@ -392,6 +392,6 @@ void fl_agent_disconnected(struct fl_decision *d, const struct fl_core_event *ev
     if (!instance || is_inactive(instance) ||
         FL_BUG(14, false, instance->session != event->session))
         return;
-    fl_state_connect(instance, false, 0);
+    fl_state_connect(d->core, instance, false, 0, d->now_ms);
     fl_former_disconnected(d, instance);
 }

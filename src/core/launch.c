@@ -311,7 +311,7 @@ static void fill_record(struct fl_decision *d, const struct ecs_RunTaskRequest *
         FL_SET(rec, rec_Task, overrides, in->overrides);
 }
 
-static struct fl_definition *find_runnable(struct fl_decision *d, struct fl_str name)
+struct fl_definition *fl_find_runnable(struct fl_decision *d, struct fl_str name)
 {
     struct fl_definition *definition = fl_find_definition(d, name);
     if (!definition) {
@@ -328,10 +328,20 @@ static struct fl_definition *find_runnable(struct fl_decision *d, struct fl_str 
 int fl_launch_prepare(struct fl_decision *d, const struct ecs_RunTaskRequest *in,
                       struct fl_cluster *cluster, struct fl_launch *ret_launch)
 {
-    struct fl_definition *definition = find_runnable(d, in->taskDefinition);
-    struct fl_placement *placement = &ret_launch->placement;
-    if (!definition)
+    struct fl_definition *definition = fl_find_runnable(d, in->taskDefinition);
+    if (!definition || fl_launch_prepare_for(d, in, cluster, definition, ret_launch) < 0)
         return -1;
+    if (cluster->active_instances == 0)
+        return fl_refuse(d, "InvalidParameterException",
+                         "No Container Instances were found in your cluster.");
+    return 0;
+}
+
+int fl_launch_prepare_for(struct fl_decision *d, const struct ecs_RunTaskRequest *in,
+                          struct fl_cluster *cluster, struct fl_definition *definition,
+                          struct fl_launch *ret_launch)
+{
+    struct fl_placement *placement = &ret_launch->placement;
     const struct ecs_TaskDefinition *def = definition->rec->definition;
     *ret_launch = (struct fl_launch){.cluster = cluster, .definition = definition};
     if (check_supported(d, in, def) < 0 || check_network(d, in, def) < 0 ||
@@ -339,9 +349,6 @@ int fl_launch_prepare(struct fl_decision *d, const struct ecs_RunTaskRequest *in
         fl_placement_prepare(d, cluster, def, &in->placementConstraints, &in->placementStrategy,
                              placement) < 0)
         return -1;
-    if (cluster->active_instances == 0)
-        return fl_refuse(d, "InvalidParameterException",
-                         "No Container Instances were found in your cluster.");
     fl_launch_require(d, in, definition, &placement->requirement);
     fill_record(d, in, cluster, definition, &placement->requirement, &ret_launch->rec);
     return 0;

@@ -18,6 +18,13 @@ int fl_launch_check(struct fl_decision *d, const struct ecs_RunTaskRequest *in);
 /* Everything else that may refuse the call. */
 int fl_launch_prepare(struct fl_decision *d, const struct ecs_RunTaskRequest *in,
                       struct fl_cluster *cluster, struct fl_launch *ret_launch);
+/* The same for a definition that is found already, and may be INACTIVE, on a cluster that may be
+ * empty. */
+int fl_launch_prepare_for(struct fl_decision *d, const struct ecs_RunTaskRequest *in,
+                          struct fl_cluster *cluster, struct fl_definition *definition,
+                          struct fl_launch *ret_launch);
+/* The ACTIVE definition of a name; NULL after refusing. */
+struct fl_definition *fl_find_runnable(struct fl_decision *d, struct fl_str name);
 /* Puts one task on the instance and sends it. */
 struct fl_task *fl_launch_on(struct fl_decision *d, struct fl_launch *launch,
                              const struct fl_instance *instance);

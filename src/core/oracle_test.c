@@ -200,7 +200,7 @@ static void add_instance(struct world *w)
     random_instance(w, &rec);
     fl_state_apply(w->core, FL_RECORD_INSTANCE, &rec);
     struct fl_instance *instance = fl_state_instance(w->cluster, rec.id);
-    fl_state_connect(instance, true, 1);
+    fl_state_connect(w->core, instance, true, 1, 1);
     w->instances[w->instance_count++] = instance;
 }
 
@@ -209,7 +209,7 @@ static void alter_instance(struct world *w)
     struct fl_instance *instance = w->instances[below(w, w->instance_count)];
     struct rec_Instance *rec = fl_shape_copy(&rec_shape_Instance, instance->rec, w->arena);
     if (below(w, 2)) {
-        fl_state_connect(instance, !instance->connected, 2);
+        fl_state_connect(w->core, instance, !instance->connected, 2, 1);
         return;
     }
     random_instance(w, rec);

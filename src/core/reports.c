@@ -1,6 +1,6 @@
 /* What agents report. A report only moves a state forward; a repeated, stale or unknown one is
  * answered 200 and changes nothing, or the agent would send it for ever. */
-#include "core/decide.h"
+#include "core/scheduler.h"
 #include "wire/arn.h"
 
 enum { MAX_REASON = 1024, MAX_RUNTIME_ID = 255, MAX_BINDINGS = 100, MAX_BINDING_TEXT = 64 };
@@ -154,6 +154,8 @@ static void move_task(struct fl_decision *d, struct fl_task *task,
         return;
     FL_SET(rec, rec_Task, version, rec->version + FL_BUG(9, 0, 1));
     fl_put(d, FL_RECORD_TASK, rec);
+    if (task->is_member && status == REC_TaskStatus_STOPPED)
+        fl_scheduler_task_ended(d, task);
 }
 
 int fl_submit_task_state(struct fl_decision *d, const void *input, void *output)

@@ -5,6 +5,7 @@
 #include "base/bug.h"
 #include "core/index.h"
 #include "core/instance_record.h"
+#include "core/service.h"
 #include "core/task_record.h"
 
 int fl_cluster_order(const struct fl_cluster *a, const struct fl_cluster *b)
@@ -120,6 +121,10 @@ const struct fl_shape *fl_record_shape(enum fl_record_kind kind)
         [FL_RECORD_DEFINITION] = &rec_shape_TaskDefinition,
         [FL_RECORD_FAMILY] = &rec_shape_Family,
         [FL_RECORD_SETTING] = &rec_shape_Setting,
+        [FL_RECORD_SERVICE] = &rec_shape_Service,
+        [FL_RECORD_EVENT] = &rec_shape_ServiceEvent,
+        [FL_RECORD_ROLLOUT] = &rec_shape_ServiceDeployment,
+        [FL_RECORD_REVISION] = &rec_shape_ServiceRevision,
         [FL_RECORD_TASK] = &rec_shape_Task,
     };
     return shapes[kind];
@@ -146,6 +151,10 @@ struct fl_str fl_record_key(struct fl_arena *arena, enum fl_record_kind kind, co
     const struct rec_TaskDefinition *definition = rec;
     const struct rec_Family *family = rec;
     const struct rec_Setting *setting = rec;
+    const struct rec_Service *service = rec;
+    const struct rec_ServiceEvent *event = rec;
+    const struct rec_ServiceDeployment *rollout = rec;
+    const struct rec_ServiceRevision *revision = rec;
     const struct rec_Task *task = rec;
     switch (kind) {
     case FL_RECORD_CLUSTER:
@@ -161,6 +170,17 @@ struct fl_str fl_record_key(struct fl_arena *arena, enum fl_record_kind kind, co
         return fl_str_printf(arena, "s/%s/%.*s",
                              fl_enum_text(&ecs_enum_SettingName, (int)setting->name),
                              FL_STR_ARG(setting->principalArn));
+    case FL_RECORD_SERVICE:
+        return key_in_cluster(arena, 'm', service->cluster, service->name);
+    case FL_RECORD_EVENT:
+        return fl_str_printf(arena, "n/%.*s/%.*s/%010d", FL_STR_ARG(event->cluster),
+                             FL_STR_ARG(event->service), event->sequence);
+    case FL_RECORD_ROLLOUT:
+        return fl_str_printf(arena, "o/%.*s/%.*s/%.*s", FL_STR_ARG(rollout->cluster),
+                             FL_STR_ARG(rollout->service), FL_STR_ARG(rollout->id));
+    case FL_RECORD_REVISION:
+        return fl_str_printf(arena, "r/%.*s/%.*s/%019lld", FL_STR_ARG(revision->cluster),
+                             FL_STR_ARG(revision->service), (long long)revision->number);
     case FL_RECORD_TASK:
         if (task->v < FL_RECORD_TASK_VERSION)
             return fl_str_printf(arena, "t/%.*s/%.*s", FL_STR_ARG(task->cluster),
@@ -286,6 +306,9 @@ static void apply_cluster(struct fl_core *core, const struct rec_Cluster *rec)
     RB_INIT(&cluster->groups);
     RB_INIT(&cluster->digests);
     RB_INIT(&cluster->attributes);
+    RB_INIT(&cluster->services);
+    TAILQ_INIT(&cluster->waiting);
+    TAILQ_INIT(&cluster->daemons);
     cluster->index = fl_index_new();
     (void)RB_INSERT(fl_cluster_tree, &core->clusters, cluster);
     core->counts.clusters++;
@@ -405,6 +428,7 @@ static void apply_instance(struct fl_core *core, const struct rec_Instance *rec)
     set_retired(core, instance);
     join_machine(core, instance);
     cluster->active_instances += is_registered(instance->rec);
+    fl_services_wake_for(core, instance);
 }
 
 /* What is to be deleted goes when nothing names it any more. */
@@ -421,7 +445,7 @@ static void settle_definition(struct fl_core *core, struct fl_definition *defini
         (void)RB_REMOVE(fl_doomed_tree, &core->doomed, definition);
 }
 
-static void count_user(struct fl_core *core, struct fl_definition *definition, int sign)
+void fl_state_count_user(struct fl_core *core, struct fl_definition *definition, int sign)
 {
     if (!definition)
         return;
@@ -487,6 +511,8 @@ static void count_task(struct fl_task *task, int sign)
     bool is_pending = task->rec->status < REC_TaskStatus_RUNNING;
     task->cluster->running_count += (size_t)(sign * is_running);
     task->cluster->pending_count += (size_t)(sign * is_pending);
+    if (task->is_member)
+        fl_deployment_count(task, sign);
     if (!instance)
         return;
     instance->running_count += (size_t)(sign * is_running);
@@ -518,18 +544,21 @@ static void release_task(struct fl_task *task)
     task->holds = false;
 }
 
-/* A task that has no client token needs no room in the tree of tokens. */
+/* A task that has no client token and is no service's needs no room in those trees. */
 static struct fl_task *new_task(struct fl_core *core, struct fl_cluster *cluster,
                                 struct rec_Task *rec)
 {
-    bool has_token = rec->clientToken.n > 0;
+    bool has_token = rec->clientToken.n > 0, is_member = FL_HAS(rec, rec_Task, deployment);
     struct fl_task *task =
-        fl_calloc(1, has_token ? sizeof(*task) : offsetof(struct fl_task, by_token));
+        fl_calloc(1, has_token || is_member ? sizeof(*task) : offsetof(struct fl_task, by_token));
     task->id_start = fl_id_start(rec->id);
     task->rec = rec;
     task->cluster = cluster;
     (void)RB_INSERT(fl_task_tree, &cluster->tasks, task);
-    if (has_token)
+    task->is_member = is_member;
+    if (is_member)
+        task->deployment = fl_task_deployment_of(cluster, rec);
+    else if (has_token)
         (void)RB_INSERT(fl_token_tree, &core->tokens, task);
     core->counts.tasks++;
     return task;
@@ -562,6 +591,9 @@ static void apply_task(struct fl_core *core, const struct rec_Task *rec)
         FL_HAS(rec, rec_Task, instance) ? fl_state_instance(cluster, rec->instance) : NULL;
     struct fl_group *group = holds ? fl_group_use(cluster, rec->group) : NULL;
     struct fl_task_context context = {cluster, instance, definition, group};
+    bool gives_room = task && task->holds &&
+                      (!holds || (rec->desired == REC_TaskStatus_STOPPED &&
+                                  task->rec->desired != REC_TaskStatus_STOPPED));
     struct rec_Task *kept = fl_task_record_keep(&context, rec);
     move_task(core, task ? task->instance : NULL, instance);
     if (task) {
@@ -571,7 +603,7 @@ static void apply_task(struct fl_core *core, const struct rec_Task *rec)
         task->rec = kept;
     } else {
         task = new_task(core, cluster, kept);
-        count_user(core, definition, 1);
+        fl_state_count_user(core, definition, 1);
     }
     task->definition = definition;
     task->instance = instance;
@@ -583,6 +615,12 @@ static void apply_task(struct fl_core *core, const struct rec_Task *rec)
         task->is_stopped = true;
         (void)RB_INSERT(fl_stopped_tree, &core->stopped, task);
     }
+    if (task->is_member && task->deployment)
+        fl_service_wake(core, task->deployment->service);
+    if (task->is_member && !holds)
+        task->deployment = NULL; /* which may go before it does */
+    if (gives_room)
+        fl_cluster_room(core, cluster);
 }
 
 void fl_state_apply(struct fl_core *core, enum fl_record_kind kind, const void *rec)
@@ -603,6 +641,18 @@ void fl_state_apply(struct fl_core *core, enum fl_record_kind kind, const void *
     case FL_RECORD_SETTING:
         apply_setting(core, rec);
         return;
+    case FL_RECORD_SERVICE:
+        fl_apply_service(core, rec);
+        return;
+    case FL_RECORD_EVENT:
+        fl_apply_event(core, rec);
+        return;
+    case FL_RECORD_ROLLOUT:
+        fl_apply_rollout(core, rec);
+        return;
+    case FL_RECORD_REVISION:
+        fl_apply_revision(core, rec);
+        return;
     case FL_RECORD_TASK:
         apply_task(core, rec);
         return;
@@ -617,11 +667,11 @@ void fl_state_forget_task(struct fl_core *core, struct fl_task *task)
     release_task(task);
     if (task->is_stopped)
         (void)RB_REMOVE(fl_stopped_tree, &core->stopped, task);
-    if (task->rec->clientToken.n)
+    if (!task->is_member && task->rec->clientToken.n)
         (void)RB_REMOVE(fl_token_tree, &core->tokens, task);
     (void)RB_REMOVE(fl_task_tree, &task->cluster->tasks, task);
     core->counts.tasks--;
-    count_user(core, task->definition, -1);
+    fl_state_count_user(core, task->definition, -1);
     move_task(core, task->instance, NULL);
     fl_task_record_drop(task->cluster, task->rec);
     free(task);
@@ -669,21 +719,27 @@ void fl_state_forget_instance(struct fl_core *core, struct fl_instance *instance
     free_instance(instance);
 }
 
-void fl_state_connect(struct fl_instance *instance, bool connected, uint64_t session)
+void fl_state_connect(struct fl_core *core, struct fl_instance *instance, bool connected,
+                      uint64_t session, int64_t now_ms)
 {
     instance->connected = connected;
     instance->session = session;
+    instance->away_ms = connected ? 0 : now_ms;
     open_or_close(instance);
     if (!FL_BUG(34, true, false))
         fl_index_alter(instance->cluster->index, instance);
+    fl_services_wake_for(core, instance);
 }
 
 static void free_cluster(struct fl_core *core, struct fl_cluster *cluster)
 {
     struct fl_task *task, *next_task;
     struct fl_instance *instance, *next_instance;
+    struct fl_service *service, *next_service;
     RB_FOREACH_SAFE (task, fl_task_tree, &cluster->tasks, next_task)
         fl_state_forget_task(core, task);
+    RB_FOREACH_SAFE (service, fl_service_tree, &cluster->services, next_service)
+        fl_state_forget_service(core, service);
     fl_index_free(cluster);
     RB_FOREACH_SAFE (instance, fl_instance_tree, &cluster->instances, next_instance) {
         if (instance->is_retired)

@@ -26,8 +26,16 @@ struct fl_task {
     struct fl_group *group; /* while it holds */
     bool holds;             /* counted in its instance's and cluster's sums */
     bool is_stopped;
-    /* Only in a task that was made with a client token; in others not even the memory. */
-    RB_ENTRY(fl_task) by_token;
+    bool is_member; /* of a deployment: a service made it */
+    /* The rest only in a task that was made with a client token, or by a service, which has none;
+     * in others there is not even the memory. */
+    union {
+        RB_ENTRY(fl_task) by_token;
+        struct {
+            RB_ENTRY(fl_task) on_deployment;  /* while it holds */
+            struct fl_deployment *deployment; /* NULL: the task is STOPPED */
+        };
+    };
 };
 
 /* In order of creation: the order must follow from the records, not from what happened when. */
@@ -65,6 +73,7 @@ struct fl_instance {
     size_t pending_count;
     size_t task_count; /* tasks whose records name it, stopped ones too */
     uint64_t session;
+    int64_t away_ms;   /* when its session ended; 0: there was none in this life */
     int64_t health_ms; /* when the agent last told of its health; 0: not in this life */
     RB_ENTRY(fl_instance) by_retirement; /* while is_retired */
     RB_ENTRY(fl_instance) by_machine;    /* while has_machine */
@@ -79,6 +88,8 @@ struct fl_instance {
 RB_HEAD(fl_task_tree, fl_task);
 RB_HEAD(fl_instance_tree, fl_instance);
 RB_HEAD(fl_attribute_tree, fl_attribute_set);
+RB_HEAD(fl_service_tree, fl_service);
+TAILQ_HEAD(fl_service_list, fl_service);
 
 struct fl_cluster {
     RB_ENTRY(fl_cluster) by_name;
@@ -89,6 +100,10 @@ struct fl_cluster {
     struct fl_group_tree groups;
     struct fl_group_tree digests;
     struct fl_attribute_tree attributes; /* instance_record.h */
+    struct fl_service_tree services;     /* service.h */
+    struct fl_service_list waiting;      /* for room */
+    struct fl_service_list daemons;
+    size_t active_services;
     struct fl_index *index;
     size_t running_count;
     size_t pending_count;
@@ -124,6 +139,7 @@ RB_HEAD(fl_stopped_tree, fl_task);
 RB_HEAD(fl_retired_tree, fl_instance);
 RB_HEAD(fl_machine_tree, fl_instance);
 RB_HEAD(fl_token_tree, fl_task);
+RB_HEAD(fl_due_tree, fl_service);
 
 struct fl_core {
     struct fl_str region;
@@ -131,6 +147,10 @@ struct fl_core {
     struct fl_str endpoint;
     struct fl_str telemetry;
     bool strict;
+    int64_t settle_ms; /* fl_core_config */
+    int64_t lost_after_ms;
+    int64_t since_ms;       /* when the first event came: before, nobody was away */
+    struct fl_due_tree due; /* services, in the order in which the scheduler looks at them */
     struct fl_cluster_tree clusters;
     struct fl_definition_tree definitions;
     struct fl_doomed_tree doomed; /* in the order in which they are to go */
@@ -179,6 +199,10 @@ enum fl_record_kind {
     FL_RECORD_DEFINITION,
     FL_RECORD_FAMILY,
     FL_RECORD_SETTING,
+    FL_RECORD_SERVICE,
+    FL_RECORD_EVENT,
+    FL_RECORD_ROLLOUT,
+    FL_RECORD_REVISION,
     FL_RECORD_TASK,
     FL_RECORD_KINDS
 };
@@ -191,6 +215,8 @@ struct fl_str fl_record_key(struct fl_arena *arena, enum fl_record_kind kind, co
 
 /* The only mutation: puts a record (cloned), replacing the one of the same key. */
 void fl_state_apply(struct fl_core *core, enum fl_record_kind kind, const void *rec);
+/* Something names the definition that did not (1), or does no more (-1). NULL: nothing. */
+void fl_state_count_user(struct fl_core *core, struct fl_definition *definition, int sign);
 /* Takes a stopped task's record out. */
 void fl_state_forget_task(struct fl_core *core, struct fl_task *task);
 /* Takes a doomed definition's record out. */
@@ -201,7 +227,8 @@ void fl_state_forget_instance(struct fl_core *core, struct fl_instance *instance
 /* The instance is not taken for a former one, or not any more. */
 void fl_state_trust(struct fl_core *core, struct fl_instance *instance);
 /* Sessions are no records: a restarted server has none. */
-void fl_state_connect(struct fl_instance *instance, bool connected, uint64_t session);
+void fl_state_connect(struct fl_core *core, struct fl_instance *instance, bool connected,
+                      uint64_t session, int64_t now_ms);
 /* Its agent has said that no container can be started there (its runtime is gone, its disk full):
  * no task is placed on it until it says otherwise. *ret_reason is the agent's sentence. */
 bool fl_state_is_impaired(const struct fl_instance *instance, struct fl_str *ret_reason);

@@ -168,6 +168,10 @@ static void put(struct fl_decision *d, struct tagged *t)
         break;
     case FL_RECORD_FAMILY:
     case FL_RECORD_SETTING:
+    case FL_RECORD_SERVICE:
+    case FL_RECORD_EVENT:
+    case FL_RECORD_ROLLOUT:
+    case FL_RECORD_REVISION:
     case FL_RECORD_KINDS:
         FL_ASSERT(!"a kind that has tags");
     }

@@ -48,6 +48,24 @@ static enum ecs_HealthStatus task_health(const struct fl_task *task)
     return health;
 }
 
+enum fl_checks fl_task_checks(const struct fl_task *task)
+{
+    enum fl_checks checks = FL_CHECKS_NONE;
+    for (size_t i = 0; i < task->rec->containers.n; i++) {
+        const struct rec_TaskContainer *rec = &task->rec->containers.items[i];
+        const struct ecs_ContainerDefinition *c = definition_of(task, rec->name);
+        if (!c || !c->essential || !c->healthCheck)
+            continue;
+        if (health_of(rec) == ECS_HealthStatus_UNHEALTHY)
+            return FL_CHECKS_FAILED;
+        if (health_of(rec) == ECS_HealthStatus_UNKNOWN)
+            checks = FL_CHECKS_UNKNOWN;
+        else if (checks == FL_CHECKS_NONE)
+            checks = FL_CHECKS_PASSED;
+    }
+    return checks;
+}
+
 static void show_container(struct fl_decision *d, const struct fl_task *task,
                            const struct rec_TaskContainer *rec, struct ecs_Container *out)
 {

@@ -71,9 +71,12 @@ static int open_dirs(struct fl_image_store *store, const char *path, bool create
     store->refs_fd = open_dir(root, "refs", create);
     store->repositories_fd = open_dir(root, "repositories", true);
     store->tmp_fd = open_dir(root, "tmp", create);
-    store->uploads_fd = FL_MAX(open_dir(root, "uploads", create), -1);
+    store->uploads_fd = open_dir(root, "uploads", create);
+    if (!create && store->uploads_fd == -ENOENT)
+        store->uploads_fd = -1; /* a store of an earlier release, to be read */
     rc = FL_MIN(0, FL_MIN(store->blobs_fd,
                           FL_MIN(store->refs_fd, FL_MIN(store->repositories_fd, store->tmp_fd))));
+    rc = FL_MIN(rc, create ? store->uploads_fd : 0);
     if (rc == 0 && create && (fsync(blobs) < 0 || fsync(root) < 0))
         rc = -errno;
     return rc;
@@ -211,7 +214,7 @@ static void writer_free(struct fl_blob_writer *writer)
 static int open_file(struct fl_blob_writer *writer, int flags, struct fl_err *err)
 {
     writer->fd = openat(writer->dir_fd, writer->name,
-                        O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+                        O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
     return writer->fd < 0 ? fl_err_errno(err, -errno, "cannot write to the image store") : 0;
 }
 
@@ -240,7 +243,7 @@ int fl_blob_writer_begin(struct fl_image_store *store, struct fl_blob_writer **r
     return rc;
 }
 
-/* What lies there already is part of the blob. */
+/* What lies there already is part of the blob, which goes on behind it. */
 static int hash_written(struct fl_blob_writer *writer, struct fl_err *err)
 {
     FL_CLEANUP_FREE char *chunk = fl_malloc(COPY_CHUNK);
@@ -251,7 +254,7 @@ static int hash_written(struct fl_blob_writer *writer, struct fl_err *err)
         if (got < 0)
             return fl_err_errno(err, -errno, "cannot read what was uploaded");
         if (got == 0)
-            return 0;
+            return lseek(writer->fd, (off_t)writer->size, SEEK_SET) < 0 ? -errno : 0;
         fl_hasher_add(writer->hasher, chunk, (size_t)got);
         writer->size += (uint64_t)got;
     }

@@ -525,7 +525,7 @@ static bool dispatch_own(struct call *call, struct fl_str target)
 static void dispatch(struct call *call)
 {
     static const struct {
-        const struct fl_service *service;
+        const struct fl_aws_service *service;
         void (*handle)(struct call *call, int operation);
     } services[] = {{&ecs_service, call_ecs}, {&ecr_service, call_ecr}, {&logs_service, call_logs}};
     struct fl_str target = fl_http_header(call->exchange, "X-Amz-Target");
@@ -555,7 +555,7 @@ static void dispatch(struct call *call)
                                         services[i].service->signing_name));
             return;
         }
-        int operation = fl_service_find(services[i].service, name);
+        int operation = fl_aws_service_find(services[i].service, name);
         if (operation < 0)
             break;
         services[i].handle(call, operation);

@@ -93,7 +93,7 @@ static FL_PRINTF(3, 4) const
     va_end(args);
     for (char *p = text; *p; p++)
         *p = *p == '\'' ? '"' : *p;
-    int index = fl_service_find(&logs_service, fl_str_of(operation));
+    int index = fl_aws_service_find(&logs_service, fl_str_of(operation));
     assert_true(index >= 0);
     const struct fl_shape *shape = logs_service.operations[index].input;
     fl_arena_reset(f->arena);

@@ -10,7 +10,7 @@
 enum { MAX_ANSWER = 16 << 20 };
 
 static const struct {
-    const struct fl_service *service;
+    const struct fl_aws_service *service;
     void (*handle)(int operation, const struct fl_query_caller *caller, const void *input,
                    struct fl_arena *arena, void *ret_output);
 } services[] = {{&sts_service, fl_sts_handle}};
@@ -48,7 +48,8 @@ static void reply(struct fl_http_exchange *exchange, unsigned status, struct fl_
 }
 
 /* <name xmlns="…">, of a service or of nobody in particular. */
-static void open_envelope(struct fl_buf *buf, const char *name, const struct fl_service *service)
+static void open_envelope(struct fl_buf *buf, const char *name,
+                          const struct fl_aws_service *service)
 {
     if (service)
         fl_buf_printf(buf, "<%s xmlns=\"https://%s/doc/%s/\">", name, service->target_prefix,
@@ -57,7 +58,7 @@ static void open_envelope(struct fl_buf *buf, const char *name, const struct fl_
         fl_buf_printf(buf, "<%s>", name);
 }
 
-static void refuse(struct fl_http_exchange *exchange, const struct fl_service *service,
+static void refuse(struct fl_http_exchange *exchange, const struct fl_aws_service *service,
                    unsigned status, const char *code, struct fl_str text)
 {
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(64 * 1024);
@@ -98,7 +99,7 @@ void fl_query_refuse_auth(struct fl_http_exchange *exchange, const struct fl_sig
            auth_code(result->status), result->text);
 }
 
-static void answer(struct fl_http_exchange *exchange, const struct fl_service *service,
+static void answer(struct fl_http_exchange *exchange, const struct fl_aws_service *service,
                    const struct fl_operation *op, const void *output)
 {
     FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(MAX_ANSWER);
@@ -115,7 +116,7 @@ static void answer(struct fl_http_exchange *exchange, const struct fl_service *s
 }
 
 /* The operation's input from the form; NULL after answering the refusal. */
-static void *read_input(struct fl_http_exchange *exchange, const struct fl_service *service,
+static void *read_input(struct fl_http_exchange *exchange, const struct fl_aws_service *service,
                         const struct fl_operation *op, const struct fl_form *form)
 {
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(MAX_ANSWER);
@@ -134,7 +135,7 @@ static void *read_input(struct fl_http_exchange *exchange, const struct fl_servi
     return NULL;
 }
 
-static void unknown_action(struct fl_http_exchange *exchange, const struct fl_service *service,
+static void unknown_action(struct fl_http_exchange *exchange, const struct fl_aws_service *service,
                            struct fl_str action, struct fl_str version)
 {
     refuse(exchange, service, 400, "InvalidAction",
@@ -159,11 +160,11 @@ void fl_query_handle(struct fl_http_exchange *exchange, const struct fl_query_ca
     }
     struct fl_str action = parameter(&form, "Action"), version = parameter(&form, "Version");
     for (size_t i = 0; i < FL_ARRAY_SIZE(services); i++) {
-        const struct fl_service *service = services[i].service;
+        const struct fl_aws_service *service = services[i].service;
         if (!fl_str_is(caller->service, service->signing_name))
             continue;
         int operation =
-            fl_str_is(version, service->version) ? fl_service_find(service, action) : -1;
+            fl_str_is(version, service->version) ? fl_aws_service_find(service, action) : -1;
         const struct fl_operation *op = operation < 0 ? NULL : &service->operations[operation];
         if (!op) {
             unknown_action(exchange, service, action, version);

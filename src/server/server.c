@@ -91,6 +91,8 @@ static int open_core(struct server *server, const struct fl_server_config *confi
         .endpoint = fl_str_printf(server->arena, "%.*s/acs", FL_STR_ARG(advertise)),
         .telemetry = fl_str_printf(server->arena, "%.*s/tcs", FL_STR_ARG(advertise)),
         .strict = config->strict,
+        .settle_ms = config->settle_ms,
+        .lost_after_ms = config->lost_after_ms,
     };
     int rc = fl_store_open_sqlite(path_of(server, config, "server.db"), &server->loop,
                                   &server->store, err);

@@ -15,6 +15,8 @@ struct fl_server_config {
     struct fl_str region;
     struct fl_str account; /* 12 digits */
     bool strict;
+    int64_t settle_ms; /* as in fl_core_config, both */
+    int64_t lost_after_ms;
     int64_t logs_max_bytes; /* of the logs' file; 0: what the disk can spare */
     /* Of agents' connections; 0: half an hour. Credentials of roles live twice as long. */
     int64_t session_life_ms;

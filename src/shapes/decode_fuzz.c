@@ -8,7 +8,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
 static const struct fl_shape *choose(uint8_t which)
 {
-    const struct fl_service *services[] = {&ecs_service, &logs_service};
+    const struct fl_aws_service *services[] = {&ecs_service, &logs_service};
     size_t index = which;
     for (size_t i = 0; i < FL_ARRAY_SIZE(services); i++) {
         if (index < services[i]->operation_count)

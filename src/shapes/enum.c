@@ -24,7 +24,7 @@ static int compare_operation(const void *name, const void *operation)
                       fl_str_of(((const struct fl_operation *)operation)->name));
 }
 
-int fl_service_find(const struct fl_service *service, struct fl_str operation)
+int fl_aws_service_find(const struct fl_aws_service *service, struct fl_str operation)
 {
     const struct fl_operation *found =
         bsearch(&operation, service->operations, service->operation_count,

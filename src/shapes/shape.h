@@ -88,7 +88,7 @@ struct fl_operation {
     const char *const *errors; /* NULL-terminated: modelled error names */
 };
 
-struct fl_service {
+struct fl_aws_service {
     const char *name;          /* "ecs" */
     const char *target_prefix; /* JSON: before the dot in X-Amz-Target; Query: the host of its
                                 * XML's namespace */
@@ -99,7 +99,7 @@ struct fl_service {
 };
 
 /* The operation's index, or -1. */
-int fl_service_find(const struct fl_service *service, struct fl_str operation);
+int fl_aws_service_find(const struct fl_aws_service *service, struct fl_str operation);
 
 /* Enum value ↔ text, for generated enums: ecs_enum_LaunchType. */
 struct fl_enum {

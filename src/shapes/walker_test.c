@@ -326,13 +326,13 @@ static void empty_structures_are_empty_objects(FL_UNUSED void **state)
 
 static void operations_and_enums_are_found(FL_UNUSED void **state)
 {
-    assert_int_equal(fl_service_find(&ecs_service, FL_STR("RunTask")), ECS_OP_RunTask);
-    assert_int_equal(fl_service_find(&ecs_service, FL_STR("runTask")), -1);
-    assert_int_equal(fl_service_find(&ecs_service, FL_STR("")), -1);
+    assert_int_equal(fl_aws_service_find(&ecs_service, FL_STR("RunTask")), ECS_OP_RunTask);
+    assert_int_equal(fl_aws_service_find(&ecs_service, FL_STR("runTask")), -1);
+    assert_int_equal(fl_aws_service_find(&ecs_service, FL_STR("")), -1);
     assert_int_equal(ecs_service.operation_count, 88);
     for (size_t i = 0; i < ecs_service.operation_count; i++) {
         struct fl_str name = fl_str_of(ecs_service.operations[i].name);
-        assert_int_equal(fl_service_find(&ecs_service, name), i);
+        assert_int_equal(fl_aws_service_find(&ecs_service, name), i);
     }
     assert_ptr_equal(ecs_service.operations[ECS_OP_RunTask].input, &ecs_shape_RunTaskRequest);
     assert_string_equal(fl_shape_name(&ecs_shape_RunTaskRequest), "RunTaskRequest");

@@ -1,0 +1,62 @@
+/* The scheduler's rounds: which service is looked at, and when again. */
+#include "core/scheduler.h"
+
+/* What one event may bring about; what is left over is due at once. */
+enum { MAX_LOOKS = 256, MAX_STARTED = 200 };
+
+bool fl_schedule_await(struct fl_schedule *s, int64_t when_ms)
+{
+    if (when_ms <= s->d->now_ms)
+        return false;
+    s->due_ms = FL_MIN(s->due_ms, when_ms);
+    return true;
+}
+
+static void look_at_inactive(struct fl_decision *d, struct fl_service *service)
+{
+    int64_t end_ms = service->rec->endedAt + FL_INACTIVE_SERVICE_MS;
+    if (end_ms <= d->now_ms)
+        fl_drop_service(d, service);
+    else
+        fl_service_set_due(d->core, service, end_ms);
+}
+
+/* Every change of a record brings another look, which finds less to do. */
+static size_t look(struct fl_decision *d, struct fl_service *service)
+{
+    size_t records_before = d->turn->record_count;
+    struct fl_schedule s = {.d = d, .service = service, .due_ms = INT64_MAX};
+    if (fl_str_is(service->rec->status, "INACTIVE")) {
+        look_at_inactive(d, service);
+        return 0;
+    }
+    fl_schedule_observe(&s);
+    fl_schedule_targets(&s);
+    if (service->is_daemon) {
+        fl_schedule_daemon(&s);
+    } else {
+        fl_schedule_start(&s);
+        fl_schedule_stop(&s);
+    }
+    fl_schedule_settle(&s);
+    bool is_quiet = d->turn->record_count == records_before;
+    fl_service_set_due(d->core, service, is_quiet ? s.due_ms : 0);
+    return s.started;
+}
+
+int64_t fl_scheduler_due(const struct fl_core *core)
+{
+    const struct fl_service *first = RB_MIN(fl_due_tree, (struct fl_due_tree *)&core->due);
+    return first ? first->due_ms : INT64_MAX;
+}
+
+void fl_scheduler_run(struct fl_decision *d)
+{
+    size_t started = 0;
+    for (int i = 0; i < MAX_LOOKS && started < MAX_STARTED; i++) {
+        struct fl_service *first = RB_MIN(fl_due_tree, &d->core->due);
+        if (!first || first->due_ms > d->now_ms)
+            return;
+        started += look(d, first);
+    }
+}

@@ -1,0 +1,94 @@
+/* The service scheduler: keeps what services want and what runs the same. Private to core.
+ *
+ * It looks at a service when something about it, its tasks or their instances has changed, and when
+ * a time has come that it waited for (a task has settled, a throttle ends). A look is a function of
+ * the state and the time: it takes a census of the service's tasks, says how many each deployment
+ * is to have, starts and stops within the bounds, and settles the deployments. What it does changes
+ * records, and that brings the next look, until there is nothing to do. So nothing is lost with a
+ * restart, which begins with a look at every service.
+ *
+ * It never begins a step that would leave fewer healthy tasks than minimumHealthyPercent or more
+ * tasks than maximumPercent allow; what a dying host does to these bounds it repairs. */
+#pragma once
+
+#include "core/launch.h"
+#include "core/service_change.h"
+
+/* When the first service is to be looked at, or INT64_MAX. */
+int64_t fl_scheduler_due(const struct fl_core *core);
+/* Looks at the services whose time has come, a bounded number of them. */
+void fl_scheduler_run(struct fl_decision *d);
+/* A service's task has just become STOPPED. */
+void fl_scheduler_task_ended(struct fl_decision *d, const struct fl_task *task);
+
+/* ---- one look, as its parts see it ---- */
+
+/* What a task that is not STOPPED is to the scheduler. */
+enum fl_member_state {
+    FL_MEMBER_GOING,     /* it is being stopped */
+    FL_MEMBER_LOST,      /* its host has been away for longer than lost_after_ms */
+    FL_MEMBER_DRAINED,   /* its instance is DRAINING */
+    FL_MEMBER_UNHEALTHY, /* checks have failed, and its grace period is over */
+    FL_MEMBER_PENDING,   /* not RUNNING yet */
+    FL_MEMBER_SETTLING,  /* RUNNING, and not known to be healthy */
+    FL_MEMBER_HEALTHY,
+    FL_MEMBER_STATES
+};
+
+struct fl_member {
+    struct fl_task *task;
+    enum fl_member_state state;
+    bool is_healthy; /* HEALTHY, or would be if it were not DRAINED */
+    bool is_protected;
+};
+
+/* A deployment's tasks, in order of creation. */
+struct fl_census {
+    struct fl_deployment *deployment;
+    const struct rec_Deployment *entry; /* valid until the service's record is put */
+    struct fl_member *members;
+    size_t count;
+    size_t in_state[FL_MEMBER_STATES];
+    size_t healthy; /* is_healthy */
+    size_t wanted;  /* set by fl_schedule_targets */
+    bool may_start; /* the same */
+};
+
+struct fl_schedule {
+    struct fl_decision *d;
+    struct fl_service *service;
+    struct fl_census *censuses; /* the PRIMARY first */
+    size_t count;
+    size_t floor;   /* healthy tasks that must stay */
+    size_t ceiling; /* tasks that may be there, the ones that go included */
+    int64_t due_ms; /* the next look, unless something changes */
+    size_t started;
+};
+
+/* Tasks that are wanted and neither lost, drained nor unhealthy. */
+size_t fl_census_good(const struct fl_census *census);
+/* Is the time still to come? Then the next look is then at the latest. */
+bool fl_schedule_await(struct fl_schedule *s, int64_t when_ms);
+
+/* scheduler_census.c: fills in the censuses. */
+void fl_schedule_observe(struct fl_schedule *s);
+/* scheduler_targets.c: how many tasks each deployment is to have, and the bounds. */
+void fl_schedule_targets(struct fl_schedule *s);
+/* scheduler_start.c: starts what is wanted and has room. */
+void fl_schedule_start(struct fl_schedule *s);
+/* One launch for a deployment's tasks: 0, or -1 when it cannot be prepared (the reason is in the
+ * decision's error). */
+int fl_schedule_launch(struct fl_schedule *s, const struct fl_census *census,
+                       struct fl_launch *ret_launch);
+/* Says that these tasks, at most ten, were started. */
+void fl_schedule_say_started(struct fl_schedule *s, struct fl_task *const *tasks, size_t n);
+/* scheduler_stop.c: stops what is not wanted any more, as far as the floor allows. */
+void fl_schedule_stop(struct fl_schedule *s);
+/* scheduler_pick.c: puts members into the order in which they are to be stopped when there are too
+ * many. */
+void fl_schedule_order_stops(struct fl_schedule *s, const struct fl_census *census,
+                             struct fl_member **members, size_t n);
+/* scheduler_daemon.c: start and stop of a DAEMON service, one task per instance. */
+void fl_schedule_daemon(struct fl_schedule *s);
+/* rollout.c: ends rollouts, and deployments and services that have no tasks any more. */
+void fl_schedule_settle(struct fl_schedule *s);

@@ -1,0 +1,43 @@
+/* How many tasks each deployment is to have, and the bounds within which that may come about. */
+#include "core/scheduler.h"
+
+static bool is_primary(const struct fl_census *census)
+{
+    return fl_str_is(census->entry->status, "PRIMARY");
+}
+
+/* After an attempt that failed no more is launched before the throttle ends; a deployment that has
+ * FAILED launches nothing. */
+static bool may_start(struct fl_schedule *s, const struct fl_census *census)
+{
+    const struct rec_Deployment *entry = census->entry;
+    if (FL_HAS(entry, rec_Deployment, rolloutState) &&
+        entry->rolloutState == ECS_DeploymentRolloutState_FAILED)
+        return false;
+    return !FL_HAS(entry, rec_Deployment, nextStartAt) || !fl_schedule_await(s, entry->nextStartAt);
+}
+
+static size_t percent_up(size_t count, int32_t percent)
+{
+    return (count * (size_t)percent + 99) / 100;
+}
+
+static size_t percent_down(size_t count, int32_t percent)
+{
+    return count * (size_t)percent / 100;
+}
+
+void fl_schedule_targets(struct fl_schedule *s)
+{
+    const struct rec_Service *rec = s->service->rec;
+    const struct ecs_DeploymentConfiguration *config = rec->deploymentConfiguration;
+    bool is_active = fl_str_is(rec->status, "ACTIVE");
+    size_t desired = is_active ? (size_t)rec->desiredCount : 0;
+    for (size_t i = 0; i < s->count; i++) {
+        struct fl_census *census = &s->censuses[i];
+        census->wanted = is_primary(census) ? desired : 0;
+        census->may_start = is_active && may_start(s, census);
+    }
+    s->floor = percent_up(desired, config->minimumHealthyPercent);
+    s->ceiling = percent_down(desired, config->maximumPercent);
+}

@@ -1,0 +1,64 @@
+/* How services' records are changed. Private to core. Every way of changing one goes through here:
+ * edit a copy, put it. */
+#pragma once
+
+#include "core/decide.h"
+#include "core/service.h"
+
+/* A copy of the record, in the decision's arena, to be changed and put. */
+struct rec_Service *fl_service_edit(struct fl_decision *d, const struct fl_service *service);
+/* Puts it with the next version. */
+void fl_service_put(struct fl_decision *d, struct rec_Service *rec);
+/* The entry of a deployment in an edited record; NULL when there is none. */
+struct rec_Deployment *fl_service_entry(const struct rec_Service *rec, int64_t number);
+/* Adds an entry in front of the others. */
+struct rec_Deployment *fl_service_add_entry(struct fl_decision *d, struct rec_Service *rec,
+                                            int64_t number, struct fl_str status);
+/* Says how a deployment fares; sets updatedAt. */
+void fl_entry_set_rollout(struct fl_decision *d, struct rec_Deployment *entry,
+                          enum ecs_DeploymentRolloutState state, struct fl_str reason);
+
+struct rec_ServiceDeployment *fl_rollout_edit(struct fl_decision *d,
+                                              const struct fl_rollout *rollout);
+/* Puts it with updatedAt. */
+void fl_rollout_put(struct fl_decision *d, struct rec_ServiceDeployment *rec);
+
+/* Adds an event "(service <name>) <text>"; the oldest beyond a hundred goes. */
+void fl_service_say(struct fl_decision *d, struct fl_service *service, const char *fmt, ...)
+    FL_PRINTF(3, 4);
+/* The same, unless the newest event of these words is younger than six hours: for what would be
+ * said again with every attempt. */
+void fl_service_say_once(struct fl_decision *d, struct fl_service *service, const char *fmt, ...)
+    FL_PRINTF(3, 4);
+
+/* "ecs-svc/<number>" */
+struct fl_str fl_deployment_id(struct fl_decision *d, int64_t number);
+/* Nineteen digits, not in use by the service (NULL: a new one). */
+int64_t fl_new_number(struct fl_decision *d, const struct fl_service *service);
+
+/* Begins a rollout to a new revision: `rec` is a new service's record or an edited one, `revision`
+ * the configuration (cluster, service, number and createdAt are filled in). What was PRIMARY
+ * becomes ACTIVE, a rollout that is under way is STOPPED. Puts all of it; returns the revision's
+ * number. */
+int64_t fl_rollout_begin(struct fl_decision *d, struct rec_Service *rec,
+                         struct rec_ServiceRevision *revision);
+/* Ends the current rollout, if there is one: with a status that is final, and why. The result is
+ * taken from the target's deployment. `rec` loses its `rollout` and is put by the caller. */
+void fl_rollout_end(struct fl_decision *d, struct fl_service *service, struct rec_Service *rec,
+                    enum ecs_ServiceDeploymentStatus status, struct fl_str reason);
+
+struct fl_str fl_service_arn(struct fl_decision *d, const struct rec_Service *rec);
+struct fl_str fl_revision_arn(struct fl_decision *d, const struct rec_Service *rec, int64_t number);
+struct fl_str fl_rollout_arn(struct fl_decision *d, const struct rec_ServiceDeployment *rec);
+
+/* Deletes records: a service's, when it is INACTIVE, with all that is its own. */
+void fl_drop_service(struct fl_decision *d, struct fl_service *service);
+
+/* services.c, service_show.c */
+int fl_create_service(struct fl_decision *d, const void *input, void *output);
+int fl_update_service(struct fl_decision *d, const void *input, void *output);
+int fl_delete_service(struct fl_decision *d, const void *input, void *output);
+int fl_describe_services(struct fl_decision *d, const void *input, void *output);
+/* A service as the API shows it. */
+void fl_show_service(struct fl_decision *d, const struct fl_service *service, bool with_tags,
+                     struct ecs_Service *out);
