@@ -18,7 +18,8 @@
 #include "image/name.h"
 
 #define FL_BLOB_MAX_BYTES ((uint64_t)64 << 30)
-/* References, and images of a repository, that a listing takes: some 400 MB of memory at the worst. */
+/* References, and images of a repository, that a listing takes: some 400 MB of memory at the worst.
+ */
 enum { FL_REFS_MAX = 1000000 };
 
 struct fl_image_store;
