@@ -67,7 +67,7 @@ static void half_of_them_move(FL_UNUSED void **state)
 
 static void only_when_it_is_enabled(FL_UNUSED void **state)
 {
-    struct place *p = uneven(4, "");
+    struct place *p = uneven(4, ",'availabilityZoneRebalancing':'DISABLED'");
     watch(p, 40, 4, 4);
     assert_int_equal(place_count(p, 1), 0);
     place_free(p);

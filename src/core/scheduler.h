@@ -92,6 +92,10 @@ void fl_schedule_start(struct fl_schedule *s);
  * decision's error). */
 int fl_schedule_launch(struct fl_schedule *s, const struct fl_census *census,
                        struct fl_launch *ret_launch);
+/* service_launch.c: the same for a service's record and revision as they are or would be. */
+int fl_service_prepare(struct fl_decision *d, const struct rec_Service *rec,
+                       const struct rec_ServiceRevision *config, struct fl_definition *definition,
+                       struct fl_launch *ret_launch);
 /* scheduler_say.c: why no instance takes one more of these tasks: the closest one, and what it
  * lacks. */
 void fl_schedule_say_unplaced(struct fl_schedule *s, const struct fl_launch *launch);

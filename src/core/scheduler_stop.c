@@ -5,6 +5,7 @@
  * host that is back before finds everything as it was. */
 #include "core/rebalance.h"
 #include "core/scheduler_pick.h"
+#include "core/task_sets.h"
 
 /* Tasks of one event's sentence; stops of one look at one deployment. */
 enum { BATCH = 10, MAX_STOPS = 100 };
@@ -155,7 +156,11 @@ void fl_schedule_say_stopped(struct fl_schedule *s, struct fl_task *const *tasks
 
 static void stop_of(struct stops *stops, struct fl_census *census)
 {
+    bool is_external = fl_service_is_external(stops->s->service);
     stops->n = 0;
+    stops->reason = fl_str_printf(
+        stops->s->d->arena, "Scaling activity initiated by (deployment ecs-svc/%lld)",
+        (long long)(is_external ? census : &stops->s->censuses[0])->deployment->number);
     stop_lost(stops, census);
     stop_drained(stops, census);
     stop_unhealthy(stops, census);
@@ -198,9 +203,6 @@ void fl_schedule_stop(struct fl_schedule *s)
     }
     stops.spare_lost = FL_MIN(above(stops.healthy + lost, wanted), lost);
     stops.has_room = there < s->ceiling && !s->service->is_waiting;
-    stops.reason =
-        fl_str_printf(s->d->arena, "Scaling activity initiated by (deployment ecs-svc/%lld)",
-                      (long long)s->censuses[0].deployment->number);
     for (size_t i = s->count; i > 0; i--)
         stop_of(&stops, &s->censuses[i - 1]);
 }
