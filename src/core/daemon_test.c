@@ -172,6 +172,42 @@ static void it_rolls_with_a_port(FL_UNUSED void **state)
     place_free(p);
 }
 
+/* One of one must stay healthy, and one is all that there may be. */
+static void it_cannot_roll(FL_UNUSED void **state)
+{
+    struct place *p = on_hosts(1, ",'deploymentConfiguration':{'minimumHealthyPercent':50}");
+    fix_ok(p->f, "UpdateService", "{'service':'s','forceNewDeployment':true}");
+    place_settle(p);
+    assert_int_equal(place_count(p, -1), 1);
+    assert_int_equal(place_events(p, "was unable to stop or start tasks during a deployment"), 1);
+    place_add_host(p, "b", 1000);
+    place_settle(p);
+    expect_everywhere(p, 2);
+    place_free(p);
+}
+
+/* What fails its health checks goes first; then comes another one. */
+static void an_unhealthy_one(FL_UNUSED void **state)
+{
+    struct place *p = place_new();
+    char task[200], next[200];
+    fix_register(p->f, "checked", 10, 10, ",'healthCheck':{'command':['CMD','true']}");
+    place_add_host(p, "a", 1000);
+    fix_ok(p->f, "CreateService",
+           "{'serviceName':'s','taskDefinition':'checked','schedulingStrategy':'DAEMON'}");
+    place_settle(p);
+    place_first(p, 0, task);
+    fix_report(p->f, task, "RUNNING",
+               ",'containers':[{'containerName':'app','status':'RUNNING',"
+               "'healthStatus':'UNHEALTHY'}]");
+    place_settle(p);
+    place_first(p, 0, next);
+    assert_string_not_equal(task, next);
+    assert_int_equal(place_count(p, -1), 1);
+    assert_int_equal(place_events(p, "failed container health checks."), 1);
+    place_free(p);
+}
+
 /* A host that does not have the room: it counts, and it is said why. */
 static void no_room_on_a_host(FL_UNUSED void **state)
 {
@@ -219,6 +255,7 @@ int main(void)
         cmocka_unit_test(daemons_come_first),     cmocka_unit_test(by_its_attributes),
         cmocka_unit_test(last_on_a_drained_host), cmocka_unit_test(it_rolls_all_at_once),
         cmocka_unit_test(it_rolls_one_by_one),    cmocka_unit_test(it_rolls_with_a_port),
+        cmocka_unit_test(it_cannot_roll),         cmocka_unit_test(an_unhealthy_one),
         cmocka_unit_test(no_room_on_a_host),      cmocka_unit_test(a_host_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

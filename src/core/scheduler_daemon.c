@@ -35,7 +35,8 @@ struct daemons {
     size_t host_count;
     size_t eligible; /* hosts that count; of these: */
     size_t lost;
-    size_t healthy; /* have a healthy task */
+    size_t healthy;  /* have a healthy task */
+    bool is_blocked; /* by the floor */
     struct fl_str reason;
     struct fl_task *stopped[MAX_STOPS];
     size_t stopped_count;
@@ -230,8 +231,11 @@ static void replace(struct daemons *daemons, struct host *host, const struct sea
         stop(daemons, member, FL_STR("Task failed container health checks"));
         return;
     }
-    if (member->is_protected || (is_only && daemons->healthy <= daemons->s->floor) ||
-        (member->state == FL_MEMBER_SETTLING && daemons->healthy < daemons->s->floor))
+    bool is_needed =
+        is_only ? daemons->healthy <= daemons->s->floor
+                : member->state == FL_MEMBER_SETTLING && daemons->healthy < daemons->s->floor;
+    daemons->is_blocked |= is_needed;
+    if (is_needed || member->is_protected)
         return;
     daemons->healthy -= is_only;
     stop(daemons, member, daemons->reason);
@@ -303,6 +307,8 @@ static void keep(struct daemons *daemons)
         start(daemons);
     for (size_t i = 0; i < daemons->host_count; i++)
         stop_on(daemons, &daemons->hosts[i]);
+    if (daemons->is_blocked && s->floor >= daemons->eligible - daemons->lost)
+        fl_schedule_say_blocked(s);
     set_wanted(daemons);
 }
 
