@@ -42,12 +42,12 @@ static enum fl_member_state health_of(struct fl_schedule *s, const struct fl_tas
 static struct fl_member member_of(struct fl_schedule *s, struct fl_task *task)
 {
     struct fl_instance *instance = task->instance;
-    struct fl_member member = {.task = task};
+    struct fl_member member = {.task = task, .is_lost = is_lost(s, instance)};
     if (task->rec->desired == REC_TaskStatus_STOPPED) {
         member.state = FL_MEMBER_GOING;
         return member;
     }
-    if (is_lost(s, instance)) {
+    if (member.is_lost) {
         member.state = FL_MEMBER_LOST;
         return member;
     }
