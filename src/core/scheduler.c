@@ -1,5 +1,5 @@
 /* The scheduler's rounds: which service is looked at, and when again. */
-#include "core/scheduler.h"
+#include "core/rebalance.h"
 
 /* What one event may bring about; what is left over is due at once. */
 enum { MAX_LOOKS = 256, MAX_STARTED = 200 };
@@ -21,6 +21,20 @@ static void look_at_inactive(struct fl_decision *d, struct fl_service *service)
         fl_service_set_due(d->core, service, end_ms);
 }
 
+static void act(struct fl_schedule *s)
+{
+    size_t records_before = s->d->turn->record_count;
+    if (s->service->is_daemon) {
+        fl_schedule_daemon(s);
+        return;
+    }
+    fl_schedule_rebalance(s);
+    fl_schedule_start(s);
+    fl_schedule_stop(s);
+    if (s->d->turn->record_count == records_before)
+        fl_schedule_say_stuck(s);
+}
+
 /* Every change of a record brings another look, which finds less to do. */
 static size_t look(struct fl_decision *d, struct fl_service *service)
 {
@@ -30,15 +44,14 @@ static size_t look(struct fl_decision *d, struct fl_service *service)
         look_at_inactive(d, service);
         return 0;
     }
+    fl_service_set_waiting(service, false);
     fl_schedule_observe(&s);
-    fl_schedule_targets(&s);
-    if (service->is_daemon) {
-        fl_schedule_daemon(&s);
-    } else {
-        fl_schedule_start(&s);
-        fl_schedule_stop(&s);
+    fl_schedule_forsake(&s);
+    if (!fl_schedule_judge(&s)) {
+        fl_schedule_targets(&s);
+        act(&s);
+        fl_schedule_settle(&s);
     }
-    fl_schedule_settle(&s);
     bool is_quiet = d->turn->record_count == records_before;
     fl_service_set_due(d->core, service, is_quiet ? s.due_ms : 0);
     return s.started;

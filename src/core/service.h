@@ -64,8 +64,9 @@ struct fl_service {
     struct fl_service_event_list events;
     size_t event_count;
     int64_t due_ms; /* when the scheduler is to look: 0 at once, INT64_MAX when something changes */
-    bool is_waiting; /* for room: in the cluster's list of those */
-    bool is_daemon;  /* in the cluster's list of those */
+    uint64_t uneven_seen; /* the list of zones for which nothing could be moved: rebalance.c */
+    bool is_waiting;      /* for room: in the cluster's list of those */
+    bool is_daemon;       /* in the cluster's list of those */
 };
 
 int fl_service_order(const struct fl_service *a, const struct fl_service *b);
@@ -88,9 +89,12 @@ struct fl_rollout *fl_service_rollout(const struct fl_service *service, struct f
 struct fl_rollout *fl_service_current(const struct fl_service *service);
 /* The entry of the service's record; valid until that is replaced. */
 const struct rec_Deployment *fl_deployment_rec(const struct fl_deployment *deployment);
-/* The deployment of a service's task, of which the record knows group and number. */
+/* The deployment of a service's task, of which the record knows group and number; NULL for a task
+ * that the service has given up. */
 struct fl_deployment *fl_task_deployment_of(const struct fl_cluster *cluster,
                                             const struct rec_Task *rec);
+/* The task's service counts it no more; that is woken for it. */
+void fl_deployment_leave(struct fl_core *core, struct fl_task *task);
 /* The service that a task's record names: the part of the group behind "service:". */
 struct fl_str fl_service_of_group(struct fl_str group);
 
@@ -117,5 +121,7 @@ void fl_service_wake(struct fl_core *core, struct fl_service *service);
 void fl_service_set_waiting(struct fl_service *service, bool is_waiting);
 /* Instances have room that they had not: whoever waits looks again. */
 void fl_cluster_room(struct fl_core *core, struct fl_cluster *cluster);
+/* A service's task has gone from an instance: daemons leave a DRAINING one last. */
+void fl_daemons_wake_for(struct fl_core *core, const struct fl_instance *instance);
 /* An instance has come, gone, changed: whoever waits, keeps daemons or has tasks there looks. */
 void fl_services_wake_for(struct fl_core *core, struct fl_instance *instance);

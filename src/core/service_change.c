@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { EVENT_AGAIN_MS = 6 * 60 * 60 * 1000, MAX_EVENT = 4096 };
+enum { MAX_EVENT = 4096 };
 
 struct rec_Service *fl_service_edit(struct fl_decision *d, const struct fl_service *service)
 {
@@ -102,21 +102,50 @@ void fl_service_say(struct fl_decision *d, struct fl_service *service, const cha
     va_end(args);
 }
 
-void fl_service_say_once(struct fl_decision *d, struct fl_service *service, const char *fmt, ...)
+struct fl_str fl_service_said(const struct fl_service_event *event)
+{
+    ptrdiff_t end = fl_str_index(event->rec->message, ')');
+    struct fl_str rest = fl_str_from(event->rec->message, (size_t)(end + 1));
+    return fl_str_starts(rest, FL_STR(" ")) ? fl_str_from(rest, 1) : rest;
+}
+
+/* Was it said in the last hours, and nothing since that begins with `over` (NULL: no such words)?
+ */
+static bool was_said(const struct fl_decision *d, const struct fl_service *service,
+                     struct fl_str message, const char *over)
 {
     const struct fl_service_event *event;
+    TAILQ_FOREACH_REVERSE(event, &service->events, fl_service_event_list, in_service)
+    {
+        if (event->rec->createdAt + FL_EVENT_AGAIN_MS <= d->now_ms)
+            return false;
+        if (fl_str_eq(event->rec->message, message))
+            return true;
+        if (over && fl_str_starts(fl_service_said(event), fl_str_of(over)))
+            return false;
+    }
+    return false;
+}
+
+void fl_service_say_once(struct fl_decision *d, struct fl_service *service, const char *fmt, ...)
+{
     va_list args;
     va_start(args, fmt);
     struct fl_str message = sentence(d, service, fmt, args);
     va_end(args);
-    TAILQ_FOREACH_REVERSE(event, &service->events, fl_service_event_list, in_service)
-    {
-        if (event->rec->createdAt + EVENT_AGAIN_MS <= d->now_ms)
-            break;
-        if (fl_str_eq(event->rec->message, message))
-            return;
-    }
-    add_event(d, service, message);
+    if (!was_said(d, service, message, NULL))
+        add_event(d, service, message);
+}
+
+void fl_service_say_until(struct fl_decision *d, struct fl_service *service, const char *over,
+                          const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    struct fl_str message = sentence(d, service, fmt, args);
+    va_end(args);
+    if (!was_said(d, service, message, over))
+        add_event(d, service, message);
 }
 
 struct fl_str fl_deployment_id(struct fl_decision *d, int64_t number)
@@ -263,11 +292,18 @@ static void drop_rollout(struct fl_decision *d, struct fl_service *service,
     fl_state_forget_rollout(service, rollout);
 }
 
-/* The oldest service deployments, and revisions that nothing names any more. */
-static void prune(struct fl_decision *d, struct fl_service *service)
+void fl_service_prune(struct fl_decision *d, struct fl_service *service)
+{
+    struct fl_revision *revision, *next;
+    RB_FOREACH_SAFE (revision, fl_revision_tree, &service->revisions, next)
+        if (!is_named(service, revision->rec->number))
+            drop_revision(d, service, revision);
+}
+
+/* The oldest service deployments, and what only they named. */
+static void drop_old_rollouts(struct fl_decision *d, struct fl_service *service)
 {
     struct fl_rollout *oldest;
-    struct fl_revision *revision, *next;
     bool dropped = false;
     while ((oldest = RB_MIN(fl_rollout_tree, &service->rollouts)) &&
            !fl_str_eq(oldest->rec->id, service->rec->rollout) &&
@@ -276,11 +312,8 @@ static void prune(struct fl_decision *d, struct fl_service *service)
         drop_rollout(d, service, oldest);
         dropped = true;
     }
-    if (!dropped)
-        return;
-    RB_FOREACH_SAFE (revision, fl_revision_tree, &service->revisions, next)
-        if (!is_named(service, revision->rec->number))
-            drop_revision(d, service, revision);
+    if (dropped)
+        fl_service_prune(d, service);
 }
 
 /* Twenty-one characters, as ECS's. */
@@ -322,7 +355,7 @@ int64_t fl_rollout_begin(struct fl_decision *d, struct rec_Service *rec,
     fl_service_put(d, rec);
     fl_put(d, FL_RECORD_REVISION, revision);
     fl_rollout_put(d, &rollout);
-    prune(d, fl_state_service(cluster, rec->name));
+    drop_old_rollouts(d, fl_state_service(cluster, rec->name));
     return number;
 }
 

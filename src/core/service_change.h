@@ -30,7 +30,17 @@ void fl_service_say(struct fl_decision *d, struct fl_service *service, const cha
  * said again with every attempt. */
 void fl_service_say_once(struct fl_decision *d, struct fl_service *service, const char *fmt, ...)
     FL_PRINTF(3, 4);
+/* The same again, but an event that begins with `over` (after the service's name) says that the
+ * cause is gone: what was said before it does not count. */
+void fl_service_say_until(struct fl_decision *d, struct fl_service *service, const char *over,
+                          const char *fmt, ...) FL_PRINTF(4, 5);
+/* What an event says, without the service's name. */
+struct fl_str fl_service_said(const struct fl_service_event *event);
+/* Events older than this say nothing about whether a thing was said. */
+enum { FL_EVENT_AGAIN_MS = 6 * 60 * 60 * 1000 };
 
+/* Deletes the records of revisions that nothing names any more. */
+void fl_service_prune(struct fl_decision *d, struct fl_service *service);
 /* "ecs-svc/<number>" */
 struct fl_str fl_deployment_id(struct fl_decision *d, int64_t number);
 /* Nineteen digits, not in use by the service (NULL: a new one). */
@@ -51,14 +61,41 @@ struct fl_str fl_service_arn(struct fl_decision *d, const struct rec_Service *re
 struct fl_str fl_revision_arn(struct fl_decision *d, const struct rec_Service *rec, int64_t number);
 struct fl_str fl_rollout_arn(struct fl_decision *d, const struct rec_ServiceDeployment *rec);
 
+/* service_pin.c: a task of a service has reported which images it got: its revision keeps to them.
+ */
+void fl_revision_pin(struct fl_decision *d, const struct fl_task *task);
+/* The image that the task's agent is told to run for a container. */
+struct fl_str fl_revision_image(struct fl_decision *d, const struct fl_task *task,
+                                const struct ecs_ContainerDefinition *c);
+
 /* Deletes records: a service's, when it is INACTIVE, with all that is its own. */
 void fl_drop_service(struct fl_decision *d, struct fl_service *service);
 
-/* services.c, service_show.c */
+/* The service of that name or ARN, INACTIVE ones too; NULL after refusing. */
+struct fl_service *fl_find_service(struct fl_decision *d, struct fl_cluster *cluster,
+                                   struct fl_str given);
+
+/* services.c, service_show.c, service_list.c, rollouts_show.c */
 int fl_create_service(struct fl_decision *d, const void *input, void *output);
 int fl_update_service(struct fl_decision *d, const void *input, void *output);
 int fl_delete_service(struct fl_decision *d, const void *input, void *output);
 int fl_describe_services(struct fl_decision *d, const void *input, void *output);
+int fl_list_services(struct fl_decision *d, const void *input, void *output);
+int fl_list_services_by_namespace(struct fl_decision *d, const void *input, void *output);
+int fl_list_rollouts(struct fl_decision *d, const void *input, void *output);
+int fl_describe_rollouts(struct fl_decision *d, const void *input, void *output);
+int fl_describe_revisions(struct fl_decision *d, const void *input, void *output);
+/* rollback.c */
+int fl_stop_service_deployment(struct fl_decision *d, const void *input, void *output);
 /* A service as the API shows it. */
 void fl_show_service(struct fl_decision *d, const struct fl_service *service, bool with_tags,
                      struct ecs_Service *out);
+/* protection.c */
+int fl_get_protection(struct fl_decision *d, const void *input, void *output);
+int fl_update_protection(struct fl_decision *d, const void *input, void *output);
+/* task_sets.c */
+int fl_create_task_set(struct fl_decision *d, const void *input, void *output);
+int fl_update_task_set(struct fl_decision *d, const void *input, void *output);
+int fl_set_primary_task_set(struct fl_decision *d, const void *input, void *output);
+int fl_delete_task_set(struct fl_decision *d, const void *input, void *output);
+int fl_describe_task_sets(struct fl_decision *d, const void *input, void *output);
