@@ -1,6 +1,6 @@
 /* The way back: by the circuit breaker, by StopServiceDeployment; what others do meanwhile; a
  * server restarted at each of these moments. */
-#include "core/failures_fixture.h"
+#include "core/rollout_fixture.h"
 
 #define BREAKER                                                                                    \
     ",'deploymentConfiguration':{'deploymentCircuitBreaker':{'enable':true,'rollback':true}}"
@@ -313,20 +313,6 @@ static void it_bakes(FL_UNUSED void **state)
         "{'serviceName':'s','taskDefinition':'web','desiredCount':4,'deploymentConfiguration':"    \
         "{'minimumHealthyPercent':50,'maximumPercent':150,'earlySuccessCriteria':{" members "}}}"
 
-static void early_success_is_checked(FL_UNUSED void **state)
-{
-    struct fix *f = fix_ready();
-    fix_refused(f, "InvalidParameterException",
-                "earlySuccessCriteria needs both healthyPercent and sourceServiceRevisionCleanup.",
-                EARLY("'enable':true,'healthyPercent':50"));
-    fix_refused(
-        f, "InvalidParameterException",
-        "healthyPercent should be between minimumHealthyPercent and 100.",
-        EARLY("'enable':true,'healthyPercent':49,'sourceServiceRevisionCleanup':'BLOCKING'"));
-    fix_ok(f, EARLY("'enable':false,'healthyPercent':1"));
-    fix_free(f);
-}
-
 static void early_success(FL_UNUSED void **state)
 {
     for (int deferred = 0; deferred < 2; deferred++) {
@@ -378,7 +364,6 @@ int main(void)
         cmocka_unit_test(the_count_changes_meanwhile),
         cmocka_unit_test(deletion_ends_it),
         cmocka_unit_test(it_bakes),
-        cmocka_unit_test(early_success_is_checked),
         cmocka_unit_test(early_success),
         cmocka_unit_test(nothing_wanted_is_steady),
     };

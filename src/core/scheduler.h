@@ -86,6 +86,8 @@ void fl_schedule_note_unhealthy(struct fl_schedule *s, const struct fl_census *c
 int64_t fl_throttle_ms(const struct fl_core *core, int32_t rounds);
 /* scheduler_targets.c: how many tasks each deployment is to have, and the bounds. */
 void fl_schedule_targets(struct fl_schedule *s);
+/* The same: the bounds when so many tasks are wanted. */
+void fl_schedule_bounds(struct fl_schedule *s, size_t desired);
 /* scheduler_start.c: starts what is wanted and has room. */
 void fl_schedule_start(struct fl_schedule *s);
 /* One launch for a deployment's tasks: 0, or -1 when it cannot be prepared (the reason is in the
@@ -101,6 +103,8 @@ int fl_service_prepare(struct fl_decision *d, const struct rec_Service *rec,
 void fl_schedule_say_unplaced(struct fl_schedule *s, const struct fl_launch *launch);
 /* The bounds allow neither to start nor to stop anything, and something is left to do. */
 void fl_schedule_say_stuck(struct fl_schedule *s);
+/* Says that the bounds are in the way. */
+void fl_schedule_say_blocked(struct fl_schedule *s);
 /* Says that these tasks, at most ten, were started. */
 void fl_schedule_say_started(struct fl_schedule *s, struct fl_task *const *tasks, size_t n);
 /* scheduler_stop.c: stops what is not wanted any more, as far as the floor allows. */
