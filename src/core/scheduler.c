@@ -1,5 +1,5 @@
 /* The scheduler's rounds: which service is looked at, and when again. */
-#include "core/scheduler.h"
+#include "core/rebalance.h"
 
 /* What one event may bring about; what is left over is due at once. */
 enum { MAX_LOOKS = 256, MAX_STARTED = 200 };
@@ -28,6 +28,7 @@ static void act(struct fl_schedule *s)
         fl_schedule_daemon(s);
         return;
     }
+    fl_schedule_rebalance(s);
     fl_schedule_start(s);
     fl_schedule_stop(s);
     if (s->d->turn->record_count == records_before)
@@ -43,6 +44,7 @@ static size_t look(struct fl_decision *d, struct fl_service *service)
         look_at_inactive(d, service);
         return 0;
     }
+    fl_service_set_waiting(service, false);
     fl_schedule_observe(&s);
     fl_schedule_forsake(&s);
     if (!fl_schedule_judge(&s)) {
@@ -58,7 +60,7 @@ static size_t look(struct fl_decision *d, struct fl_service *service)
 int64_t fl_scheduler_due(const struct fl_core *core)
 {
     const struct fl_service *first = RB_MIN(fl_due_tree, (struct fl_due_tree *)&core->due);
-    return first ? first->due_ms : INT64_MAX;
+    return first && !core->is_held ? first->due_ms : INT64_MAX;
 }
 
 void fl_scheduler_run(struct fl_decision *d)
@@ -66,7 +68,7 @@ void fl_scheduler_run(struct fl_decision *d)
     size_t started = 0;
     for (int i = 0; i < MAX_LOOKS && started < MAX_STARTED; i++) {
         struct fl_service *first = RB_MIN(fl_due_tree, &d->core->due);
-        if (!first || first->due_ms > d->now_ms)
+        if (!first || d->core->is_held || first->due_ms > d->now_ms)
             return;
         started += look(d, first);
     }

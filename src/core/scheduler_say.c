@@ -99,8 +99,11 @@ void fl_schedule_say_unplaced(struct fl_schedule *s, const struct fl_launch *lau
     static const char nowhere[] = "Reason: No Container Instances were found in your cluster";
     const struct fl_service_event *last = last_unplaced(s);
     enum fl_obstacle obstacle;
-    if (last && last->rec->createdAt + ASK_AGAIN_MS > s->d->now_ms)
-        return;
+    if (last) {
+        (void)fl_schedule_await(s, last->rec->createdAt + FL_EVENT_AGAIN_MS);
+        if (last->rec->createdAt + ASK_AGAIN_MS > s->d->now_ms)
+            return;
+    }
     const struct fl_instance *instance = closest(s, &launch->placement, &obstacle);
     const char *words = instance ? words_for(obstacle) : nowhere;
     if (was_said(s, words))
@@ -129,11 +132,16 @@ static bool is_stuck(const struct fl_schedule *s)
     return lacks && there >= s->ceiling;
 }
 
+void fl_schedule_say_blocked(struct fl_schedule *s)
+{
+    fl_service_say_until(s->d, s->service, "has ",
+                         "was unable to stop or start tasks during a deployment because of the "
+                         "service deployment configuration. Update the minimumHealthyPercent or "
+                         "maximumPercent value and try again.");
+}
+
 void fl_schedule_say_stuck(struct fl_schedule *s)
 {
     if (is_stuck(s))
-        fl_service_say_until(s->d, s->service, "has ",
-                             "was unable to stop or start tasks during a deployment because of the "
-                             "service deployment configuration. Update the minimumHealthyPercent "
-                             "or maximumPercent value and try again.");
+        fl_schedule_say_blocked(s);
 }

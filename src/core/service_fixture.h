@@ -16,11 +16,14 @@ struct place {
 /* Adds a connected host in a zone ("a", "b", …). */
 static inline size_t place_add_host(struct place *p, const char *zone, int cpu)
 {
-    char attributes[200];
+    char attributes[300];
     size_t at = p->host_count++;
     assert_true(at < PLACE_MAX_HOSTS);
     (void)snprintf(attributes, sizeof(attributes),
-                   "{'name':'ecs.availability-zone','value':'eu-central-1%s'}", zone);
+                   "{'name':'ecs.availability-zone','value':'eu-central-1%s'},"
+                   "{'name':'com.amazonaws.ecs.capability.docker-remote-api.1.24'},"
+                   "{'name':'ecs.capability.container-health-check'}",
+                   zone);
     fix_add_instance(p->f, "default", cpu, 4000, attributes, p->hosts[at]);
     p->sessions[at] = p->f->next_session - 1;
     return at;
@@ -87,6 +90,27 @@ static inline size_t place_count(struct place *p, int host)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     return fl_json_items(place_tasks(p, host, "RUNNING", arena));
+}
+
+/* Of the tasks that are wanted, those that run. */
+static inline size_t place_running(struct place *p)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    const struct fl_json *arns = place_tasks(p, -1, "RUNNING", arena);
+    size_t n = 0;
+    for (size_t i = 0; i < fl_json_items(arns); i++) {
+        fix_ok(p->f, "DescribeTasks", "{'tasks':['%s']}", fl_json_z(fl_json_item(arns, i)));
+        n += strcmp(fix_text(p->f, "tasks.0.lastStatus"), "RUNNING") == 0;
+    }
+    return n;
+}
+
+/* Tasks that are not STOPPED, wanted or not. */
+static inline int64_t place_all(struct place *p)
+{
+    fix_ok(p->f, "DescribeClusters", "{}");
+    return fix_int(p->f, "clusters.0.runningTasksCount") +
+           fix_int(p->f, "clusters.0.pendingTasksCount");
 }
 
 /* The first task on a host that is wanted. */
