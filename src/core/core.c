@@ -633,14 +633,30 @@ struct fl_core_counts fl_core_count(const struct fl_core *core)
     return core->counts;
 }
 
+/* What services' next tasks are to run, and what they would be rolled back to. */
+static void each_pinned(const struct fl_cluster *cluster,
+                        void (*each)(void *context, struct fl_str image), void *context)
+{
+    struct fl_service *service;
+    struct fl_revision *revision;
+    RB_FOREACH (service, fl_service_tree, (struct fl_service_tree *)&cluster->services)
+        RB_FOREACH (revision, fl_revision_tree, &service->revisions)
+            if (revision->rec->number == service->rec->lastCompleted ||
+                fl_service_deployment(service, revision->rec->number))
+                for (size_t i = 0; i < revision->rec->images.n; i++)
+                    each(context, revision->rec->images.items[i].digest);
+}
+
 void fl_core_each_image(const struct fl_core *core,
                         void (*each)(void *context, struct fl_str image), void *context)
 {
     struct fl_core *c = (struct fl_core *)core; /* the trees' macros know no const */
     struct fl_cluster *cluster;
     struct fl_definition *definition;
-    RB_FOREACH (cluster, fl_cluster_tree, &c->clusters)
+    RB_FOREACH (cluster, fl_cluster_tree, &c->clusters) {
         fl_digest_each(cluster, each, context);
+        each_pinned(cluster, each, context);
+    }
     RB_FOREACH (definition, fl_definition_tree, &c->definitions) {
         const struct ecs_TaskDefinition *d = definition->rec->definition;
         for (size_t i = 0; i < d->containerDefinitions.n; i++)

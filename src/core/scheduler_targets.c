@@ -48,5 +48,6 @@ void fl_schedule_targets(struct fl_schedule *s)
         census->wanted = is_primary(census) ? desired : 0;
         census->may_start = is_active && may_start(s, census);
     }
+    fl_schedule_keep_others(s);
     fl_schedule_bounds(s, desired);
 }

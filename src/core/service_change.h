@@ -61,6 +61,13 @@ struct fl_str fl_service_arn(struct fl_decision *d, const struct rec_Service *re
 struct fl_str fl_revision_arn(struct fl_decision *d, const struct rec_Service *rec, int64_t number);
 struct fl_str fl_rollout_arn(struct fl_decision *d, const struct rec_ServiceDeployment *rec);
 
+/* service_pin.c: a task of a service has reported which images it got: its revision keeps to them.
+ */
+void fl_revision_pin(struct fl_decision *d, const struct fl_task *task);
+/* The image that the task's agent is told to run for a container. */
+struct fl_str fl_revision_image(struct fl_decision *d, const struct fl_task *task,
+                                const struct ecs_ContainerDefinition *c);
+
 /* Deletes records: a service's, when it is INACTIVE, with all that is its own. */
 void fl_drop_service(struct fl_decision *d, struct fl_service *service);
 
