@@ -1,5 +1,5 @@
 /* The scheduler's rounds: which service is looked at, and when again. */
-#include "core/scheduler.h"
+#include "core/rebalance.h"
 
 /* What one event may bring about; what is left over is due at once. */
 enum { MAX_LOOKS = 256, MAX_STARTED = 200 };
@@ -28,6 +28,7 @@ static void act(struct fl_schedule *s)
         fl_schedule_daemon(s);
         return;
     }
+    fl_schedule_rebalance(s);
     fl_schedule_start(s);
     fl_schedule_stop(s);
     if (s->d->turn->record_count == records_before)
@@ -43,6 +44,7 @@ static size_t look(struct fl_decision *d, struct fl_service *service)
         look_at_inactive(d, service);
         return 0;
     }
+    fl_service_set_waiting(service, false);
     fl_schedule_observe(&s);
     fl_schedule_forsake(&s);
     if (!fl_schedule_judge(&s)) {

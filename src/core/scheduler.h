@@ -76,6 +76,8 @@ void fl_schedule_observe(struct fl_schedule *s);
 /* scheduler_failures.c: what follows from tasks that have failed, or have come up in spite of it.
  * True: records have changed, and the look is over; the next one follows. */
 bool fl_schedule_judge(struct fl_schedule *s);
+/* While the PRIMARY has FAILED, and launches nothing, what others have takes its tasks' place. */
+void fl_schedule_keep_others(struct fl_schedule *s);
 /* A task cannot be launched, for the reason in the decision's error: counts and says it. */
 void fl_schedule_refused(struct fl_schedule *s, const struct fl_census *census);
 /* A task is about to be stopped because its health checks have failed. */
@@ -84,6 +86,8 @@ void fl_schedule_note_unhealthy(struct fl_schedule *s, const struct fl_census *c
 int64_t fl_throttle_ms(const struct fl_core *core, int32_t rounds);
 /* scheduler_targets.c: how many tasks each deployment is to have, and the bounds. */
 void fl_schedule_targets(struct fl_schedule *s);
+/* The same: the bounds when so many tasks are wanted. */
+void fl_schedule_bounds(struct fl_schedule *s, size_t desired);
 /* scheduler_start.c: starts what is wanted and has room. */
 void fl_schedule_start(struct fl_schedule *s);
 /* One launch for a deployment's tasks: 0, or -1 when it cannot be prepared (the reason is in the
@@ -118,12 +122,12 @@ void fl_schedule_settle(struct fl_schedule *s);
 /* breaker.c: failures at which the circuit breaker opens. */
 int32_t fl_breaker_threshold(const struct fl_service *service,
                              const struct rec_ServiceDeployment *rollout);
-/* Counts one, if the breaker watches this deployment. */
+/* Counts one, if the breaker watches this deployment. The reason is empty for a task that was
+ * RUNNING. */
 void fl_breaker_count(struct fl_decision *d, struct fl_service *service, int64_t number,
                       struct fl_str reason);
-/* The same for a reason that no retry can cure: the rollout fails at once. */
-void fl_breaker_give_up(struct fl_decision *d, struct fl_service *service, int64_t number,
-                        struct fl_str reason);
+/* What was counted last no retry can cure: the rollout fails at once. */
+void fl_breaker_give_up(struct fl_decision *d, struct fl_service *service, int64_t number);
 /* Is a task's stoppedReason of that kind? */
 bool fl_is_incurable(struct fl_str stopped_reason);
 /* A part of fl_schedule_judge. */

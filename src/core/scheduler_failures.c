@@ -62,7 +62,7 @@ static void note_failure(struct fl_decision *d, const struct fl_deployment *depl
     fl_service_put(d, rec);
     fl_breaker_count(d, service, number, reason);
     if (is_incurable && deployment->running_count == 0 && !d->core->strict)
-        fl_breaker_give_up(d, service, number, reason);
+        fl_breaker_give_up(d, service, number);
     if (rounds >= CONSISTENTLY)
         fl_service_say_until(d, service, "has reached a steady state",
                              "is unable to consistently start tasks successfully. For more "
@@ -113,8 +113,22 @@ void fl_schedule_refused(struct fl_schedule *s, const struct fl_census *census)
 
 void fl_schedule_note_unhealthy(struct fl_schedule *s, const struct fl_census *census)
 {
-    fl_breaker_count(s->d, s->service, census->deployment->number,
-                     FL_STR("Task failed container health checks"));
+    fl_breaker_count(s->d, s->service, census->deployment->number, FL_STR(""));
+}
+
+void fl_schedule_keep_others(struct fl_schedule *s)
+{
+    const struct fl_census *primary = &s->censuses[0];
+    if (s->count == 0 || !FL_HAS(primary->entry, rec_Deployment, rolloutState) ||
+        primary->entry->rolloutState != ECS_DeploymentRolloutState_FAILED)
+        return;
+    size_t good = fl_census_good(primary);
+    size_t missing = primary->wanted > good ? primary->wanted - good : 0;
+    for (size_t i = 1; i < s->count; i++) {
+        struct fl_census *other = &s->censuses[i];
+        other->wanted = FL_MIN(missing, fl_census_good(other));
+        missing -= other->wanted;
+    }
 }
 
 static bool has_come_up(const struct fl_schedule *s, const struct fl_census *census)

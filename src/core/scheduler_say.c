@@ -99,8 +99,11 @@ void fl_schedule_say_unplaced(struct fl_schedule *s, const struct fl_launch *lau
     static const char nowhere[] = "Reason: No Container Instances were found in your cluster";
     const struct fl_service_event *last = last_unplaced(s);
     enum fl_obstacle obstacle;
-    if (last && last->rec->createdAt + ASK_AGAIN_MS > s->d->now_ms)
-        return;
+    if (last) {
+        (void)fl_schedule_await(s, last->rec->createdAt + FL_EVENT_AGAIN_MS);
+        if (last->rec->createdAt + ASK_AGAIN_MS > s->d->now_ms)
+            return;
+    }
     const struct fl_instance *instance = closest(s, &launch->placement, &obstacle);
     const char *words = instance ? words_for(obstacle) : nowhere;
     if (was_said(s, words))

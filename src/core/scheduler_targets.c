@@ -27,10 +27,16 @@ static size_t percent_down(size_t count, int32_t percent)
     return count * (size_t)percent / 100;
 }
 
+void fl_schedule_bounds(struct fl_schedule *s, size_t desired)
+{
+    const struct ecs_DeploymentConfiguration *config = s->service->rec->deploymentConfiguration;
+    s->floor = percent_up(desired, config->minimumHealthyPercent);
+    s->ceiling = percent_down(desired, config->maximumPercent);
+}
+
 void fl_schedule_targets(struct fl_schedule *s)
 {
     const struct rec_Service *rec = s->service->rec;
-    const struct ecs_DeploymentConfiguration *config = rec->deploymentConfiguration;
     bool is_active = fl_str_is(rec->status, "ACTIVE");
     size_t desired = is_active ? (size_t)rec->desiredCount : 0;
     if (fl_service_is_external(s->service)) {
@@ -42,6 +48,6 @@ void fl_schedule_targets(struct fl_schedule *s)
         census->wanted = is_primary(census) ? desired : 0;
         census->may_start = is_active && may_start(s, census);
     }
-    s->floor = percent_up(desired, config->minimumHealthyPercent);
-    s->ceiling = percent_down(desired, config->maximumPercent);
+    fl_schedule_keep_others(s);
+    fl_schedule_bounds(s, desired);
 }

@@ -89,6 +89,27 @@ static inline size_t place_count(struct place *p, int host)
     return fl_json_items(place_tasks(p, host, "RUNNING", arena));
 }
 
+/* Of the tasks that are wanted, those that run. */
+static inline size_t place_running(struct place *p)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    const struct fl_json *arns = place_tasks(p, -1, "RUNNING", arena);
+    size_t n = 0;
+    for (size_t i = 0; i < fl_json_items(arns); i++) {
+        fix_ok(p->f, "DescribeTasks", "{'tasks':['%s']}", fl_json_z(fl_json_item(arns, i)));
+        n += strcmp(fix_text(p->f, "tasks.0.lastStatus"), "RUNNING") == 0;
+    }
+    return n;
+}
+
+/* Tasks that are not STOPPED, wanted or not. */
+static inline int64_t place_all(struct place *p)
+{
+    fix_ok(p->f, "DescribeClusters", "{}");
+    return fix_int(p->f, "clusters.0.runningTasksCount") +
+           fix_int(p->f, "clusters.0.pendingTasksCount");
+}
+
 /* The first task on a host that is wanted. */
 static inline void place_first(struct place *p, int host, char ret_arn[200])
 {
