@@ -51,6 +51,7 @@ struct fl_census {
     size_t in_state[FL_MEMBER_STATES];
     size_t healthy; /* is_healthy */
     size_t wanted;  /* set by fl_schedule_targets */
+    size_t floor;   /* the same: healthy ones of this deployment that must stay */
     bool may_start; /* the same */
 };
 
@@ -74,6 +75,8 @@ bool fl_schedule_await(struct fl_schedule *s, int64_t when_ms);
 void fl_schedule_observe(struct fl_schedule *s);
 /* scheduler_targets.c: how many tasks each deployment is to have, and the bounds. */
 void fl_schedule_targets(struct fl_schedule *s);
+/* The same file: what the deployments are shown to be asked for. True when records were put. */
+bool fl_schedule_show_targets(struct fl_schedule *s);
 /* scheduler_start.c: starts what is wanted and has room. */
 void fl_schedule_start(struct fl_schedule *s);
 /* One launch for a deployment's tasks: 0, or -1 when it cannot be prepared (the reason is in the
@@ -92,3 +95,7 @@ void fl_schedule_order_stops(struct fl_schedule *s, const struct fl_census *cens
 void fl_schedule_daemon(struct fl_schedule *s);
 /* rollout.c: ends rollouts, and deployments and services that have no tasks any more. */
 void fl_schedule_settle(struct fl_schedule *s);
+
+/* rollback.c: asks for the way back from the current rollout; the scheduler takes it with its next
+ * look. The reason is shown as the rollout's statusReason. */
+void fl_rollback_request(struct fl_decision *d, struct fl_service *service, struct fl_str reason);

@@ -1,27 +1,42 @@
 /* What follows when nothing is left to start or to stop: deployments that are empty go, a rollout
  * is complete, the service is steady, or has ended. */
-#include "core/scheduler.h"
+#include "core/stages.h"
 
 enum { STEADY_AGAIN_MS = 6 * 60 * 60 * 1000 };
 
 static bool is_stable(const struct fl_schedule *s)
 {
-    if (s->count != 1)
+    if (s->count != 1 || fl_stages_hold(s->service))
         return false;
     const struct fl_census *primary = &s->censuses[0];
     return primary->count == primary->wanted && primary->healthy == primary->wanted;
 }
 
-/* Deployments that are not PRIMARY and have no tasks any more. */
+static bool is_kept(const struct fl_schedule *s, const struct fl_census *census)
+{
+    return census->count || fl_str_is(census->entry->status, "PRIMARY") ||
+           census->deployment->number == fl_stages_blue(s->service);
+}
+
+/* Deployments that have no tasks any more and are not to get any. */
 static bool drop_empty(struct fl_schedule *s, struct rec_Service *rec)
 {
     size_t n = 0;
     for (size_t i = 0; i < s->count; i++)
-        if (s->censuses[i].count || fl_str_is(s->censuses[i].entry->status, "PRIMARY"))
+        if (is_kept(s, &s->censuses[i]))
             rec->deployments.items[n++] = rec->deployments.items[i];
     bool dropped = n < rec->deployments.n;
     rec->deployments.n = n;
     return dropped;
+}
+
+static enum ecs_ServiceDeploymentStatus end_of(const struct fl_service *service)
+{
+    const struct fl_rollout *current = fl_service_current(service);
+    bool was_way_back =
+        current && current->rec->status == ECS_ServiceDeploymentStatus_ROLLBACK_IN_PROGRESS;
+    return was_way_back ? ECS_ServiceDeploymentStatus_ROLLBACK_SUCCESSFUL
+                        : ECS_ServiceDeploymentStatus_SUCCESSFUL;
 }
 
 static bool complete(struct fl_schedule *s, struct rec_Service *rec)
@@ -34,7 +49,7 @@ static bool complete(struct fl_schedule *s, struct rec_Service *rec)
         s->d, primary, ECS_DeploymentRolloutState_COMPLETED,
         fl_str_printf(s->d->arena, "ECS deployment ecs-svc/%lld completed.", number));
     FL_SET(rec, rec_Service, lastCompleted, primary->number);
-    fl_rollout_end(s->d, s->service, rec, ECS_ServiceDeploymentStatus_SUCCESSFUL, FL_STR(""));
+    fl_rollout_end(s->d, s->service, rec, end_of(s->service), FL_STR(""));
     fl_service_say(s->d, s->service, "(deployment ecs-svc/%lld) deployment completed.", number);
     return true;
 }

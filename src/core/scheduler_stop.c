@@ -9,7 +9,9 @@ enum { BATCH = 10, MAX_STOPS = 100 };
 
 struct stops {
     struct fl_schedule *s;
-    size_t healthy; /* of all deployments, what is to be stopped left out */
+    size_t healthy;     /* of all deployments, what is to be stopped left out */
+    size_t own_healthy; /* the same, of the one that is looked at */
+    size_t own_floor;   /* which keeps so many */
     struct fl_str reason;
     struct fl_task *tasks[MAX_STOPS];
     size_t n;
@@ -20,13 +22,14 @@ static bool may_go(const struct stops *stops, const struct fl_member *member)
     if (stops->n == MAX_STOPS)
         return false;
     if (member->is_healthy)
-        return stops->healthy > stops->s->floor;
+        return stops->healthy > stops->s->floor && stops->own_healthy > stops->own_floor;
     return member->state != FL_MEMBER_SETTLING || stops->healthy >= stops->s->floor;
 }
 
 static void stop(struct stops *stops, struct fl_member *member, struct fl_str reason)
 {
     stops->healthy -= member->is_healthy;
+    stops->own_healthy -= member->is_healthy;
     stops->tasks[stops->n++] = member->task;
     fl_request_stop(stops->s->d, member->task, ECS_TaskStopCode_ServiceSchedulerInitiated, reason);
     member->state = FL_MEMBER_GOING;
@@ -118,6 +121,8 @@ static void say_stopped(const struct stops *stops)
 static void stop_of(struct stops *stops, struct fl_census *census, bool has_room)
 {
     stops->n = 0;
+    stops->own_healthy = census->healthy;
+    stops->own_floor = census->floor;
     stop_lost(stops, census);
     stop_drained(stops, census);
     stop_unhealthy(stops, census, has_room);

@@ -1,5 +1,5 @@
 /* How many tasks each deployment is to have, and the bounds within which that may come about. */
-#include "core/scheduler.h"
+#include "core/stages.h"
 
 static bool is_primary(const struct fl_census *census)
 {
@@ -27,6 +27,13 @@ static size_t percent_down(size_t count, int32_t percent)
     return count * (size_t)percent / 100;
 }
 
+/* A rollout with stages has two full sets of tasks, also while it takes one of them back. */
+static bool has_two_sets(const struct fl_service *service)
+{
+    const struct fl_rollout *current = fl_service_current(service);
+    return current && fl_stages_weight(current->rec) >= 0;
+}
+
 void fl_schedule_targets(struct fl_schedule *s)
 {
     const struct rec_Service *rec = s->service->rec;
@@ -40,4 +47,23 @@ void fl_schedule_targets(struct fl_schedule *s)
     }
     s->floor = percent_up(desired, config->minimumHealthyPercent);
     s->ceiling = percent_down(desired, config->maximumPercent);
+    if (has_two_sets(s->service))
+        s->ceiling *= 2;
+    if (fl_stages_rollout(s->service))
+        fl_stages_targets(s, desired, s->floor);
+}
+
+bool fl_schedule_show_targets(struct fl_schedule *s)
+{
+    bool differs = false;
+    for (size_t i = 0; i < s->count && !s->service->is_daemon; i++)
+        differs |= s->censuses[i].entry->desiredCount != (int32_t)s->censuses[i].wanted;
+    if (!differs)
+        return false;
+    struct rec_Service *rec = fl_service_edit(s->d, s->service);
+    for (size_t i = 0; i < s->count; i++)
+        FL_SET(fl_service_entry(rec, s->censuses[i].deployment->number), rec_Deployment,
+               desiredCount, (int32_t)s->censuses[i].wanted);
+    fl_service_put(s->d, rec);
+    return true;
 }

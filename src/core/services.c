@@ -1,6 +1,6 @@
 /* CreateService, UpdateService, DeleteService: what the user wants of a service. What follows from
  * it is the scheduler's. */
-#include "core/scheduler.h"
+#include "core/stages.h"
 
 enum { DEFAULT_MAX_PERCENT = 200, DEFAULT_MIN_PERCENT = 100 };
 
@@ -53,6 +53,9 @@ int fl_create_service(struct fl_decision *d, const void *input, void *output)
         return fl_refuse(d, "InvalidParameterException", "Creation of service was not idempotent.");
     bool is_daemon = FL_HAS(in, ecs_CreateServiceRequest, schedulingStrategy) &&
                      in->schedulingStrategy == ECS_SchedulingStrategy_DAEMON;
+    if (in->deploymentConfiguration &&
+        fl_stages_check(d, in->deploymentConfiguration, is_daemon) < 0)
+        return -1;
     FL_SET(&rec, rec_Service, v, FL_RECORD_VERSION);
     FL_SET(&rec, rec_Service, cluster, cluster->name);
     FL_SET(&rec, rec_Service, name, in->serviceName);
