@@ -16,7 +16,7 @@ export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 export ASAN_OPTIONS=quarantine_size_mb=8:malloc_context_size=2:thread_local_quarantine_size_kb=64
 # Where an input is many steps, short ones find more in the same time.
 case $target in
-core-core | wire-sigv4) length=1024 ;;
+core-core | wire-sigv4 | libexec-layer) length=1024 ;;
 *) length=8192 ;;
 esac
 exec "$program" -max_total_time="$seconds" -max_len="$length" -entropic=0 -timeout=10 -rss_limit_mb=2048 \

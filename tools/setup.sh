@@ -7,12 +7,12 @@ set -eu
 
 build="gcc libc6-dev make meson ninja-build pkg-config python3 ca-certificates
     libjansson-dev libssl-dev libuv1-dev libmicrohttpd-dev libwslay-dev libcurl4-openssl-dev
-    libsqlite3-dev libzstd-dev libseccomp-dev libarchive-dev libnl-3-dev libnl-route-3-dev
+    libsqlite3-dev libzstd-dev libseccomp-dev libarchive-dev libisal-dev libnl-3-dev libnl-route-3-dev
     libnftables-dev libldns-dev libbsd-dev libpcre2-dev libyaml-dev libcmocka-dev uthash-dev"
 run="crun tini golang-github-containers-common nftables iproute2"
 demo="mmdebstrap busybox-static python3-venv"
 check="clang clang-format curl procps mount passwd runc scdoc skopeo buildah zstd openssl rsyslog
-    rsyslog-gnutls"
+    rsyslog-gnutls systemd"
 pulls="docker.io podman docker-registry"
 package="debhelper dpkg-dev scdoc mmdebstrap busybox-static python3-venv"
 nightly="qemu-system-x86 e2fsprogs"

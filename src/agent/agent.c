@@ -186,6 +186,19 @@ static int open_server_parts(struct fl_agent *agent, struct fl_err *err)
     return fl_agent_images_open(agent, err);
 }
 
+/* The way to the server is the agent's, as the ports are that ECS's list names. */
+static struct fl_ecs_texts reserved_ports(const struct fl_agent *agent)
+{
+    const struct fl_ecs_texts *told = &agent->config.ecs.reserved_ports;
+    struct fl_str *items = fl_arena_new_array(agent->arena, struct fl_str, told->n + 1);
+    struct fl_ecs_texts all = {.items = items, .n = told->n};
+    for (size_t i = 0; i < told->n; i++)
+        items[i] = told->items[i];
+    if (agent->tunnel)
+        items[all.n++] = fl_str_printf(agent->arena, "%u", fl_tunnel_port(agent->tunnel));
+    return all;
+}
+
 static void open_session(struct fl_agent *agent)
 {
     static const struct fl_session_callbacks callbacks = {.discovered = on_session_discovered,
@@ -206,7 +219,7 @@ static void open_session(struct fl_agent *agent)
         .describe = fl_runtime_describe(agent->runtime),
         .cpu_units = agent->config.cpu_units,
         .memory_mib = agent->config.memory_mib,
-        .reserved_ports = agent->config.ecs.reserved_ports,
+        .reserved_ports = reserved_ports(agent),
         .reserved_ports_udp = agent->config.ecs.reserved_ports_udp,
         .gpus = &agent->gpus,
         .tags = agent->config.ecs.instance_tags,

@@ -44,13 +44,14 @@ struct fl_str fl_agent_etc_hosts(enum fl_network_mode mode, const uint8_t addres
     return fl_str_printf(arena, "%s%s\t%.*s\n", localhost, text, FL_STR_ARG(hostname));
 }
 
-/* A resolver on the host's loopback (systemd-resolved's stub) is not there inside a container. */
-static bool is_loopback_nameserver(struct fl_str line)
+/* A resolver on the host's loopback (systemd-resolved's stub) is not there inside a container, and
+ * containers have no way out by IPv6. */
+static bool is_out_of_reach(struct fl_str line)
 {
     if (!fl_str_starts(line, FL_STR("nameserver")))
         return false;
     struct fl_str address = fl_str_trim(fl_str_from(line, strlen("nameserver")));
-    return fl_str_starts(address, FL_STR("127.")) || fl_str_is(address, "::1");
+    return fl_str_starts(address, FL_STR("127.")) || fl_str_index(address, ':') >= 0;
 }
 
 /* True: a name server was among the lines. */
@@ -60,7 +61,7 @@ static bool copy_lines(struct fl_str text, bool only_servers, struct fl_buf *buf
     bool has_server = false;
     while (fl_str_split(&text, '\n', &line)) {
         bool is_server = fl_str_starts(line, FL_STR("nameserver"));
-        if (is_loopback_nameserver(line) || (only_servers && !is_server))
+        if (is_out_of_reach(line) || (only_servers && !is_server))
             continue;
         has_server = has_server || is_server;
         fl_buf_add_str(buf, line);

@@ -1,5 +1,6 @@
 /* Images as the agent is configured: ecs.config's words, the operator's registries, the server. */
 #include "agent/agent_internal.h"
+#include "base/log.h"
 
 static struct fl_str host_and_port(struct fl_str url)
 {
@@ -49,6 +50,25 @@ static void ailment_changed(void *context)
         fl_tcs_health_changed(agent->telemetry);
 }
 
+static const char *failure_name(enum fl_image_failure failure)
+{
+    return fl_failure_name(fl_agent_image_failure(failure));
+}
+
+/* Tasks do not depend on it. */
+static void open_desk(struct fl_agent *agent)
+{
+    struct fl_err err = {0};
+    const struct fl_image_desk_config desk = {
+        .loop = &agent->loop,
+        .images = agent->images,
+        .dir = fl_str_printf(agent->arena, "%.*s/images", FL_STR_ARG(agent->dir)),
+        .failure_name = failure_name,
+    };
+    if (fl_image_desk_open(&desk, &agent->desk, &err) < 0)
+        fl_log_warn("`fairlead image pull` will not work: %s", err.text);
+}
+
 int fl_agent_images_open(struct fl_agent *agent, struct fl_err *err)
 {
     const struct fl_agent_config *config = &agent->config;
@@ -86,12 +106,16 @@ int fl_agent_images_open(struct fl_agent *agent, struct fl_err *err)
         .cleanup_count = ecs->images_per_cycle,
         .excluded = ecs->excluded_images,
     };
-    return fl_images_open(&agent->loop, &images, &agent->images, err);
+    r = fl_images_open(&agent->loop, &images, &agent->images, err);
+    if (r == 0)
+        open_desk(agent);
+    return r;
 }
 
 void fl_agent_images_close(struct fl_agent *agent)
 {
     fl_images_close(agent->images);
+    fl_image_desk_close(FL_TAKE_PTR(agent->desk));
     fl_puller_close(agent->puller);
     agent->images = NULL;
     agent->puller = NULL;

@@ -13,6 +13,7 @@
 #include "agent/credentials.h"
 #include "agent/exec.h"
 #include "agent/gpus.h"
+#include "agent/image_desk.h"
 #include "agent/images.h"
 #include "agent/introspection.h"
 #include "agent/log_shipper.h"
@@ -74,6 +75,7 @@ struct fl_agent {
     struct fl_check *checks; /* health checks under way */
     struct fl_puller *puller;
     struct fl_images *images;
+    struct fl_image_desk *desk; /* NULL: people cannot ask for pulls */
     struct fl_network *network;
     struct fl_http_client *http;
     struct fl_aws_client *aws;
@@ -120,6 +122,8 @@ void fl_agent_carry_out(struct fl_agent *agent, const struct fl_effect *effect);
 
 /* agent_launch.c */
 void fl_agent_ensure_image(struct fl_agent *agent, struct fl_str container_id);
+/* What the brain calls it. */
+enum fl_failure fl_agent_image_failure(enum fl_image_failure failure);
 void fl_agent_prepare(struct fl_agent *agent, struct fl_str container_id);
 void fl_agent_launch(struct fl_agent *agent, struct fl_str container_id);
 /* Started or failed: the next one in the queue may go. */
@@ -163,9 +167,9 @@ struct fl_str fl_agent_hostname_of(const struct fl_agent *agent,
                                    struct fl_arena *arena);
 struct fl_str fl_agent_etc_hosts(enum fl_network_mode mode, const uint8_t address[4],
                                  struct fl_str hostname, struct fl_arena *arena);
-/* Without name servers on the host's loopback; if none is left, with the agent's resolver, and
- * behind it, for when no agent runs, those that systemd-resolved has above it (`upstream`: its own
- * file, or empty). */
+/* Without name servers on the host's loopback or with IPv6 addresses; if none is left, with the
+ * agent's resolver, and behind it, for when no agent runs, those that systemd-resolved has above it
+ * (`upstream`: its own file, or empty). */
 struct fl_str fl_agent_filter_resolv_conf(struct fl_str host, struct fl_str upstream,
                                           struct fl_arena *arena);
 struct fl_str fl_agent_etc_resolv_conf(enum fl_network_mode mode, struct fl_arena *arena);

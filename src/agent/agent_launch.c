@@ -105,14 +105,22 @@ static void copy_image(struct fl_live *live, const struct fl_image_ready *ready)
     };
 }
 
+enum fl_failure fl_agent_image_failure(enum fl_image_failure failure)
+{
+    switch (failure) {
+    case FL_IMAGE_CANNOT_PULL:
+        return FL_FAILURE_PULL;
+    case FL_IMAGE_CANNOT_PULL_MANIFEST:
+        return FL_FAILURE_PULL_MANIFEST;
+    case FL_IMAGE_TIMEOUT:
+        return FL_FAILURE_TIMEOUT;
+    }
+    return FL_FAILURE_PULL;
+}
+
 static void on_image(void *context, const struct fl_image_ready *ready,
                      enum fl_image_failure failure, struct fl_str error)
 {
-    static const enum fl_failure failures[] = {
-        [FL_IMAGE_CANNOT_PULL] = FL_FAILURE_PULL,
-        [FL_IMAGE_CANNOT_PULL_MANIFEST] = FL_FAILURE_PULL_MANIFEST,
-        [FL_IMAGE_TIMEOUT] = FL_FAILURE_TIMEOUT,
-    };
     struct fl_live *live = context;
     struct fl_agent *agent = live->agent;
     struct fl_str id = fl_str_of(live->id);
@@ -123,7 +131,7 @@ static void on_image(void *context, const struct fl_image_ready *ready,
         return;
     }
     if (!ready) {
-        fl_agent_fail(agent, id, FL_EFFECT_ENSURE_IMAGE, failures[failure], error);
+        fl_agent_fail(agent, id, FL_EFFECT_ENSURE_IMAGE, fl_agent_image_failure(failure), error);
         live_free(live);
         return;
     }

@@ -66,8 +66,9 @@ static void loopback_resolvers_stay_outside(FL_UNUSED void **state)
     struct fl_str kept = fl_agent_filter_resolv_conf(
         FL_STR("search x\nnameserver 127.0.0.53\nnameserver 10.0.0.2\n"), none, arena);
     assert_true(fl_str_is(kept, "search x\nnameserver 10.0.0.2\n"));
-    kept = fl_agent_filter_resolv_conf(FL_STR("nameserver ::1\nnameserver fd00::1"), none, arena);
-    assert_true(fl_str_is(kept, "nameserver fd00::1\n"));
+    kept = fl_agent_filter_resolv_conf(FL_STR("nameserver fd00::1\nnameserver 10.0.0.2\n"), none,
+                                       arena);
+    assert_true(fl_str_is(kept, "nameserver 10.0.0.2\n"));
 }
 
 /* The agent's, and behind it what systemd-resolved asks itself. */
@@ -80,6 +81,9 @@ static void a_host_with_a_stub_alone_lends_the_agents_resolver(FL_UNUSED void **
                           "options edns0\nnameserver 169.254.170.2\nnameserver 10.0.0.2\n"));
     assert_true(fl_str_is(fl_agent_filter_resolv_conf(host, (struct fl_str){0}, arena),
                           "options edns0\nnameserver 169.254.170.2\n"));
+    host = FL_STR("nameserver ::1\nnameserver fd00::1\nnameserver fe80::1%eth0");
+    assert_true(
+        fl_str_is(fl_agent_filter_resolv_conf(host, host, arena), "nameserver 169.254.170.2\n"));
 }
 
 /* A task of two: "web" links to "db", which runs. */

@@ -635,8 +635,8 @@ static struct fl_str own_name(const struct fl_images *images, const struct fl_im
     return fl_image_name_full(&own, arena);
 }
 
-void fl_images_ensure(struct fl_images *images, struct fl_str name, fl_images_done done,
-                      void *context)
+static void make_ready(struct fl_images *images, struct fl_str name, bool afresh,
+                       fl_images_done done, void *context)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_image_waiters waiters = STAILQ_HEAD_INITIALIZER(waiters);
@@ -660,5 +660,17 @@ void fl_images_ensure(struct fl_images *images, struct fl_str name, fl_images_do
         return;
     }
     fl_images_forget(&waiters);
-    fl_images_search(images, &parsed, fl_image_name_full(&parsed, arena), done, context);
+    fl_images_search(images, &parsed, fl_image_name_full(&parsed, arena), afresh, done, context);
+}
+
+void fl_images_ensure(struct fl_images *images, struct fl_str name, fl_images_done done,
+                      void *context)
+{
+    make_ready(images, name, false, done, context);
+}
+
+void fl_images_pull(struct fl_images *images, struct fl_str name, fl_images_done done,
+                    void *context)
+{
+    make_ready(images, name, true, done, context);
 }

@@ -11,6 +11,7 @@
 #include "agent/runtime.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "wire/json.h"
 
 struct fl_images;
 
@@ -71,6 +72,16 @@ typedef void (*fl_images_done)(void *context, const struct fl_image_ready *ready
  * many waiting). done may run before this returns when nothing had to be unpacked. */
 void fl_images_ensure(struct fl_images *images, struct fl_str name, fl_images_done done,
                       void *context);
+
+/* The same for a person who asks for it: a registry is asked whatever ECS_IMAGE_PULL_BEHAVIOR says,
+ * and when it does not give the image, none that is here stands in. */
+void fl_images_pull(struct fl_images *images, struct fl_str name, fl_images_done done,
+                    void *context);
+
+/* One JSON object about what the waiter with this context waits for: {"layers":[…]}, as
+ * image_desk.h has it; no layers while the name is being looked up. */
+void fl_images_write_progress(const struct fl_images *images, const void *context,
+                              struct fl_json_writer *jw);
 
 /* Why nothing can be pulled (the disk is full), a sentence; NULL: something can. */
 const char *fl_images_ailment(const struct fl_images *images);

@@ -60,7 +60,7 @@ static void not_found(struct fl_search *search, enum fl_image_failure failure, s
     struct fl_images *images = search->images;
     enum fl_pull_behavior behavior = images->config.behavior;
     const struct fl_image_record *record =
-        may_use_cached(behavior) ? cached_under(images, search->name) : NULL;
+        may_use_cached(behavior) && !search->afresh ? cached_under(images, search->name) : NULL;
     struct fl_image_waiters waiters = STAILQ_HEAD_INITIALIZER(waiters);
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_str name = fl_str_dup(arena, search->name);
@@ -144,18 +144,19 @@ static bool is_known(void *context, const struct fl_digest *digest)
     return fl_images_has(search->images, digest);
 }
 
-static struct fl_search *find_search(const struct fl_images *images, struct fl_str name)
+static struct fl_search *find_search(const struct fl_images *images, struct fl_str name,
+                                     bool afresh)
 {
     struct fl_search *search;
     TAILQ_FOREACH (search, &images->searches, link) {
-        if (fl_str_eq(search->name, name))
+        if (search->afresh == afresh && fl_str_eq(search->name, name))
             return search;
     }
     return NULL;
 }
 
 static void search_start(struct fl_images *images, const struct fl_image_name *name,
-                         struct fl_str full, fl_images_done done, void *context)
+                         struct fl_str full, bool afresh, fl_images_done done, void *context)
 {
     struct fl_search *search = fl_calloc(1, sizeof(*search));
     struct fl_lookup_order order = {
@@ -164,6 +165,7 @@ static void search_start(struct fl_images *images, const struct fl_image_name *n
     search->images = images;
     search->arena = fl_arena_new();
     search->name = fl_str_dup(search->arena, full);
+    search->afresh = afresh;
     search->begun_ms = fl_clock_mono_ms();
     STAILQ_INIT(&search->waiters);
     fl_images_wait(&search->waiters, done, context);
@@ -173,12 +175,12 @@ static void search_start(struct fl_images *images, const struct fl_image_name *n
 }
 
 void fl_images_search(struct fl_images *images, const struct fl_image_name *name,
-                      struct fl_str full, fl_images_done done, void *context)
+                      struct fl_str full, bool afresh, fl_images_done done, void *context)
 {
     enum fl_pull_behavior behavior = images->config.behavior;
-    bool from_cache = behavior == FL_PULL_ONCE || behavior == FL_PULL_PREFER_CACHED;
+    bool from_cache = !afresh && (behavior == FL_PULL_ONCE || behavior == FL_PULL_PREFER_CACHED);
     const struct fl_image_record *record = from_cache ? cached_under(images, full) : NULL;
-    struct fl_search *search = record ? NULL : find_search(images, full);
+    struct fl_search *search = record ? NULL : find_search(images, full, afresh);
     if (search) {
         fl_images_wait(&search->waiters, done, context);
     } else if (record) {
@@ -187,6 +189,6 @@ void fl_images_search(struct fl_images *images, const struct fl_image_name *name
         fl_images_wait(&waiters, done, context);
         fl_images_provide(images, &digest, full, NULL, &waiters);
     } else {
-        search_start(images, name, full, done, context);
+        search_start(images, name, full, afresh, done, context);
     }
 }

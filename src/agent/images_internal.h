@@ -57,6 +57,7 @@ struct fl_search {
     struct fl_arena *arena;
     struct fl_str name; /* written out: the key */
     struct fl_lookup *lookup;
+    bool afresh;
     int64_t begun_ms; /* monotonic */
     struct fl_image_waiters waiters;
     TAILQ_ENTRY(fl_search) link;
@@ -127,9 +128,10 @@ void fl_images_cleanup_close(struct fl_images *images);
 /* images_report.c */
 void fl_images_report(struct fl_images *images);
 
-/* images_find.c. Looks the name up as the behaviour says, for all who ask meanwhile. */
+/* images_find.c. Looks the name up as the behaviour says, for all who ask meanwhile; afresh: as
+ * fl_images_pull does. */
 void fl_images_search(struct fl_images *images, const struct fl_image_name *name,
-                      struct fl_str full, fl_images_done done, void *context);
+                      struct fl_str full, bool afresh, fl_images_done done, void *context);
 void fl_images_search_expire(struct fl_images *images, int64_t now_ms);
 void fl_images_search_free_all(struct fl_images *images);
 /* "1m0s", "2h0m0s": durations as ECS's agent prints them. */

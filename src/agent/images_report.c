@@ -31,6 +31,49 @@ static void write_pull(const struct fl_images *images, const struct fl_pull *pul
     fl_jw_object_end(jw);
 }
 
+static bool waits(const struct fl_pull *pull, const void *context)
+{
+    const struct fl_image_waiter *waiter;
+    STAILQ_FOREACH (waiter, &pull->waiters, link)
+        if (waiter->context == context)
+            return true;
+    return false;
+}
+
+static void write_layer(const struct fl_images *images, const struct fl_pull *pull, size_t i,
+                        struct fl_json_writer *jw)
+{
+    const struct fl_digest *digest = &pull->facts.layers[i];
+    char text[FL_DIGEST_TEXT_SIZE];
+    uint64_t received = fl_unpacker_received(images->unpacker, digest);
+    const char *state = pull->was_present[i] ? "here"
+                        : pull->present[i]   ? "pulled"
+                        : received > 0       ? "pulling"
+                                             : "waiting";
+    fl_digest_text(digest, text);
+    fl_jw_object_begin(jw);
+    fl_jw_member_str(jw, "digest", fl_str_of(text));
+    fl_jw_member_str(jw, "state", fl_str_of(state));
+    fl_jw_member_int(jw, "bytes", (int64_t)pull->sizes[i]);
+    fl_jw_member_int(jw, "bytesDone", (int64_t)(pull->present[i] ? pull->sizes[i] : received));
+    fl_jw_object_end(jw);
+}
+
+void fl_images_write_progress(const struct fl_images *images, const void *context,
+                              struct fl_json_writer *jw)
+{
+    const struct fl_pull *pull;
+    fl_jw_object_begin(jw);
+    fl_jw_key(jw, "layers");
+    fl_jw_array_begin(jw);
+    TAILQ_FOREACH (pull, &images->pulls, link) {
+        for (size_t i = 0; waits(pull, context) && i < pull->count; i++)
+            write_layer(images, pull, i, jw);
+    }
+    fl_jw_array_end(jw);
+    fl_jw_object_end(jw);
+}
+
 static void write_report(const struct fl_images *images, struct fl_buf *buf)
 {
     struct fl_json_writer jw = {.buf = buf};

@@ -79,8 +79,17 @@ static int take_kind(struct nlmsghdr *message, void *context)
         return 0;
     if (!attrs[IFLA_LINKINFO] || nla_parse_nested(link, IFLA_INFO_MAX, attrs[IFLA_LINKINFO], NULL))
         return 0;
-    *(bool *)context = link[IFLA_INFO_KIND] && nla_strcmp(link[IFLA_INFO_KIND], "bridge") == 0;
+    if (link[IFLA_INFO_KIND] && nla_strcmp(link[IFLA_INFO_KIND], "bridge") == 0)
+        *(bool *)context = true;
     return 0;
+}
+
+int fl_link_has_bridge(struct nl_sock *sock, bool *ret_has_one)
+{
+    struct ifinfomsg info = {.ifi_family = AF_UNSPEC};
+    *ret_has_one = false;
+    return fl_nl_request(sock, fl_nl_new(RTM_GETLINK, NLM_F_DUMP, &info, sizeof(info)), take_kind,
+                         ret_has_one);
 }
 
 static int check_is_bridge(struct nl_sock *sock, int index)

@@ -18,6 +18,8 @@ int fl_link_index(struct nl_sock *sock, const char *name, int *ret_index);
  * belongs to a link of another kind. */
 int fl_link_make_bridge(struct nl_sock *sock, const char *name, const uint8_t mac[6],
                         int *ret_index);
+/* Whether any link of the namespace is a bridge. */
+int fl_link_has_bridge(struct nl_sock *sock, bool *ret_has_one);
 /* The first IPv4 address of a link that is one of a network (no /32), with its prefix: -ENOENT when
  * it has none. */
 int fl_link_address(struct nl_sock *sock, int index, uint32_t *ret_address, uint8_t *ret_prefix);

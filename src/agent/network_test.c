@@ -591,6 +591,54 @@ static void await_no_link(const char *tag)
     assert_int_not_equal(sh("ip -br link | grep '^%s'", tag), 0);
 }
 
+static void set_forwarding(char value)
+{
+    assert_int_equal(sh("echo %c >/proc/sys/net/ipv4/ip_forward && "
+                        "echo %c >/proc/sys/net/ipv6/conf/all/forwarding",
+                        value, value),
+                     0);
+}
+
+static bool forwards(char value)
+{
+    return sh("grep -q %c /proc/sys/net/ipv4/ip_forward && "
+              "grep -q %c /proc/sys/net/ipv6/conf/all/forwarding",
+              value, value) == 0;
+}
+
+/* Switched on by the second installation, which the first one needs. */
+static void forwarding_stays_on_while_another_bridge_needs_it(FL_UNUSED void **state)
+{
+    struct fl_network_config config = config_of("fl888888", t.other_dir);
+    struct fl_err err = {0};
+    set_forwarding('0');
+    fl_network_close(open_network("fl888888", t.other_dir));
+    assert_true(forwards('1'));
+    assert_int_equal(fl_network_destroy(&config, &err), 0);
+    assert_true(forwards('1'));
+}
+
+/* The memory of an earlier boot, and no memory at all, switch nothing off. */
+static void forwarding_that_was_on_stays_on(FL_UNUSED void **state)
+{
+    struct fl_network_config config = config_of("fl1a2b3c", t.data_dir);
+    struct fl_err err = {0};
+    set_forwarding('1');
+    t.network = open_network("fl1a2b3c", t.data_dir);
+    fl_network_close(t.network);
+    t.network = NULL;
+    assert_int_equal(fl_network_destroy(&config, &err), 0);
+    assert_true(forwards('1'));
+    set_forwarding('0');
+    fl_network_close(open_network("fl1a2b3c", t.data_dir));
+    assert_int_equal(sh("sed -i 's/\"boot\": *\"[^\"]*/\"boot\":\"another/' %s/network.json &&"
+                        "grep -q another %s/network.json",
+                        t.data_dir, t.data_dir),
+                     0);
+    assert_int_equal(fl_network_destroy(&config, &err), 0);
+    assert_true(forwards('1'));
+}
+
 static void nothing_remains_and_nothing_else_changed(FL_UNUSED void **state)
 {
     struct fl_network_config config = config_of("fl1a2b3c", t.data_dir);
@@ -602,14 +650,15 @@ static void nothing_remains_and_nothing_else_changed(FL_UNUSED void **state)
     assert_int_equal(fl_network_destroy(&config, &err), 0);
     assert_int_equal(fl_network_destroy(&config, &err), 0);
     await_no_link("fl1a2b3c");
+    assert_true(forwards('0'));
     output_of("nft -s list ruleset", &rules);
     assert_string_equal(rules.p, t.rules_before);
-    assert_int_equal(rmdir(t.data_dir), 0);
 }
 
 static int open_all(FL_UNUSED void **state)
 {
     t.arena = fl_arena_new();
+    set_forwarding('0');
     t.network = open_network("fl1a2b3c", t.data_dir);
     return 0;
 }
@@ -619,7 +668,7 @@ static int close_all(FL_UNUSED void **state)
     fl_network_close(t.network);
     fl_arena_free(t.arena);
     free(t.rules_before);
-    return rmdir(t.other_dir);
+    return rmdir(t.data_dir) < 0 ? -1 : rmdir(t.other_dir);
 }
 
 #define SERVED_TEST(name) cmocka_unit_test_teardown(name, end_of_test)
@@ -650,7 +699,9 @@ int main(void)
         SERVED_TEST(two_installations_live_side_by_side),
         SERVED_TEST(a_stock_of_namespaces_is_used_up),
         SERVED_TEST(many_containers),
+        SERVED_TEST(forwarding_stays_on_while_another_bridge_needs_it),
         SERVED_TEST(nothing_remains_and_nothing_else_changed),
+        SERVED_TEST(forwarding_that_was_on_stays_on),
     };
     if (!prepare()) {
         printf("1..0 # SKIP needs root, network namespaces, ip, nft and iptables\n");

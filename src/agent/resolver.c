@@ -10,8 +10,11 @@
 
 enum { DNS_PORT = 53, FILE_MAX = 64 * 1024, PORT_ATTEMPTS = 16 };
 
-/* A question by UDP that is under way. Each server is asked from a port of its own, so that nobody
- * else's packet can be taken for its answer by chance. */
+enum family { FAMILY_IPV4, FAMILY_IPV6, FAMILIES };
+
+/* A question by UDP that is under way. Each question is asked from a port of its own, so that
+ * nobody else's packet can be taken for its answer by chance; from two where servers have both
+ * kinds of addresses, since a socket for both would not reach 127.0.0.1. */
 struct fl_resolver_query {
     LIST_ENTRY(fl_resolver_query) all;
     struct fl_resolver *resolver;
@@ -20,7 +23,8 @@ struct fl_resolver_query {
     size_t n;
     uint8_t bytes[FL_DNS_QUERY_MAX];
     size_t server; /* which one is asked */
-    uv_udp_t socket;
+    uv_udp_t sockets[FAMILIES];
+    bool is_open[FAMILIES];
     uv_timer_t timer;
     unsigned handles;
     bool ended;
@@ -79,7 +83,9 @@ static void end(struct fl_resolver_query *query)
     LIST_REMOVE(query, all);
     query->resolver->query_count--;
     uv_close((uv_handle_t *)&query->timer, on_query_closed);
-    uv_close((uv_handle_t *)&query->socket, on_query_closed);
+    for (size_t i = 0; i < FAMILIES; i++)
+        if (query->is_open[i])
+            uv_close((uv_handle_t *)&query->sockets[i], on_query_closed);
 }
 
 /* A message that does not fit into the socket's buffer is lost, as messages by UDP are. */
@@ -146,29 +152,40 @@ static void on_answer(uv_udp_t *socket, ssize_t n, const uv_buf_t *buf, const st
     end(query);
 }
 
-/* Asks the server whose turn it is; behind the last one it is given up. */
+static int open_socket(struct fl_resolver_query *query, enum family family)
+{
+    static const struct sockaddr_in any4 = {.sin_family = AF_INET};
+    static const struct sockaddr_in6 any6 = {.sin6_family = AF_INET6};
+    uv_udp_t *socket = &query->sockets[family];
+    const void *any = family == FAMILY_IPV6 ? (const void *)&any6 : (const void *)&any4;
+    (void)uv_udp_init(query->resolver->loop, socket);
+    socket->data = query;
+    query->is_open[family] = true;
+    query->handles++;
+    int rc = uv_udp_bind(socket, any, 0);
+    return rc < 0 ? rc : uv_udp_recv_start(socket, lend_buffer, on_answer);
+}
+
+static int send_question(struct fl_resolver_query *query, const struct sockaddr *server)
+{
+    enum family family = server->sa_family == AF_INET6 ? FAMILY_IPV6 : FAMILY_IPV4;
+    uv_buf_t buf = uv_buf_init((char *)query->bytes, (unsigned)query->n);
+    int rc = query->is_open[family] ? 0 : open_socket(query, family);
+    return rc < 0 ? rc : uv_udp_try_send(&query->sockets[family], &buf, 1, server);
+}
+
+/* Asks the server whose turn it is, or the next one that can be; behind the last one it is given
+ * up.
+ */
 static void ask(struct fl_resolver_query *query)
 {
     struct fl_resolver *resolver = query->resolver;
-    uv_buf_t buf = uv_buf_init((char *)query->bytes, (unsigned)query->n);
     for (; query->server < resolver->server_count; query->server++) {
-        const struct sockaddr *server = &resolver->servers[query->server].any;
         (void)uv_timer_start(&query->timer, on_timeout, FL_RESOLVER_PATIENCE_MS, 0);
-        if (uv_udp_try_send(&query->socket, &buf, 1, server) >= 0)
+        if (send_question(query, &resolver->servers[query->server].any) >= 0)
             return;
     }
     give_up(query);
-}
-
-/* A dual socket would not reach 127.0.0.1: its family is the first server's. */
-static int bind_socket(struct fl_resolver_query *query)
-{
-    const struct fl_resolver *resolver = query->resolver;
-    struct sockaddr_in any4 = {.sin_family = AF_INET};
-    struct sockaddr_in6 any6 = {.sin6_family = AF_INET6};
-    bool ipv6 = resolver->server_count > 0 && resolver->servers[0].any.sa_family == AF_INET6;
-    return uv_udp_bind(&query->socket,
-                       ipv6 ? (const struct sockaddr *)&any6 : (const struct sockaddr *)&any4, 0);
 }
 
 static void pass_on(struct fl_resolver *resolver, const struct sockaddr_in *client,
@@ -183,17 +200,13 @@ static void pass_on(struct fl_resolver *resolver, const struct sockaddr_in *clie
     memcpy(query->bytes, bytes, n);
     fl_random_bytes(id, sizeof(id));
     fl_dns_set_id(query->bytes, fl_dns_id(id));
-    query->socket.data = query->timer.data = query;
-    (void)uv_udp_init(resolver->loop, &query->socket);
+    query->timer.data = query;
     (void)uv_timer_init(resolver->loop, &query->timer);
-    query->handles = 2;
+    query->handles = 1;
     resolver->handles++;
     resolver->query_count++;
     LIST_INSERT_HEAD(&resolver->queries, query, all);
-    if (bind_socket(query) == 0 && uv_udp_recv_start(&query->socket, lend_buffer, on_answer) == 0)
-        ask(query);
-    else
-        give_up(query);
+    ask(query);
 }
 
 /* ---- listening ---- */

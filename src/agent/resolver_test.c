@@ -228,6 +228,22 @@ static void a_silent_server_gives_way_to_the_next(FL_UNUSED void **state)
     expect_answer(answer, await(tcp, answer, sizeof(question), PATIENCE_MS));
 }
 
+/* The namespace's ::1 has no server; another address of IPv6 has no way to it. */
+static void one_by_ipv6_gives_way_to_one_by_ipv4(FL_UNUSED void **state)
+{
+    uint8_t answer[512];
+    FL_CLEANUP_FD int fd = client(SOCK_DGRAM);
+    static const char *const before[] = {"::1", "2001:db8::53", "fe80::1%lo"};
+    for (size_t i = 0; i < sizeof(before) / sizeof(before[0]); i++) {
+        char text[128];
+        (void)snprintf(text, sizeof(text), "nameserver %s\nnameserver 127.0.0.53\n", before[i]);
+        use_servers(text);
+        say(fd, question, sizeof(question));
+        expect_answer(answer, await(fd, answer, sizeof(answer), PATIENCE_MS));
+    }
+    assert_int_equal(t.asked, 3);
+}
+
 static void without_a_server_it_says_so(FL_UNUSED void **state)
 {
     FL_CLEANUP_FD int fd = client(SOCK_DGRAM);
@@ -345,6 +361,7 @@ int main(void)
         TEST(a_question_by_udp_is_answered),
         TEST(questions_by_tcp_are_answered_in_order),
         TEST(a_silent_server_gives_way_to_the_next),
+        TEST(one_by_ipv6_gives_way_to_one_by_ipv4),
         TEST(without_a_server_it_says_so),
         TEST(what_is_no_question_is_refused_or_ignored),
         TEST(nobody_takes_all_the_room),

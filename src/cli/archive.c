@@ -107,6 +107,7 @@ int fl_archive_pack(struct fl_str data_dir, const char *file, struct fl_arena *a
                                 "--exclude=./logs.db*",
                                 "--exclude=./registry/lock",
                                 "--exclude=./registry/tmp",
+                                "--exclude=./registry/uploads",
                                 "--exclude=./restore",
                                 "--exclude=./server.db*",
                                 ".",

@@ -17,13 +17,15 @@ typedef struct fl_finding (*fl_check)(const struct fl_options *options);
 struct fl_finding fl_doctor_kernel(const struct fl_options *options);
 struct fl_finding fl_doctor_overlay(const struct fl_options *options);
 struct fl_finding fl_doctor_cgroups(const struct fl_options *options);
-struct fl_finding fl_doctor_firewall(const struct fl_options *options);
 struct fl_finding fl_doctor_kvm(const struct fl_options *options);
 struct fl_finding fl_doctor_names(const struct fl_options *options);
 struct fl_finding fl_doctor_api_names(const struct fl_options *options);
 struct fl_finding fl_doctor_clock(const struct fl_options *options);
 struct fl_finding fl_doctor_disk(const struct fl_options *options);
 struct fl_finding fl_doctor_certificate(const struct fl_options *options);
+
+/* doctor_firewall.c */
+struct fl_finding fl_doctor_firewall(const struct fl_options *options);
 
 /* doctor_runtime.c */
 struct fl_finding fl_doctor_runtime(const struct fl_options *options);

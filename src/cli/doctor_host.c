@@ -1,10 +1,8 @@
-/* The host under the doctor's eyes: kernel, control groups, firewall, KVM, names, clock, disk. */
+/* The host under the doctor's eyes: kernel, control groups, KVM, names, clock, disk. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <linux/netlink.h>
 #include <stdio.h>
-#include <sys/socket.h>
 #include <sys/statvfs.h>
 #include <sys/timex.h>
 #include <sys/utsname.h>
@@ -85,16 +83,6 @@ struct fl_finding fl_doctor_cgroups(const struct fl_options *options)
                                       "mounts its own")};
 }
 
-struct fl_finding fl_doctor_firewall(const struct fl_options *options)
-{
-    (void)options;
-    FL_CLEANUP_FD int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
-    if (fd >= 0)
-        return (struct fl_finding){FL_FINE, FL_STR("the kernel has nftables")};
-    return (struct fl_finding){FL_WRONG, FL_STR("the kernel has no nftables, so no port can be "
-                                                "published: modprobe nf_tables")};
-}
-
 struct fl_finding fl_doctor_kvm(const struct fl_options *options)
 {
     (void)options;
@@ -128,27 +116,32 @@ struct fl_finding fl_doctor_api_names(const struct fl_options *options)
                                       "tails of logs may find no server: `fairlead up` adds it")};
 }
 
-/* Containers with a network of their own cannot reach a resolver on the host's loopback. */
+/* Containers with a network of their own reach no server on the host's loopback or by IPv6. */
 struct fl_finding fl_doctor_names(const struct fl_options *options)
 {
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(FILE_MAX);
     (void)options;
-    static const char *const files[] = {"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"};
-    for (size_t i = 0; i < FL_ARRAY_SIZE(files); i++) {
-        FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(FILE_MAX);
-        if (fl_fs_read(AT_FDCWD, files[i], FILE_MAX, &text) < 0)
+    if (fl_fs_read(AT_FDCWD, "/etc/resolv.conf", FILE_MAX, &text) < 0)
+        return (struct fl_finding){FL_NOTE, FL_STR("there is no /etc/resolv.conf, so tasks find no "
+                                                   "names: write one, or give dnsServers in task "
+                                                   "definitions")};
+    struct fl_str rest = fl_buf_str(&text), line;
+    bool has_server = false;
+    while (fl_str_split(&rest, '\n', &line)) {
+        line = fl_str_trim(line);
+        if (!fl_str_starts(line, FL_STR("nameserver")))
             continue;
-        struct fl_str rest = fl_buf_str(&text), line;
-        while (fl_str_split(&rest, '\n', &line)) {
-            line = fl_str_trim(line);
-            if (fl_str_starts(line, FL_STR("nameserver")) &&
-                !fl_str_contains(line, FL_STR(" 127.")) && !fl_str_contains(line, FL_STR(" ::1")))
-                return (struct fl_finding){FL_FINE,
-                                           FL_STR("containers are given the host's name servers")};
-        }
+        has_server = true;
+        if (!fl_str_contains(line, FL_STR(" 127.")) && !fl_str_contains(line, FL_STR(":")))
+            return (struct fl_finding){FL_FINE,
+                                       FL_STR("containers are given the host's name servers")};
     }
-    return (struct fl_finding){FL_NOTE, FL_STR("/etc/resolv.conf names no server that a container "
-                                               "could reach: name one, or give dnsServers in task "
-                                               "definitions")};
+    if (has_server)
+        return (struct fl_finding){FL_FINE, FL_STR("the agent asks the host's name servers for "
+                                                   "containers, which cannot reach them")};
+    return (struct fl_finding){FL_NOTE,
+                               FL_STR("/etc/resolv.conf names no server, so tasks find no names: "
+                                      "name one, or give dnsServers in task definitions")};
 }
 
 struct fl_finding fl_doctor_clock(const struct fl_options *options)

@@ -1,10 +1,12 @@
-/* The operator's commands on images. The store lies in <data-dir>/registry. */
+/* The operator's commands on images. The store lies in <data-dir>/registry; pulling is the agent's
+ * business (image_pull.c). */
 #include "cli/image.h"
 
 #include <errno.h>
 #include <stdio.h>
 
 #include "base/program.h"
+#include "cli/image_pull.h"
 #include "cli/install.h"
 #include "cli/options.h"
 #include "image/load.h"
@@ -165,6 +167,20 @@ static int remove_image(struct call *call)
     return 0;
 }
 
+/* What the name means is checked before the agent is asked: wrong usage is told at once. */
+static int pull(struct call *call)
+{
+    struct fl_image_name name;
+    struct fl_err err = {0};
+    struct fl_str data_dir = call->options.value[FL_OPTION_DATA_DIR];
+    if (call->operand_count != 2)
+        refuse_usage();
+    struct fl_str text = fl_str_of(call->operands[1]);
+    if (fl_image_name_parse(text, &name, &err) < 0 || fl_install_check(data_dir, &err) < 0)
+        return fail(&err);
+    return fl_cli_image_pull(data_dir, text, call->json);
+}
+
 static int dispatch(struct call *call)
 {
     if (call->operand_count == 0)
@@ -173,6 +189,8 @@ static int dispatch(struct call *call)
         return load(call);
     if (strcmp(call->operands[0], "ls") == 0)
         return list(call);
+    if (strcmp(call->operands[0], "pull") == 0)
+        return pull(call);
     if (strcmp(call->operands[0], "rm") == 0)
         return remove_image(call);
     refuse_usage();

@@ -127,7 +127,8 @@ static const struct {
     const char *operands;
 } with_operands[] = {
     {FL_COMMAND_EXPLAIN, "task|definition NAME\nrun-task --cli-input-json=FILE"},
-    {FL_COMMAND_IMAGE, "load FILE|DIR [NAME[:TAG]]\nls\nrm NAME[:TAG]"},
+    {FL_COMMAND_IMAGE,
+     "load FILE|DIR [NAME[:TAG]]\nls\npull NAME[:TAG]|NAME@DIGEST\nrm NAME[:TAG]"},
     {FL_COMMAND_BACKUP, "FILE"},
     {FL_COMMAND_RESTORE, "FILE"},
     {FL_COMMAND_STORE, "check [FILE]"},

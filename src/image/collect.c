@@ -164,6 +164,7 @@ int fl_image_store_collect(struct fl_image_store *store, int64_t min_age_seconds
     if (dir)
         (void)closedir(dir);
     fl_image_store_sweep_tmp(store->tmp_fd, FL_STORE_STALE_SECONDS);
+    fl_image_store_sweep_uploads(store);
     free(marks.list);
     if (rc < 0)
         return fl_err_errno(err, rc, "cannot list the image store");

@@ -1,4 +1,5 @@
-/* The store's blobs: written to tmp/ under a salt, hashed on the way, renamed when verified. */
+/* The store's blobs: written to tmp/ under a salt, or to uploads/ under a name, hashed on the way,
+ * renamed when verified. */
 #include "image/store.h"
 
 #include <dirent.h>
@@ -21,7 +22,8 @@ struct fl_blob_writer {
     struct fl_hasher *hasher;
     int fd;
     uint64_t size;
-    char name[17]; /* beneath tmp/ */
+    int dir_fd;    /* the store's tmp/ or uploads/ */
+    char name[65]; /* in it */
 };
 
 static int open_dir(int at, const char *name, bool create)
@@ -49,6 +51,12 @@ void fl_image_store_sweep_tmp(int tmp_fd, int64_t min_age_seconds)
     (void)closedir(dir);
 }
 
+void fl_image_store_sweep_uploads(struct fl_image_store *store)
+{
+    if (store->uploads_fd >= 0)
+        fl_image_store_sweep_tmp(store->uploads_fd, FL_STORE_UPLOAD_SECONDS);
+}
+
 static int open_dirs(struct fl_image_store *store, const char *path, bool create)
 {
     int rc = create ? fl_fs_mkdirs_synced(path, 0700) : 0;
@@ -63,8 +71,12 @@ static int open_dirs(struct fl_image_store *store, const char *path, bool create
     store->refs_fd = open_dir(root, "refs", create);
     store->repositories_fd = open_dir(root, "repositories", true);
     store->tmp_fd = open_dir(root, "tmp", create);
+    store->uploads_fd = open_dir(root, "uploads", create);
+    if (!create && store->uploads_fd == -ENOENT)
+        store->uploads_fd = -1; /* a store of an earlier release, to be read */
     rc = FL_MIN(0, FL_MIN(store->blobs_fd,
                           FL_MIN(store->refs_fd, FL_MIN(store->repositories_fd, store->tmp_fd))));
+    rc = FL_MIN(rc, create ? store->uploads_fd : 0);
     if (rc == 0 && create && (fsync(blobs) < 0 || fsync(root) < 0))
         rc = -errno;
     return rc;
@@ -75,7 +87,7 @@ int fl_image_store_open(struct fl_str dir, bool create, struct fl_image_store **
 {
     struct fl_image_store *store = fl_malloc(sizeof(*store));
     FL_CLEANUP_FREE char *path = fl_strndup(dir.p, dir.n);
-    *store = (struct fl_image_store){-1, -1, -1, -1, -1};
+    *store = (struct fl_image_store){-1, -1, -1, -1, -1, -1};
     int rc = open_dirs(store, path, create);
     if (rc < 0) {
         fl_image_store_close(store);
@@ -96,6 +108,7 @@ void fl_image_store_close(struct fl_image_store *store)
     fl_cleanup_fd(&store->refs_fd);
     fl_cleanup_fd(&store->repositories_fd);
     fl_cleanup_fd(&store->tmp_fd);
+    fl_cleanup_fd(&store->uploads_fd);
     free(store);
 }
 
@@ -130,6 +143,7 @@ int fl_image_store_attend(struct fl_image_store *store)
     /* Only a server writes without the lock, and there is no other one. */
     if (fl_image_store_try_lock(store) == 0) {
         fl_image_store_sweep_tmp(store->tmp_fd, 0);
+        fl_image_store_sweep_uploads(store);
         fl_image_store_unlock(store);
     }
     return 0;
@@ -189,24 +203,103 @@ int fl_image_store_remove_blob(struct fl_image_store *store, const struct fl_dig
     return unlinkat(store->blobs_fd, digest->hex, 0) < 0 ? -errno : 0;
 }
 
+static void writer_free(struct fl_blob_writer *writer)
+{
+    fl_hasher_free(writer->hasher);
+    fl_cleanup_fd(&writer->fd);
+    free(writer);
+}
+
+/* The writer has its name and its directory. */
+static int open_file(struct fl_blob_writer *writer, int flags, struct fl_err *err)
+{
+    writer->fd = openat(writer->dir_fd, writer->name,
+                        O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+    return writer->fd < 0 ? fl_err_errno(err, -errno, "cannot write to the image store") : 0;
+}
+
+static struct fl_blob_writer *writer_new(struct fl_image_store *store, int dir_fd)
+{
+    struct fl_blob_writer *writer = fl_calloc(1, sizeof(*writer));
+    writer->store = store;
+    writer->dir_fd = dir_fd;
+    writer->fd = -1;
+    writer->hasher = fl_hasher_new();
+    return writer;
+}
+
 int fl_blob_writer_begin(struct fl_image_store *store, struct fl_blob_writer **ret_writer,
                          struct fl_err *err)
 {
-    struct fl_blob_writer *writer = fl_calloc(1, sizeof(*writer));
+    struct fl_blob_writer *writer = writer_new(store, store->tmp_fd);
     uint8_t salt[8];
     fl_random_bytes(salt, sizeof(salt));
     fl_hex(salt, sizeof(salt), writer->name);
-    writer->store = store;
-    writer->fd = openat(store->tmp_fd, writer->name,
-                        O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (writer->fd < 0) {
-        int rc = fl_err_errno(err, -errno, "cannot write to the image store");
-        free(writer);
+    int rc = open_file(writer, O_EXCL, err);
+    if (rc < 0)
+        writer_free(writer);
+    else
+        *ret_writer = writer;
+    return rc;
+}
+
+/* What lies there already is part of the blob, which goes on behind it. */
+static int hash_written(struct fl_blob_writer *writer, struct fl_err *err)
+{
+    FL_CLEANUP_FREE char *chunk = fl_malloc(COPY_CHUNK);
+    while (writer->size <= FL_BLOB_MAX_BYTES) {
+        ssize_t got = pread(writer->fd, chunk, COPY_CHUNK, (off_t)writer->size);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return fl_err_errno(err, -errno, "cannot read what was uploaded");
+        if (got == 0)
+            return lseek(writer->fd, (off_t)writer->size, SEEK_SET) < 0 ? -errno : 0;
+        fl_hasher_add(writer->hasher, chunk, (size_t)got);
+        writer->size += (uint64_t)got;
+    }
+    return fl_err_set(err, -EFBIG, "a blob is larger than %llu bytes",
+                      (unsigned long long)FL_BLOB_MAX_BYTES);
+}
+
+int fl_blob_writer_resume(struct fl_image_store *store, const struct fl_digest *name,
+                          struct fl_blob_writer **ret_writer, struct fl_err *err)
+{
+    struct fl_blob_writer *writer = writer_new(store, store->uploads_fd);
+    memcpy(writer->name, name->hex, sizeof(writer->name));
+    int rc = open_file(writer, 0, err);
+    if (rc < 0) {
+        writer_free(writer);
         return rc;
     }
-    writer->hasher = fl_hasher_new();
-    *ret_writer = writer;
-    return 0;
+    (void)futimens(writer->fd, NULL);
+    rc = hash_written(writer, err);
+    if (rc < 0)
+        fl_blob_writer_abort(writer);
+    else
+        *ret_writer = writer;
+    return rc;
+}
+
+void fl_blob_writer_suspend(struct fl_blob_writer *writer)
+{
+    if (writer)
+        writer_free(writer);
+}
+
+bool fl_image_store_has_upload(const struct fl_image_store *store, const struct fl_digest *name,
+                               uint64_t *ret_size)
+{
+    struct stat st;
+    if (fstatat(store->uploads_fd, name->hex, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+        return false;
+    *ret_size = (uint64_t)st.st_size;
+    return true;
+}
+
+void fl_image_store_remove_upload(struct fl_image_store *store, const struct fl_digest *name)
+{
+    (void)unlinkat(store->uploads_fd, name->hex, 0);
 }
 
 int fl_blob_writer_add(struct fl_blob_writer *writer, const void *bytes, size_t n,
@@ -223,23 +316,11 @@ int fl_blob_writer_add(struct fl_blob_writer *writer, const void *bytes, size_t 
     return 0;
 }
 
-uint64_t fl_blob_writer_size(const struct fl_blob_writer *writer)
-{
-    return writer->size;
-}
-
-static void writer_free(struct fl_blob_writer *writer)
-{
-    fl_hasher_free(writer->hasher);
-    (void)close(writer->fd);
-    free(writer);
-}
-
 void fl_blob_writer_abort(struct fl_blob_writer *writer)
 {
     if (!writer)
         return;
-    (void)unlinkat(writer->store->tmp_fd, writer->name, 0);
+    (void)unlinkat(writer->dir_fd, writer->name, 0);
     writer_free(writer);
 }
 
@@ -250,11 +331,11 @@ static int publish(struct fl_blob_writer *writer, const struct fl_digest *digest
         /* Who put it there may have ended before its name was on the disk. */
         if (fsync(store->blobs_fd) < 0)
             return -errno;
-        return unlinkat(store->tmp_fd, writer->name, 0) < 0 ? -errno : 1;
+        return unlinkat(writer->dir_fd, writer->name, 0) < 0 ? -errno : 1;
     }
     /* Its last byte may have come a while ago; it is young from now on. */
     if (futimens(writer->fd, NULL) < 0 || fsync(writer->fd) < 0 ||
-        renameat(store->tmp_fd, writer->name, store->blobs_fd, digest->hex) < 0 ||
+        renameat(writer->dir_fd, writer->name, store->blobs_fd, digest->hex) < 0 ||
         fsync(store->blobs_fd) < 0)
         return -errno;
     return 0;

@@ -5,6 +5,7 @@
  *   repositories/           images and settings of repositories (image/repository.h)
  *   needed                  digests that the server told the collector of
  *   tmp/                    what is being written; a leftover is removed by the next open to write
+ *   uploads/                the same, under a name: who knows it may go on after a restart
  *
  * Files appear by rename after fsync. Several processes may use one store at once: who writes a
  * blob that is there already changes nothing. Blocking I/O, no event loop. */
@@ -54,7 +55,21 @@ int fl_blob_writer_add(struct fl_blob_writer *writer, const void *bytes, size_t 
 int fl_blob_writer_commit(struct fl_blob_writer *writer, const struct fl_digest *expected,
                           struct fl_digest *ret_digest, struct fl_err *err);
 void fl_blob_writer_abort(struct fl_blob_writer *writer);
-uint64_t fl_blob_writer_size(const struct fl_blob_writer *writer);
+
+/* A blob that comes in pieces, perhaps over several lives of a server. Its name is a digest of what
+ * only its writer knows. One at a time writes to a name.
+ *
+ * resume: a writer that goes on where the file of that name ends; it is made if it is not there,
+ * else read once, to hash it. suspend: leaves what was written; what nobody resumes goes
+ * FL_STORE_UPLOAD_SECONDS after its last byte. */
+enum { FL_STORE_UPLOAD_SECONDS = 2 * 3600 };
+int fl_blob_writer_resume(struct fl_image_store *store, const struct fl_digest *name,
+                          struct fl_blob_writer **ret_writer, struct fl_err *err);
+void fl_blob_writer_suspend(struct fl_blob_writer *writer);
+/* Bytes that lie there under the name; false when there is no such file. */
+bool fl_image_store_has_upload(const struct fl_image_store *store, const struct fl_digest *name,
+                               uint64_t *ret_size);
+void fl_image_store_remove_upload(struct fl_image_store *store, const struct fl_digest *name);
 
 /* Copies fd from its current offset to its end. 0, or 1 when the store had the blob already;
  * -EBADMSG when the digest is another. */

@@ -9,6 +9,7 @@ struct fl_image_store {
     int refs_fd;
     int repositories_fd;
     int tmp_fd;
+    int uploads_fd; /* -1 where nobody has written yet */
 };
 
 /* A repository as a directory's name: '/' written '+', which the grammar does not have. */
@@ -27,6 +28,8 @@ int fl_image_store_make_name(int at, struct fl_str repository);
  * longer than the one given here without that being renewed. */
 enum { FL_STORE_STALE_SECONDS = 24 * 3600 };
 void fl_image_store_sweep_tmp(int tmp_fd, int64_t min_age_seconds);
+/* Uploads that nobody has gone on with. */
+void fl_image_store_sweep_uploads(struct fl_image_store *store);
 
 /* Removes tags, which are valid and there; what they led to is the caller's business. */
 int fl_image_store_unlink_tags(struct fl_image_store *store, struct fl_str repository,

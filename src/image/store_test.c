@@ -93,6 +93,29 @@ static void a_wrong_digest_leaves_nothing(void **state)
     assert_true(is_empty(f, "blobs/sha256"));
 }
 
+static void a_blob_is_written_in_several_goes(void **state)
+{
+    struct fixture *f = *state;
+    struct fl_digest name = fl_digest_of(FL_STR("a secret")), whole = fl_digest_of(FL_STR("abcd"));
+    struct fl_blob_writer *writer = NULL;
+    uint64_t size = 0;
+    /* What is given up goes as a whole. */
+    assert_int_equal(fl_blob_writer_resume(f->store, &name, &writer, NULL), 0);
+    fl_blob_writer_abort(writer);
+    assert_false(fl_image_store_has_upload(f->store, &name, &size));
+    for (const char *piece = "abcd"; *piece; piece++) {
+        assert_int_equal(fl_blob_writer_resume(f->store, &name, &writer, NULL), 0);
+        assert_int_equal(fl_blob_writer_add(writer, piece, 1, NULL), 0);
+        if (piece[1])
+            fl_blob_writer_suspend(writer);
+        assert_true(fl_image_store_has_upload(f->store, &name, &size));
+        assert_int_equal(size, piece[1] ? 5 - strlen(piece) : 4);
+    }
+    assert_int_equal(fl_blob_writer_commit(writer, &whole, NULL, NULL), 0);
+    assert_true(fl_image_store_has(f->store, &whole, NULL));
+    assert_true(is_empty(f, "uploads"));
+}
+
 static int set(struct fixture *f, const char *repository, const char *tag)
 {
     const struct fl_ref ref = {.repository = fl_str_of(repository),
@@ -320,6 +343,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_blob_comes_back),
         TEST(a_wrong_digest_leaves_nothing),
+        TEST(a_blob_is_written_in_several_goes),
         TEST(references_are_listed_in_order),
         TEST(hostile_references_are_refused),
         TEST(a_repository_goes_with_its_last_tag),

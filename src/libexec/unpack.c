@@ -8,6 +8,7 @@
 #include "libexec/unpack.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <openssl/evp.h>
 #include <signal.h>
@@ -68,7 +69,7 @@ static int fill(const struct orders *orders, struct fl_tar *tar, struct fl_tree 
         rc = fl_err_set(err, -EBADMSG,
                         "digest mismatch: the layer unpacks to sha256:%s, not to sha256:%.*s", hex,
                         FL_STR_ARG(orders->diff_id));
-    return rc < 0 ? rc : fl_tree_finish(tree, err);
+    return rc < 0 ? rc : fl_tree_finish(tree, FL_UNPACK_REPORT_FD, err);
 }
 
 /* What follows the archive is read too: who writes it into a pipe must be able to end. */
@@ -88,7 +89,9 @@ static int run(const struct orders *orders, struct fl_err *err)
     rc = fl_tar_open(FL_UNPACK_ARCHIVE_FD, &orders->limits, &tar, err);
     if (rc < 0)
         return rc;
-    struct fl_tree *tree = fl_tree_new(orders->layer, orders->discard);
+    FL_CLEANUP_FD int root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    FL_ASSERT(root_fd >= 0);
+    struct fl_tree *tree = fl_tree_new(root_fd, orders->layer, orders->discard);
     rc = fill(orders, tar, tree, err);
     if (rc == 0)
         drain(FL_UNPACK_ARCHIVE_FD);

@@ -33,7 +33,19 @@ struct fl_unpack_limits {
  * system calls. owners: keep what is needed to give files away and to make devices. */
 int fl_confine(bool owners, uint64_t file_bytes_max, struct fl_err *err);
 
-/* The archive's bytes, decompressed, counted and hashed on their way into the tar reader. */
+/* The archive's bytes, decompressed (gzip, zstd, or as they are), from a file or a pipe. */
+struct fl_plain;
+int fl_plain_open(int fd, struct fl_plain **ret_plain, struct fl_err *err);
+/* 1 with some bytes (at least one, valid until the next call), 0 at the end. */
+int fl_plain_next(struct fl_plain *plain, const void **ret_bytes, size_t *ret_n,
+                  struct fl_err *err);
+/* Bytes of the archive read so far. */
+uint64_t fl_plain_packed(const struct fl_plain *plain);
+void fl_plain_close(struct fl_plain *plain);
+/* libarchive's words about its last failure, if it has any; static buffer. */
+const char *fl_archive_reason(struct archive *archive);
+
+/* The same, counted and hashed on their way into the tar reader. */
 struct fl_tar;
 int fl_tar_open(int fd, const struct fl_unpack_limits *limits, struct fl_tar **ret_tar,
                 struct fl_err *err);
@@ -58,8 +70,9 @@ int fl_member_parse(const char *text, struct fl_member *ret_member, struct fl_er
 
 /* Where entries go; knows the directory it was in last. */
 struct fl_tree;
-/* discard: files stay empty; for trying a layer out. */
-struct fl_tree *fl_tree_new(bool owners, bool discard);
+/* root_fd: the directory to fill, the caller's. discard: files stay empty; for trying a layer out.
+ * The working directory is the tree's to change while entries are put. */
+struct fl_tree *fl_tree_new(int root_fd, bool owners, bool discard);
 void fl_tree_free(struct fl_tree *tree);
 /* Descriptor (the tree's) of the directory that path[0..n) names, made if missing. Never leaves
  * the root: links that are absolute or lead out are refused. */
@@ -68,8 +81,8 @@ int fl_tree_enter(struct fl_tree *tree, const char *path, size_t n, int *ret_fd,
 /* Puts one entry in place, its data read from tar. */
 int fl_tree_put(struct fl_tree *tree, struct fl_tar *tar, struct archive_entry *entry,
                 struct fl_err *err);
-/* Gives the directories their times, writes the report. */
-int fl_tree_finish(struct fl_tree *tree, struct fl_err *err);
+/* Gives the directories their times, writes the report to report_fd. */
+int fl_tree_finish(struct fl_tree *tree, int report_fd, struct fl_err *err);
 
 /* Owner, mode, extended attributes and time of what was just made. */
 int fl_meta_apply(int dir_fd, const char *name, struct archive_entry *entry, bool owners,

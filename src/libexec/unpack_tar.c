@@ -1,6 +1,5 @@
-/* The archive as a stream: decompression (gzip, zstd, none) in one libarchive reader, the tar
- * format in a second one fed by the first, so that every decompressed byte is counted and hashed
- * once. */
+/* The archive as a stream: what unpack_plain.c gives goes through a libarchive reader of tar, so
+ * that every decompressed byte is counted and hashed once. */
 #include <errno.h>
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -9,20 +8,20 @@
 #include "libexec/unpack.h"
 
 struct fl_tar {
-    struct archive *raw; /* decompresses */
+    struct fl_plain *plain;
     struct archive *tar;
     EVP_MD_CTX *hash;
     struct fl_unpack_limits limits;
     uint64_t bytes;   /* decompressed so far */
     uint64_t claimed; /* sizes of the entries so far, holes included */
     uint64_t entries;
-    bool raw_at_end;
+    bool plain_at_end;
     struct fl_err failure; /* of the decompressing side; status 0 if none */
 };
 
 static int check_bomb(struct fl_tar *tar, struct fl_err *err)
 {
-    uint64_t packed = (uint64_t)FL_MAX(1, archive_filter_bytes(tar->raw, -1));
+    uint64_t packed = FL_MAX((uint64_t)1, fl_plain_packed(tar->plain));
     if (FL_MAX(tar->bytes, tar->claimed) > tar->limits.bytes)
         return fl_err_set(err, -EFBIG, "the archive unpacks to more than %llu bytes",
                           (unsigned long long)tar->limits.bytes);
@@ -32,22 +31,22 @@ static int check_bomb(struct fl_tar *tar, struct fl_err *err)
     return 0;
 }
 
-static ssize_t read_raw(struct fl_tar *tar, const void **ret_bytes)
+const char *fl_archive_reason(struct archive *archive)
+{
+    const char *text = archive_error_string(archive);
+    return fl_printable(text && *text ? text : "no reason given");
+}
+
+/* 0 at the end, -1 with the failure. */
+static ssize_t read_plain(struct fl_tar *tar, const void **ret_bytes)
 {
     size_t n = 0;
-    int64_t offset = 0;
-    if (tar->raw_at_end)
+    if (tar->plain_at_end)
         return 0;
-    int rc = archive_read_data_block(tar->raw, ret_bytes, &n, &offset);
-    if (rc == ARCHIVE_EOF) {
-        tar->raw_at_end = true;
-        return 0;
-    }
-    if (rc != ARCHIVE_OK) {
-        (void)fl_err_set(&tar->failure, -EBADMSG, "the archive's compression is damaged: %s",
-                         fl_printable(archive_error_string(tar->raw)));
-        return -1;
-    }
+    int rc = fl_plain_next(tar->plain, ret_bytes, &n, &tar->failure);
+    tar->plain_at_end = rc == 0;
+    if (rc <= 0)
+        return rc < 0 ? -1 : 0;
     tar->bytes += n;
     FL_ASSERT(EVP_DigestUpdate(tar->hash, *ret_bytes, n) == 1);
     return check_bomb(tar, &tar->failure) < 0 ? -1 : (ssize_t)n;
@@ -56,35 +55,10 @@ static ssize_t read_raw(struct fl_tar *tar, const void **ret_bytes)
 static la_ssize_t feed(struct archive *archive, void *context, const void **ret_bytes)
 {
     struct fl_tar *tar = context;
-    ssize_t n = 0;
-    /* An empty block would read as the end of the stream. */
-    do
-        n = read_raw(tar, ret_bytes);
-    while (n == 0 && !tar->raw_at_end);
+    ssize_t n = read_plain(tar, ret_bytes);
     if (n < 0)
         archive_set_error(archive, EIO, "%s", tar->failure.text);
     return n;
-}
-
-static int open_raw(struct fl_tar *tar, int fd, struct fl_err *err)
-{
-    struct archive_entry *whole = NULL;
-    tar->raw = archive_read_new();
-    FL_ASSERT(tar->raw);
-    (void)archive_read_support_filter_gzip(tar->raw);
-    (void)archive_read_support_filter_zstd(tar->raw);
-    (void)archive_read_support_format_raw(tar->raw);
-    (void)archive_read_support_format_empty(tar->raw);
-    if (archive_read_open_fd(tar->raw, fd, 256 << 10) != ARCHIVE_OK)
-        return fl_err_set(err, -EBADMSG, "the archive cannot be read: %s",
-                          fl_printable(archive_error_string(tar->raw)));
-    int rc = archive_read_next_header(tar->raw, &whole);
-    if (rc == ARCHIVE_EOF)
-        return fl_err_set(err, -EBADMSG, "the archive is empty");
-    if (rc != ARCHIVE_OK)
-        return fl_err_set(err, -EBADMSG, "the archive cannot be read: %s",
-                          fl_printable(archive_error_string(tar->raw)));
-    return 0;
 }
 
 /* Which side failed is told by the decompressing side's own error. */
@@ -95,7 +69,7 @@ static int complain(struct fl_tar *tar, struct fl_err *err)
         return err->status;
     }
     return fl_err_set(err, -EBADMSG, "the archive is damaged or no tar: %s",
-                      fl_printable(archive_error_string(tar->tar)));
+                      fl_archive_reason(tar->tar));
 }
 
 int fl_tar_open(int fd, const struct fl_unpack_limits *limits, struct fl_tar **ret_tar,
@@ -105,7 +79,7 @@ int fl_tar_open(int fd, const struct fl_unpack_limits *limits, struct fl_tar **r
     tar->limits = *limits;
     tar->hash = EVP_MD_CTX_new();
     FL_ASSERT(tar->hash && EVP_DigestInit_ex(tar->hash, EVP_sha256(), NULL) == 1);
-    int rc = open_raw(tar, fd, err);
+    int rc = fl_plain_open(fd, &tar->plain, err);
     if (rc == 0) {
         tar->tar = archive_read_new();
         FL_ASSERT(tar->tar);
@@ -154,8 +128,8 @@ int fl_tar_finish(struct fl_tar *tar, char ret_hex[65], struct fl_err *err)
     unsigned digest_n = 0;
     const void *bytes = NULL;
     ssize_t n = 0;
-    while (!tar->raw_at_end && n >= 0)
-        n = read_raw(tar, &bytes);
+    while (!tar->plain_at_end && n >= 0)
+        n = read_plain(tar, &bytes);
     if (n < 0)
         return complain(tar, err);
     FL_ASSERT(EVP_DigestFinal_ex(tar->hash, digest, &digest_n) == 1 && digest_n == 32);
@@ -169,8 +143,7 @@ void fl_tar_close(struct fl_tar *tar)
         return;
     if (tar->tar)
         (void)archive_read_free(tar->tar);
-    if (tar->raw)
-        (void)archive_read_free(tar->raw);
+    fl_plain_close(tar->plain);
     EVP_MD_CTX_free(tar->hash);
     free(tar);
 }

@@ -1,5 +1,6 @@
-/* The tree being filled. Every directory is reached by openat2 from the root (which is the chroot's
- * root too) with RESOLVE_BENEATH: a link on the way is followed only while it stays inside.
+/* The tree being filled. Every directory is reached by openat2 from the root (in the program that
+ * is the chroot's root too) with RESOLVE_BENEATH: a link on the way is followed only while it stays
+ * inside.
  *
  * Two readings of an archive: a layer (owners is set) keeps owners, modes, devices, attributes, and
  * turns whiteouts into what overlayfs understands; a plain archive keeps only files and links. */
@@ -32,15 +33,14 @@ struct fl_tree {
 
 enum { OPAQUE_BYTES_MAX = 16 << 20 };
 
-struct fl_tree *fl_tree_new(bool owners, bool discard)
+struct fl_tree *fl_tree_new(int root_fd, bool owners, bool discard)
 {
     struct fl_tree *tree = fl_calloc(1, sizeof(*tree));
     tree->owners = owners;
     tree->discard = discard;
     tree->last_fd = -1;
     tree->opaque = FL_BUF_INIT(OPAQUE_BYTES_MAX);
-    tree->root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    FL_ASSERT(tree->root_fd >= 0);
+    tree->root_fd = root_fd;
     return tree;
 }
 
@@ -59,7 +59,6 @@ void fl_tree_free(struct fl_tree *tree)
         free(tree->times[i].path);
     free(tree->times);
     fl_buf_free(&tree->opaque);
-    fl_cleanup_fd(&tree->root_fd);
     free(tree);
 }
 
@@ -348,7 +347,7 @@ int fl_tree_put(struct fl_tree *tree, struct fl_tar *tar, struct archive_entry *
     return put_other(tree, tar, entry, &member, dir_fd, err);
 }
 
-int fl_tree_finish(struct fl_tree *tree, struct fl_err *err)
+int fl_tree_finish(struct fl_tree *tree, int report_fd, struct fl_err *err)
 {
     for (size_t i = tree->time_count; i-- > 0;) {
         const struct dir_time *t = &tree->times[i];
@@ -358,6 +357,6 @@ int fl_tree_finish(struct fl_tree *tree, struct fl_err *err)
     }
     if (tree->opaque.overflow)
         return fl_err_set(err, -E2BIG, "the archive has too many opaque directories");
-    int rc = fl_fs_write_all(FL_UNPACK_REPORT_FD, tree->opaque.p, tree->opaque.n);
+    int rc = fl_fs_write_all(report_fd, tree->opaque.p, tree->opaque.n);
     return rc < 0 ? fl_err_errno(err, rc, "cannot write the report") : 0;
 }

@@ -290,6 +290,8 @@ static void offer(struct session *session, struct fl_str group, struct fl_str st
 {
     const size_t share = MAX_EFFORT / session->tails->count;
     const size_t per_byte = FL_MAX(fl_logs_pattern_effort(session->pattern), (size_t)1);
+    if (session->count >= MAX_RESULTS && session->is_sampled)
+        return;
     for (size_t i = 0; i < count; i++) {
         size_t effort = (events[i].message.n + 1) * per_byte;
         if (effort > share - FL_MIN(session->effort, share)) {

@@ -187,7 +187,7 @@ void fl_registry_close(struct fl_registry *registry)
     while (registry->job_count > 0)
         (void)uv_run(registry->loop, UV_RUN_ONCE);
     while ((upload = TAILQ_FIRST(&registry->uploads)) != NULL)
-        fl_upload_drop(registry, upload);
+        fl_upload_leave(registry, upload);
     uv_close((uv_handle_t *)&registry->lock_retry, on_timer_closed);
     uv_close((uv_handle_t *)&registry->collect, on_timer_closed);
 }

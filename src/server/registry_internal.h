@@ -39,13 +39,15 @@ void fl_registry_submit(struct fl_registry *registry, struct fl_registry_job *jo
 
 /* ---- uploads ---- */
 
-/* A blob on its way in. Named by an id that its uploader alone knows; lives in memory alone: after
- * a restart clients begin again. */
+/* A blob on its way in. Named by an id that its uploader alone knows. What has come lies in a file
+ * whose name is made of repository and id, and nothing else is kept: after a restart who knows both
+ * has the upload found again (fl_upload_find). One that nothing came for yet is not. */
 struct fl_upload {
     TAILQ_ENTRY(fl_upload) link;
     char id[37]; /* a UUID */
     char *repository;
-    struct fl_blob_writer *writer; /* the worker's while is_busy; NULL: nothing written yet */
+    struct fl_blob_writer *writer; /* the worker's while is_busy; NULL: no worker has had it */
+    struct fl_digest file;         /* the name in the store */
     uint64_t size;                 /* written, or given to the worker */
     int64_t touched_ms;            /* monotonic */
     bool is_busy;                  /* one request writes to it or ends it */
@@ -58,6 +60,8 @@ struct fl_upload *fl_upload_find(struct fl_registry *registry, struct fl_str rep
                                  struct fl_str id);
 /* Forgets it, with what it has written. Not while it is busy. */
 void fl_upload_drop(struct fl_registry *registry, struct fl_upload *upload);
+/* Forgets it and leaves what it has written, for the server's next life. */
+void fl_upload_leave(struct fl_registry *registry, struct fl_upload *upload);
 void fl_upload_expire(struct fl_registry *registry);
 /* On a worker, for who has made it busy. Bytes are hashed as they are written. -ENOSPC when the
  * disk's reserve is reached, -EFBIG beyond FL_BLOB_MAX_BYTES. */

@@ -2,7 +2,8 @@
  *
  * A stream has two blocks: one is filled by the connection while a worker writes and hashes the
  * other; when both are full the connection pauses. A client that goes away leaves what has come,
- * and can go on from there. */
+ * and can go on from there, also when the server was killed meanwhile: the first worker then reads
+ * what lies there, to hash it. */
 #include <errno.h>
 #include <fcntl.h>
 
@@ -11,7 +12,7 @@
 #include "server/registry_internal.h"
 #include "wire/url.h"
 
-enum { BLOCK = 128 * 1024 };
+enum { BLOCK = 128 * 1024, ID_LENGTH = 36 };
 
 struct stream {
     struct fl_http_sink sink;
@@ -36,26 +37,62 @@ static const uint64_t UNKNOWN = UINT64_MAX;
 
 /* ---- uploads ---- */
 
+static struct fl_digest file_of(struct fl_str repository, struct fl_str id)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    return fl_digest_of(fl_str_printf(arena, "%.*s\n%.*s", FL_STR_ARG(repository), FL_STR_ARG(id)));
+}
+
+static bool has_room(struct fl_registry *registry)
+{
+    if (registry->upload_count >= FL_REGISTRY_UPLOADS_MAX)
+        fl_upload_expire(registry);
+    return registry->upload_count < FL_REGISTRY_UPLOADS_MAX;
+}
+
+static struct fl_upload *add(struct fl_registry *registry, struct fl_str repository,
+                             struct fl_str id)
+{
+    struct fl_upload *upload = fl_calloc(1, sizeof(*upload));
+    FL_ASSERT(id.n == ID_LENGTH);
+    memcpy(upload->id, id.p, ID_LENGTH);
+    upload->repository = fl_strndup(repository.p, repository.n);
+    upload->file = file_of(repository, id);
+    upload->touched_ms = fl_clock_mono_ms();
+    TAILQ_INSERT_TAIL(&registry->uploads, upload, link);
+    registry->upload_count++;
+    return upload;
+}
+
 struct fl_upload *fl_upload_new(struct fl_registry *registry, struct fl_str repository)
 {
     uint8_t salt[16];
-    char hex[33];
-    if (registry->upload_count >= FL_REGISTRY_UPLOADS_MAX)
-        fl_upload_expire(registry);
-    if (registry->upload_count >= FL_REGISTRY_UPLOADS_MAX)
+    char hex[33], id[ID_LENGTH];
+    if (!has_room(registry))
         return NULL;
-    struct fl_upload *upload = fl_calloc(1, sizeof(*upload));
     fl_random_bytes(salt, sizeof(salt));
     fl_hex(salt, sizeof(salt), hex);
     for (size_t i = 0, n = 0; i < 32; i++) {
         if (i == 8 || i == 12 || i == 16 || i == 20)
-            upload->id[n++] = '-';
-        upload->id[n++] = hex[i];
+            id[n++] = '-';
+        id[n++] = hex[i];
     }
-    upload->repository = fl_strndup(repository.p, repository.n);
-    upload->touched_ms = fl_clock_mono_ms();
-    TAILQ_INSERT_TAIL(&registry->uploads, upload, link);
-    registry->upload_count++;
+    return add(registry, repository, (struct fl_str){id, ID_LENGTH});
+}
+
+/* One of this server's life before. */
+static struct fl_upload *find_left(struct fl_registry *registry, struct fl_str repository,
+                                   struct fl_str id)
+{
+    uint64_t size;
+    if (id.n != ID_LENGTH || !registry->store)
+        return NULL;
+    struct fl_digest file = file_of(repository, id);
+    if (!fl_image_store_has_upload(registry->store, &file, &size) || size > FL_BLOB_MAX_BYTES ||
+        !has_room(registry))
+        return NULL;
+    struct fl_upload *upload = add(registry, repository, id);
+    upload->size = size;
     return upload;
 }
 
@@ -66,17 +103,28 @@ struct fl_upload *fl_upload_find(struct fl_registry *registry, struct fl_str rep
     TAILQ_FOREACH (upload, &registry->uploads, link)
         if (fl_str_is(id, upload->id) && fl_str_is(repository, upload->repository))
             return upload;
-    return NULL;
+    return find_left(registry, repository, id);
 }
 
 struct dropping {
     struct fl_registry_job job;
-    struct fl_blob_writer *writer;
+    struct fl_blob_writer *writer; /* NULL: the file may be there all the same */
+    struct fl_digest file;
 };
 
-static void abort_writer(struct fl_registry_job *job)
+static void drop_now(struct fl_registry *registry, struct fl_blob_writer *writer,
+                     const struct fl_digest *file)
 {
-    fl_blob_writer_abort(FL_CONTAINER_OF(job, struct dropping, job)->writer);
+    if (writer)
+        fl_blob_writer_abort(writer);
+    else
+        fl_image_store_remove_upload(registry->store, file);
+}
+
+static void run_dropping(struct fl_registry_job *job)
+{
+    struct dropping *dropping = FL_CONTAINER_OF(job, struct dropping, job);
+    drop_now(job->registry, dropping->writer, &dropping->file);
 }
 
 static void dropped(struct fl_registry_job *job)
@@ -85,26 +133,39 @@ static void dropped(struct fl_registry_job *job)
 }
 
 /* Gigabytes are not deleted in a moment: a worker does it. */
-static void drop_writer(struct fl_registry *registry, struct fl_blob_writer *writer)
+static void drop_file(struct fl_registry *registry, const struct fl_upload *upload)
 {
     if (registry->is_closing) {
-        fl_blob_writer_abort(writer);
+        drop_now(registry, upload->writer, &upload->file);
         return;
     }
     struct dropping *dropping = fl_calloc(1, sizeof(*dropping));
-    *dropping = (struct dropping){.job = {.run = abort_writer, .done = dropped}, .writer = writer};
+    *dropping = (struct dropping){.job = {.run = run_dropping, .done = dropped},
+                                  .writer = upload->writer,
+                                  .file = upload->file};
     fl_registry_submit(registry, &dropping->job);
 }
 
-void fl_upload_drop(struct fl_registry *registry, struct fl_upload *upload)
+static void forget(struct fl_registry *registry, struct fl_upload *upload)
 {
     FL_ASSERT(!upload->is_busy);
     TAILQ_REMOVE(&registry->uploads, upload, link);
     registry->upload_count--;
-    if (upload->writer)
-        drop_writer(registry, upload->writer);
     free(upload->repository);
     free(upload);
+}
+
+void fl_upload_drop(struct fl_registry *registry, struct fl_upload *upload)
+{
+    if (upload->writer || upload->size > 0)
+        drop_file(registry, upload);
+    forget(registry, upload);
+}
+
+void fl_upload_leave(struct fl_registry *registry, struct fl_upload *upload)
+{
+    fl_blob_writer_suspend(upload->writer);
+    forget(registry, upload);
 }
 
 void fl_upload_expire(struct fl_registry *registry)
@@ -120,7 +181,9 @@ void fl_upload_expire(struct fl_registry *registry)
 
 static int ensure_writer(struct fl_registry *registry, struct fl_upload *upload, struct fl_err *err)
 {
-    return upload->writer ? 0 : fl_blob_writer_begin(registry->store, &upload->writer, err);
+    return upload->writer
+               ? 0
+               : fl_blob_writer_resume(registry->store, &upload->file, &upload->writer, err);
 }
 
 int fl_upload_write(struct fl_registry *registry, struct fl_upload *upload, const void *bytes,

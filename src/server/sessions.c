@@ -8,7 +8,7 @@
 #include "wire/arn.h"
 #include "wire/url.h"
 
-enum { CODE_NORMAL = 1000 };
+enum { CODE_NORMAL = 1000, LOOKS_A_BEAT = 4 };
 
 #define INACTIVE "The container instance is not registered or is inactive."
 
@@ -309,28 +309,35 @@ static void give_up(struct fl_session_link *session)
     fl_session_end(session, "no answer to heartbeats");
 }
 
-static void on_heartbeat(uv_timer_t *timer)
+static void beat(struct fl_session_link *session, int64_t now_ms)
+{
+    if (session->unacked_count && now_ms - session->unacked[0].sent_ms > FL_SESSION_ACK_MS) {
+        fl_session_end(session, "a payload was not acknowledged");
+        return;
+    }
+    if (now_ms > session->ends_ms) {
+        expire(session);
+        return;
+    }
+    if (now_ms >= session->refresh_ms)
+        fl_session_refresh_credentials(session);
+    fl_session_send_heartbeat(session);
+    fl_session_offer_key(session);
+}
+
+/* Silence is looked for more often than heartbeats are sent: what an agent said between two of them
+ * must not put off by another one that it is found to be gone. */
+static void on_look(uv_timer_t *timer)
 {
     struct fl_sessions *sessions = timer->data;
     int64_t now_ms = fl_clock_mono_ms();
+    bool is_beat = ++sessions->looks % LOOKS_A_BEAT == 0;
     struct fl_session_link *session;
     RB_FOREACH (session, fl_session_tree, &sessions->tree) {
-        if (now_ms - session->heard_ms > sessions->silence_ms) {
+        if (now_ms - session->heard_ms > sessions->silence_ms)
             give_up(session);
-            continue;
-        }
-        if (session->unacked_count && now_ms - session->unacked[0].sent_ms > FL_SESSION_ACK_MS) {
-            fl_session_end(session, "a payload was not acknowledged");
-            continue;
-        }
-        if (now_ms > session->ends_ms) {
-            expire(session);
-            continue;
-        }
-        if (now_ms >= session->refresh_ms)
-            fl_session_refresh_credentials(session);
-        fl_session_send_heartbeat(session);
-        fl_session_offer_key(session);
+        else if (is_beat)
+            beat(session, now_ms);
     }
 }
 
@@ -340,19 +347,19 @@ static void start_timers(uv_loop_t *loop, struct fl_sessions *sessions)
     (void)uv_timer_init(loop, &sessions->grace);
     sessions->timers = 2;
     sessions->heartbeat.data = sessions->grace.data = sessions;
-    (void)uv_timer_start(&sessions->heartbeat, on_heartbeat, (uint64_t)sessions->pace_ms,
-                         (uint64_t)sessions->pace_ms);
+    uint64_t look_ms = (uint64_t)FL_MAX(sessions->pace_ms / LOOKS_A_BEAT, 1);
+    (void)uv_timer_start(&sessions->heartbeat, on_look, look_ms, look_ms);
 }
 
-/* When the third heartbeat is due, two have not been answered: the answer to the one before them
- * may have taken a moment. */
+/* Who is gone is found within two heartbeats of its last word: the last look before their end is
+ * the first one that can find it, since words and looks take a moment. */
 static void set_pace(struct fl_sessions *sessions, const struct fl_sessions_config *config)
 {
     int64_t heartbeat_ms =
         config->heartbeat_ms > 0 ? config->heartbeat_ms : FL_SESSION_HEARTBEAT_MS;
     sessions->life_ms = config->life_ms > 0 ? config->life_ms : FL_SESSION_LIFE_MS;
     sessions->pace_ms = FL_MIN(heartbeat_ms, FL_MAX(sessions->life_ms / 4, 1));
-    sessions->silence_ms = 2 * heartbeat_ms - sessions->pace_ms / 4;
+    sessions->silence_ms = 2 * heartbeat_ms - sessions->pace_ms / LOOKS_A_BEAT;
 }
 
 struct fl_sessions *fl_sessions_new(uv_loop_t *loop, struct fl_core *core,

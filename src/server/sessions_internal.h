@@ -71,7 +71,8 @@ struct fl_sessions {
     uint64_t epoch;
     int64_t life_ms;
     int64_t silence_ms; /* an agent that says nothing this long is gone */
-    int64_t pace_ms;
+    int64_t pace_ms;    /* of heartbeats */
+    unsigned looks;     /* for silence, several a heartbeat */
     struct fl_keys *keys;
     const struct fl_certificate *certificate;
     uint32_t counter;

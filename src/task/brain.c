@@ -193,7 +193,7 @@ static bool is_answer(enum fl_container_state state, enum fl_effect_type effect)
     return state == (effect == FL_EFFECT_PREPARE ? FL_CONTAINER_PULLED : FL_CONTAINER_CREATED);
 }
 
-static void on_failed(struct fl_step *step, struct fl_task_container *container)
+const char *fl_failure_name(enum fl_failure failure)
 {
     static const char *const names[] = {
         [FL_FAILURE_PULL] = "CannotPullContainerError",
@@ -203,11 +203,16 @@ static void on_failed(struct fl_step *step, struct fl_task_container *container)
         [FL_FAILURE_CREATE] = "CannotCreateContainerError",
         [FL_FAILURE_START] = "CannotStartContainerError",
     };
+    return names[failure];
+}
+
+static void on_failed(struct fl_step *step, struct fl_task_container *container)
+{
     if (!is_answer(container->state, step->event->failed.effect))
         return;
     fl_brain_container_failed(step, container,
                               fl_str_printf(container->task->arena, "%s: %.*s",
-                                            names[step->event->failed.failure],
+                                            fl_failure_name(step->event->failed.failure),
                                             FL_STR_ARG(step->event->failed.text)));
 }
 

@@ -66,6 +66,8 @@ enum fl_failure {
     FL_FAILURE_CREATE,
     FL_FAILURE_START
 };
+/* ECS's name for it: "CannotPullContainerError". */
+const char *fl_failure_name(enum fl_failure failure);
 
 /* One task of a payload: spec (the protocol's Task object), or the error that decoding it gave. */
 struct fl_brain_order {

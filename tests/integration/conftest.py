@@ -12,6 +12,7 @@ sys.dont_write_bytecode = True
 
 import cluster as clusters  # noqa: E402
 import images  # noqa: E402
+import services as services_of  # noqa: E402
 
 
 
@@ -63,6 +64,14 @@ def cluster(shared, request):
     if getattr(request.node, "failed_call", False):
         print(shared.diagnose())
     shared.stop_all()
+
+
+@pytest.fixture
+def services(cluster):
+    """Services of the shared cluster; the test's own are gone after it."""
+    made = services_of.Services(cluster)
+    yield made
+    made.remove()
 
 
 @pytest.fixture

@@ -103,6 +103,9 @@ def test_each_host_says_what_it_is(fleet):
         assert attributes["ecs.availability-zone"] == ZONES[i]
         assert attributes["ecs.instance-type"] == TYPES[i]
         assert attributes["stack"] == STACKS[i]
+        taken, = [set(resource["stringSetValue"]) for resource
+                  in host.described()["registeredResources"] if resource["name"] == "PORTS"]
+        assert {"22", "51678", "51679", "51681"} <= taken  # the last one is the way to the server
         path = pathlib.Path(host.data_dir, "agent", "admission")
         assert path.stat().st_mode & 0o777 == 0o600
         assert host.id in host.key()["accessKeyId"]
@@ -464,8 +467,7 @@ def test_a_host_that_is_cut_off_or_killed_keeps_its_tasks(make_fleet):
             host.kill()
         cut_at = time.monotonic()
         clusters.until(lost, timeout=30, what="the loss")
-        # Within two heartbeats; the third one of a call on the way is the test's own.
-        assert time.monotonic() - cut_at < 3 * heartbeat
+        assert time.monotonic() - cut_at < 2 * heartbeat + 1  # a second is for the test's calls
         assert host.described()["status"] == "ACTIVE"
         # Nothing is placed there, and nothing is put in the task's place.
         more = run_by_cli(fleet, 2, "--placement-constraints", "type=distinctInstance")

@@ -62,7 +62,7 @@ def refused(data, *words):
     else:
         assert not os.path.exists(data) or not [
             name for name in listing(os.path.join(data, "registry"))
-            if name not in ("blobs", "blobs/sha256", "refs", "repositories", "tmp")]
+            if name not in ("blobs", "blobs/sha256", "refs", "repositories", "tmp", "uploads")]
     return done.stderr
 
 
@@ -483,6 +483,24 @@ def test_damaged_compression_is_refused(tmp_path):
     refuses(tmp_path, make_tar(member("a", os.urandom(200000)))[:100000])
     refuses(tmp_path, b"")
     refuses(tmp_path, b"rubbish" * 1000)
+
+
+def test_gzip_in_several_members_is_one_layer(tmp_path):
+    plain = make_tar(member("a", os.urandom(500_000)), member("b", b"x" * 500_000))
+    parts = [gzip.compress(plain[at:at + 123_457]) for at in range(0, len(plain), 123_457)]
+    diff_id = hashlib.sha256(plain).hexdigest()
+    # What follows the last member and is none is nobody's, as gzip has it.
+    for number, end in enumerate((b"", b"\0" * 1000, b"\x1f", gzip.compress(b""))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        result = unpack(folder, b"".join(parts) + end, "--diff-id", diff_id)
+        assert result.status == 0, result.complaint
+        assert (result.folder / "b").read_bytes() == b"x" * 500_000
+    assert "truncated" in refuses(tmp_path, b"".join(parts)[:-1])
+    for at, words in ((-6, "checksum"), (len(parts[0]) + 1, "Truncated"), (3, "")):
+        damaged = bytearray(b"".join(parts))
+        damaged[at] ^= 0xff
+        assert words in refuses(tmp_path, bytes(damaged), "--diff-id", diff_id)
 
 
 def test_bombs_are_refused(tmp_path):

@@ -17,6 +17,7 @@ import time
 import cluster as clusters
 import msgpack
 import pytest
+from conftest import _gone
 
 
 def driver(name, **options):
@@ -245,6 +246,125 @@ def test_the_journal_gets_fields(journal, cluster_with):
     assert first["CONTAINER_NAME"].startswith(b"ecs-") and first["IMAGE_NAME"] == b"busybox:1"
     assert first["CONTAINER_TAG"] == first["SYSLOG_IDENTIFIER"] == b"busybox:1"
     assert first["TEAM_NAME"] == b"x"
+
+
+JOURNALD = pathlib.Path("/lib/systemd/systemd-journald")
+# Directories of its own for everything that it writes; the kernel's log and its audit are left alone.
+JOURNAL_STAGE = """
+for at in /run/systemd /run/log /var/log/journal; do
+    if [ -d $at ]; then mount -t tmpfs -o mode=0755 journal $at; fi
+done
+mkdir -p /run/systemd/journal /run/systemd/journald.conf.d
+printf '[Journal]\\nStorage=volatile\\nReadKMsg=no\\nAudit=\\nRateLimitBurst=0\\n' \\
+    >/run/systemd/journald.conf.d/test.conf
+if [ ! -s /etc/machine-id ]; then
+    tr -d - </proc/sys/kernel/random/uuid >/run/systemd/machine-id
+    touch /etc/machine-id && mount --bind /run/systemd/machine-id /etc/machine-id
+fi
+echo ready; exec sleep 1000
+"""
+
+
+class RealJournal:
+    """systemd's own, in a mount namespace where the agent is started, too."""
+
+    def __enter__(self):
+        for path in ("/run/systemd", "/run/log"):
+            os.makedirs(path, exist_ok=True)
+        self.stage = subprocess.Popen(
+            ["unshare", "-m", "--propagation", "private", "sh", "-ec", JOURNAL_STAGE],
+            stdout=subprocess.PIPE, text=True)
+        assert self.stage.stdout.readline() == "ready\n"
+        return self.start()
+
+    def __exit__(self, *_):
+        self.stop()
+        self.stage.kill()
+        self.stage.wait()
+        self.stage.stdout.close()
+
+    def enter(self, *argv):
+        return ["nsenter", "-t", str(self.stage.pid), "-m", *argv]
+
+    def start(self):
+        self.process = subprocess.Popen(self.enter(str(JOURNALD)), stdin=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL)
+        clusters.until(lambda: clusters.run(*self.enter("test", "-S", str(JOURNAL)),
+                                            check=False).returncode == 0, what="the journal")
+        return self
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+    def entries(self, *matches):
+        text = clusters.run(*self.enter("journalctl", "-D", "/run/log/journal", "-q", "--all", "-o",
+                                        "json", *matches)).stdout
+        return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture
+def real_journal(busybox):
+    """(the journal, a cluster whose agent finds it)"""
+    if not JOURNALD.exists():
+        pytest.skip("no systemd is installed")
+    with RealJournal() as journal:
+        class Beside(clusters.Cluster):
+            def fairlead(self, *argv, check=True, timeout=120, env=None):
+                return clusters.run(*journal.enter(clusters.FAIRLEAD, argv[0], "--data-dir",
+                                                   self.data_dir, *argv[1:]),
+                                    check=check, timeout=timeout, env=env)
+        made = Beside()
+        try:
+            made.up()
+            made.load_image(busybox, "busybox:1")
+            yield journal, made
+        finally:
+            _gone(made)
+
+
+def test_a_real_journal_has_lines_and_fields(real_journal):
+    journal, cluster = real_journal
+    before = time.time()
+    cluster.run_to_end(clusters.sh(
+        "seq 1 500; sleep 0.1; printf 'PRIORITY=0\\tcaf\\303\\251 \\001\\r\\n' >&2; sleep 0.1; "
+        "head -c 20000 /dev/zero | tr '\\0' x; echo", dockerLabels={"team-name": "x"},
+        logConfiguration=driver("journald", tag="{{.ImageName}}", labels="team-name,none")))
+    found = clusters.until(lambda: [e for e in [journal.entries("TEAM_NAME=x")] if len(e) >= 503],
+                           what="the entries")[0]
+    assert [entry["MESSAGE"] for entry in found[:500]] == numbers(500)
+    first, odd = found[0], found[500]
+    assert first["PRIORITY"] == "6" and odd["PRIORITY"] == "3"
+    assert bytes(odd["MESSAGE"]).decode() == "PRIORITY=0\tcaf\u00e9 \x01\r"
+    assert first["CONTAINER_ID_FULL"].startswith(first["CONTAINER_ID"])
+    assert len(first["CONTAINER_ID_FULL"]) == 64
+    assert first["CONTAINER_NAME"].startswith("ecs-") and first["IMAGE_NAME"] == "busybox:1"
+    assert first["CONTAINER_TAG"] == first["SYSLOG_IDENTIFIER"] == "busybox:1"
+    assert "".join(entry["MESSAGE"] for entry in found[501:]) == "x" * 20000
+    assert all(entry.get("CONTAINER_PARTIAL_MESSAGE") == "true" for entry in found[501:-1])
+    assert before - 1 < int(first["__REALTIME_TIMESTAMP"]) / 1e6 < time.time() + 1
+    named = journal.entries(f"CONTAINER_NAME={first['CONTAINER_NAME']}")
+    assert len(named) == len(found)
+
+
+def test_a_real_journal_that_is_restarted_misses_nothing(real_journal, tmp_path):
+    """What is written while it is away waits; the task does not."""
+    journal, cluster = real_journal
+    arn = cluster.start(cluster.register(clusters.idle(
+        "seq 1 50; until [ -e /test/go ]; do sleep 0.05; done; seq 51 100; touch /test/done;",
+        logConfiguration=driver("journald", tag="restarted", mode="non-blocking"),
+        mountPoints=[{"sourceVolume": "test", "containerPath": "/test"}]),
+        volumes=[{"name": "test", "host": {"sourcePath": str(tmp_path)}}]))
+    clusters.until(lambda: len(journal.entries("CONTAINER_TAG=restarted")) == 50, what="the first")
+    journal.stop()
+    (tmp_path / "go").touch()
+    clusters.until((tmp_path / "done").exists, what="the task's last line")
+    assert cluster.task(arn)["lastStatus"] == "RUNNING"
+    journal.start()
+    clusters.until(lambda: len(journal.entries("CONTAINER_TAG=restarted")) >= 100, 60, "the rest")
+    found = [entry["MESSAGE"] for entry in journal.entries("CONTAINER_TAG=restarted")]
+    assert found == numbers(100)
+    cluster.stop_all()
 
 
 def test_a_host_without_a_journal_is_not_chosen(cluster):

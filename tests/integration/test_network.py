@@ -5,9 +5,10 @@ Method: installations in network namespaces of the test's own ("the host", linke
 that rules can be made and flushed there; clients ask from the host, the world and other containers."""
 import contextlib
 import ctypes
+import json
 import os
 import pathlib
-import re
+import select
 import shutil
 import socket
 import subprocess
@@ -19,6 +20,7 @@ import urllib.request
 import cluster as clusters
 import pytest
 from conftest import _gone, _made
+from test_credentials import python_container
 
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -152,6 +154,82 @@ def test_ports_answer_from_everywhere(host, world):
     assert [f["reason"] for f in refused["failures"]] == ["RESOURCE:PORTS"]
 
 
+# Answers each datagram with a word and the port at which it came.
+UDP_ECHO = """
+import select, socket
+sockets = {}
+for port in (53, 54):
+    each = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    each.bind(("::", port))
+    sockets[each] = port
+while True:
+    for each in select.select(list(sockets), [], [])[0]:
+        said, client = each.recvfrom(2048)
+        each.sendto(b"%s at %%d: " %% sockets[each] + said, client)
+"""
+UDP_ASK = """
+import socket, sys
+asking = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+asking.settimeout(3)
+asking.connect((sys.argv[1], int(sys.argv[2])))
+asking.send(b"hello")
+print(asking.recv(2048).decode())
+"""
+
+
+def udp_echo(cluster, word, *ports):
+    container, volumes = python_container(UDP_ECHO % word, "/udp")
+    container["portMappings"] = [{**port, "protocol": "udp"} for port in ports]
+    arn = cluster.start(cluster.register({**container, "stopTimeout": 2}, volumes=volumes))
+    return cluster.wait(arn, "RUNNING")
+
+
+def said_by_udp(address, port, namespace=None):
+    ask = ["python3", "-c", UDP_ASK, address, str(port)]
+    done = clusters.run(*ask, check=False) if namespace is None else in_namespace(
+        namespace, *ask, check=False)
+    return done.stdout.strip()
+
+
+def test_udp_ports_answer_from_everywhere(host, world):
+    task = udp_echo(host, "echo", {"containerPort": 53, "hostPort": 5300}, {"containerPort": 54})
+    static, dynamic = bindings(task, "main")[:2]
+    assert static == {"bindIP": "0.0.0.0", "containerPort": 53, "hostPort": 5300, "protocol": "udp"}
+    assert dynamic["containerPort"] == 54 and 20000 <= dynamic["hostPort"] <= 20099
+    clusters.until(lambda: said_by_udp("127.0.0.1", 5300), what="the echo")
+    for inner, port in ((53, 5300), (54, dynamic["hostPort"])):
+        for address in ("127.0.0.1", "192.0.2.1", "2001:db8::1"):
+            assert said_by_udp(address, port) == f"echo at {inner}: hello", (address, port)
+        for address in ("192.0.2.1", "2001:db8::1"):
+            assert said_by_udp(address, port, world) == f"echo at {inner}: hello", (address, port)
+    container, volumes = python_container(UDP_ASK, "/udp")
+    container["command"] += ["192.0.2.1", "5300"]
+    arn = host.start(host.register(container, volumes=volumes))
+    assert host.wait(arn)["containers"][0]["exitCode"] == 0
+    assert host.messages("/udp", f"t/main/{arn.rsplit('/', 1)[1]}") == ["echo at 53: hello"]
+    refused = host.ecs.run_task(taskDefinition=task["taskDefinitionArn"])
+    assert [f["reason"] for f in refused["failures"]] == ["RESOURCE:PORTS"]
+
+
+def test_a_client_by_udp_is_led_to_the_next_task(host):
+    """The kernel remembers where a client's datagrams went: one that goes on asking from the same
+    port must come to the task that has the port now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(0.2)
+
+        def told():
+            with contextlib.suppress(OSError):
+                asking.sendto(b"hello", ("192.0.2.1", 5300))
+                return asking.recv(2048).decode()
+            return ""
+        for word in ("first", "second"):
+            assert told() == ""  # nobody is there: this, too, must not be remembered
+            task = udp_echo(host, word, {"containerPort": 53, "hostPort": 5300})
+            clusters.until(lambda w=word: told().startswith(w), what=f"the {word} task's words")
+            host.ecs.stop_task(task=task["taskArn"])
+            host.wait(task["taskArn"])
+
+
 def test_a_range_that_nothing_has_room_for(host):
     task = host.wait(host.start(host.register(
         web("wide", 1000, portMappings=[{"containerPortRange": "1000-1100"}]))))
@@ -177,7 +255,7 @@ def test_a_flushed_firewall_is_restored(host, world):
 
 # What `ufw enable` leaves, as far as it matters; then what docs/network.md says to allow.
 UFW = """
-for program in iptables ip6tables; do
+for program in iptables ip6tables ; do
     $program -P INPUT DROP; $program -P FORWARD DROP
     $program -A INPUT -i lo -j ACCEPT
     for chain in INPUT FORWARD; do
@@ -240,8 +318,36 @@ def test_beside_ufw(host, world):
     assert sees_metadata(host)
 
 
+def doctor_on_firewall(cluster):
+    rows = json.loads(cluster.fairlead("doctor", "--json", check=False).stdout)
+    (row,) = [row for row in rows if row["check"] == "firewall"]
+    return row["verdict"], row["text"]
+
+
+@pytest.mark.parametrize("suffix", ["", "-legacy"])
+def test_the_doctor_mends_what_a_packet_filter_drops(host, world, suffix):
+    """What it says is run as it stands."""
+    assert doctor_on_firewall(host)[0] == "ok"
+    clusters.run("sh", "-ec", UFW.replace("ip6tables ", "6tables ").replace(
+        "iptables ", f"iptables{suffix} ").replace("6tables ", f"ip6tables{suffix} "))
+    host.wait(host.start(host.register(
+        web("web", 80, portMappings=[{"containerPort": 80, "hostPort": 8080}]))), "RUNNING")
+    await_said("web", "127.0.0.1", 8080)
+    assert said("192.0.2.1", 8080, world) == ""
+    verdict, text = doctor_on_firewall(host)
+    assert verdict == "wrong" and f"iptables{suffix} -I FORWARD -i {host.tag}" in text
+    clusters.run("sh", "-ec", text.split("): ", 1)[1])
+    await_said("web", "192.0.2.1", 8080, world)
+    assert said("2001:db8::1", 8080, world) == "web"
+    assert ask_from_a_container(host, "http://192.0.2.1:8080/") == ["web"]
+    assert sees_metadata(host)
+    assert doctor_on_firewall(host)[0] == "ok"
+
+
 def test_beside_firewalld(host, world):
     clusters.run("nft", "-f", "-", input=FIREWALLD)
+    verdict, text = doctor_on_firewall(host)
+    assert verdict == "note" and f"--zone=trusted --add-interface={host.tag}" in text
     host.wait(host.start(host.register(
         web("web", 80, portMappings=[{"containerPort": 80, "hostPort": 8080}]))), "RUNNING")
     await_said("web", "192.0.2.1", 8080, world)
@@ -259,6 +365,7 @@ def test_beside_firewalld(host, world):
         clusters.run("nft", "add", "rule", "inet", "firewalld", "zones", "iifname", host.tag,
                      "accept")
         assert len(ask_from_a_container(host, way_out)) > 3
+        assert doctor_on_firewall(host)[0] == "ok"
     finally:
         server.kill()
         server.wait()
@@ -337,26 +444,55 @@ def test_two_installations(world, made_here):
     assert said("192.0.2.1", 8080, world) == ""
 
 
-def name_server(address):
-    """Answers every question of type A with 198.51.100.7, from a thread."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    listener.bind((address, 53))
+def answered(question, names):
+    """The answer to a question: of type A for the names, else that there is none."""
+    end = question.index(b"\0", 12) + 5
+    labels, at = [], 12
+    while question[at]:
+        labels.append(question[at + 1:at + 1 + question[at]].decode())
+        at += 1 + question[at]
+    address = names.get(".".join(labels))
+    has_one = address and question[end - 4:end - 2] == b"\0\1"
+    answer = (question[:2] + (b"\x81\x80" if address else b"\x81\x83") + b"\0\1" +
+              (b"\0\1" if has_one else b"\0\0") + b"\0" * 4 + question[12:end])
+    return answer + (b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4" + socket.inet_aton(address)
+                     if has_one else b"")
+
+
+@contextlib.contextmanager
+def name_server(address, names):
+    """Answers by UDP and TCP, from a thread; yields the list of who asked how."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    udp, tcp = (socket.socket(family, kind) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM))
+    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    for each in (udp, tcp):
+        each.bind((address, 53))
+    tcp.listen()
+    stop, asked = threading.Event(), []
 
     def serve():
-        while True:
-            question, client = listener.recvfrom(4096)
-            if not question:
-                return
-            end = question.index(b"\0", 12) + 5
-            is_a = question[end - 4:end - 2] == b"\0\1"
-            answer = (question[:2] + b"\x81\x80\0\1" + (b"\0\1" if is_a else b"\0\0") + b"\0" * 4 +
-                      question[12:end])
-            if is_a:
-                answer += b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4" + socket.inet_aton("198.51.100.7")
-            listener.sendto(answer, client)
+        while not stop.is_set():
+            for ready in select.select([udp, tcp], [], [], 0.1)[0]:
+                if ready is udp:
+                    question, client = udp.recvfrom(4096)
+                    udp.sendto(answered(question, names), client)
+                else:
+                    connection, client = tcp.accept()
+                    with connection:
+                        connection.settimeout(5)
+                        question = connection.recv(4096)
+                        answer = answered(question[2:], names)
+                        connection.sendall(len(answer).to_bytes(2, "big") + answer)
+                asked.append(("udp" if ready is udp else "tcp", client[0]))
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    return listener, thread
+    try:
+        yield asked
+    finally:
+        stop.set()
+        thread.join(timeout=10)
+        udp.close()
+        tcp.close()
 
 
 class WithResolvConf(clusters.Cluster):
@@ -370,29 +506,88 @@ class WithResolvConf(clusters.Cluster):
                             env=env)
 
 
-def test_names_are_found_where_the_hosts_resolver_is_on_its_loopback(world, busybox, tmp_path):
+@contextlib.contextmanager
+def a_host_with_resolv_conf(text, busybox, tmp_path):
     WithResolvConf.path = tmp_path / "resolv.conf"
-    WithResolvConf.path.write_text("nameserver 127.0.0.53\n")
-    listener, thread = name_server("127.0.0.53")
+    WithResolvConf.path.write_text(text)
     cluster = WithResolvConf()
     try:
         cluster.up()
         cluster.load_image(busybox, "busybox:1")
-        task = cluster.register(clusters.sh(
-            "cat /etc/resolv.conf; nslookup -type=a example.test 2>&1; "
-            "echo | nc -w 2 169.254.170.2 53 && echo tcp answers", name="ask",
-            logConfiguration=clusters.awslogs("names")))
-        arn = cluster.start(task)
-        cluster.wait(arn)
-        words = cluster.messages("names", f"t/ask/{arn.rsplit('/', 1)[1]}")
-        assert words[0] == "nameserver 169.254.170.2", words
-        assert any(re.search(r"Address.*198\.51\.100\.7", word) for word in words), words
-        assert "tcp answers" in words
+        yield cluster
+    except BaseException:
+        print(cluster.diagnose())
+        raise
     finally:
         _gone(cluster)
-        listener.sendto(b"", listener.getsockname())
-        thread.join(timeout=10)
-        listener.close()
+
+
+# What a program finds: the file, then each name, then the last one by TCP from the file's first server.
+FIND = """
+import socket, struct
+lines = [line.split() for line in open("/etc/resolv.conf")]
+print(lines)
+for name in %(names)r:
+    try:
+        print(name, sorted({a[4][0] for a in socket.getaddrinfo(name, 80, socket.AF_INET)}))
+    except OSError as error:
+        print(name, "is not found")
+server = next(line[1] for line in lines if line[0] == "nameserver")
+question = (b"\\x12\\x34\\1\\0\\0\\1" + bytes(6) + b"".join(
+    bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\\0\\0\\1\\0\\1")
+with socket.create_connection((server, 53), 5) as asking:
+    asking.sendall(struct.pack(">H", len(question)) + question)
+    answer = asking.makefile("rb").read(2 + len(question) + 16)
+print("tcp", socket.inet_ntoa(answer[-4:]))
+"""
+
+
+def found_in_a_task(cluster, names, *others, **more):
+    """{name: what was found}, with "file" and "tcp", by a program in a container."""
+    container, volumes = python_container(FIND % {"names": names}, "/names")
+    arn = cluster.start(cluster.register({**container, **more}, *others, volumes=volumes))
+    task = cluster.wait(arn, timeout=60)
+    words = cluster.messages("/names", f"t/main/{arn.rsplit('/', 1)[1]}")
+    assert task["containers"][0]["exitCode"] == 0, words
+    return {"file": words[0], **dict(line.split(" ", 1) for line in words[1:])}
+
+
+HOSTS_OWN = ["127.0.0.53", "2001:db8::1", "192.0.2.1"]
+
+
+@pytest.mark.parametrize("server", HOSTS_OWN)
+def test_names_are_found_wherever_the_hosts_server_is(world, busybox, tmp_path, server):
+    """On its loopback, by IPv6 (behind one that is silent), or where a task reaches it by itself."""
+    silent = "nameserver 2001:db8::dead\n" if ":" in server else ""
+    text = f"{silent}nameserver {server}\nsearch corp.test\n"
+    names = {"web.example.test": "198.51.100.7", "inner.corp.test": "198.51.100.8"}
+    with name_server(server, names) as asked, \
+            a_host_with_resolv_conf(text, busybox, tmp_path) as cluster:
+        found = found_in_a_task(cluster, ["inner", "nowhere.test", "web.example.test"])
+    expected = server if server == "192.0.2.1" else "169.254.170.2"
+    assert f"['nameserver', '{expected}']" in found["file"] and "dead" not in found["file"]
+    assert found["inner"] == "['198.51.100.8']" and found["nowhere.test"] == "is not found"
+    assert found["web.example.test"] == "['198.51.100.7']" and found["tcp"] == "198.51.100.7"
+    assert {how for how, _ in asked} == {"udp", "tcp"}
+
+
+def test_a_definition_says_where_names_are_found(world, busybox, tmp_path):
+    """dnsServers, dnsSearchDomains, extraHosts and links, beside a host that has none of these."""
+    names = {"web.inside.test": "198.51.100.9", "full.example.test": "198.51.100.10"}
+    with name_server("127.0.0.53", {"web.corp.test": "203.0.113.1"}) as hosts_own, \
+            name_server("192.0.2.1", names) as asked, \
+            a_host_with_resolv_conf("nameserver 127.0.0.53\nsearch corp.test\n", busybox,
+                                    tmp_path) as cluster:
+        found = found_in_a_task(
+            cluster, ["web", "extra", "data", "db", "full.example.test"],
+            clusters.idle(name="db", essential=False), links=["db:data"],
+            dnsServers=["192.0.2.1"], dnsSearchDomains=["inside.test"],
+            extraHosts=[{"hostname": "extra", "ipAddress": "203.0.113.7"}])
+    assert found["file"] == "[['search', 'inside.test'], ['nameserver', '192.0.2.1']]"
+    assert found["web"] == "['198.51.100.9']" and found["extra"] == "['203.0.113.7']"
+    assert found["data"] == found["db"] != "is not found"
+    assert found["full.example.test"] == "['198.51.100.10']" and found["tcp"] == "198.51.100.10"
+    assert asked and not hosts_own
 
 
 def test_a_restart_keeps_the_port_and_a_linked_neighbours_name(private):

@@ -2,15 +2,22 @@
 a stub of ours that can do everything wrong; the agent, the unpacking and the containers are real."""
 import base64
 import contextlib
+import fcntl
 import gzip
 import http.client
 import json
 import os
 import pathlib
+import re
 import shutil
+import signal
+import socket
 import ssl
+import stat
+import struct
 import subprocess
 import tempfile
+import termios
 import threading
 import time
 import urllib.error
@@ -471,8 +478,8 @@ def test_a_hostile_layer_is_refused_while_it_comes(cluster, registry, busybox_ta
 
 # ---- progress, patience, behaviour ----
 
-def test_progress_is_shown_while_it_lasts(cluster, registry, busybox_tar):
-    layer = big_image(registry, busybox_tar, "slow")
+def held_back(registry, layer, size):
+    """The layer's first bytes come at once, the rest when the answer is set."""
     data, released = registry.blobs[layer], threading.Event()
 
     def slow(request):
@@ -481,11 +488,16 @@ def test_progress_is_shown_while_it_lasts(cluster, registry, busybox_tar):
         request.send_response(200)
         request.send_header("Content-Length", str(len(data)))
         request.end_headers()
-        request.wfile.write(data[:4 << 20])
+        request.wfile.write(data[:size])
         released.wait(30)
-        request.wfile.write(data[4 << 20:])
+        request.wfile.write(data[size:])
         return True
     registry.rules.append(slow)
+    return released
+
+
+def test_progress_is_shown_while_it_lasts(cluster, registry, busybox_tar):
+    released = held_back(registry, big_image(registry, busybox_tar, "slow"), 4 << 20)
     task = cluster.start(cluster.register(container(image=f"{registry.host}/slow:1")))
     pull = until(lambda: next((each for each in cluster.status()["images"]["pulls"]
                                if each["bytesDone"] >= 4 << 20), None), what="four megabytes")
@@ -497,6 +509,96 @@ def test_progress_is_shown_while_it_lasts(cluster, registry, busybox_tar):
     released.set()
     assert cluster.wait(task)["containers"][0]["exitCode"] == 7
     until(lambda: not cluster.status()["images"]["pulls"], what="the pull's end")
+
+
+def pull_on_terminal(cluster, image):
+    """`fairlead image pull` with a terminal of its own; a function that gives all it has written."""
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    process = subprocess.Popen([clusters.FAIRLEAD, "image", "pull", "--data-dir", cluster.data_dir, image],
+                               stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    os.close(slave)
+    os.set_blocking(master, False)
+    written = bytearray()
+
+    def seen():
+        with contextlib.suppress(OSError):
+            written.extend(os.read(master, 1 << 16))
+        return written.decode(errors="replace")
+    return process, seen
+
+
+def test_a_person_pulls_and_sees_how_far_it_is(cluster, registry, busybox_tar):
+    layer = big_image(registry, busybox_tar, "shown")
+    _, digest, _ = add_app(registry, busybox_tar, "small")
+    image = f"{registry.host}/shown:1"
+    released = held_back(registry, layer, 4 << 20)
+    process, seen = pull_on_terminal(cluster, image)
+    short = layer.removeprefix("sha256:")[:12]
+    until(lambda: f"{short}: [" in seen() and re.search(r" [4-9]\.\d of ", seen()), what="four megabytes")
+    until(lambda: "pulled, " in seen() and "\033[3A\033[J" in seen(), what="lines drawn over")
+    # Who asks meanwhile waits for the same pull.
+    other = subprocess.Popen([clusters.FAIRLEAD, "image", "pull", "--data-dir", cluster.data_dir, image],
+                             stdout=subprocess.PIPE, text=True)
+    # An interrupt ends the watching alone.
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    until(lambda: "the pull goes on" in seen())
+    released.set()
+    lines = other.communicate(timeout=60)[0].splitlines()
+    assert other.returncode == 0
+    assert lines[-1].startswith(f"pulled {image} sha256:")
+    assert len(registry.paths(layer)) == 1
+    # What is here is asked for and not fetched.
+    blobs = len(registry.paths("/blobs/"))
+    assert cluster.fairlead("image", "pull", image).stdout == lines[-1] + "\n"
+    assert len(registry.paths("/blobs/")) == blobs
+    small = cluster.fairlead("image", "pull", "--json", f"{registry.host}/small:1").stdout
+    assert json.loads(small) == {"image": f"{registry.host}/small:1", "digest": digest}
+    # A task finds it here.
+    assert run_once(cluster, image)[1]["exitCode"] == 7
+    assert len(registry.paths(layer)) == 1
+
+
+def test_a_pull_that_fails_says_what_a_task_would(cluster, registry, busybox_tar):
+    add_app(registry, busybox_tar)
+    gone = cluster.fairlead("image", "pull", f"{registry.host}/gone:1", check=False)
+    assert gone.returncode == 1 and not gone.stdout
+    assert gone.stderr == f"fairlead: {reason(cluster, f'{registry.host}/gone:1')}\n"
+    # A person who pulls is not given what was pulled before.
+    assert cluster.fairlead("image", "pull", f"{registry.host}/app:1").returncode == 0
+    registry.rules.append(lambda request: request.send_error(403) or True)
+    refused = cluster.fairlead("image", "pull", f"{registry.host}/app:1", check=False)
+    assert refused.returncode == 1 and "403" in refused.stderr, refused.stderr
+    assert run_once(cluster, f"{registry.host}/app:1")[1]["exitCode"] == 7
+    for words in (("pull",), ("pull", "a", "b")):
+        assert cluster.fairlead("image", *words, check=False).returncode == 2
+    odd = cluster.fairlead("image", "pull", "Not A Name", check=False)
+    assert odd.returncode == 1 and odd.stderr.count("\n") == 1
+
+
+def test_the_desk_serves_a_few_and_is_closed_to_others(cluster):
+    """Lines without an end, too many clients, clients that leave: the agent does not mind."""
+    path = f"{cluster.data_dir}/agent/images/pull.sock"
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    with contextlib.ExitStack() as stack:
+        def connect():
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(path)
+            client.settimeout(20)
+            return client
+        endless = connect()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            endless.sendall(b"x" * 4096)
+            assert endless.recv(100) == b""
+        many = [connect() for _ in range(20)]
+        assert b"too many pulls" in many[-1].recv(1000)
+    found = until(lambda: cluster.fairlead("image", "pull", "busybox:1"), what="room at the desk")
+    assert found.stdout.startswith("pulled busybox:1 sha256:")
+    cluster.fairlead("down")
+    stopped = cluster.fairlead("image", "pull", "busybox:1", check=False)
+    assert stopped.returncode == 1 and "the agent does not run" in stopped.stderr
+    cluster.up()
 
 
 def silent(part):

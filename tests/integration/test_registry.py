@@ -244,12 +244,64 @@ def test_a_push_is_repeated_after_the_server_was_killed(private, busybox):
                     f"Content-Length: 1000000\r\n\r\n".encode() + data[4_000_000:4_500_000])
         private.kill("server")
     private.up()
-    # Nothing of it is left, and nothing can be gone on with; a new push is whole.
+    # Nobody sees anything of it; a new push is whole.
     assert not made.has_blob(digest_of(data))
     assert not list((made.blobs.parents[1] / "tmp").iterdir())
-    assert made.ask("GET", at).error() == "BLOB_UPLOAD_UNKNOWN"
     assert made.ask("GET", f"/v2/broken/blobs/{made.put_blob('broken', data)}").body == data
     skopeo(made, "copy", f"docker-archive:{busybox}", f"docker://{made.host}/broken:1")
+
+
+def test_an_upload_goes_on_after_the_server_was_killed(private):
+    made = Registry(private)
+    data = os.urandom(6_000_000)
+    uploads = made.blobs.parents[1] / "uploads"
+
+    def piece(at, first, last):
+        return made.ask("PATCH", at, data[first:last], Content_Range=f"{first}-{last - 1}")
+
+    at, cancelled, wrong, idle, bare = (made.begin("again") for _ in range(5))
+    assert piece(at, 0, 2_000_000).status == 202
+    assert piece(cancelled, 0, 1000).status == 202
+    assert piece(wrong, 0, 1000).status == 202
+    assert piece(idle, 0, 1000).status == 202
+    private.kill("server")
+    # What nobody goes on with for hours is removed by the next server.
+    file = hashlib.sha256(f"again\n{idle.split('/')[-1]}".encode()).hexdigest()
+    os.utime(uploads / file, (time.time() - 3 * 3600,) * 2)
+    private.up()
+    assert len(list(uploads.iterdir())) == 3
+    assert made.ask("GET", idle).error() == "BLOB_UPLOAD_UNKNOWN"
+    assert made.ask("GET", bare).error() == "BLOB_UPLOAD_UNKNOWN"
+    # Under another repository, or another id, there is no such upload.
+    assert made.ask("GET", at.replace("/again/", "/other/")).error() == "BLOB_UPLOAD_UNKNOWN"
+    assert made.ask("GET", at[:-1] + ("0" if at[-1] != "0" else "1")).error() == "BLOB_UPLOAD_UNKNOWN"
+    state = made.ask("GET", at)
+    assert (state.status, state.headers["Range"]) == (204, "0-1999999")
+    refused = piece(at, 3_000_000, 4_000_000)
+    assert (refused.status, refused.headers["Range"]) == (416, "0-1999999")
+    assert piece(at, 2_000_000, 4_000_000).status == 202
+    # Once more, in the middle of a piece: what has come of it counts.
+    with socket.create_connection(("127.0.0.1", made.port)) as raw:
+        auth = base64.b64encode(made.credentials.encode()).decode()
+        raw.sendall(f"PATCH {at} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {auth}\r\n"
+                    f"Content-Length: 2000000\r\n\r\n".encode() + data[4_000_000:5_000_000])
+        until(lambda: any(path.stat().st_size > 4_000_000 for path in uploads.iterdir()), what="more bytes")
+        private.kill("server")
+    private.up()
+    come = int(made.ask("GET", at).headers["Range"].split("-")[1]) + 1
+    assert 4_000_000 < come <= 5_000_000
+    # A stop in good order keeps it as well.
+    private.fairlead("down")
+    private.up()
+    assert piece(at, come, len(data)).status == 202
+    done = made.ask("PUT", f"{at}?digest={digest_of(data)}", b"")
+    assert done.status == 201, done.body
+    assert made.ask("GET", f"/v2/again/blobs/{digest_of(data)}").body == data
+    assert made.ask("GET", at).error() == "BLOB_UPLOAD_UNKNOWN"
+    assert made.ask("DELETE", cancelled).status == 204
+    lost = made.ask("PUT", f"{wrong}?digest={digest_of(b'other')}", b"")
+    assert lost.error() == "DIGEST_INVALID"
+    until(lambda: not list(uploads.iterdir()), what="the uploads' end")
 
 
 # ---- reading ----
