@@ -437,6 +437,7 @@ static fl_handler handler_of(int operation)
         {ECS_OP_DeleteService, fl_delete_service},
         {ECS_OP_DescribeServices, fl_describe_services},
         {ECS_OP_ContinueServiceDeployment, fl_continue_rollout},
+        {ECS_OP_StopServiceDeployment, fl_stop_service_deployment},
         {ECS_OP_RegisterContainerInstance, fl_register_instance},
         {ECS_OP_DescribeContainerInstances, fl_describe_instances},
         {ECS_OP_ListContainerInstances, fl_list_instances},

@@ -4,7 +4,6 @@
 #include "core/hooks.h"
 
 #include "core/stages.h"
-#include "wire/arn.h"
 
 enum { DEFAULT_TIMEOUT_MINUTES = 1440 };
 #define MINUTE_MS (60 * (int64_t)1000)
@@ -379,32 +378,6 @@ enum fl_hooks_verdict fl_hooks_run(struct fl_schedule *s, struct rec_ServiceDepl
 
 /* ---- ContinueServiceDeployment ---- */
 
-static struct fl_service *find_service(struct fl_decision *d, struct fl_str rest,
-                                       struct fl_str *ret_id)
-{
-    struct fl_str cluster_name, name;
-    const struct fl_cluster *cluster =
-        fl_str_split(&rest, '/', &cluster_name) ? fl_state_cluster(d->core, cluster_name) : NULL;
-    if (!cluster || !fl_str_split(&rest, '/', &name))
-        return NULL;
-    *ret_id = rest;
-    return fl_state_service(cluster, name);
-}
-
-static const struct fl_rollout *find_rollout(struct fl_decision *d, struct fl_str text,
-                                             struct fl_service **ret_service)
-{
-    struct fl_arn arn;
-    struct fl_str id;
-    if (fl_read_name(d, text, "service-deployment", &id) < 0)
-        return NULL;
-    *ret_service = fl_arn_parse(text, &arn) ? find_service(d, arn.rest, &id) : NULL;
-    const struct fl_rollout *rollout = *ret_service ? fl_service_rollout(*ret_service, id) : NULL;
-    if (!rollout)
-        (void)fl_refuse(d, "ServiceDeploymentNotFoundException", "Service deployment not found.");
-    return rollout;
-}
-
 static struct rec_RolloutHook *find_hook(const struct rec_ServiceDeployment *rec, struct fl_str id)
 {
     for (size_t i = 0; i < rec->hooks.n; i++)
@@ -436,9 +409,9 @@ int fl_continue_rollout(struct fl_decision *d, const void *input, void *output)
 {
     const struct ecs_ContinueServiceDeploymentRequest *in = input;
     struct ecs_ContinueServiceDeploymentResponse *out = output;
-    struct fl_service *service;
-    const struct fl_rollout *rollout = find_rollout(d, in->serviceDeploymentArn, &service);
-    if (!rollout)
+    struct fl_rollout *rollout;
+    struct fl_service *service = fl_find_rollout(d, in->serviceDeploymentArn, &rollout);
+    if (!service)
         return -1;
     struct rec_ServiceDeployment *rec = fl_rollout_edit(d, rollout);
     struct rec_RolloutHook *entry = find_waiting(d, rec, in->hookId);
@@ -450,7 +423,9 @@ int fl_continue_rollout(struct fl_decision *d, const void *input, void *output)
                             : ECS_DeploymentLifecycleHookStatus_SUCCEEDED);
     fl_rollout_put(d, rec);
     if (goes_back)
-        fl_rollback_request(d, service, FL_STR("a rollback was asked for at a lifecycle hook."));
+        fl_rollback_request(d, service,
+                            FL_STR("Service deployment rolled back because that was asked for at a "
+                                   "lifecycle hook."));
     FL_SET(out, ecs_ContinueServiceDeploymentResponse, serviceDeploymentArn,
            fl_rollout_arn(d, rec));
     return 0;

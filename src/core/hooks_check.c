@@ -107,8 +107,6 @@ static int check_strategy(struct fl_decision *d, const struct ecs_DeploymentConf
         member = "canaryConfiguration";
     else if (config->lifecycleHooks.n && strategy == ECS_DeploymentStrategy_ROLLING)
         member = "lifecycleHooks";
-    else if (config->bakeTimeInMinutes && strategy == ECS_DeploymentStrategy_ROLLING)
-        member = "bakeTimeInMinutes";
     if (!member)
         return 0;
     return fl_refuse(d, "InvalidParameterException",

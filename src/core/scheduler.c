@@ -21,6 +21,19 @@ static void look_at_inactive(struct fl_decision *d, struct fl_service *service)
         fl_service_set_due(d->core, service, end_ms);
 }
 
+static void act(struct fl_schedule *s)
+{
+    size_t records_before = s->d->turn->record_count;
+    if (s->service->is_daemon) {
+        fl_schedule_daemon(s);
+        return;
+    }
+    fl_schedule_start(s);
+    fl_schedule_stop(s);
+    if (s->d->turn->record_count == records_before)
+        fl_schedule_say_stuck(s);
+}
+
 /* Every change of a record brings another look, which finds less to do. */
 static size_t look(struct fl_decision *d, struct fl_service *service)
 {
@@ -31,15 +44,12 @@ static size_t look(struct fl_decision *d, struct fl_service *service)
         return 0;
     }
     fl_schedule_observe(&s);
-    fl_schedule_targets(&s);
-    if (service->is_daemon) {
-        fl_schedule_daemon(&s);
-    } else {
-        fl_schedule_start(&s);
-        fl_schedule_stop(&s);
+    if (!fl_schedule_judge(&s)) {
+        fl_schedule_targets(&s);
+        act(&s);
+        if (!fl_schedule_show_targets(&s) && !fl_schedule_stages(&s))
+            fl_schedule_settle(&s);
     }
-    if (!fl_schedule_show_targets(&s) && !fl_schedule_stages(&s))
-        fl_schedule_settle(&s);
     bool is_quiet = d->turn->record_count == records_before;
     fl_service_set_due(d->core, service, is_quiet ? s.due_ms : 0);
     return s.started;

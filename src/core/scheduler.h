@@ -73,6 +73,17 @@ bool fl_schedule_await(struct fl_schedule *s, int64_t when_ms);
 
 /* scheduler_census.c: fills in the censuses. */
 void fl_schedule_observe(struct fl_schedule *s);
+/* scheduler_failures.c: what follows from tasks that have failed, or have come up in spite of it.
+ * True: records have changed, and the look is over; the next one follows. */
+bool fl_schedule_judge(struct fl_schedule *s);
+/* While the PRIMARY has FAILED, and launches nothing, what others have takes its tasks' place. */
+void fl_schedule_keep_others(struct fl_schedule *s);
+/* A task cannot be launched, for the reason in the decision's error: counts and says it. */
+void fl_schedule_refused(struct fl_schedule *s, const struct fl_census *census);
+/* A task is about to be stopped because its health checks have failed. */
+void fl_schedule_note_unhealthy(struct fl_schedule *s, const struct fl_census *census);
+/* What is waited for before the next attempt, after so many rounds in a row that failed (>= 1). */
+int64_t fl_throttle_ms(const struct fl_core *core, int32_t rounds);
 /* scheduler_targets.c: how many tasks each deployment is to have, and the bounds. */
 void fl_schedule_targets(struct fl_schedule *s);
 /* The same file: what the deployments are shown to be asked for. True when records were put. */
@@ -83,6 +94,11 @@ void fl_schedule_start(struct fl_schedule *s);
  * decision's error). */
 int fl_schedule_launch(struct fl_schedule *s, const struct fl_census *census,
                        struct fl_launch *ret_launch);
+/* scheduler_say.c: why no instance takes one more of these tasks: the closest one, and what it
+ * lacks. */
+void fl_schedule_say_unplaced(struct fl_schedule *s, const struct fl_launch *launch);
+/* The bounds allow neither to start nor to stop anything, and something is left to do. */
+void fl_schedule_say_stuck(struct fl_schedule *s);
 /* Says that these tasks, at most ten, were started. */
 void fl_schedule_say_started(struct fl_schedule *s, struct fl_task *const *tasks, size_t n);
 /* scheduler_stop.c: stops what is not wanted any more, as far as the floor allows. */
@@ -96,6 +112,30 @@ void fl_schedule_daemon(struct fl_schedule *s);
 /* rollout.c: ends rollouts, and deployments and services that have no tasks any more. */
 void fl_schedule_settle(struct fl_schedule *s);
 
+/* ---- deployments that fail ---- */
+
+/* breaker.c: failures at which the circuit breaker opens. */
+int32_t fl_breaker_threshold(const struct fl_service *service,
+                             const struct rec_ServiceDeployment *rollout);
+/* Counts one, if the breaker watches this deployment. */
+void fl_breaker_count(struct fl_decision *d, struct fl_service *service, int64_t number,
+                      struct fl_str reason);
+/* The same for a reason that no retry can cure: the rollout fails at once. */
+void fl_breaker_give_up(struct fl_decision *d, struct fl_service *service, int64_t number,
+                        struct fl_str reason);
+/* Is a task's stoppedReason of that kind? */
+bool fl_is_incurable(struct fl_str stopped_reason);
+/* A part of fl_schedule_judge. */
+bool fl_schedule_breaker(struct fl_schedule *s);
+
 /* rollback.c: asks for the way back from the current rollout; the scheduler takes it with its next
  * look. The reason is shown as the rollout's statusReason. */
 void fl_rollback_request(struct fl_decision *d, struct fl_service *service, struct fl_str reason);
+/* Ends the current rollout without one: its deployment is FAILED and launches nothing any more. */
+void fl_rollout_fail(struct fl_decision *d, struct fl_service *service, struct fl_str reason);
+/* The current rollout's way back leads nowhere: it ends, and its tasks are tried for on. */
+void fl_rollback_fail(struct fl_decision *d, struct fl_service *service, struct fl_str reason);
+/* Is the rollout one that has not begun its way back (PENDING, IN_PROGRESS)? */
+bool fl_rollout_is_forward(const struct rec_ServiceDeployment *rec);
+/* A part of fl_schedule_judge: begins the way back that was asked for. */
+bool fl_schedule_rollback(struct fl_schedule *s);

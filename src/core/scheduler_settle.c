@@ -30,26 +30,69 @@ static bool drop_empty(struct fl_schedule *s, struct rec_Service *rec)
     return dropped;
 }
 
-static enum ecs_ServiceDeploymentStatus end_of(const struct fl_service *service)
+static bool is_rolling(const struct rec_ServiceDeployment *rollout)
 {
-    const struct fl_rollout *current = fl_service_current(service);
-    bool was_way_back =
-        current && current->rec->status == ECS_ServiceDeploymentStatus_ROLLBACK_IN_PROGRESS;
-    return was_way_back ? ECS_ServiceDeploymentStatus_ROLLBACK_SUCCESSFUL
-                        : ECS_ServiceDeploymentStatus_SUCCESSFUL;
+    return rollout && fl_rollout_is_forward(rollout) &&
+           rollout->deploymentConfiguration->strategy == ECS_DeploymentStrategy_ROLLING;
+}
+
+/* Enough of the PRIMARY's tasks are healthy, and what they replace is gone, if that is waited for.
+ */
+static bool is_early_success(const struct fl_schedule *s,
+                             const struct ecs_DeploymentEarlySuccessCriteria *criteria)
+{
+    const struct fl_census *primary = &s->censuses[0];
+    bool is_deferred =
+        FL_HAS(criteria, ecs_DeploymentEarlySuccessCriteria, sourceServiceRevisionCleanup) &&
+        criteria->sourceServiceRevisionCleanup == ECS_ServiceRevisionCleanup_DEFERRED;
+    return primary->healthy * 100 >= primary->wanted * (size_t)criteria->healthyPercent &&
+           (s->count == 1 || is_deferred);
+}
+
+/* Has the rollout come so far that only its bake time is missing? */
+static bool is_through(const struct fl_schedule *s, const struct rec_ServiceDeployment *rollout)
+{
+    const struct ecs_DeploymentEarlySuccessCriteria *criteria =
+        is_rolling(rollout) ? rollout->deploymentConfiguration->earlySuccessCriteria : NULL;
+    return criteria && criteria->enable && s->count ? is_early_success(s, criteria) : is_stable(s);
+}
+
+/* A rolling deployment bakes once it is through, for as long as was asked for. */
+static bool has_baked(struct fl_schedule *s, const struct fl_rollout *rollout)
+{
+    if (!rollout || !is_rolling(rollout->rec) ||
+        rollout->rec->deploymentConfiguration->bakeTimeInMinutes == 0)
+        return true;
+    if (FL_HAS(rollout->rec, rec_ServiceDeployment, lifecycleStage))
+        return !fl_schedule_await(s, rollout->rec->stageSince +
+                                         rollout->rec->deploymentConfiguration->bakeTimeInMinutes *
+                                             (int64_t)60000);
+    struct rec_ServiceDeployment *rec = fl_rollout_edit(s->d, rollout);
+    FL_SET(rec, rec_ServiceDeployment, lifecycleStage,
+           ECS_ServiceDeploymentLifecycleStage_BAKE_TIME);
+    FL_SET(rec, rec_ServiceDeployment, stageSince, s->d->now_ms);
+    fl_rollout_put(s->d, rec);
+    return false;
 }
 
 static bool complete(struct fl_schedule *s, struct rec_Service *rec)
 {
+    const struct fl_rollout *rollout = fl_service_current(s->service);
     struct rec_Deployment *primary = &rec->deployments.items[0];
     long long number = (long long)primary->number;
-    if (primary->rolloutState != ECS_DeploymentRolloutState_IN_PROGRESS)
+    if (primary->rolloutState != ECS_DeploymentRolloutState_IN_PROGRESS ||
+        !is_through(s, rollout ? rollout->rec : NULL) || !has_baked(s, rollout))
         return false;
+    bool is_way_back =
+        rollout && rollout->rec->status == ECS_ServiceDeploymentStatus_ROLLBACK_IN_PROGRESS;
     fl_entry_set_rollout(
         s->d, primary, ECS_DeploymentRolloutState_COMPLETED,
         fl_str_printf(s->d->arena, "ECS deployment ecs-svc/%lld completed.", number));
     FL_SET(rec, rec_Service, lastCompleted, primary->number);
-    fl_rollout_end(s->d, s->service, rec, end_of(s->service), FL_STR(""));
+    fl_rollout_end(s->d, s->service, rec,
+                   is_way_back ? ECS_ServiceDeploymentStatus_ROLLBACK_SUCCESSFUL
+                               : ECS_ServiceDeploymentStatus_SUCCESSFUL,
+                   FL_STR(""));
     fl_service_say(s->d, s->service, "(deployment ecs-svc/%lld) deployment completed.", number);
     return true;
 }
@@ -90,12 +133,10 @@ void fl_schedule_settle(struct fl_schedule *s)
     bool changed;
     if (fl_str_is(rec->status, "DRAINING")) {
         changed = end_service(s, rec);
-    } else if (is_stable(s)) {
-        changed = complete(s, rec);
-        changed |= be_steady(s, rec);
     } else {
         changed = drop_empty(s, rec);
-        changed |= be_unsteady(rec);
+        changed |= complete(s, rec);
+        changed |= is_stable(s) ? be_steady(s, rec) : be_unsteady(rec);
     }
     if (changed)
         fl_service_put(s->d, rec);

@@ -56,16 +56,6 @@ void fl_schedule_say_started(struct fl_schedule *s, struct fl_task *const *tasks
                        FL_STR_ARG(fl_buf_str(&text)));
 }
 
-static void say_no_room(struct fl_schedule *s, const struct fl_launch *launch)
-{
-    (void)launch;
-    fl_service_say_once(
-        s->d, s->service,
-        "was unable to place a task because no container instance met all of its requirements. "
-        "Reason: No Container Instances were found in your cluster. For more information, see the "
-        "Troubleshooting section of the Amazon ECS Developer Guide.");
-}
-
 /* How many were started. */
 static size_t launch_some(struct fl_schedule *s, const struct fl_census *census, size_t count)
 {
@@ -73,23 +63,21 @@ static size_t launch_some(struct fl_schedule *s, const struct fl_census *census,
     struct fl_launch launch;
     size_t n = 0;
     if (fl_schedule_launch(s, census, &launch) < 0) {
-        fl_service_say_once(s->d, s->service, "was unable to place a task. Reason: %.*s.",
-                            FL_STR_ARG(s->d->error_text));
+        fl_schedule_refused(s, census);
         return 0;
     }
-    fl_service_set_waiting(s->service, false);
     while (n < count) {
         struct fl_instance *instance =
             fl_placement_choose(s->d, &launch.placement, s->service->cluster);
-        if (!instance) {
-            fl_service_set_waiting(s->service, true);
-            say_no_room(s, &launch);
+        if (!instance)
             break;
-        }
         started[n++] = fl_launch_on(s->d, &launch, instance);
     }
     s->started += n;
     fl_schedule_say_started(s, started, n);
+    fl_service_set_waiting(s->service, n < count);
+    if (n < count)
+        fl_schedule_say_unplaced(s, &launch);
     return n;
 }
 

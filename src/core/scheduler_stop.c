@@ -78,6 +78,7 @@ static void stop_unhealthy(struct stops *stops, struct fl_census *census, bool h
         fl_service_say(stops->s->d, stops->s->service,
                        "(task %.*s) failed container health checks.",
                        FL_STR_ARG(member->task->rec->id));
+        fl_schedule_note_unhealthy(stops->s, census);
         stop(stops, member, FL_STR("Task failed container health checks"));
         one_by_one = false;
     }

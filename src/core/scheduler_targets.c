@@ -45,6 +45,7 @@ void fl_schedule_targets(struct fl_schedule *s)
         census->wanted = is_primary(census) ? desired : 0;
         census->may_start = is_active && may_start(s, census);
     }
+    fl_schedule_keep_others(s);
     s->floor = percent_up(desired, config->minimumHealthyPercent);
     s->ceiling = percent_down(desired, config->maximumPercent);
     if (has_two_sets(s->service))

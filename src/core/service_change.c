@@ -5,7 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { EVENT_AGAIN_MS = 6 * 60 * 60 * 1000, MAX_EVENT = 4096 };
+enum { MAX_EVENT = 4096 };
 
 struct rec_Service *fl_service_edit(struct fl_decision *d, const struct fl_service *service)
 {
@@ -103,21 +103,50 @@ void fl_service_say(struct fl_decision *d, struct fl_service *service, const cha
     va_end(args);
 }
 
-void fl_service_say_once(struct fl_decision *d, struct fl_service *service, const char *fmt, ...)
+struct fl_str fl_service_said(const struct fl_service_event *event)
+{
+    ptrdiff_t end = fl_str_index(event->rec->message, ')');
+    struct fl_str rest = fl_str_from(event->rec->message, (size_t)(end + 1));
+    return fl_str_starts(rest, FL_STR(" ")) ? fl_str_from(rest, 1) : rest;
+}
+
+/* Was it said in the last hours, and nothing since that begins with `over` (NULL: no such words)?
+ */
+static bool was_said(const struct fl_decision *d, const struct fl_service *service,
+                     struct fl_str message, const char *over)
 {
     const struct fl_service_event *event;
+    TAILQ_FOREACH_REVERSE(event, &service->events, fl_service_event_list, in_service)
+    {
+        if (event->rec->createdAt + FL_EVENT_AGAIN_MS <= d->now_ms)
+            return false;
+        if (fl_str_eq(event->rec->message, message))
+            return true;
+        if (over && fl_str_starts(fl_service_said(event), fl_str_of(over)))
+            return false;
+    }
+    return false;
+}
+
+void fl_service_say_once(struct fl_decision *d, struct fl_service *service, const char *fmt, ...)
+{
     va_list args;
     va_start(args, fmt);
     struct fl_str message = sentence(d, service, fmt, args);
     va_end(args);
-    TAILQ_FOREACH_REVERSE(event, &service->events, fl_service_event_list, in_service)
-    {
-        if (event->rec->createdAt + EVENT_AGAIN_MS <= d->now_ms)
-            break;
-        if (fl_str_eq(event->rec->message, message))
-            return;
-    }
-    add_event(d, service, message);
+    if (!was_said(d, service, message, NULL))
+        add_event(d, service, message);
+}
+
+void fl_service_say_until(struct fl_decision *d, struct fl_service *service, const char *over,
+                          const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    struct fl_str message = sentence(d, service, fmt, args);
+    va_end(args);
+    if (!was_said(d, service, message, over))
+        add_event(d, service, message);
 }
 
 struct fl_str fl_deployment_id(struct fl_decision *d, int64_t number)

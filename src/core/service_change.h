@@ -30,6 +30,14 @@ void fl_service_say(struct fl_decision *d, struct fl_service *service, const cha
  * said again with every attempt. */
 void fl_service_say_once(struct fl_decision *d, struct fl_service *service, const char *fmt, ...)
     FL_PRINTF(3, 4);
+/* The same again, but an event that begins with `over` (after the service's name) says that the
+ * cause is gone: what was said before it does not count. */
+void fl_service_say_until(struct fl_decision *d, struct fl_service *service, const char *over,
+                          const char *fmt, ...) FL_PRINTF(4, 5);
+/* What an event says, without the service's name. */
+struct fl_str fl_service_said(const struct fl_service_event *event);
+/* Events older than this say nothing about whether a thing was said. */
+enum { FL_EVENT_AGAIN_MS = 6 * 60 * 60 * 1000 };
 
 /* "ecs-svc/<number>" */
 struct fl_str fl_deployment_id(struct fl_decision *d, int64_t number);
@@ -59,6 +67,11 @@ int fl_create_service(struct fl_decision *d, const void *input, void *output);
 int fl_update_service(struct fl_decision *d, const void *input, void *output);
 int fl_delete_service(struct fl_decision *d, const void *input, void *output);
 int fl_describe_services(struct fl_decision *d, const void *input, void *output);
+/* rollback.c */
+/* The service deployment of an ARN, and its service; NULL after refusing. */
+struct fl_service *fl_find_rollout(struct fl_decision *d, struct fl_str arn_text,
+                                   struct fl_rollout **ret_rollout);
+int fl_stop_service_deployment(struct fl_decision *d, const void *input, void *output);
 /* A service as the API shows it. */
 void fl_show_service(struct fl_decision *d, const struct fl_service *service, bool with_tags,
                      struct ecs_Service *out);

@@ -107,14 +107,19 @@ const struct fl_rollout *fl_stages_rollout(const struct fl_service *service)
 bool fl_stages_hold(const struct fl_service *service)
 {
     const struct fl_rollout *rollout = fl_stages_rollout(service);
-    return rollout && stage_of(rollout->rec) < CLEAN_UP;
+    return rollout && !fl_stages_are_final(rollout->rec);
+}
+
+bool fl_stages_are_final(const struct rec_ServiceDeployment *rec)
+{
+    return has_stages(rec) && stage_of(rec) == CLEAN_UP;
 }
 
 int64_t fl_stages_blue(const struct fl_service *service)
 {
     const struct fl_rollout *rollout = fl_stages_rollout(service);
     const struct rec_Service *rec = service->rec;
-    if (!rollout || stage_of(rollout->rec) == CLEAN_UP)
+    if (!rollout || fl_stages_are_final(rollout->rec))
         return 0;
     if (FL_HAS(rec, rec_Service, lastCompleted) && rec->lastCompleted != rollout->rec->target &&
         fl_service_deployment(service, rec->lastCompleted))
@@ -285,6 +290,9 @@ static void go_on(struct fl_schedule *s, struct rec_ServiceDeployment *rec, enum
     bool again = stage == PRODUCTION_TRAFFIC_SHIFT && fl_stages_weight(rec) < FL_ALL_TRAFFIC;
     enum stage next = again ? PRE_PRODUCTION_TRAFFIC_SHIFT : stage + 1;
     enter(s->d, rec, next);
+    if (next == CLEAN_UP &&
+        rec->breakerStatus == ECS_ServiceDeploymentRollbackMonitorsStatus_MONITORING)
+        rec->breakerStatus = ECS_ServiceDeploymentRollbackMonitorsStatus_MONITORING_COMPLETE;
     fl_rollout_put(s->d, rec);
     if (next == CLEAN_UP)
         accept(s, rec->target);

@@ -20,6 +20,8 @@ void fl_stages_begin(struct fl_decision *d, struct rec_ServiceDeployment *rec);
 const struct fl_rollout *fl_stages_rollout(const struct fl_service *service);
 /* Is a stage before CLEAN_UP under way? Then the rollout is not complete, however it looks. */
 bool fl_stages_hold(const struct fl_service *service);
+/* Has CLEAN_UP begun? From then on there is no way back. */
+bool fl_stages_are_final(const struct rec_ServiceDeployment *rec);
 /* Number of the revision that is replaced; 0: there is none, or it may go. */
 int64_t fl_stages_blue(const struct fl_service *service);
 /* Percent of production traffic that is the target's, in tenths; -1: the rollout has no stages. */

@@ -195,8 +195,6 @@ static void what_makes_no_sense_is_refused(FL_UNUSED void **state)
             "'strategy':'CANARY','linearConfiguration':{}");
     refused(f, "canaryBakeTimeInMinutes must be between 0 and 1440.",
             "'strategy':'CANARY','canaryConfiguration':{'canaryBakeTimeInMinutes':-1}");
-    refused(f, "bakeTimeInMinutes is not valid for the deployment strategy ROLLING.",
-            "'bakeTimeInMinutes':5");
     fix_refused(f, "InvalidParameterException",
                 "The deployment strategy BLUE_GREEN is not valid for the scheduling strategy "
                 "DAEMON.",
