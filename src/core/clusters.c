@@ -2,6 +2,7 @@
  */
 #include "core/decide.h"
 #include "core/page.h"
+#include "core/service.h"
 
 /* What a cluster is made of is kept whole; ECS has no reason to take this much. */
 enum { MAX_DESCRIBED = 100, MAX_CLUSTER_BYTES = 64 * 1024 };
@@ -29,7 +30,16 @@ static bool includes(const struct ecs_DescribeClustersRequest *in, enum ecs_Clus
     return false;
 }
 
-/* The documented counts by launch type: nothing runs on Fargate yet, and there are no services. */
+static size_t count_draining(const struct fl_cluster *cluster)
+{
+    struct fl_service *service;
+    size_t n = 0;
+    RB_FOREACH (service, fl_service_tree, (struct fl_service_tree *)&cluster->services)
+        n += fl_str_is(service->rec->status, "DRAINING");
+    return n;
+}
+
+/* The documented counts by launch type: nothing runs on Fargate yet. */
 static struct ecs_KeyValuePair_list statistics(struct fl_decision *d,
                                                const struct fl_cluster *cluster)
 {
@@ -37,14 +47,10 @@ static struct ecs_KeyValuePair_list statistics(struct fl_decision *d,
         const char *name;
         size_t count;
     } rows[] = {
-        {"runningEC2TasksCount", cluster->running_count},
-        {"runningFargateTasksCount", 0},
-        {"pendingEC2TasksCount", cluster->pending_count},
-        {"pendingFargateTasksCount", 0},
-        {"activeEC2ServiceCount", 0},
-        {"activeFargateServiceCount", 0},
-        {"drainingEC2ServiceCount", 0},
-        {"drainingFargateServiceCount", 0},
+        {"runningEC2TasksCount", cluster->running_count},     {"runningFargateTasksCount", 0},
+        {"pendingEC2TasksCount", cluster->pending_count},     {"pendingFargateTasksCount", 0},
+        {"activeEC2ServiceCount", cluster->active_services},  {"activeFargateServiceCount", 0},
+        {"drainingEC2ServiceCount", count_draining(cluster)}, {"drainingFargateServiceCount", 0},
     };
     struct ecs_KeyValuePair_list list = {.n = FL_ARRAY_SIZE(rows)};
     list.items = fl_arena_new_array(d->arena, struct ecs_KeyValuePair, list.n);
@@ -67,7 +73,7 @@ static void show_core(struct fl_decision *d, const struct fl_cluster *cluster,
     FL_SET(out, ecs_Cluster, registeredContainerInstancesCount, (int32_t)cluster->active_instances);
     FL_SET(out, ecs_Cluster, runningTasksCount, (int32_t)cluster->running_count);
     FL_SET(out, ecs_Cluster, pendingTasksCount, (int32_t)cluster->pending_count);
-    FL_SET(out, ecs_Cluster, activeServicesCount, 0);
+    FL_SET(out, ecs_Cluster, activeServicesCount, (int32_t)cluster->active_services);
     FL_SET(out, ecs_Cluster, statistics, out->statistics);
     FL_SET(out, ecs_Cluster, capacityProviders, out->capacityProviders);
     FL_SET(out, ecs_Cluster, defaultCapacityProviderStrategy, out->defaultCapacityProviderStrategy);
@@ -288,6 +294,9 @@ int fl_delete_cluster(struct fl_decision *d, const void *input, void *output)
         return fl_refuse(d, "ClusterContainsContainerInstancesException",
                          "The Cluster cannot be deleted while Container Instances are active or "
                          "draining.");
+    if (cluster->active_services || count_draining(cluster))
+        return fl_refuse(d, "ClusterContainsServicesException",
+                         "The Cluster cannot be deleted while Services are active.");
     if (has_active_tasks(cluster))
         return fl_refuse(d, "ClusterContainsTasksException",
                          "The Cluster cannot be deleted while Tasks are active.");

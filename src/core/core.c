@@ -214,6 +214,18 @@ static bool encode(struct fl_decision *d, const struct fl_shape *shape, const vo
     return true;
 }
 
+/* FNV-1a. */
+struct fl_str fl_request_hash(struct fl_decision *d, const struct fl_shape *shape,
+                              const void *request)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(16 << 20);
+    uint64_t hash = 0xcbf29ce484222325u;
+    fl_shape_encode(shape, request, &buf);
+    for (size_t i = 0; i < buf.n; i++)
+        hash = (hash ^ (uint8_t)buf.p[i]) * 0x100000001b3u;
+    return fl_str_printf(d->arena, "%016llx", (unsigned long long)hash);
+}
+
 void fl_put(struct fl_decision *d, enum fl_record_kind kind, const void *rec)
 {
     struct fl_record *record = add_record(d->turn);
@@ -438,6 +450,11 @@ static fl_handler handler_of(int operation)
         {ECS_OP_DescribeServices, fl_describe_services},
         {ECS_OP_ContinueServiceDeployment, fl_continue_rollout},
         {ECS_OP_StopServiceDeployment, fl_stop_service_deployment},
+        {ECS_OP_ListServices, fl_list_services},
+        {ECS_OP_ListServicesByNamespace, fl_list_services_by_namespace},
+        {ECS_OP_ListServiceDeployments, fl_list_rollouts},
+        {ECS_OP_DescribeServiceDeployments, fl_describe_rollouts},
+        {ECS_OP_DescribeServiceRevisions, fl_describe_revisions},
         {ECS_OP_RegisterContainerInstance, fl_register_instance},
         {ECS_OP_DescribeContainerInstances, fl_describe_instances},
         {ECS_OP_ListContainerInstances, fl_list_instances},
@@ -611,14 +628,30 @@ struct fl_core_counts fl_core_count(const struct fl_core *core)
     return core->counts;
 }
 
+/* What services' next tasks are to run, and what they would be rolled back to. */
+static void each_pinned(const struct fl_cluster *cluster,
+                        void (*each)(void *context, struct fl_str image), void *context)
+{
+    struct fl_service *service;
+    struct fl_revision *revision;
+    RB_FOREACH (service, fl_service_tree, (struct fl_service_tree *)&cluster->services)
+        RB_FOREACH (revision, fl_revision_tree, &service->revisions)
+            if (revision->rec->number == service->rec->lastCompleted ||
+                fl_service_deployment(service, revision->rec->number))
+                for (size_t i = 0; i < revision->rec->images.n; i++)
+                    each(context, revision->rec->images.items[i].digest);
+}
+
 void fl_core_each_image(const struct fl_core *core,
                         void (*each)(void *context, struct fl_str image), void *context)
 {
     struct fl_core *c = (struct fl_core *)core; /* the trees' macros know no const */
     struct fl_cluster *cluster;
     struct fl_definition *definition;
-    RB_FOREACH (cluster, fl_cluster_tree, &c->clusters)
+    RB_FOREACH (cluster, fl_cluster_tree, &c->clusters) {
         fl_digest_each(cluster, each, context);
+        each_pinned(cluster, each, context);
+    }
     RB_FOREACH (definition, fl_definition_tree, &c->definitions) {
         const struct ecs_TaskDefinition *d = definition->rec->definition;
         for (size_t i = 0; i < d->containerDefinitions.n; i++)

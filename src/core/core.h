@@ -216,8 +216,9 @@ bool fl_core_cluster_next(const struct fl_core *core, struct fl_str *name);
 /* Instances of a cluster that are not INACTIVE, in the order of ids: the first one with an empty
  * id. The id is valid until the next event. */
 bool fl_core_instance_next(const struct fl_core *core, struct fl_str cluster, struct fl_str *id);
-/* Calls each for every image that tasks' records name by digest ("sha256:…") and that definitions
- * name, by whatever name, until they are deleted. Some come more than once. */
+/* Calls each for every image that tasks' records and services' revisions name by digest
+ * ("sha256:…") and that definitions name, by whatever name, until they are deleted. Some come more
+ * than once. */
 void fl_core_each_image(const struct fl_core *core,
                         void (*each)(void *context, struct fl_str image), void *context);
 /* Sums for `status` and for the bounds of the log. */

@@ -504,6 +504,48 @@ static inline void fix_ask_inactive(struct fix *f, struct fl_buf *out)
     }
 }
 
+/* The newest service deployments of a service, each with the revision that it led to. */
+static inline void fix_ask_rollouts(struct fix *f, struct fl_buf *out, const char *members)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    fix_ask(f, out, "ListServiceDeployments", members);
+    assert_int_equal(f->status, 200);
+    const struct fl_json *list = fix_copy(fix_at(f->reply, "serviceDeployments"), arena);
+    for (size_t i = 0; i < fl_json_items(list); i++) {
+        char request[1200];
+        const struct fl_json *item = fl_json_item(list, i);
+        (void)snprintf(request, sizeof(request), "{\"serviceDeploymentArns\":[\"%s\"]}",
+                       fl_json_z(fl_json_get(item, "serviceDeploymentArn")));
+        fix_ask(f, out, "DescribeServiceDeployments", request);
+        assert_int_equal(f->status, 200);
+        (void)snprintf(request, sizeof(request), "{\"serviceRevisionArns\":[\"%s\"]}",
+                       fl_json_z(fl_json_get(item, "targetServiceRevisionArn")));
+        fix_ask(f, out, "DescribeServiceRevisions", request);
+        assert_int_equal(f->status, 200);
+    }
+}
+
+/* Services, INACTIVE ones too. */
+static inline void fix_ask_services(struct fix *f, struct fl_buf *out)
+{
+    for (size_t i = fix_find_record(f, "m/"); i < fix_find_record(f, "m0"); i++) {
+        char request[900];
+        struct fl_str rest = fl_str_of(f->records[i].key), part, cluster = FL_STR("");
+        (void)fl_str_split(&rest, '/', &part);
+        (void)fl_str_split(&rest, '/', &cluster);
+        if (!fl_core_has_cluster(f->core, cluster))
+            continue;
+        (void)snprintf(request, sizeof(request),
+                       "{\"cluster\":\"%.*s\",\"services\":[\"%.*s\"],\"include\":[\"TAGS\"]}",
+                       FL_STR_ARG(cluster), FL_STR_ARG(rest));
+        fix_ask(f, out, "DescribeServices", request);
+        assert_int_equal(f->status, 200);
+        (void)snprintf(request, sizeof(request), "{\"cluster\":\"%.*s\",\"service\":\"%.*s\"}",
+                       FL_STR_ARG(cluster), FL_STR_ARG(rest));
+        fix_ask_rollouts(f, out, request);
+    }
+}
+
 /* A core with services begins with a look at each. */
 static inline int64_t fix_due(const struct fix *f)
 {
@@ -525,6 +567,7 @@ static inline void fix_see(struct fix *f, struct fl_buf *out)
     fix_ask(f, out, "ListAccountSettings", "{\"effectiveSettings\":true}");
     fix_ask_all(f, out, "ListClusters", "clusterArns", "", "DescribeClusters", "clusters", "", 7);
     fix_ask_inactive(f, out);
+    fix_ask_services(f, out);
     fix_ask(f, out, "ListClusters", "{}");
     const struct fl_json *clusters = fix_copy(fix_at(f->reply, "clusterArns"), arena);
     for (size_t i = 0; i < fl_json_items(clusters); i++) {
@@ -533,6 +576,8 @@ static inline void fix_see(struct fix *f, struct fl_buf *out)
                        fl_json_z(fl_json_item(clusters, i)));
         fix_ask_all(f, out, "ListContainerInstances", "containerInstanceArns", "",
                     "DescribeContainerInstances", "containerInstances", members, 17);
+        fix_ask_all(f, out, "ListServices", "serviceArns", "", "DescribeServices", "services",
+                    members, 10);
         fix_ask_all(f, out, "ListTasks", "taskArns", "", "DescribeTasks", "tasks", members, 71);
         fix_ask_all(f, out, "ListTasks", "taskArns", "\"desiredStatus\":\"STOPPED\",",
                     "DescribeTasks", "tasks", members, 100);

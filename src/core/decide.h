@@ -24,6 +24,10 @@ struct fl_decision {
 /* Refuses the command with an API error; returns -1, so that handlers can return it. */
 int fl_refuse(struct fl_decision *d, const char *code, const char *fmt, ...) FL_PRINTF(3, 4);
 
+/* Of the request's canonical encoding: tells a retry from another request. */
+struct fl_str fl_request_hash(struct fl_decision *d, const struct fl_shape *shape,
+                              const void *request);
+
 /* Makes a record durable and true: encodes it into the turn, then applies it. */
 void fl_put(struct fl_decision *d, enum fl_record_kind kind, const void *rec);
 /* Has the record of that key deleted; taking it out of the state is the caller's. */

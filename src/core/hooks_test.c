@@ -311,36 +311,36 @@ static void what_cannot_be_is_refused(FL_UNUSED void **state)
     static const struct {
         const char *code, *message, *hook;
     } rows[] = {
-        {"InvalidParameterException", "Invalid lifecycle hook: lifecycleStages cannot be empty.",
+        {"InvalidParameterException", "A lifecycle hook needs at least one lifecycle stage.",
          "'targetType':'PAUSE'"},
         {"InvalidParameterException",
-         "Invalid lifecycle hook: PAUSE hooks cannot be configured at TEST_TRAFFIC_SHIFT or "
-         "PRODUCTION_TRAFFIC_SHIFT.",
+         "A lifecycle hook of type PAUSE cannot be configured at TEST_TRAFFIC_SHIFT.",
          "'targetType':'PAUSE','lifecycleStages':['TEST_TRAFFIC_SHIFT']"},
-        {"InvalidParameterException",
-         "Invalid lifecycle hook: hookTargetArn is required for AWS_LAMBDA hooks.",
+        {"InvalidParameterException", "A lifecycle hook of type AWS_LAMBDA needs a hookTargetArn.",
          "'lifecycleStages':['PRE_SCALE_UP']"},
-        {"UnsupportedFeatureException",
-         "AWS_LAMBDA lifecycle hooks that call a function are not implemented; hookTargetArn may "
-         "be the ARN of a task definition to be run.",
+        {"ClientException",
+         "Lifecycle hooks of type AWS_LAMBDA are not implemented yet, unless hookTargetArn is the "
+         "ARN of a task definition, which is then run.",
          "'lifecycleStages':['PRE_SCALE_UP'],'hookTargetArn':"
          "'arn:aws:lambda:eu-central-1:000000000000:function:f'"},
         {"ClientException", "TaskDefinition not found.",
          "'lifecycleStages':['PRE_SCALE_UP'],'hookTargetArn':"
          "'arn:aws:ecs:eu-central-1:000000000000:task-definition/none:1'"},
-        {"InvalidParameterException", "Invalid lifecycle hook: a lifecycle stage is named twice.",
+        {"InvalidParameterException", "A lifecycle hook names a lifecycle stage twice.",
          "'targetType':'PAUSE','lifecycleStages':['PRE_SCALE_UP','PRE_SCALE_UP']"},
     };
     struct fix *f = staged_new();
     for (size_t i = 0; i < FL_ARRAY_SIZE(rows); i++)
-        fix_refused(f, rows[i].code, rows[i].message, "CreateService",
-                    "{'serviceName':'s','taskDefinition':'web','deploymentConfiguration':"
-                    "{'strategy':'BLUE_GREEN','lifecycleHooks':[{%s}]}}",
-                    rows[i].hook);
-    fix_refused(f, "InvalidParameterException",
-                "lifecycleHooks is not valid for the deployment strategy ROLLING.", "CreateService",
-                "{'serviceName':'s','taskDefinition':'web','deploymentConfiguration':"
-                "{'lifecycleHooks':[{'targetType':'PAUSE','lifecycleStages':['PRE_SCALE_UP']}]}}");
+        fix_refused(
+            f, rows[i].code, rows[i].message, "CreateService",
+            "{'serviceName':'s','taskDefinition':'web','desiredCount':1,'deploymentConfiguration':"
+            "{'strategy':'BLUE_GREEN','lifecycleHooks':[{%s}]}}",
+            rows[i].hook);
+    fix_refused(
+        f, "InvalidParameterException",
+        "lifecycleHooks is not valid for the deployment strategy ROLLING.", "CreateService",
+        "{'serviceName':'s','taskDefinition':'web','desiredCount':1,'deploymentConfiguration':"
+        "{'lifecycleHooks':[{'targetType':'PAUSE','lifecycleStages':['PRE_SCALE_UP']}]}}");
     fix_free(f);
 }
 

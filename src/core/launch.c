@@ -3,6 +3,7 @@
 #include "core/launch.h"
 
 #include "core/gpu.h"
+#include "core/service.h"
 
 enum { MAX_TOKEN = 64, MAX_STARTED_BY = 128, MAX_GROUP = 255 };
 /* ECS's bound on the overrides, their JSON's own characters included. */
@@ -167,6 +168,11 @@ int fl_launch_check(struct fl_decision *d, const struct ecs_RunTaskRequest *in)
                          MAX_STARTED_BY);
     if (in->group.n > MAX_GROUP)
         return fl_refuse(d, "InvalidParameterException", "group longer than %d.", MAX_GROUP);
+    if (fl_service_of_group(in->group).n)
+        return fl_refuse(d, "InvalidParameterException",
+                         "The group '%.*s' is not valid: groups that begin with 'service:' are "
+                         "reserved for the tasks of services.",
+                         FL_STR_ARG(in->group));
     for (size_t i = 0; i < in->clientToken.n; i++)
         if (in->clientToken.p[i] < '!' || in->clientToken.p[i] > '~')
             return fl_refuse(d, "InvalidParameterException",
@@ -250,10 +256,11 @@ static struct ecs_Tag_list task_tags(struct fl_decision *d, const struct ecs_Run
                                      const struct fl_definition *definition, struct fl_str cluster)
 {
     const struct ecs_Tag_list *inherited = &definition->rec->tags;
+    struct fl_str service = fl_service_of_group(in->group);
     struct ecs_Tag_list list = {0};
     bool inherit = FL_HAS(in, ecs_RunTaskRequest, propagateTags) &&
                    in->propagateTags == ECS_PropagateTags_TASK_DEFINITION;
-    list.items = fl_arena_new_array(d->arena, struct ecs_Tag, in->tags.n + inherited->n + 1);
+    list.items = fl_arena_new_array(d->arena, struct ecs_Tag, in->tags.n + inherited->n + 2);
     for (size_t i = 0; i < in->tags.n; i++)
         list.items[list.n++] = in->tags.items[i];
     for (size_t i = 0; inherit && i < inherited->n; i++) {
@@ -265,6 +272,8 @@ static struct ecs_Tag_list task_tags(struct fl_decision *d, const struct ecs_Run
     }
     if (in->enableECSManagedTags)
         add_tag(&list, FL_STR("aws:ecs:clusterName"), cluster);
+    if (in->enableECSManagedTags && service.n)
+        add_tag(&list, FL_STR("aws:ecs:serviceName"), service);
     return list;
 }
 

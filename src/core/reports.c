@@ -154,6 +154,8 @@ static void move_task(struct fl_decision *d, struct fl_task *task,
         return;
     FL_SET(rec, rec_Task, version, rec->version + FL_BUG(9, 0, 1));
     fl_put(d, FL_RECORD_TASK, rec);
+    if (task->is_member)
+        fl_revision_pin(d, task);
     if (task->is_member && status == REC_TaskStatus_STOPPED)
         fl_scheduler_task_ended(d, task);
 }

@@ -2,17 +2,6 @@
  * StartTask: the same on the instances that the caller names. */
 #include "core/launch.h"
 
-/* FNV-1a over the request's canonical encoding: tells a retry from another request. */
-static struct fl_str request_hash(struct fl_decision *d, const struct ecs_RunTaskRequest *in)
-{
-    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(16 << 20);
-    uint64_t hash = 0xcbf29ce484222325u;
-    fl_shape_encode(&ecs_shape_RunTaskRequest, in, &buf);
-    for (size_t i = 0; i < buf.n; i++)
-        hash = (hash ^ (uint8_t)buf.p[i]) * 0x100000001b3u;
-    return fl_str_printf(d->arena, "%016llx", (unsigned long long)hash);
-}
-
 /* The next task of the same call, or NULL. */
 static struct fl_task *next_of_call(struct fl_task *task)
 {
@@ -71,7 +60,8 @@ int fl_run_task(struct fl_decision *d, const void *input, void *output)
     struct fl_launch launch;
     if (!cluster || fl_launch_check(d, in) < 0)
         return -1;
-    struct fl_str hash = in->clientToken.n ? request_hash(d, in) : FL_STR("");
+    struct fl_str hash =
+        in->clientToken.n ? fl_request_hash(d, &ecs_shape_RunTaskRequest, in) : FL_STR("");
     struct fl_task *earlier =
         in->clientToken.n ? fl_state_token(d->core, cluster->rec->name, in->clientToken) : NULL;
     if (FL_BUG(12, false, earlier != NULL))

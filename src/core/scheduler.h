@@ -99,6 +99,10 @@ int fl_schedule_launch(struct fl_schedule *s, const struct fl_census *census,
 void fl_schedule_say_unplaced(struct fl_schedule *s, const struct fl_launch *launch);
 /* The bounds allow neither to start nor to stop anything, and something is left to do. */
 void fl_schedule_say_stuck(struct fl_schedule *s);
+/* service_launch.c: the same for a service's record and revision as they are or would be. */
+int fl_service_prepare(struct fl_decision *d, const struct rec_Service *rec,
+                       const struct rec_ServiceRevision *config, struct fl_definition *definition,
+                       struct fl_launch *ret_launch);
 /* Says that these tasks, at most ten, were started. */
 void fl_schedule_say_started(struct fl_schedule *s, struct fl_task *const *tasks, size_t n);
 /* scheduler_stop.c: stops what is not wanted any more, as far as the floor allows. */

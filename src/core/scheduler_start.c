@@ -5,45 +5,14 @@
 /* Tasks of one event's sentence. */
 enum { BATCH = 10 };
 
-/* What RunTask would be asked for one more task of the deployment. */
-static struct ecs_RunTaskRequest request_of(struct fl_decision *d, const struct fl_service *service,
-                                            const struct fl_revision *revision)
-{
-    const struct rec_Service *rec = service->rec;
-    const struct rec_ServiceRevision *config = revision->rec;
-    struct ecs_RunTaskRequest run = {0};
-    FL_SET(&run, ecs_RunTaskRequest, group,
-           fl_str_printf(d->arena, "service:%.*s", FL_STR_ARG(service->name)));
-    FL_SET(&run, ecs_RunTaskRequest, startedBy, fl_deployment_id(d, config->number));
-    FL_SET(&run, ecs_RunTaskRequest, placementConstraints, rec->placementConstraints);
-    FL_SET(&run, ecs_RunTaskRequest, placementStrategy, rec->placementStrategy);
-    if (FL_HAS(config, rec_ServiceRevision, launchType))
-        FL_SET(&run, ecs_RunTaskRequest, launchType, config->launchType);
-    if (FL_HAS(config, rec_ServiceRevision, networkConfiguration))
-        FL_SET(&run, ecs_RunTaskRequest, networkConfiguration, config->networkConfiguration);
-    if (FL_HAS(rec, rec_Service, enableECSManagedTags))
-        FL_SET(&run, ecs_RunTaskRequest, enableECSManagedTags, rec->enableECSManagedTags);
-    if (FL_HAS(rec, rec_Service, propagateTags)) {
-        if (rec->propagateTags == ECS_PropagateTags_SERVICE)
-            FL_SET(&run, ecs_RunTaskRequest, tags, rec->tags);
-        else
-            FL_SET(&run, ecs_RunTaskRequest, propagateTags, rec->propagateTags);
-    }
-    return run;
-}
-
 int fl_schedule_launch(struct fl_schedule *s, const struct fl_census *census,
                        struct fl_launch *ret_launch)
 {
     const struct fl_revision *revision =
         fl_service_revision(s->service, census->deployment->number);
     FL_ASSERT(revision && revision->definition);
-    struct ecs_RunTaskRequest run = request_of(s->d, s->service, revision);
-    if (fl_launch_prepare_for(s->d, &run, s->service->cluster, revision->definition, ret_launch) <
-        0)
-        return -1;
-    FL_SET(&ret_launch->rec, rec_Task, deployment, census->deployment->number);
-    return 0;
+    return fl_service_prepare(s->d, s->service->rec, revision->rec, revision->definition,
+                              ret_launch);
 }
 
 void fl_schedule_say_started(struct fl_schedule *s, struct fl_task *const *tasks, size_t n)

@@ -59,10 +59,17 @@ struct fl_str fl_service_arn(struct fl_decision *d, const struct rec_Service *re
 struct fl_str fl_revision_arn(struct fl_decision *d, const struct rec_Service *rec, int64_t number);
 struct fl_str fl_rollout_arn(struct fl_decision *d, const struct rec_ServiceDeployment *rec);
 
+/* service_pin.c: a task of a service has reported which images it got: its revision keeps to them.
+ */
+void fl_revision_pin(struct fl_decision *d, const struct fl_task *task);
+/* The image that the task's agent is told to run for a container. */
+struct fl_str fl_revision_image(struct fl_decision *d, const struct fl_task *task,
+                                const struct ecs_ContainerDefinition *c);
+
 /* Deletes records: a service's, when it is INACTIVE, with all that is its own. */
 void fl_drop_service(struct fl_decision *d, struct fl_service *service);
 
-/* services.c, service_show.c */
+/* services.c, service_show.c, service_list.c, rollouts_show.c */
 int fl_create_service(struct fl_decision *d, const void *input, void *output);
 int fl_update_service(struct fl_decision *d, const void *input, void *output);
 int fl_delete_service(struct fl_decision *d, const void *input, void *output);
@@ -72,6 +79,11 @@ int fl_describe_services(struct fl_decision *d, const void *input, void *output)
 struct fl_service *fl_find_rollout(struct fl_decision *d, struct fl_str arn_text,
                                    struct fl_rollout **ret_rollout);
 int fl_stop_service_deployment(struct fl_decision *d, const void *input, void *output);
+int fl_list_services(struct fl_decision *d, const void *input, void *output);
+int fl_list_services_by_namespace(struct fl_decision *d, const void *input, void *output);
+int fl_list_rollouts(struct fl_decision *d, const void *input, void *output);
+int fl_describe_rollouts(struct fl_decision *d, const void *input, void *output);
+int fl_describe_revisions(struct fl_decision *d, const void *input, void *output);
 /* A service as the API shows it. */
 void fl_show_service(struct fl_decision *d, const struct fl_service *service, bool with_tags,
                      struct ecs_Service *out);

@@ -10,9 +10,10 @@
 /* A hundred percent of traffic, in the tenths in which weights are kept. */
 enum { FL_ALL_TRAFFIC = 1000 };
 
-/* Checks what a configuration says about strategy, bake times, steps and hooks; 0 or refused. */
-int fl_stages_check(struct fl_decision *d, const struct ecs_DeploymentConfiguration *config,
-                    bool is_daemon);
+/* Does what a request gives (NULL: nothing) go with the strategy of the service as it is to be? 0
+ * or refused. */
+int fl_stages_check(struct fl_decision *d, const struct ecs_DeploymentConfiguration *given,
+                    const struct rec_Service *rec);
 /* Puts a rollout that is about to begin into its first stage; nothing for ROLLING. */
 void fl_stages_begin(struct fl_decision *d, struct rec_ServiceDeployment *rec);
 /* Does the service's rollout go through stages now? Not when it is rolling back, and not when the

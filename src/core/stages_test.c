@@ -183,21 +183,20 @@ static void refused(struct fix *f, const char *message, const char *configuratio
 static void what_makes_no_sense_is_refused(FL_UNUSED void **state)
 {
     struct fix *f = staged_new();
-    refused(f, "bakeTimeInMinutes must be between 0 and 1440.",
+    refused(f, "bakeTimeInMinutes should be between 0 and 1440.",
             "'strategy':'BLUE_GREEN','bakeTimeInMinutes':1441");
-    refused(f, "stepPercent must be a multiple of 0.1 from 3.0 to 100.0.",
+    refused(f, "stepPercent should be a multiple of 0.1 from 3.0 to 100.0.",
             "'strategy':'LINEAR','linearConfiguration':{'stepPercent':2.9}");
-    refused(f, "stepPercent must be a multiple of 0.1 from 3.0 to 100.0.",
+    refused(f, "stepPercent should be a multiple of 0.1 from 3.0 to 100.0.",
             "'strategy':'LINEAR','linearConfiguration':{'stepPercent':5.55}");
-    refused(f, "canaryPercent must be a multiple of 0.1 from 0.1 to 100.0.",
+    refused(f, "canaryPercent should be a multiple of 0.1 from 0.1 to 100.0.",
             "'strategy':'CANARY','canaryConfiguration':{'canaryPercent':0}");
     refused(f, "linearConfiguration is not valid for the deployment strategy CANARY.",
             "'strategy':'CANARY','linearConfiguration':{}");
-    refused(f, "canaryBakeTimeInMinutes must be between 0 and 1440.",
+    refused(f, "canaryBakeTimeInMinutes should be between 0 and 1440.",
             "'strategy':'CANARY','canaryConfiguration':{'canaryBakeTimeInMinutes':-1}");
     fix_refused(f, "InvalidParameterException",
-                "The deployment strategy BLUE_GREEN is not valid for the scheduling strategy "
-                "DAEMON.",
+                "The daemon scheduling strategy supports the deployment strategy ROLLING alone.",
                 "CreateService",
                 "{'serviceName':'s','taskDefinition':'web','schedulingStrategy':'DAEMON',"
                 "'deploymentConfiguration':{'strategy':'BLUE_GREEN'}}");

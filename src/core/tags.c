@@ -1,6 +1,8 @@
-/* Tags: TagResource, UntagResource, ListTagsForResource on clusters, task definitions, tasks and
- * container instances, and the rules that tags given with any other call must keep, too. */
+/* Tags: TagResource, UntagResource, ListTagsForResource on clusters, task definitions, tasks,
+ * services and container instances, and the rules that tags given with any other call must keep,
+ * too. */
 #include "core/decide.h"
+#include "core/service.h"
 #include "wire/arn.h"
 
 /* Tags of AWS's own ("aws:…") do not count. */
@@ -14,6 +16,7 @@ struct tagged {
         struct rec_Instance instance;
         struct rec_TaskDefinition definition;
         struct rec_Task task;
+        struct rec_Service service;
     } rec;
     struct ecs_Tag_list tags;
     const char *missing; /* the error for a resource that does not exist */
@@ -109,6 +112,18 @@ static int find_instance(struct fl_decision *d, struct fl_str rest, struct tagge
     return 0;
 }
 
+static int find_service(struct fl_decision *d, struct fl_str rest, struct tagged *ret)
+{
+    struct fl_cluster *cluster = cluster_of(d, rest);
+    const struct fl_service *service = cluster ? fl_state_service(cluster, fl_id_of(rest)) : NULL;
+    if (!service || fl_str_is(service->rec->status, "INACTIVE"))
+        return cluster ? not_found(d, ret, rest) : -1;
+    ret->kind = FL_RECORD_SERVICE;
+    ret->rec.service = *service->rec;
+    ret->tags = service->rec->tags;
+    return 0;
+}
+
 static int find_definition(struct fl_decision *d, struct fl_str rest, struct tagged *ret)
 {
     const struct fl_definition *definition =
@@ -130,10 +145,11 @@ static int find(struct fl_decision *d, struct fl_str text, struct tagged *ret)
     } types[] = {
         {"cluster", find_cluster},
         {"task", find_task},
+        {"service", find_service},
         {"container-instance", find_instance},
         {"task-definition", find_definition},
     };
-    static const char *const others[] = {"service", "capacity-provider", "task-set", "daemon"};
+    static const char *const others[] = {"capacity-provider", "task-set", "daemon"};
     struct fl_arn arn;
     struct fl_str name;
     if (!fl_arn_parse(text, &arn) || arn.rest.n == 0)
@@ -166,9 +182,12 @@ static void put(struct fl_decision *d, struct tagged *t)
         FL_SET(&t->rec.task, rec_Task, tags, t->tags);
         FL_SET(&t->rec.task, rec_Task, version, t->rec.task.version + 1);
         break;
+    case FL_RECORD_SERVICE:
+        FL_SET(&t->rec.service, rec_Service, tags, t->tags);
+        FL_SET(&t->rec.service, rec_Service, version, t->rec.service.version + 1);
+        break;
     case FL_RECORD_FAMILY:
     case FL_RECORD_SETTING:
-    case FL_RECORD_SERVICE:
     case FL_RECORD_EVENT:
     case FL_RECORD_ROLLOUT:
     case FL_RECORD_REVISION:

@@ -1,6 +1,7 @@
 /* From a task's record and definition to what its agent is sent. */
 #include "core/decide.h"
 #include "core/definition_check.h"
+#include "core/service_change.h"
 #include "wire/task_spec.h"
 
 enum { MAX_TASK_OBJECT = 4 << 20, MIB = 1 << 20 };
@@ -335,7 +336,6 @@ static void make_container(struct fl_decision *d, const struct rec_Task *rec,
     const struct ecs_ContainerOverride *o = override_of(rec, c->name);
     const struct fl_str_list *command = o && o->command.n ? &o->command : &c->command;
     spec->name = c->name;
-    spec->image = c->image;
     spec->essential = c->essential;
     spec->entry_point = c->entryPoint.items;
     spec->entry_point_count = c->entryPoint.n;
@@ -463,6 +463,7 @@ static struct fl_task_spec make_spec(struct fl_decision *d, const struct fl_task
     spec.containers = fl_arena_new_array(d->arena, struct fl_container_spec, spec.container_count);
     for (size_t i = 0; i < spec.container_count; i++) {
         make_container(d, rec, &def->containerDefinitions.items[i], &spec.containers[i]);
+        spec.containers[i].image = fl_revision_image(d, task, &def->containerDefinitions.items[i]);
         spec.containers[i].gpus = rec->containers.items[i].gpuIds.items;
         spec.containers[i].gpu_count = rec->containers.items[i].gpuIds.n;
         spec.containers[i].arn = fl_container_arn(d, rec, &rec->containers.items[i]);

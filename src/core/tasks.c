@@ -1,6 +1,7 @@
 /* DescribeTasks, ListTasks, StopTask, and how a task is shown. */
 #include "core/decide.h"
 #include "core/page.h"
+#include "core/service.h"
 #include "wire/arn.h"
 
 enum { MAX_DESCRIBED = 100, MAX_REASON = 1024 };
@@ -247,6 +248,9 @@ static bool is_listed(const struct ecs_ListTasksRequest *in, const struct fl_tas
         return false;
     if (in->family.n && !fl_str_eq(in->family, rec->family))
         return false;
+    if (in->serviceName.n &&
+        !(task->is_member && fl_str_eq(fl_id_of(in->serviceName), fl_service_of_group(rec->group))))
+        return false;
     if (in->startedBy.n && !fl_str_eq(in->startedBy, rec->startedBy))
         return false;
     return !FL_HAS(in, ecs_ListTasksRequest, launchType) || in->launchType == ECS_LaunchType_EC2;
@@ -258,10 +262,12 @@ int fl_list_tasks(struct fl_decision *d, const void *input, void *output)
     struct ecs_ListTasksResponse *out = output;
     struct fl_cluster *cluster = fl_find_cluster(d, in->cluster);
     struct fl_page_list list;
-    struct fl_str instance;
+    struct fl_str instance, service;
     if (!cluster || fl_read_name(d, in->containerInstance, "container-instance", &instance) < 0)
         return -1;
-    if (in->serviceName.n)
+    if (fl_read_name(d, in->serviceName, "service", &service) < 0)
+        return -1;
+    if (service.n && !fl_state_service(cluster, service))
         return fl_refuse(d, "ServiceNotFoundException", "Service not found.");
     if (in->daemonName.n)
         return fl_refuse(d, "ClientException", "daemonName is not implemented yet.");
