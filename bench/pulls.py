@@ -2,7 +2,13 @@
 `podman pull`, from one registry (Debian's docker-registry) on this machine, interleaved in one run.
 A table on stdout, figures in bench/out/pulls.json.
 
-ROUNDS (10) chooses the number of rounds. The image is made of this machine's own programs and
+Then, in the same run: how long a task takes from RunTask to its start when its layers are here, alone
+and while Fairlead pulls that image.
+
+ROUNDS (10) chooses the number of rounds. Everything lies on a disk of its own, an ext4 as mkfs makes
+it, in a file (BENCH_DIR names a directory to use instead): an ext4 without a journal, as some machines
+have, makes new files dearly for minutes after others were removed, and each round removes thousands.
+The image is made of this machine's own programs and
 libraries, packed with gzip. docker and podman are timed as the commands that a user would type;
 Fairlead from the RunTask call to the task's pullStoppedAt, as a pull of its own there is none. CPU is what all
 processes of each contender used, children included; the registry's is nobody's. Everything is removed
@@ -30,10 +36,12 @@ sys.dont_write_bytecode = True
 sys.path[:0] = [str(ROOT / "tests" / "integration"), str(ROOT / "bench")]
 
 import cluster as clusters  # noqa: E402
+import images  # noqa: E402
 
 ROUNDS = int(os.environ.get("ROUNDS", "10"))
 LAYERS, LAYER_BYTES = 8, 25_000_000
 OUT = ROOT / "bench" / "out"
+STARTS = 5  # from cached layers, a round
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -116,6 +124,26 @@ class Registry:
     def stop(self):
         self.process.terminate()
         self.process.wait(30)
+
+
+@contextlib.contextmanager
+def a_disk():
+    """A directory for everything."""
+    if "BENCH_DIR" in os.environ:
+        with tempfile.TemporaryDirectory(dir=os.environ["BENCH_DIR"]) as made:
+            yield pathlib.Path(made)
+        return
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as made:
+        file, where = pathlib.Path(made, "disk"), pathlib.Path(made, "mounted")
+        where.mkdir()
+        with open(file, "wb") as disk:
+            disk.truncate(12 << 30)
+        clusters.run("mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(file))
+        clusters.run("mount", "-o", "loop", str(file), str(where))
+        try:
+            yield where
+        finally:
+            clusters.run("umount", "-R", "-l", str(where), check=False)
 
 
 # ---- contenders: pull() is timed and answers the seconds that count, clear() is not ----
@@ -214,6 +242,32 @@ class Fairlead:
         self.version = clusters.run(clusters.FAIRLEAD, "--version", check=False).stdout.strip()
         self.cluster.up()
         self.definition = self.cluster.register(clusters.container(image=image, memory=64))
+        self.cluster.load_image(images.busybox_archive(scratch), "here:1")
+        self.here = self.cluster.register(clusters.container(image="here:1", command=["true"]))
+
+    def start(self):
+        """Seconds from the call to the start of a task whose layers are here."""
+        begun = time.time()
+        arn = self.cluster.start(self.here)
+        task = clusters.until(lambda: (lambda each: each if "startedAt" in each else None)(
+            self.cluster.task(arn)), what="the start")
+        return task["startedAt"].timestamp() - begun
+
+    def starts(self):
+        """Alone, and while the image is pulled (begun and ended before the pull has)."""
+        self.start()
+        alone, busy = [], []
+        for _ in range(STARTS):
+            time.sleep(0.2)
+            alone.append(self.start())
+        pull = self.cluster.start(self.definition)
+        while True:
+            seconds = self.start()
+            if "pullStoppedAt" in self.cluster.task(pull):
+                break
+            busy.append(seconds)
+        self.cluster.wait(pull, timeout=600)
+        return alone, busy
 
     def pull(self):
         agent = self.cluster.pid("agent")
@@ -231,6 +285,16 @@ class Fairlead:
 
     def stop(self):
         self.cluster.uninstall()
+
+
+def measure_starts(contender):
+    found = {"alone": [], "during a pull": []}
+    for _ in range(ROUNDS):
+        contender.clear()
+        os.sync()
+        for kind, seconds in zip(found, contender.starts()):
+            found[kind] += seconds
+    return found
 
 
 def measure(contenders):
@@ -257,11 +321,21 @@ def print_table(found, packed, unpacked):
               f"{statistics.median(seconds) / reference:.2f}   {figures['version']}")
 
 
+def print_starts(starts):
+    print("\nfrom RunTask to the start of a task whose layers are here:")
+    for kind, seconds in starts.items():
+        seconds = sorted(seconds)
+        if seconds:
+            print(f"{kind:14} p50 {statistics.median(seconds) * 1e3:4.0f} ms, "
+                  f"p90 {seconds[len(seconds) * 9 // 10] * 1e3:4.0f} ms, {len(seconds)} starts")
+
+
 def main():
     if os.geteuid() != 0:
         sys.exit("bench-pulls needs root: sudo make bench-pulls")
     with contextlib.ExitStack() as stack:
-        scratch = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp")))
+        scratch = stack.enter_context(a_disk())
+        tempfile.tempdir = str(scratch)  # of clusters, too
         registry = Registry(scratch)
         stack.callback(registry.stop)
         packed, unpacked = registry.push_image("/bin/busybox")
@@ -271,9 +345,12 @@ def main():
             stack.callback(contenders[-1].stop)
         found = measure(contenders)
         print_table(found, packed, unpacked)
+        starts = measure_starts(contenders[-1])
+        print_starts(starts)
         OUT.mkdir(exist_ok=True)
         (OUT / "pulls.json").write_text(json.dumps(
-            {"packed": packed, "unpacked": unpacked, "rounds": ROUNDS, "found": found}, indent=1))
+            {"packed": packed, "unpacked": unpacked, "rounds": ROUNDS, "found": found,
+             "starts": starts}, indent=1))
 
 
 if __name__ == "__main__":

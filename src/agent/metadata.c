@@ -49,31 +49,6 @@ void fl_metadata_reply_throttled(struct fl_http_exchange *exchange)
     reply_text(exchange, 429, FL_STR("You have reached maximum request limit."));
 }
 
-/* ECS asks for protection with the credentials of the task's role. */
-static void reply_protection(const struct fl_metadata *metadata, struct fl_http_exchange *exchange,
-                             const struct fl_task *task)
-{
-    bool has_role = task && fl_wallet_of(metadata->config.wallet, task->arn, FL_ACS_ROLE_TASK);
-    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(4096);
-    struct fl_json_writer jw = {.buf = &buf};
-    fl_jw_object_begin(&jw);
-    fl_jw_key(&jw, "error");
-    fl_jw_object_begin(&jw);
-    fl_jw_member_str(&jw, "Arn", task ? task->arn : FL_STR(""));
-    fl_jw_member_str(&jw, "Code",
-                     has_role ? FL_STR("ServerException")
-                     : task   ? FL_STR("AccessDeniedException")
-                              : FL_STR("ResourceNotFoundException"));
-    fl_jw_member_str(
-        &jw, "Message",
-        has_role ? FL_STR("Task protection is not implemented yet.")
-        : task   ? FL_STR("Invalid Request: no task IAM role credentials available for task")
-                 : FL_STR("Failed to find a task for the request"));
-    fl_jw_object_end(&jw);
-    fl_jw_object_end(&jw);
-    fl_metadata_reply(exchange, has_role ? 500 : task ? 403 : 404, fl_buf_str(&buf));
-}
-
 /* ---- who asks ---- */
 
 static bool read_caller(const struct fl_metadata *metadata, const struct fl_http_exchange *exchange,
@@ -278,7 +253,7 @@ static void reply_route(struct fl_metadata *metadata, struct fl_http_exchange *e
         fl_metadata_reply_credentials(metadata, exchange, route, task);
         break;
     case FL_METADATA_PROTECTION:
-        reply_protection(metadata, exchange, task);
+        fl_metadata_protect(metadata, exchange, task);
         break;
     case FL_METADATA_NOTHING:
         reply_text(exchange, 404, FL_STR("404 page not found\n"));
@@ -377,6 +352,7 @@ int fl_metadata_open(const struct fl_metadata_config *config, struct fl_metadata
     metadata->config = *config;
     metadata->arena = fl_arena_new();
     LIST_INIT(&metadata->asking);
+    LIST_INIT(&metadata->protecting);
     metadata->throttle = fl_metadata_throttle_new(config->steady, config->burst);
     int r = fl_metadata_key_open(config->state_dir, metadata->key, err);
     if (r == 0)
@@ -394,6 +370,7 @@ void fl_metadata_close(struct fl_metadata *metadata)
     if (!metadata)
         return;
     fl_metadata_tags_end(metadata);
+    fl_metadata_protect_end(metadata);
     if (metadata->server)
         fl_http_server_stop(metadata->server);
     fl_metadata_throttle_free(metadata->throttle);

@@ -11,6 +11,7 @@
 enum { FL_METADATA_DOCUMENT_MAX = 4 * 1024 * 1024 };
 
 struct fl_metadata_asking;
+struct fl_metadata_protecting;
 
 struct fl_metadata {
     struct fl_metadata_config config;
@@ -20,6 +21,8 @@ struct fl_metadata {
     uint8_t key[FL_METADATA_KEY_SIZE];
     LIST_HEAD(fl_metadata_askings, fl_metadata_asking) asking; /* for tags */
     unsigned asking_count;
+    LIST_HEAD(fl_metadata_protectings, fl_metadata_protecting) protecting;
+    unsigned protecting_count;
 };
 
 void fl_metadata_reply(struct fl_http_exchange *exchange, unsigned status, struct fl_str json);
@@ -34,6 +37,13 @@ void fl_metadata_reply_credentials(const struct fl_metadata *metadata,
                                    struct fl_http_exchange *exchange,
                                    const struct fl_metadata_route *route,
                                    const struct fl_task *task);
+
+/* metadata_protection.c */
+/* Reads or sets the scale-in protection of the caller's task (NULL: it is nobody's). */
+void fl_metadata_protect(struct fl_metadata *metadata, struct fl_http_exchange *exchange,
+                         const struct fl_task *task);
+/* As fl_metadata_tags_end. */
+void fl_metadata_protect_end(struct fl_metadata *metadata);
 
 /* metadata_tags.c */
 /* Asks the control plane for the tags of task and instance, then answers with the document. */

@@ -455,6 +455,13 @@ static fl_handler handler_of(int operation)
         {ECS_OP_ListServiceDeployments, fl_list_rollouts},
         {ECS_OP_DescribeServiceDeployments, fl_describe_rollouts},
         {ECS_OP_DescribeServiceRevisions, fl_describe_revisions},
+        {ECS_OP_GetTaskProtection, fl_get_protection},
+        {ECS_OP_UpdateTaskProtection, fl_update_protection},
+        {ECS_OP_CreateTaskSet, fl_create_task_set},
+        {ECS_OP_UpdateTaskSet, fl_update_task_set},
+        {ECS_OP_UpdateServicePrimaryTaskSet, fl_set_primary_task_set},
+        {ECS_OP_DeleteTaskSet, fl_delete_task_set},
+        {ECS_OP_DescribeTaskSets, fl_describe_task_sets},
         {ECS_OP_RegisterContainerInstance, fl_register_instance},
         {ECS_OP_DescribeContainerInstances, fl_describe_instances},
         {ECS_OP_ListContainerInstances, fl_list_instances},
@@ -585,7 +592,7 @@ void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struc
         .reached_at = event->reached_at,
     };
     fl_rand_seed(&d.rand, event->seed);
-    if (core->since_ms == 0)
+    if (core->since_ms == 0 || event->now_ms < core->since_ms) /* the clock was set back */
         core->since_ms = event->now_ms;
     switch (event->kind) {
     case FL_CORE_EVENT_COMMAND:

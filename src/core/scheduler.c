@@ -44,6 +44,7 @@ static size_t look(struct fl_decision *d, struct fl_service *service)
         return 0;
     }
     fl_schedule_observe(&s);
+    fl_schedule_forsake(&s);
     if (!fl_schedule_judge(&s)) {
         fl_schedule_targets(&s);
         act(&s);

@@ -39,6 +39,7 @@ struct fl_member {
     struct fl_task *task;
     enum fl_member_state state;
     bool is_healthy; /* HEALTHY, or would be if it were not DRAINED */
+    bool is_lost;    /* LOST, or would be if it were not GOING */
     bool is_protected;
 };
 
@@ -94,23 +95,24 @@ void fl_schedule_start(struct fl_schedule *s);
  * decision's error). */
 int fl_schedule_launch(struct fl_schedule *s, const struct fl_census *census,
                        struct fl_launch *ret_launch);
+/* service_launch.c: the same for a service's record and revision as they are or would be. */
+int fl_service_prepare(struct fl_decision *d, const struct rec_Service *rec,
+                       const struct rec_ServiceRevision *config, struct fl_definition *definition,
+                       struct fl_launch *ret_launch);
 /* scheduler_say.c: why no instance takes one more of these tasks: the closest one, and what it
  * lacks. */
 void fl_schedule_say_unplaced(struct fl_schedule *s, const struct fl_launch *launch);
 /* The bounds allow neither to start nor to stop anything, and something is left to do. */
 void fl_schedule_say_stuck(struct fl_schedule *s);
-/* service_launch.c: the same for a service's record and revision as they are or would be. */
-int fl_service_prepare(struct fl_decision *d, const struct rec_Service *rec,
-                       const struct rec_ServiceRevision *config, struct fl_definition *definition,
-                       struct fl_launch *ret_launch);
 /* Says that these tasks, at most ten, were started. */
 void fl_schedule_say_started(struct fl_schedule *s, struct fl_task *const *tasks, size_t n);
 /* scheduler_stop.c: stops what is not wanted any more, as far as the floor allows. */
 void fl_schedule_stop(struct fl_schedule *s);
-/* scheduler_pick.c: puts members into the order in which they are to be stopped when there are too
- * many. */
-void fl_schedule_order_stops(struct fl_schedule *s, const struct fl_census *census,
-                             struct fl_member **members, size_t n);
+/* The same: gives up what is being stopped on hosts that are lost. Whoever returns from there still
+ * stops it, but the service waits for that no more. */
+void fl_schedule_forsake(struct fl_schedule *s);
+/* Says that these tasks were stopped. */
+void fl_schedule_say_stopped(struct fl_schedule *s, struct fl_task *const *tasks, size_t n);
 /* scheduler_daemon.c: start and stop of a DAEMON service, one task per instance. */
 void fl_schedule_daemon(struct fl_schedule *s);
 /* rollout.c: ends rollouts, and deployments and services that have no tasks any more. */

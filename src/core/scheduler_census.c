@@ -2,13 +2,21 @@
 #include "core/scheduler.h"
 
 /* A restarted server has seen nobody go: it counts from its first event. */
-static bool is_lost(struct fl_schedule *s, const struct fl_instance *instance)
+static bool is_lost(struct fl_schedule *s, struct fl_instance *instance)
 {
     const struct fl_core *core = s->d->core;
     if (!instance || instance->connected || core->lost_after_ms == 0)
         return false;
+    instance->away_ms = FL_MIN(instance->away_ms, s->d->now_ms); /* the clock was set back */
     int64_t since_ms = FL_MAX(instance->away_ms, core->since_ms);
     return !fl_schedule_await(s, since_ms + core->lost_after_ms);
+}
+
+/* Is a time after the task's start still to come? What has started later than now did so before the
+ * clock was set back, who knows when: it is not waited for. */
+static bool is_young(struct fl_schedule *s, const struct rec_Task *rec, int64_t age_ms)
+{
+    return rec->startedAt <= s->d->now_ms && fl_schedule_await(s, rec->startedAt + age_ms);
 }
 
 /* What it would be if its instance were ACTIVE. */
@@ -19,8 +27,7 @@ static enum fl_member_state health_of(struct fl_schedule *s, const struct fl_tas
         return FL_MEMBER_PENDING;
     switch (fl_task_checks(task)) {
     case FL_CHECKS_NONE:
-        return fl_schedule_await(s, rec->startedAt + s->d->core->settle_ms) ? FL_MEMBER_SETTLING
-                                                                            : FL_MEMBER_HEALTHY;
+        return is_young(s, rec, s->d->core->settle_ms) ? FL_MEMBER_SETTLING : FL_MEMBER_HEALTHY;
     case FL_CHECKS_PASSED:
         return FL_MEMBER_HEALTHY;
     case FL_CHECKS_UNKNOWN:
@@ -29,19 +36,18 @@ static enum fl_member_state health_of(struct fl_schedule *s, const struct fl_tas
         break;
     }
     int64_t grace_ms = s->service->rec->healthCheckGracePeriodSeconds * (int64_t)1000;
-    return fl_schedule_await(s, rec->startedAt + grace_ms) ? FL_MEMBER_SETTLING
-                                                           : FL_MEMBER_UNHEALTHY;
+    return is_young(s, rec, grace_ms) ? FL_MEMBER_SETTLING : FL_MEMBER_UNHEALTHY;
 }
 
 static struct fl_member member_of(struct fl_schedule *s, struct fl_task *task)
 {
-    const struct fl_instance *instance = task->instance;
-    struct fl_member member = {.task = task};
+    struct fl_instance *instance = task->instance;
+    struct fl_member member = {.task = task, .is_lost = is_lost(s, instance)};
     if (task->rec->desired == REC_TaskStatus_STOPPED) {
         member.state = FL_MEMBER_GOING;
         return member;
     }
-    if (is_lost(s, instance)) {
+    if (member.is_lost) {
         member.state = FL_MEMBER_LOST;
         return member;
     }

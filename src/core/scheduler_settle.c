@@ -1,6 +1,7 @@
 /* What follows when nothing is left to start or to stop: deployments that are empty go, a rollout
  * is complete, the service is steady, or has ended. */
 #include "core/stages.h"
+#include "core/task_sets.h"
 
 enum { STEADY_AGAIN_MS = 6 * 60 * 60 * 1000 };
 
@@ -133,11 +134,17 @@ void fl_schedule_settle(struct fl_schedule *s)
     bool changed;
     if (fl_str_is(rec->status, "DRAINING")) {
         changed = end_service(s, rec);
+    } else if (fl_service_is_external(s->service)) {
+        changed = fl_task_sets_settle(s, rec);
     } else {
         changed = drop_empty(s, rec);
         changed |= complete(s, rec);
         changed |= is_stable(s) ? be_steady(s, rec) : be_unsteady(rec);
     }
-    if (changed)
-        fl_service_put(s->d, rec);
+    if (!changed)
+        return;
+    bool has_lost = rec->deployments.n < s->count;
+    fl_service_put(s->d, rec);
+    if (has_lost)
+        fl_service_prune(s->d, s->service);
 }

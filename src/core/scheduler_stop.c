@@ -1,8 +1,10 @@
 /* Stopping: what is not wanted any more, or is to be replaced, as far as the floor allows.
  *
  * What is healthy is stopped only while more than the floor's number are; what only may be healthy
- * (SETTLING), only while no less are. What is lost goes when something has taken its place. */
-#include "core/scheduler.h"
+ * (SETTLING), only while no less are. What is lost goes when healthy tasks have taken its place: a
+ * host that is back before finds everything as it was. */
+#include "core/scheduler_pick.h"
+#include "core/task_sets.h"
 
 /* Tasks of one event's sentence; stops of one look at one deployment. */
 enum { BATCH = 10, MAX_STOPS = 100 };
@@ -12,10 +14,18 @@ struct stops {
     size_t healthy;     /* of all deployments, what is to be stopped left out */
     size_t own_healthy; /* the same, of the one that is looked at */
     size_t own_floor;   /* which keeps so many */
+    size_t spare_lost;  /* lost tasks that healthy ones have taken the place of */
+    bool has_room;      /* below the ceiling, and on the instances */
     struct fl_str reason;
+    struct fl_picker *picker; /* NULL: not needed yet */
     struct fl_task *tasks[MAX_STOPS];
     size_t n;
 };
+
+static bool is_running(const struct fl_member *member)
+{
+    return member->task->rec->status == REC_TaskStatus_RUNNING;
+}
 
 static bool may_go(const struct stops *stops, const struct fl_member *member)
 {
@@ -23,7 +33,7 @@ static bool may_go(const struct stops *stops, const struct fl_member *member)
         return false;
     if (member->is_healthy)
         return stops->healthy > stops->s->floor && stops->own_healthy > stops->own_floor;
-    return member->state != FL_MEMBER_SETTLING || stops->healthy >= stops->s->floor;
+    return !is_running(member) || stops->healthy >= stops->s->floor;
 }
 
 static void stop(struct stops *stops, struct fl_member *member, struct fl_str reason)
@@ -35,20 +45,22 @@ static void stop(struct stops *stops, struct fl_member *member, struct fl_str re
     member->state = FL_MEMBER_GOING;
 }
 
-static bool is_running(const struct fl_member *member)
+static size_t above(size_t count, size_t wanted)
 {
-    return member->task->rec->status == REC_TaskStatus_RUNNING;
+    return count > wanted ? count - wanted : 0;
 }
 
 static void stop_lost(struct stops *stops, struct fl_census *census)
 {
-    size_t lost = census->in_state[FL_MEMBER_LOST], there = fl_census_good(census) + lost;
-    size_t replaced = there > census->wanted ? FL_MIN(there - census->wanted, lost) : 0;
+    size_t lost = census->in_state[FL_MEMBER_LOST];
+    size_t replaced = above(census->in_state[FL_MEMBER_HEALTHY] + lost, census->wanted);
+    replaced = FL_MIN(replaced, stops->spare_lost);
     for (size_t i = 0; i < census->count && replaced && stops->n < MAX_STOPS; i++) {
         struct fl_member *member = &census->members[i];
         if (member->state != FL_MEMBER_LOST)
             continue;
         replaced--;
+        stops->spare_lost--;
         stop(stops, member,
              fl_str_printf(stops->s->d->arena,
                            "Host (instance %.*s) was away for too long: the task was replaced.",
@@ -60,17 +72,18 @@ static void stop_drained(struct stops *stops, struct fl_census *census)
 {
     for (size_t i = 0; i < census->count; i++) {
         struct fl_member *member = &census->members[i];
-        if (member->state == FL_MEMBER_DRAINED && (!is_running(member) || may_go(stops, member)) &&
-            stops->n < MAX_STOPS)
+        if (member->state == FL_MEMBER_DRAINED && may_go(stops, member))
             stop(stops, member, stops->reason);
     }
 }
 
 /* Its replacement comes first where there is room for one, else it goes first, one at a time. */
-static void stop_unhealthy(struct stops *stops, struct fl_census *census, bool has_room)
+static void stop_unhealthy(struct stops *stops, struct fl_census *census)
 {
     bool is_replaced = census->in_state[FL_MEMBER_HEALTHY] >= census->wanted;
-    bool one_by_one = !has_room && census->in_state[FL_MEMBER_GOING] == 0;
+    bool is_moving = census->in_state[FL_MEMBER_GOING] || census->in_state[FL_MEMBER_PENDING] ||
+                     census->in_state[FL_MEMBER_SETTLING] || stops->s->started;
+    bool one_by_one = !stops->has_room && !is_moving;
     for (size_t i = 0; i < census->count && (is_replaced || one_by_one); i++) {
         struct fl_member *member = &census->members[i];
         if (member->state != FL_MEMBER_UNHEALTHY || stops->n == MAX_STOPS)
@@ -84,66 +97,113 @@ static void stop_unhealthy(struct stops *stops, struct fl_census *census, bool h
     }
 }
 
+/* Stops up to so many of the deployment's tasks in a state; returns how many. */
+static size_t stop_some(struct stops *stops, struct fl_census *census, enum fl_member_state state,
+                        size_t count)
+{
+    struct fl_member **offer =
+        fl_arena_new_array(stops->s->d->arena, struct fl_member *, census->in_state[state]);
+    struct fl_member *member;
+    size_t n = 0, stopped = 0;
+    for (size_t i = 0; i < census->count; i++)
+        if (census->members[i].state == state && !census->members[i].is_protected)
+            offer[n++] = &census->members[i];
+    if (n == 0 || !may_go(stops, offer[0]))
+        return 0;
+    if (!stops->picker)
+        stops->picker = fl_picker_new(stops->s);
+    fl_picker_offer(stops->picker, offer, n);
+    while (stopped < count && may_go(stops, offer[0]) && (member = fl_picker_next(stops->picker))) {
+        stop(stops, member, stops->reason);
+        stopped++;
+    }
+    return stopped;
+}
+
+static void say_protected(const struct stops *stops, const struct fl_census *census)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < census->count; i++)
+        n += census->members[i].is_protected;
+    if (n > census->wanted)
+        fl_service_say_once(
+            stops->s->d, stops->s->service,
+            "was unable to reach steady state because task set (ecs-svc/%lld) was unable to scale "
+            "in. Reason: The number of protected tasks are more than the desired count of tasks.",
+            (long long)census->deployment->number);
+}
+
 /* Whoever is not RUNNING yet goes first, then who is not known to be healthy. */
 static void stop_excess(struct stops *stops, struct fl_census *census)
 {
-    size_t good = fl_census_good(census), n = 0;
-    size_t excess = good > census->wanted ? good - census->wanted : 0;
-    struct fl_member **order = fl_arena_new_array(stops->s->d->arena, struct fl_member *, good);
-    if (excess == 0)
-        return;
-    for (enum fl_member_state state = FL_MEMBER_PENDING; state <= FL_MEMBER_HEALTHY; state++) {
-        size_t first = n;
-        for (size_t i = 0; i < census->count; i++)
-            if (census->members[i].state == state && !census->members[i].is_protected)
-                order[n++] = &census->members[i];
-        fl_schedule_order_stops(stops->s, census, order + first, n - first);
-    }
-    for (size_t i = 0; i < n && excess; i++) {
-        if (!may_go(stops, order[i]))
-            continue;
-        stop(stops, order[i], stops->reason);
-        excess--;
-    }
+    size_t excess = above(fl_census_good(census), census->wanted);
+    for (enum fl_member_state state = FL_MEMBER_PENDING; state <= FL_MEMBER_HEALTHY; state++)
+        if (excess && census->in_state[state])
+            excess -= stop_some(stops, census, state, excess);
+    if (excess)
+        say_protected(stops, census);
 }
 
-static void say_stopped(const struct stops *stops)
+void fl_schedule_say_stopped(struct fl_schedule *s, struct fl_task *const *tasks, size_t count)
 {
-    for (size_t first = 0; first < stops->n; first += BATCH) {
+    for (size_t first = 0; first < count; first += BATCH) {
         FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(1024);
-        size_t n = FL_MIN(stops->n - first, (size_t)BATCH);
+        size_t n = FL_MIN(count - first, (size_t)BATCH);
         for (size_t i = 0; i < n; i++)
-            fl_buf_printf(&text, " (task %.*s)", FL_STR_ARG(stops->tasks[first + i]->rec->id));
-        fl_service_say(stops->s->d, stops->s->service, "has stopped %zu running tasks:%.*s.", n,
+            fl_buf_printf(&text, " (task %.*s)", FL_STR_ARG(tasks[first + i]->rec->id));
+        fl_service_say(s->d, s->service, "has stopped %zu running tasks:%.*s.", n,
                        FL_STR_ARG(fl_buf_str(&text)));
     }
 }
 
-static void stop_of(struct stops *stops, struct fl_census *census, bool has_room)
+static void stop_of(struct stops *stops, struct fl_census *census)
 {
+    bool is_external = fl_service_is_external(stops->s->service);
     stops->n = 0;
     stops->own_healthy = census->healthy;
     stops->own_floor = census->floor;
+    stops->reason = fl_str_printf(
+        stops->s->d->arena, "Scaling activity initiated by (deployment ecs-svc/%lld)",
+        (long long)(is_external ? census : &stops->s->censuses[0])->deployment->number);
     stop_lost(stops, census);
     stop_drained(stops, census);
-    stop_unhealthy(stops, census, has_room);
+    stop_unhealthy(stops, census);
     stop_excess(stops, census);
-    say_stopped(stops);
+    fl_schedule_say_stopped(stops->s, stops->tasks, stops->n);
+}
+
+static void forsake(struct fl_decision *d, const struct fl_task *task)
+{
+    struct rec_Task rec = *task->rec;
+    FL_SET(&rec, rec_Task, lostAt, d->now_ms);
+    FL_SET(&rec, rec_Task, version, rec.version + 1);
+    fl_put(d, FL_RECORD_TASK, &rec);
+}
+
+void fl_schedule_forsake(struct fl_schedule *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        const struct fl_census *census = &s->censuses[i];
+        for (size_t k = 0; k < census->count; k++)
+            if (census->members[k].is_lost && census->members[k].state == FL_MEMBER_GOING)
+                forsake(s->d, census->members[k].task);
+    }
 }
 
 void fl_schedule_stop(struct fl_schedule *s)
 {
     struct stops stops = {.s = s};
-    size_t there = 0;
+    size_t there = s->started, lost = 0, wanted = 0;
     if (s->count == 0)
         return;
     for (size_t i = 0; i < s->count; i++) {
         stops.healthy += s->censuses[i].healthy;
+        lost += s->censuses[i].in_state[FL_MEMBER_LOST];
         there += s->censuses[i].count - s->censuses[i].in_state[FL_MEMBER_LOST];
+        wanted += s->censuses[i].wanted;
     }
-    stops.reason =
-        fl_str_printf(s->d->arena, "Scaling activity initiated by (deployment ecs-svc/%lld)",
-                      (long long)s->censuses[0].deployment->number);
+    stops.spare_lost = FL_MIN(above(stops.healthy + lost, wanted), lost);
+    stops.has_room = there < s->ceiling && !s->service->is_waiting;
     for (size_t i = s->count; i > 0; i--)
-        stop_of(&stops, &s->censuses[i - 1], there + s->started < s->ceiling);
+        stop_of(&stops, &s->censuses[i - 1]);
 }

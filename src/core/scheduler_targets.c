@@ -1,5 +1,6 @@
 /* How many tasks each deployment is to have, and the bounds within which that may come about. */
 #include "core/stages.h"
+#include "core/task_sets.h"
 
 static bool is_primary(const struct fl_census *census)
 {
@@ -40,6 +41,10 @@ void fl_schedule_targets(struct fl_schedule *s)
     const struct ecs_DeploymentConfiguration *config = rec->deploymentConfiguration;
     bool is_active = fl_str_is(rec->status, "ACTIVE");
     size_t desired = is_active ? (size_t)rec->desiredCount : 0;
+    if (fl_service_is_external(s->service)) {
+        fl_task_sets_target(s);
+        return;
+    }
     for (size_t i = 0; i < s->count; i++) {
         struct fl_census *census = &s->censuses[i];
         census->wanted = is_primary(census) ? desired : 0;

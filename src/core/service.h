@@ -88,9 +88,12 @@ struct fl_rollout *fl_service_rollout(const struct fl_service *service, struct f
 struct fl_rollout *fl_service_current(const struct fl_service *service);
 /* The entry of the service's record; valid until that is replaced. */
 const struct rec_Deployment *fl_deployment_rec(const struct fl_deployment *deployment);
-/* The deployment of a service's task, of which the record knows group and number. */
+/* The deployment of a service's task, of which the record knows group and number; NULL for a task
+ * that the service has given up. */
 struct fl_deployment *fl_task_deployment_of(const struct fl_cluster *cluster,
                                             const struct rec_Task *rec);
+/* The task's service counts it no more; that is woken for it. */
+void fl_deployment_leave(struct fl_core *core, struct fl_task *task);
 /* The service that a task's record names: the part of the group behind "service:". */
 struct fl_str fl_service_of_group(struct fl_str group);
 /* The group of tasks that are a service's lifecycle hooks: this, then its name. */

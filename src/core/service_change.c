@@ -295,11 +295,18 @@ static void drop_rollout(struct fl_decision *d, struct fl_service *service,
     fl_state_forget_rollout(service, rollout);
 }
 
-/* The oldest service deployments, and revisions that nothing names any more. */
-static void prune(struct fl_decision *d, struct fl_service *service)
+void fl_service_prune(struct fl_decision *d, struct fl_service *service)
+{
+    struct fl_revision *revision, *next;
+    RB_FOREACH_SAFE (revision, fl_revision_tree, &service->revisions, next)
+        if (!is_named(service, revision->rec->number))
+            drop_revision(d, service, revision);
+}
+
+/* The oldest service deployments, and what only they named. */
+static void drop_old_rollouts(struct fl_decision *d, struct fl_service *service)
 {
     struct fl_rollout *oldest;
-    struct fl_revision *revision, *next;
     bool dropped = false;
     while ((oldest = RB_MIN(fl_rollout_tree, &service->rollouts)) &&
            !fl_str_eq(oldest->rec->id, service->rec->rollout) &&
@@ -308,11 +315,8 @@ static void prune(struct fl_decision *d, struct fl_service *service)
         drop_rollout(d, service, oldest);
         dropped = true;
     }
-    if (!dropped)
-        return;
-    RB_FOREACH_SAFE (revision, fl_revision_tree, &service->revisions, next)
-        if (!is_named(service, revision->rec->number))
-            drop_revision(d, service, revision);
+    if (dropped)
+        fl_service_prune(d, service);
 }
 
 /* Twenty-one characters, as ECS's. */
@@ -354,7 +358,7 @@ int64_t fl_rollout_begin(struct fl_decision *d, struct rec_Service *rec,
     fl_service_put(d, rec);
     fl_put(d, FL_RECORD_REVISION, revision);
     fl_rollout_put(d, &rollout);
-    prune(d, fl_state_service(cluster, rec->name));
+    drop_old_rollouts(d, fl_state_service(cluster, rec->name));
     return number;
 }
 

@@ -39,6 +39,8 @@ struct fl_str fl_service_said(const struct fl_service_event *event);
 /* Events older than this say nothing about whether a thing was said. */
 enum { FL_EVENT_AGAIN_MS = 6 * 60 * 60 * 1000 };
 
+/* Deletes the records of revisions that nothing names any more. */
+void fl_service_prune(struct fl_decision *d, struct fl_service *service);
 /* "ecs-svc/<number>" */
 struct fl_str fl_deployment_id(struct fl_decision *d, int64_t number);
 /* Nineteen digits, not in use by the service (NULL: a new one). */
@@ -69,6 +71,10 @@ struct fl_str fl_revision_image(struct fl_decision *d, const struct fl_task *tas
 /* Deletes records: a service's, when it is INACTIVE, with all that is its own. */
 void fl_drop_service(struct fl_decision *d, struct fl_service *service);
 
+/* The service of that name or ARN, INACTIVE ones too; NULL after refusing. */
+struct fl_service *fl_find_service(struct fl_decision *d, struct fl_cluster *cluster,
+                                   struct fl_str given);
+
 /* services.c, service_show.c, service_list.c, rollouts_show.c */
 int fl_create_service(struct fl_decision *d, const void *input, void *output);
 int fl_update_service(struct fl_decision *d, const void *input, void *output);
@@ -87,3 +93,12 @@ int fl_describe_revisions(struct fl_decision *d, const void *input, void *output
 /* A service as the API shows it. */
 void fl_show_service(struct fl_decision *d, const struct fl_service *service, bool with_tags,
                      struct ecs_Service *out);
+/* protection.c */
+int fl_get_protection(struct fl_decision *d, const void *input, void *output);
+int fl_update_protection(struct fl_decision *d, const void *input, void *output);
+/* task_sets.c */
+int fl_create_task_set(struct fl_decision *d, const void *input, void *output);
+int fl_update_task_set(struct fl_decision *d, const void *input, void *output);
+int fl_set_primary_task_set(struct fl_decision *d, const void *input, void *output);
+int fl_delete_task_set(struct fl_decision *d, const void *input, void *output);
+int fl_describe_task_sets(struct fl_decision *d, const void *input, void *output);

@@ -1,14 +1,19 @@
 /* One more task of a service, as the launch of it: what RunTask would be asked for. */
 #include "core/scheduler.h"
 
-/* Where nothing is said, a service's tasks are spread over the zones. It is not shown. */
-static struct ecs_PlacementStrategy_list default_strategy(struct fl_decision *d)
+/* As ECS does for services that name none: balanced over the zones, then over the instances of
+ * each, by this service's tasks. It is not shown. */
+static struct ecs_PlacementStrategy_list default_strategies(struct fl_decision *d)
 {
-    struct ecs_PlacementStrategy *spread =
-        fl_arena_new_object(d->arena, struct ecs_PlacementStrategy);
-    FL_SET(spread, ecs_PlacementStrategy, type, ECS_PlacementStrategyType_spread);
-    FL_SET(spread, ecs_PlacementStrategy, field, FL_STR("attribute:ecs.availability-zone"));
-    return (struct ecs_PlacementStrategy_list){1, spread};
+    static const struct fl_str fields[] = {{"attribute:ecs.availability-zone", 31},
+                                           {"instanceId", 10}};
+    struct ecs_PlacementStrategy_list list = {.n = FL_ARRAY_SIZE(fields)};
+    list.items = fl_arena_new_array(d->arena, struct ecs_PlacementStrategy, list.n);
+    for (size_t i = 0; i < list.n; i++) {
+        FL_SET(&list.items[i], ecs_PlacementStrategy, type, ECS_PlacementStrategyType_spread);
+        FL_SET(&list.items[i], ecs_PlacementStrategy, field, fields[i]);
+    }
+    return list;
 }
 
 static void add_tags(const struct rec_Service *rec, struct ecs_RunTaskRequest *run)
@@ -34,7 +39,7 @@ static struct ecs_RunTaskRequest request_of(struct fl_decision *d, const struct 
     FL_SET(&run, ecs_RunTaskRequest, startedBy, fl_deployment_id(d, config->number));
     FL_SET(&run, ecs_RunTaskRequest, placementConstraints, rec->placementConstraints);
     FL_SET(&run, ecs_RunTaskRequest, placementStrategy,
-           has_strategy ? rec->placementStrategy : default_strategy(d));
+           has_strategy ? rec->placementStrategy : default_strategies(d));
     if (FL_HAS(config, rec_ServiceRevision, launchType))
         FL_SET(&run, ecs_RunTaskRequest, launchType, config->launchType);
     if (FL_HAS(config, rec_ServiceRevision, networkConfiguration))

@@ -95,6 +95,8 @@ struct fl_deployment *fl_task_deployment_of(const struct fl_cluster *cluster,
                                             const struct rec_Task *rec)
 {
     const struct fl_service *service = fl_state_service(cluster, fl_service_of_group(rec->group));
+    if (FL_HAS(rec, rec_Task, lostAt))
+        return NULL;
     return service ? fl_service_deployment(service, rec->deployment) : NULL;
 }
 
@@ -110,6 +112,13 @@ void fl_deployment_count(struct fl_task *task, int sign)
         (void)RB_INSERT(fl_member_tree, &deployment->tasks, task);
     else
         (void)RB_REMOVE(fl_member_tree, &deployment->tasks, task);
+}
+
+void fl_deployment_leave(struct fl_core *core, struct fl_task *task)
+{
+    if (task->deployment)
+        fl_service_wake(core, task->deployment->service);
+    task->deployment = NULL;
 }
 
 void fl_service_set_due(struct fl_core *core, struct fl_service *service, int64_t due_ms)

@@ -10,9 +10,8 @@ static bool has_status(const struct fl_service *service, const char *status)
     return fl_str_is(service->rec->status, status);
 }
 
-/* The service that a request names; NULL after refusing. */
-static struct fl_service *find_service(struct fl_decision *d, struct fl_cluster *cluster,
-                                       struct fl_str given)
+struct fl_service *fl_find_service(struct fl_decision *d, struct fl_cluster *cluster,
+                                   struct fl_str given)
 {
     struct fl_str name;
     struct fl_service *service = NULL;
@@ -393,7 +392,7 @@ int fl_update_service(struct fl_decision *d, const void *input, void *output)
     const struct ecs_UpdateServiceRequest *in = input;
     struct ecs_UpdateServiceResponse *out = output;
     struct fl_cluster *cluster = fl_find_cluster(d, in->cluster);
-    struct fl_service *service = cluster ? find_service(d, cluster, in->service) : NULL;
+    struct fl_service *service = cluster ? fl_find_service(d, cluster, in->service) : NULL;
     if (!service || update(d, in, service) < 0)
         return -1;
     FL_SET(out, ecs_UpdateServiceResponse, service, show(d, service));
@@ -432,7 +431,7 @@ int fl_delete_service(struct fl_decision *d, const void *input, void *output)
     const struct ecs_DeleteServiceRequest *in = input;
     struct ecs_DeleteServiceResponse *out = output;
     struct fl_cluster *cluster = fl_find_cluster(d, in->cluster);
-    struct fl_service *service = cluster ? find_service(d, cluster, in->service) : NULL;
+    struct fl_service *service = cluster ? fl_find_service(d, cluster, in->service) : NULL;
     if (!service)
         return -1;
     if (has_status(service, "INACTIVE"))

@@ -599,6 +599,8 @@ static void apply_task(struct fl_core *core, const struct rec_Task *rec)
     if (task) {
         FL_ASSERT(task->rec->status <= kept->status && !task->is_stopped);
         release_task(task);
+        if (task->is_member && FL_HAS(rec, rec_Task, lostAt))
+            fl_deployment_leave(core, task);
         fl_task_record_drop(cluster, FL_TAKE_PTR(task->rec));
         task->rec = kept;
     } else {

@@ -33,7 +33,7 @@ struct fl_task {
         RB_ENTRY(fl_task) by_token;
         struct {
             RB_ENTRY(fl_task) on_deployment;  /* while it holds */
-            struct fl_deployment *deployment; /* NULL: the task is STOPPED */
+            struct fl_deployment *deployment; /* NULL: the task is STOPPED, or given up */
         };
     };
 };

@@ -108,13 +108,13 @@ static void split_url(struct fl_str url, struct fl_str *ret_host, struct fl_str 
 }
 
 /* Appends the signature's headers; returns the new count. */
-static size_t sign(const struct fl_aws_client *client, const char *service,
-                   const struct fl_sigv4_request *request, struct fl_header *headers,
-                   struct fl_arena *arena)
+static size_t sign(const struct fl_aws_client *client, const struct fl_credentials *key,
+                   const char *service, const struct fl_sigv4_request *request,
+                   struct fl_header *headers, struct fl_arena *arena)
 {
-    return request->header_count +
-           fl_sigv4_sign(request, &client->config.key, client->config.region, fl_str_of(service),
-                         fl_clock_wall_ms(), arena, headers + request->header_count);
+    return request->header_count + fl_sigv4_sign(request, key, client->config.region,
+                                                 fl_str_of(service), fl_clock_wall_ms(), arena,
+                                                 headers + request->header_count);
 }
 
 void fl_aws_send(struct fl_aws_client *client, const struct fl_aws_request *call, fl_http_done done,
@@ -132,10 +132,11 @@ void fl_aws_send(struct fl_aws_client *client, const struct fl_aws_request *call
                                      .url = client->config.endpoint,
                                      .headers = headers,
                                      .header_count =
-                                         sign(client, call->service, &request, headers, arena),
+                                         sign(client, call->key ? call->key : &client->config.key,
+                                              call->service, &request, headers, arena),
                                      .body = call->body,
                                      .timeout_ms = call->timeout_ms};
-    for (size_t i = 0; i < client->introduction_count; i++)
+    for (size_t i = 0; !call->key && i < client->introduction_count; i++)
         headers[wanted.header_count++] = client->introduction[i];
     if (call->extra)
         headers[wanted.header_count++] = *call->extra;
@@ -160,7 +161,7 @@ size_t fl_aws_sign_websocket(struct fl_aws_client *client, const char *service, 
     headers[0] = (struct fl_header){FL_STR("Host"), fl_str_dup(arena, host)};
     struct fl_sigv4_request request = {FL_STR("GET"), path, query, headers, 1, body};
     *ret_headers = headers;
-    return sign(client, service, &request, headers, arena);
+    return sign(client, &client->config.key, service, &request, headers, arena);
 }
 
 static struct fl_str member(const struct fl_json *object, const char *a, const char *b)

@@ -30,7 +30,8 @@ struct fl_aws_request {
     const char *target;
     struct fl_str body;
     unsigned timeout_ms;
-    const struct fl_header *extra; /* unsigned; NULL: none */
+    const struct fl_header *extra;    /* unsigned; NULL: none */
+    const struct fl_credentials *key; /* NULL: the client's, with what introduces it */
 };
 void fl_aws_send(struct fl_aws_client *client, const struct fl_aws_request *request,
                  fl_http_done done, void *context);

@@ -11,6 +11,7 @@ enum {
     SAMPLED_HOSTS = 40,
     SAMPLED_BRAINS = 3,
     SAMPLED_TASKS = 60,
+    SAMPLED_SERVICES = 5,
     PATIENCE_MS = 3 * 60 * 1000
 };
 
@@ -54,6 +55,7 @@ static void take_record(struct sim *sim, struct sim_task *task, const struct rec
     task->stop_put |= rec->desired == REC_TaskStatus_STOPPED;
     task->instance = (uint32_t)(sim_ledger_instance(sim, rec->instance) - sim->ledger.instances);
     hold(sim, task, 1);
+    sim_service_member(sim, task, rec);
 }
 
 static void check_step(struct sim *sim, const struct sim_task *task, const struct rec_Task *rec)
@@ -87,7 +89,7 @@ static void check_place(struct sim *sim, const struct sim_task *task, const stru
                       FL_STR_ARG(at.rec->status));
 }
 
-static void put_task(struct sim *sim, struct fl_str id)
+static void put_task(struct sim *sim, struct fl_str id, int64_t now_ms)
 {
     const struct rec_Task *rec = sim_core_task(sim->server.core, id);
     struct sim_task *task = sim_ledger_task(sim, id);
@@ -95,6 +97,7 @@ static void put_task(struct sim *sim, struct fl_str id)
         sim_violation(sim, "S11", "task %s has a record and is not there", task->id);
         return;
     }
+    struct sim_task before = *task;
     if (task->exists) {
         check_step(sim, task, rec);
         hold(sim, task, -1);
@@ -106,6 +109,8 @@ static void put_task(struct sim *sim, struct fl_str id)
         sim->ledger.live++;
     }
     take_record(sim, task, rec);
+    if (task->service)
+        sim_audit_member(sim, before.exists ? &before : NULL, task, now_ms);
 }
 
 static void drop_task(struct sim *sim, struct fl_str id, int64_t now_ms)
@@ -178,8 +183,11 @@ void sim_audit_records(struct sim *sim, const struct fl_turn *turn, size_t from,
         else if (key.p[0] == 't' && is_drop)
             drop_task(sim, id, now_ms);
         else if (key.p[0] == 't' && is_last)
-            put_task(sim, id);
+            put_task(sim, id, now_ms);
+        else if (memchr("mnor", key.p[0], 4) && (is_drop || is_last))
+            sim_audit_service_record(sim, key, is_drop, now_ms);
     }
+    sim_audit_bounds(sim, now_ms);
 }
 
 /* ---- recovery ---- */
@@ -210,7 +218,7 @@ static void check_instance_promise(struct sim *sim, const struct sim_instance *i
 static void check_definitions(struct sim *sim)
 {
     char family[16];
-    for (int i = 0; i < SIM_FAMILIES; i++) {
+    for (int i = 0; i < SIM_ALL_FAMILIES; i++) {
         (void)snprintf(family, sizeof(family), "f%d", i);
         int32_t latest = sim_core_latest_revision(sim->server.core, fl_str_of(family));
         if (latest < sim->ledger.revision_seen[i])
@@ -223,10 +231,14 @@ void sim_audit_recovered(struct sim *sim)
 {
     struct sim_ledger *ledger = &sim->ledger;
     struct sim_core_instance at = {0};
-    for (size_t i = 0; i < ledger->task_count; i++)
+    sim_audit_services_recovered(sim);
+    for (size_t i = 0; i < ledger->task_count; i++) {
         ledger->tasks[i].exists = false;
+        ledger->tasks[i].service = 0;
+    }
     for (size_t i = 0; i < ledger->instance_count; i++) {
         ledger->instances[i].exists = false;
+        ledger->instances[i].away_ms = ledger->instances[i].low_ms = 0;
         ledger->instances[i].cpu_used = ledger->instances[i].memory_used = 0;
     }
     while (sim_core_next_instance(sim->server.core, &at))
@@ -395,6 +407,17 @@ static void compare_instances(struct sim *sim, struct fl_core *other)
     compare_answers(sim, other, ECS_OP_ListContainerInstances, &list);
 }
 
+static void compare_services(struct sim *sim, struct fl_core *other)
+{
+    struct fl_str names[SAMPLED_SERVICES];
+    struct ecs_DescribeServicesRequest describe = {.services = {0, names}};
+    for (size_t i = 0; i < SAMPLED_SERVICES && sim->services.count; i++)
+        names[describe.services.n++] =
+            fl_str_of(sim->services.all[sample(sim, sim->services.count)].name);
+    if (describe.services.n)
+        compare_answers(sim, other, ECS_OP_DescribeServices, &describe);
+}
+
 static void compare_recovered(struct sim *sim)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
@@ -411,6 +434,8 @@ static void compare_recovered(struct sim *sim)
         compare_tasks(sim, other);
     if (!sim->ended && sim->codecs)
         compare_instances(sim, other);
+    if (!sim->ended && sim->codecs)
+        compare_services(sim, other);
     fl_core_free(other);
 }
 
@@ -463,7 +488,7 @@ static void check_brain(struct sim *sim, const struct sim_host *host)
 static void check_forgotten(struct sim *sim)
 {
     int64_t due_ms = fl_core_next_due(sim->server.core);
-    if (due_ms < sim_server_wall_ms(sim) - PATIENCE_MS &&
+    if (due_ms > 0 && due_ms < sim_server_wall_ms(sim) - PATIENCE_MS &&
         sim->now_us - sim->server.started_us > PATIENCE_MS * SIM_MS &&
         sim->now_us - sim->server.clock_set_us > PATIENCE_MS * SIM_MS)
         sim_violation(sim, "L6", "stopped tasks are not forgotten");
@@ -486,6 +511,7 @@ void sim_audit_full(struct sim *sim)
     check_tokens(sim);
     check_forgotten(sim);
     check_definitions(sim);
+    sim_audit_services(sim);
     if (!sim->ended)
         compare_recovered(sim);
 }

@@ -32,6 +32,8 @@ static bool is_lost(struct sim *sim, const struct sim_task *task)
 
 static void check_task(struct sim *sim, const struct sim_task *task)
 {
+    if (sim_is_restless(sim, task))
+        return;
     bool is_running = task->exists && task->status == REC_TaskStatus_RUNNING;
     if (task->exists && task->status != REC_TaskStatus_STOPPED && is_lost(sim, task))
         sim_violation(sim, "L1", "task %s has lost its host and is in status %d", task->id,
@@ -64,6 +66,8 @@ static void check_health(struct sim *sim, const struct sim_host *host, const str
 {
     const struct rec_Task *rec = sim_core_task(sim->server.core, fl_task_id(task->arn));
     bool is_running = rec && rec->status == REC_TaskStatus_RUNNING && task->desired_running;
+    if (sim_is_restless(sim, sim_ledger_task(sim, fl_task_id(task->arn))))
+        return;
     for (size_t i = 0; is_running && i < task->container_count; i++) {
         const struct fl_task_container *container = &task->containers[i];
         if (container->spec->health_check.test_count == 0 ||
@@ -84,7 +88,8 @@ static void check_host(struct sim *sim, const struct sim_host *host)
         return;
     }
     for (const struct fl_task *t = NULL; (t = fl_brain_next_task(host->brain, t));)
-        if (t->acked_seq != t->change_seq)
+        if (t->acked_seq != t->change_seq &&
+            !sim_is_restless(sim, sim_ledger_task(sim, fl_task_id(t->arn))))
             sim_violation(sim, "L3", "host %u: the end of task %.*s is not reported", host->index,
                           FL_STR_ARG(fl_task_id(t->arn)));
     for (const struct fl_task *t = NULL; (t = fl_brain_next_task(host->brain, t));)
@@ -109,6 +114,7 @@ void sim_audit_rest(struct sim *sim)
         sim_violation(sim, "L2", "the server does not come back");
         return;
     }
+    sim_audit_services_rest(sim);
     for (size_t i = 0; i < sim->ledger.task_count && !sim->ended; i++)
         check_task(sim, &sim->ledger.tasks[i]);
     for (size_t i = 0; i < sim->host_count && !sim->ended; i++)

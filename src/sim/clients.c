@@ -225,6 +225,8 @@ static void take_answer(struct sim *sim, struct sim_operation *operation,
             sim_violation(sim, "S1", "a stop of task %s is acknowledged, and it is wanted",
                           task->id);
     }
+    if (operation->service)
+        sim_service_answered(sim, operation);
     if (operation->operation == ECS_OP_RegisterTaskDefinition)
         take_revision(sim, operation->family, answer->revision);
     for (size_t i = 0; i < answer->instance_count && !sim->ended; i++)
@@ -237,6 +239,8 @@ static void take_refusal(struct sim *sim, struct sim_operation *operation, struc
     bool is_conflict = fl_str_contains(text, FL_STR("ConflictException"));
     if (operation->has_token && !operation->token_of && is_conflict)
         sim_violation(sim, "S5", "a call that is repeated as it was is refused");
+    if (operation->service)
+        sim_service_refused(sim, operation, text);
     if (operation->operation == ECS_OP_RegisterTaskDefinition)
         sim_violation(sim, "A1", "a definition is refused: %.*s", FL_STR_ARG(text));
     done(sim, operation);

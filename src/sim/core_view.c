@@ -1,7 +1,7 @@
 /* Reading a core's memory. */
 #include "sim/core_view.h"
 
-#include "core/state.h"
+#include "core/service.h"
 
 static struct fl_cluster *cluster_of(const struct fl_core *core)
 {
@@ -63,6 +63,65 @@ int32_t sim_core_latest_revision(const struct fl_core *core, struct fl_str famil
 {
     const struct fl_definition *definition = fl_state_latest(core, family);
     return definition ? definition->revision : 0;
+}
+
+static struct fl_service *service_of(const struct fl_core *core, struct fl_str name)
+{
+    struct fl_cluster *cluster = cluster_of(core);
+    return cluster ? fl_state_service(cluster, name) : NULL;
+}
+
+const struct rec_Service *sim_core_service(const struct fl_core *core, struct fl_str name)
+{
+    const struct fl_service *service = service_of(core, name);
+    return service ? service->rec : NULL;
+}
+
+const struct rec_Service *sim_core_next_service(const struct fl_core *core,
+                                                const struct rec_Service *after)
+{
+    struct fl_cluster *cluster = cluster_of(core);
+    struct fl_service *at = after ? service_of(core, after->name) : NULL;
+    if (!cluster)
+        return NULL;
+    at = at ? RB_NEXT(fl_service_tree, &cluster->services, at)
+            : RB_MIN(fl_service_tree, &cluster->services);
+    return at ? at->rec : NULL;
+}
+
+const struct rec_ServiceRevision *sim_core_service_revision(const struct fl_core *core,
+                                                            struct fl_str service, int64_t number)
+{
+    const struct fl_service *at = service_of(core, service);
+    const struct fl_revision *revision = at ? fl_service_revision(at, number) : NULL;
+    return revision ? revision->rec : NULL;
+}
+
+const struct rec_ServiceDeployment *sim_core_rollout(const struct fl_core *core,
+                                                     struct fl_str service, struct fl_str id)
+{
+    const struct fl_service *at = service_of(core, service);
+    const struct fl_rollout *rollout = at ? fl_service_rollout(at, id) : NULL;
+    return rollout ? rollout->rec : NULL;
+}
+
+void sim_core_definition_size(const struct fl_core *core, struct fl_str family, int32_t revision,
+                              int64_t *ret_cpu, int64_t *ret_memory)
+{
+    const struct fl_definition *definition = fl_state_definition(core, family, revision);
+    const struct ecs_ContainerDefinition_list *list =
+        &definition->rec->definition->containerDefinitions;
+    *ret_cpu = *ret_memory = 0;
+    for (size_t i = 0; i < list->n; i++) {
+        *ret_cpu += list->items[i].cpu;
+        *ret_memory += list->items[i].memory;
+    }
+}
+
+size_t sim_core_service_events(const struct fl_core *core, struct fl_str service)
+{
+    const struct fl_service *at = service_of(core, service);
+    return at ? at->event_count : 0;
 }
 
 void sim_core_sum(const struct fl_core *core, struct sim_core_sums *ret_sums)
@@ -155,6 +214,78 @@ static const char *instances_differ(struct fl_cluster *a, const struct fl_cluste
     return NULL;
 }
 
+static bool deployments_differ(const struct fl_service *a, const struct fl_service *b)
+{
+    const struct fl_deployment *one = TAILQ_FIRST(&a->deployments);
+    const struct fl_deployment *other = TAILQ_FIRST(&b->deployments);
+    for (; one && other; one = TAILQ_NEXT(one, in_service), other = TAILQ_NEXT(other, in_service))
+        if (one->number != other->number || one->running_count != other->running_count ||
+            one->pending_count != other->pending_count ||
+            one->stopping_count != other->stopping_count)
+            return true;
+    return one || other;
+}
+
+static bool events_differ(const struct fl_service *a, const struct fl_service *b)
+{
+    const struct fl_service_event *one = TAILQ_FIRST(&a->events);
+    const struct fl_service_event *other = TAILQ_FIRST(&b->events);
+    for (; one && other; one = TAILQ_NEXT(one, in_service), other = TAILQ_NEXT(other, in_service))
+        if (!fl_shape_equal(&rec_shape_ServiceEvent, one->rec, other->rec))
+            return true;
+    return one || other || a->event_count != b->event_count;
+}
+
+static bool revisions_differ(struct fl_service *a, const struct fl_service *b)
+{
+    struct fl_revision *one;
+    size_t count = 0;
+    RB_FOREACH (one, fl_revision_tree, &a->revisions) {
+        const struct fl_revision *other = fl_service_revision(b, one->rec->number);
+        if (!other || !fl_shape_equal(&rec_shape_ServiceRevision, one->rec, other->rec) ||
+            one->definition->revision != other->definition->revision)
+            return true;
+        count++;
+    }
+    RB_FOREACH (one, fl_revision_tree, (struct fl_revision_tree *)&b->revisions)
+        count--;
+    return count;
+}
+
+static bool rollouts_differ(struct fl_service *a, const struct fl_service *b)
+{
+    struct fl_rollout *one;
+    RB_FOREACH (one, fl_rollout_tree, &a->rollouts) {
+        const struct fl_rollout *other = fl_service_rollout(b, one->rec->id);
+        if (!other || !fl_shape_equal(&rec_shape_ServiceDeployment, one->rec, other->rec))
+            return true;
+    }
+    return a->rollout_count != b->rollout_count;
+}
+
+static const char *services_differ(struct fl_cluster *a, const struct fl_cluster *b,
+                                   struct fl_arena *arena)
+{
+    struct fl_service *one;
+    size_t count = 0;
+    RB_FOREACH (one, fl_service_tree, &a->services) {
+        struct fl_service *other = fl_state_service(b, one->name);
+        if (!other || !fl_shape_equal(&rec_shape_Service, one->rec, other->rec) ||
+            one->is_daemon != other->is_daemon)
+            return tell(arena, "service", one->name);
+        if (deployments_differ(one, other) || revisions_differ(one, other))
+            return tell(arena, "a deployment or revision of service", one->name);
+        if (rollouts_differ(one, other) || events_differ(one, other))
+            return tell(arena, "a rollout or an event of service", one->name);
+        count++;
+    }
+    RB_FOREACH (one, fl_service_tree, (struct fl_service_tree *)&b->services)
+        count--;
+    return count || a->active_services != b->active_services
+               ? tell(arena, "the count of services of", a->name)
+               : NULL;
+}
+
 static const char *clusters_differ(struct fl_cluster *a, const struct fl_core *core,
                                    struct fl_arena *arena)
 {
@@ -164,6 +295,8 @@ static const char *clusters_differ(struct fl_cluster *a, const struct fl_core *c
         a->active_instances != b->active_instances)
         return tell(arena, "cluster", a->name);
     const char *found = instances_differ(a, b, arena);
+    if (!found)
+        found = services_differ(a, b, arena);
     return found ? found : tasks_differ(a, b, arena);
 }
 

@@ -22,6 +22,19 @@ bool sim_core_next_instance(const struct fl_core *core, struct sim_core_instance
 /* The highest revision of a family; 0: there is none. */
 int32_t sim_core_latest_revision(const struct fl_core *core, struct fl_str family);
 
+/* Services of the cluster "default", and what is theirs. */
+const struct rec_Service *sim_core_service(const struct fl_core *core, struct fl_str name);
+const struct rec_Service *sim_core_next_service(const struct fl_core *core,
+                                                const struct rec_Service *after);
+const struct rec_ServiceRevision *sim_core_service_revision(const struct fl_core *core,
+                                                            struct fl_str service, int64_t number);
+const struct rec_ServiceDeployment *sim_core_rollout(const struct fl_core *core,
+                                                     struct fl_str service, struct fl_str id);
+/* What a task of the definition reserves, as the placement counts it. */
+void sim_core_definition_size(const struct fl_core *core, struct fl_str family, int32_t revision,
+                              int64_t *ret_cpu, int64_t *ret_memory);
+size_t sim_core_service_events(const struct fl_core *core, struct fl_str service);
+
 /* Records without their texts: the shape of a kind, and loading one whose references are good. */
 const struct fl_shape *sim_core_shape(int kind);
 void sim_core_load(struct fl_core *core, int kind, const void *record);

@@ -171,9 +171,61 @@ static void fill_all_tied(struct sim *sim, struct fl_arena *arena,
     }
 }
 
+/* ---- a service's ---- */
+
+static const char *image_of(enum sim_kind kind)
+{
+    switch (kind) {
+    case SIM_KIND_PLAIN:
+    case SIM_KIND_CHECKED:
+    case SIM_KIND_HUGE:
+        return "service:1";
+    case SIM_KIND_FLAKY:
+        return "flaky:1";
+    case SIM_KIND_MISSING:
+        return "missing:1";
+    case SIM_KIND_STILLBORN:
+        return "stillborn:1";
+    case SIM_KIND_CRASHING:
+        return "crashing:1";
+    case SIM_KIND_ILL:
+        return "ill:1";
+    case SIM_KINDS:
+        break;
+    }
+    return "";
+}
+
+/* One container that decides, and now and then one that does not; the auditor knows by the name
+ * which one is checked. */
+static struct ecs_ContainerDefinition_list draw_member(struct sim *sim, struct fl_arena *arena,
+                                                       enum sim_kind kind)
+{
+    struct ecs_ContainerDefinition_list list = {.n = 1 + sim_below(sim, 2)};
+    bool is_checked = kind == SIM_KIND_CHECKED || kind == SIM_KIND_ILL;
+    list.items = fl_arena_new_array(arena, struct ecs_ContainerDefinition, list.n);
+    for (size_t i = 0; i < list.n; i++) {
+        struct ecs_ContainerDefinition *c = &list.items[i];
+        int32_t cpu = kind == SIM_KIND_HUGE ? 100000 : between(sim, 10, 60);
+        FL_SET(c, ecs_ContainerDefinition, name,
+               i ? FL_STR("n1") : fl_str_of(is_checked ? "e0c" : "e0"));
+        FL_SET(c, ecs_ContainerDefinition, image,
+               i ? FL_STR("service:1") : fl_str_of(image_of(kind)));
+        FL_SET(c, ecs_ContainerDefinition, cpu, cpu);
+        FL_SET(c, ecs_ContainerDefinition, memory, between(sim, 10, 60));
+        FL_SET(c, ecs_ContainerDefinition, essential, i == 0);
+        FL_SET(c, ecs_ContainerDefinition, stopTimeout, between(sim, 2, 10));
+    }
+    if (is_checked)
+        draw_check(sim, arena, &list.items[0]);
+    return list;
+}
+
 struct ecs_ContainerDefinition_list sim_definition_draw(struct sim *sim, struct fl_arena *arena,
                                                         int family)
 {
+    if (family >= SIM_FAMILIES)
+        return draw_member(sim, arena, (enum sim_kind)(family - SIM_FAMILIES));
     struct ecs_ContainerDefinition_list list = {.n = 1 + (size_t)family % 3};
     bool is_tied = family >= SIM_FAMILIES / 2;
     if (is_tied)

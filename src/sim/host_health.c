@@ -8,6 +8,8 @@ enum { TELL_MS = 20 * 1000 };
 /* Now and then one falls ill, and gets well again; once the load is over, all are well. */
 static void live_on(struct sim *sim, struct sim_container *c)
 {
+    if (c->living == SIM_ILL)
+        return;
     if (c->is_ill)
         c->is_ill = sim_is_busy(sim) && !sim_chance(sim, 400);
     else

@@ -90,7 +90,8 @@ static void fire_image(struct sim *sim, struct sim_event *event)
         free_live(host, event->number);
         return;
     }
-    if (sim_fault(sim, sim->knobs.pull_fails)) {
+    bool is_missing = fl_str_starts(container->spec->image, FL_STR("missing"));
+    if (is_missing || sim_fault(sim, sim->knobs.pull_fails)) {
         sim_fault_counted(sim, "a pull fails", host->index);
         fail(sim, host, container, FL_EFFECT_ENSURE_IMAGE, FL_FAILURE_PULL);
         free_live(host, event->number);
@@ -291,6 +292,12 @@ static void arrange_end(struct sim *sim, const struct sim_host *host, const stru
     static const struct sim_action flakes = {"something happens to a container", fire_flakes};
     switch (c->living) {
     case SIM_SERVICE:
+    case SIM_STILLBORN:
+    case SIM_ILL:
+        return;
+    case SIM_CRASHING:
+        sim_at_any(sim, sim_about(sim, sim_chance(sim, 300) ? 20 * SIM_MS : 40 * SIM_SECOND),
+                   &exits, host->index, c->key, NULL);
         return;
     case SIM_BATCH:
         sim_at_any(sim, sim_about(sim, sim_chance(sim, 200) ? 20 * SIM_MS : SIM_MINUTE), &exits,
@@ -311,7 +318,7 @@ static void fire_runs(struct sim *sim, struct sim_event *event)
         sim_void(sim);
         return;
     }
-    if (sim_fault(sim, sim->knobs.launch_fails)) {
+    if (c->living == SIM_STILLBORN || sim_fault(sim, sim->knobs.launch_fails)) {
         sim_fault_counted(sim, "a launch fails", host->index);
         c->state = SIM_FAILED;
         tell(sim, host, c, &told_failed);
@@ -319,7 +326,7 @@ static void fire_runs(struct sim *sim, struct sim_event *event)
     }
     c->state = SIM_RUNNING;
     c->ran_ms = sim_host_wall_ms(sim, host);
-    c->is_ill = sim_is_busy(sim) && sim_chance(sim, 200);
+    c->is_ill = c->living == SIM_ILL || (sim_is_busy(sim) && sim_chance(sim, 200));
     if (c->first_ms == 0)
         c->first_ms = sim_host_mono_ms(sim, host);
     count_running(sim, host, c);
@@ -329,9 +336,13 @@ static void fire_runs(struct sim *sim, struct sim_event *event)
 
 static enum sim_living living_of(struct fl_str image)
 {
-    if (fl_str_starts(image, FL_STR("service")))
-        return SIM_SERVICE;
-    return fl_str_starts(image, FL_STR("flaky")) ? SIM_FLAKY : SIM_BATCH;
+    static const char *const names[] = {
+        [SIM_SERVICE] = "service:1",   [SIM_BATCH] = "batch:1",         [SIM_FLAKY] = "flaky:1",
+        [SIM_CRASHING] = "crashing:1", [SIM_STILLBORN] = "stillborn:1", [SIM_ILL] = "ill:1"};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(names); i++)
+        if (fl_str_is(image, names[i]))
+            return (enum sim_living)i;
+    return SIM_SERVICE;
 }
 
 static struct sim_container *new_container(struct sim *sim, struct sim_host *host,

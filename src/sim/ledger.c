@@ -42,13 +42,12 @@ static void grow(struct sim_index *index)
     free(old.slots);
 }
 
-/* The number of a key, counted from 1; 0: unknown. */
-static uint32_t index_find(const struct sim_index *index, uint64_t key)
+uint32_t sim_index_find(const struct sim_index *index, uint64_t key)
 {
     return index->cap ? index->slots[find_slot(index, key)].number : 0;
 }
 
-static void index_add(struct sim_index *index, uint64_t key, size_t number)
+void sim_index_add(struct sim_index *index, uint64_t key, size_t number)
 {
     if (2 * number >= index->cap)
         grow(index);
@@ -62,7 +61,7 @@ struct sim_task *sim_ledger_task(struct sim *sim, struct fl_str id)
 {
     struct sim_ledger *ledger = &sim->ledger;
     uint64_t key = sim_key(id);
-    uint32_t number = index_find(&ledger->by_task, key);
+    uint32_t number = sim_index_find(&ledger->by_task, key);
     if (number)
         return &ledger->tasks[number - 1];
     if (ledger->task_count == ledger->task_cap) {
@@ -72,7 +71,7 @@ struct sim_task *sim_ledger_task(struct sim *sim, struct fl_str id)
     struct sim_task *task = &ledger->tasks[ledger->task_count++];
     *task = (struct sim_task){.key = key, .instance = SIM_NOWHERE};
     memcpy(task->id, id.p, FL_MIN(id.n, sizeof(task->id) - 1));
-    index_add(&ledger->by_task, key, ledger->task_count);
+    sim_index_add(&ledger->by_task, key, ledger->task_count);
     return task;
 }
 
@@ -80,7 +79,7 @@ struct sim_instance *sim_ledger_instance(struct sim *sim, struct fl_str id)
 {
     struct sim_ledger *ledger = &sim->ledger;
     uint64_t key = sim_key(id);
-    uint32_t number = index_find(&ledger->by_instance, key);
+    uint32_t number = sim_index_find(&ledger->by_instance, key);
     if (number)
         return &ledger->instances[number - 1];
     if (ledger->instance_count == ledger->instance_cap) {
@@ -91,7 +90,7 @@ struct sim_instance *sim_ledger_instance(struct sim *sim, struct fl_str id)
     struct sim_instance *instance = &ledger->instances[ledger->instance_count++];
     *instance = (struct sim_instance){.key = key, .host = SIM_NOWHERE};
     memcpy(instance->id, id.p, FL_MIN(id.n, sizeof(instance->id) - 1));
-    index_add(&ledger->by_instance, key, ledger->instance_count);
+    sim_index_add(&ledger->by_instance, key, ledger->instance_count);
     return instance;
 }
 

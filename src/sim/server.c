@@ -120,8 +120,10 @@ void sim_server_step(struct sim *sim, struct fl_core_event *event)
     if (is_first)
         server->open = turn_new(sim);
     size_t before = server->open->turn.record_count;
+    sim_audit_before(sim, event);
     fl_core_step(server->core, event, &server->open->turn);
     sim_audit_records(sim, &server->open->turn, before, event->now_ms);
+    sim_audit_step(sim, event, &server->open->turn, before);
     if (!is_first)
         return;
     if (may_leave(sim, &server->open->turn)) {
@@ -133,8 +135,12 @@ void sim_server_step(struct sim *sim, struct fl_core_event *event)
     sim_at(sim, (int64_t)sim_below(sim, 200), &commit_action, SIM_SERVER, server->turns++, NULL);
 }
 
-static void fire_due(struct sim *sim, FL_UNUSED struct sim_event *event)
+static void fire_due(struct sim *sim, struct sim_event *event)
 {
+    if (event->number != sim->server.due_number) { /* it has been set anew */
+        sim_void(sim);
+        return;
+    }
     struct fl_core_event timer = {.kind = FL_CORE_EVENT_TIMER};
     sim->server.due_ms = INT64_MAX;
     sim_server_step(sim, &timer);
@@ -148,11 +154,12 @@ static void arm_timer(struct sim *sim)
     if (due_ms == sim->server.due_ms || FL_BUG(21, due_ms != INT64_MAX, false))
         return; /* 21: the timer is never armed */
     sim->server.due_ms = due_ms;
+    sim->server.due_number++;
     if (due_ms == INT64_MAX)
         return;
     int64_t wait_ms =
         FL_MIN(FL_MAX(due_ms - sim_server_wall_ms(sim), INT64_C(1)), (int64_t)LONGEST_MS);
-    sim_at(sim, wait_ms * SIM_MS, &due, SIM_SERVER, 0, NULL);
+    sim_at(sim, wait_ms * SIM_MS, &due, SIM_SERVER, sim->server.due_number, NULL);
 }
 
 static struct sim_message *answer_of(struct sim *sim, struct fl_core_effect *effect)
@@ -268,19 +275,21 @@ const struct sim_action sim_server_call = {"a call arrives", fire_call};
 
 /* ---- life and death ---- */
 
-static struct fl_core *new_core(void)
+static struct fl_core *new_core(const struct sim *sim)
 {
     struct fl_core_config config = {
         .region = FL_STR("eu-central-1"),
         .account = FL_STR("000000000000"),
         .endpoint = FL_STR("http://server/"),
+        .settle_ms = sim->settle_ms,
+        .lost_after_ms = sim->lost_after_ms,
     };
     return fl_core_new(&config);
 }
 
 static struct fl_core *load(struct sim *sim, const struct sim_disk *disk)
 {
-    struct fl_core *core = new_core();
+    struct fl_core *core = new_core(sim);
     struct fl_err err;
     for (const struct sim_record *at = NULL; (at = sim_disk_next(disk, at));)
         if (at->value->object)
@@ -355,6 +364,7 @@ void sim_server_start(struct sim *sim)
     server->counter = 0;
     server->last_number = 0;
     server->due_ms = INT64_MAX;
+    server->since_ms = server->low_since_ms = server->last_ms = 0;
     if (server->life > 1)
         sim_audit_recovered(sim);
     else

@@ -6,6 +6,8 @@
 #include "sim/world.h"
 
 enum { CHECKS = 5 }; /* full checks in a run */
+/* A throttled deployment tries again within 27 minutes. */
+#define SERVICES_REST_US (30 * SIM_MINUTE)
 
 uint64_t sim_below(struct sim *sim, uint64_t bound)
 {
@@ -218,6 +220,17 @@ static void set_times(struct sim *sim)
     sim->next_full_check_us = sim->end_us / CHECKS;
 }
 
+/* What the core is told of services; what they have to wait for is longer than what tasks have. */
+static void draw_services(struct sim *sim)
+{
+    static const int64_t lost_ms[] = {0, 30 * 1000, 120 * 1000, 120 * 1000};
+    sim->settle_ms = sim_chance(sim, 300) ? FL_CORE_STRICT_SETTLE_MS : 2000;
+    sim->lost_after_ms = lost_ms[sim_below(sim, FL_ARRAY_SIZE(lost_ms))];
+    if (sim->config.mode == FL_SIM_LIVENESS)
+        sim->end_us += SERVICES_REST_US;
+    sim->next_full_check_us = sim->end_us / CHECKS;
+}
+
 static bool has_codecs(const struct fl_sim_config *config)
 {
     switch (config->codecs) {
@@ -238,7 +251,10 @@ static void begin(struct sim *sim)
     fl_rand_seed(&sim->rand, seed);
     fl_rand_seed(&sim->samples, seed);
     sim->codecs = has_codecs(&sim->config);
+    sim->has_services = sim->config.seed / 2 % 2 == 1;
     set_times(sim);
+    if (sim->has_services)
+        draw_services(sim);
     sim_faults_draw(sim);
     sim_server_init(sim);
     sim_hosts_init(sim);
@@ -264,6 +280,7 @@ static void finish(struct sim *sim)
     sim_server_free(sim);
     sim_clients_free(sim);
     sim->result->tasks = sim->ledger.task_count;
+    sim_services_free(sim);
     sim_ledger_free(sim);
     sim_messages_end(sim);
 }

@@ -8,7 +8,7 @@ enum { ATTEMPTS = 6, TASKS_A_CALL = 5, DESCRIBED = 10, UPDATED = 3 };
 
 /* ---- definitions ---- */
 
-static void register_definition(struct sim *sim, int family)
+void sim_client_register(struct sim *sim, int family)
 {
     struct sim_message *call = sim_message_new(sim);
     struct ecs_RegisterTaskDefinitionRequest *input = NEW(call, RegisterTaskDefinitionRequest);
@@ -258,7 +258,7 @@ static void do_something(struct sim *sim)
     else if (what < 94)
         do_with_instances(sim);
     else if (what < 98)
-        register_definition(sim, (int)sim_below(sim, SIM_FAMILIES));
+        sim_client_register(sim, (int)sim_below(sim, SIM_FAMILIES));
     else
         deregister_definition(sim);
 }
@@ -277,7 +277,9 @@ static void fire_load(struct sim *sim, struct sim_event *event)
 void sim_clients_start(struct sim *sim)
 {
     static const struct sim_action load = {"a client calls", fire_load};
-    for (int i = 0; i < SIM_FAMILIES; i++)
-        register_definition(sim, i);
+    for (int i = 0; i < (sim->has_services ? (int)SIM_ALL_FAMILIES : (int)SIM_FAMILIES); i++)
+        sim_client_register(sim, i);
     sim_at(sim, 10 * SIM_SECOND, &load, SIM_CLIENTS, 0, NULL);
+    if (sim->has_services)
+        sim_service_load_start(sim);
 }

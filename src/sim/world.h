@@ -12,6 +12,7 @@
 #include "shapes/ecs_shapes.h"
 #include "sim/disk.h"
 #include "sim/queue.h"
+#include "sim/services.h"
 #include "sim/sim.h"
 #include "task/brain.h"
 
@@ -25,7 +26,9 @@
 #define SIM_HOUR (60 * SIM_MINUTE)
 
 enum { SIM_PAYLOAD_TASKS = 100 }; /* in one frame, at most */
-enum { SIM_ID = 33, SIM_NOTES = 48, SIM_FAMILIES = 12, SIM_REVISIONS = 4096, SIM_MAX_COUNT = 10 };
+enum { SIM_ID = 33, SIM_NOTES = 48, SIM_REVISIONS = 4096, SIM_MAX_COUNT = 10 };
+/* RunTask's, then those of services. */
+enum { SIM_FAMILIES = 12, SIM_ALL_FAMILIES = SIM_FAMILIES + SIM_KINDS };
 
 /* A task as an answer shows it. */
 struct sim_shown {
@@ -114,10 +117,15 @@ struct sim_instance {
     enum sim_instance_status status;
     int64_t version, inactive_ms;
     int64_t inactive_us; /* simulated */
+    int64_t away_ms;     /* when the core was told that its agent has gone; 0: not in this life */
+    int64_t low_ms;      /* the same, had it been said anew whenever the clock was set back */
     /* As somebody has been told; 0: nobody has. */
     enum sim_instance_status seen_status;
     int64_t seen_version;
 };
+
+/* What the checks of a task's essential containers say together. */
+enum sim_checks { SIM_CHECKS_NONE, SIM_CHECKS_UNKNOWN, SIM_CHECKS_PASSED, SIM_CHECKS_FAILED };
 
 struct sim_task {
     uint64_t key;
@@ -129,6 +137,11 @@ struct sim_task {
     uint64_t reason;
     uint32_t instance;
     uint32_t token; /* operation that it was made by, +1 */
+    /* Of a service's task: */
+    uint32_t service; /* counted from 1; 0: it is nobody's */
+    int family;
+    int64_t deployment, started_ms;
+    enum sim_checks checks;
     /* As somebody has been told. */
     bool is_seen, stop_is_seen;
     int seen_status, seen_code;
@@ -142,16 +155,6 @@ struct sim_task {
     bool is_ending; /* its host's agent means it to end, and has from an earlier step on */
 };
 
-struct sim_slot {
-    uint64_t key;
-    uint32_t number; /* counted from 1; 0: free */
-};
-
-struct sim_index {
-    struct sim_slot *slots;
-    size_t cap;
-};
-
 struct sim_ledger {
     struct sim_task *tasks;
     size_t task_count, task_cap;
@@ -159,8 +162,8 @@ struct sim_ledger {
     struct sim_instance *instances;
     size_t instance_count, instance_cap;
     struct sim_index by_instance;
-    int revision_seen[SIM_FAMILIES]; /* acknowledged, the highest */
-    uint64_t revisions[SIM_FAMILIES][SIM_REVISIONS / 64];
+    int revision_seen[SIM_ALL_FAMILIES]; /* acknowledged, the highest */
+    uint64_t revisions[SIM_ALL_FAMILIES][SIM_REVISIONS / 64];
     size_t live; /* tasks that exist */
 };
 
@@ -184,7 +187,11 @@ struct sim_server {
     struct sim_turn *open;
     int64_t clock_ms; /* what its wall clock is ahead */
     int64_t due_ms;
+    uint64_t due_number;
     int64_t started_us, clock_set_us;
+    int64_t since_ms; /* when the core was told of the first event of this life; 0: it was not */
+    int64_t low_since_ms; /* the same, had it been said anew whenever the clock was set back */
+    int64_t last_ms;      /* the time that the core was told last */
     uint64_t epoch;
     uint32_t counter;
     uint64_t last_number;
@@ -200,9 +207,16 @@ struct sim_server {
 enum sim_stage { SIM_REGISTER, SIM_CONNECT, SIM_OPEN };
 enum sim_container_state { SIM_STARTING, SIM_FAILED, SIM_RUNNING, SIM_DEAD };
 
-/* How a container lives, which its image says: for ever, until its work is done, or until something
- * happens to it while there is load. */
-enum sim_living { SIM_SERVICE, SIM_BATCH, SIM_FLAKY };
+/* How a container lives, which its image says: for ever, until its work is done, until something
+ * happens to it while there is load, or never long. */
+enum sim_living {
+    SIM_SERVICE,
+    SIM_BATCH,
+    SIM_FLAKY,
+    SIM_CRASHING,
+    SIM_STILLBORN, /* it cannot be started */
+    SIM_ILL,       /* no check finds it well */
+};
 
 /* What really exists of a container. It outlives the agent. */
 struct sim_container {
@@ -311,6 +325,8 @@ struct sim_operation {
     uint32_t token_of; /* it has the token of another call, and another body: that one, +1 */
     int family, revision;
     int status;               /* wanted of instances */
+    uint32_t service;         /* that it is about, +1 */
+    int64_t service_version;  /* that has what it asks for; 0: none yet */
     struct sim_message *call; /* sent with each attempt; NULL once it is done */
 };
 
@@ -348,6 +364,9 @@ struct sim {
     size_t identity_count; /* that there have ever been */
     struct sim_clients clients;
     struct sim_ledger ledger;
+    bool has_services;
+    int64_t settle_ms, lost_after_ms; /* the core's */
+    struct sim_services services;
     uint64_t next_ref, next_connection, next_message;
     uint64_t step;  /* events that came up */
     uint64_t count; /* and did something */
@@ -533,6 +552,7 @@ struct ecs_ContainerDefinition_list sim_definition_draw(struct sim *sim, struct 
 /* ---- workload.c ---- */
 void sim_clients_start(struct sim *sim);
 void sim_client_stop(struct sim *sim, const char *id);
+void sim_client_register(struct sim *sim, int family);
 /* The same token again, with another body. */
 void sim_client_conflict(struct sim *sim, struct sim_operation *operation);
 
@@ -543,6 +563,9 @@ void sim_faults_start(struct sim *sim);
 void sim_faults_stop(struct sim *sim);
 
 /* ---- ledger.c ---- */
+/* The number of a key, counted from 1; 0: unknown. */
+uint32_t sim_index_find(const struct sim_index *index, uint64_t key);
+void sim_index_add(struct sim_index *index, uint64_t key, size_t number);
 uint64_t sim_key(struct fl_str id);
 /* Found, or made. */
 struct sim_task *sim_ledger_task(struct sim *sim, struct fl_str id);

@@ -163,8 +163,23 @@ def assert_all_is_told(fleet, each, began, mended):
     clusters.until(lambda: each.messages("after"), what="its log")
 
 
+def start_service(fleet):
+    """One task on each host."""
+    fleet.cluster.ecs.create_service(
+        serviceName="everywhere", taskDefinition=fleet.cluster.register(clusters.idle()),
+        desiredCount=3, placementConstraints=[{"type": "distinctInstance"}],
+        deploymentConfiguration={"minimumHealthyPercent": 0, "maximumPercent": 100})
+
+    def counts():
+        (service,) = fleet.cluster.ecs.describe_services(services=["everywhere"])["services"]
+        return service["runningCount"], service["pendingCount"]
+    clusters.until(lambda: counts() == (3, 0), 60, "the service")
+    return counts
+
+
 def test_a_partition_changes_nothing_that_runs(fleet):
     cuts, witness = cut_off(fleet)
+    service = start_service(fleet)
     everybody = [*cuts, witness]
     end = f"[ $n -lt {PARTITION_S // 2} ] || exit 7;"
     for each in everybody:
@@ -176,10 +191,12 @@ def test_a_partition_changes_nothing_that_runs(fleet):
     lost_s, before = lose(fleet, cuts), all_tasks(fleet)
     while time.monotonic() - cut_at < PARTITION_S:
         assert_all_is_kept(fleet, cuts, before)
+        assert service() == (3, 0)
         time.sleep(max(1, min(30, PARTITION_S / 10)))
     assert_ended_in_time(fleet.cluster.wait(witness.tasks["ending"]), 7, began, now())
     assert_all_is_kept(fleet, cuts, before)
     mended, back, lines = now(), find_again(cuts), {}
+    assert service() == (3, 0)
     for each in cuts:
         assert_all_is_told(fleet, each, began, mended)
     for each in everybody:
@@ -189,6 +206,7 @@ def test_a_partition_changes_nothing_that_runs(fleet):
         clusters.until(lambda e=each: len(e.numbers("lasting")) > PARTITION_S * 0.8, 60, "the log")
         lines[each.host.name] = {name: assert_log_is_whole(each, name) for name in each.tasks}
         assert lines[each.host.name]["ending"] == PARTITION_S // 2
+    fleet.cluster.ecs.delete_service(service="everywhere", force=True)
     print(json.dumps({"partition_s": PARTITION_S, "seen_lost_after_s": lost_s,
                       "back_after_s": back, "lines": lines}))
     fleet.cluster.stop_all()

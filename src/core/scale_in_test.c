@@ -1,0 +1,107 @@
+/* Who goes when a service has too many tasks. */
+#include "core/service_fixture.h"
+
+static void scale(struct place *p, int count)
+{
+    fix_ok(p->f, "UpdateService", "{'service':'s','desiredCount':%d}", count);
+    place_settle(p);
+    assert_int_equal(place_count(p, -1), count);
+}
+
+static void zones_stay_balanced(FL_UNUSED void **state)
+{
+    struct place *p = place_new();
+    place_add_host(p, "a", 1000);
+    place_add_host(p, "a", 1000);
+    place_add_host(p, "b", 1000);
+    place_create(p, ",'desiredCount':8");
+    assert_int_equal(place_count(p, 0), 2);
+    assert_int_equal(place_count(p, 1), 2);
+    assert_int_equal(place_count(p, 2), 4);
+    for (int count = 7; count > 0; count--) {
+        scale(p, count);
+        size_t a = place_count(p, 0) + place_count(p, 1), b = place_count(p, 2);
+        assert_true(a <= b + 1 && b <= a + 1);
+        assert_true(place_count(p, 0) <= place_count(p, 1) + 1);
+        assert_true(place_count(p, 1) <= place_count(p, 0) + 1);
+    }
+    place_free(p);
+}
+
+static void many_at_once(FL_UNUSED void **state)
+{
+    struct place *p = place_new();
+    for (int i = 0; i < 6; i++)
+        place_add_host(p, i < 3 ? "a" : i < 5 ? "b" : "c", 4000);
+    place_create(p, ",'desiredCount':60");
+    scale(p, 9);
+    assert_int_equal(place_count(p, 0) + place_count(p, 1) + place_count(p, 2), 3);
+    assert_int_equal(place_count(p, 3) + place_count(p, 4), 3);
+    assert_int_equal(place_count(p, 5), 3);
+    assert_int_equal(place_events(p, "has stopped 10 running tasks:"), 5);
+    assert_int_equal(place_events(p, "has stopped 1 running tasks:"), 1);
+    assert_true(place_is_steady(p));
+    place_free(p);
+}
+
+/* What goes is on the instance that has the most room then, so that it becomes empty. */
+static void packed_tasks_stay_together(FL_UNUSED void **state)
+{
+    struct place *p = place_new();
+    place_add_host(p, "a", 1000);
+    place_add_host(p, "b", 1000);
+    place_create(p, ",'desiredCount':14,"
+                    "'placementStrategy':[{'type':'binpack','field':'cpu'}]");
+    size_t full = place_count(p, 0) == 10 ? 0 : 1;
+    assert_int_equal(place_count(p, (int)full), 10);
+    assert_int_equal(place_count(p, (int)(1 - full)), 4);
+    scale(p, 10);
+    assert_int_equal(place_count(p, (int)full), 10);
+    place_free(p);
+}
+
+static void spread_over_an_attribute(FL_UNUSED void **state)
+{
+    struct place *p = place_new();
+    for (int i = 0; i < 4; i++) {
+        size_t at = place_add_host(p, "a", 1000);
+        fix_ok(p->f, "PutAttributes",
+               "{'attributes':[{'name':'rack','value':'%s','targetType':'container-instance',"
+               "'targetId':'%s'}]}",
+               i < 3 ? "r1" : "r2", p->hosts[at]);
+    }
+    place_create(p, ",'desiredCount':8,"
+                    "'placementStrategy':[{'type':'spread','field':'attribute:rack'}]");
+    assert_int_equal(place_count(p, 3), 4);
+    scale(p, 4);
+    assert_int_equal(place_count(p, 3), 2);
+    place_free(p);
+}
+
+/* Who is not RUNNING yet goes before who is. */
+static void the_unborn_go_first(FL_UNUSED void **state)
+{
+    struct place *p = place_new();
+    char running[200];
+    place_add_host(p, "a", 1000);
+    place_create(p, ",'desiredCount':1");
+    place_first(p, 0, running);
+    fix_ok(p->f, "UpdateService", "{'service':'s','desiredCount':5}");
+    fix_schedule(p->f);
+    assert_int_equal(place_count(p, 0), 5);
+    scale(p, 1);
+    char left[200];
+    place_first(p, 0, left);
+    assert_string_equal(left, running);
+    place_free(p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(zones_stay_balanced),        cmocka_unit_test(many_at_once),
+        cmocka_unit_test(packed_tasks_stay_together), cmocka_unit_test(spread_over_an_attribute),
+        cmocka_unit_test(the_unborn_go_first),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,127 @@
+/* When the faults have stopped long enough ago (L7): every ACTIVE service has what it is to have,
+ * of its PRIMARY deployment alone, as far as that can run and has room; what was deleted has ended;
+ * and whoever has what he wants is quiet. */
+#include "sim/core_view.h"
+#include "sim/world.h"
+
+enum { QUIET_MINUTES = 3 };
+
+/* ---- what a service has ---- */
+
+struct tally {
+    int64_t primary;
+    size_t running, others;
+    bool is_restless;
+};
+
+static void count_task(FL_UNUSED struct sim *sim, FL_UNUSED struct sim_service *service,
+                       const struct sim_task *task, void *context)
+{
+    struct tally *tally = context;
+    bool is_its = task->deployment == tally->primary && task->status == REC_TaskStatus_RUNNING &&
+                  task->desired != REC_TaskStatus_STOPPED;
+    tally->running += is_its;
+    tally->others += !is_its;
+    tally->is_restless |= !sim_kind_is_good(task->family);
+}
+
+bool sim_is_restless(const struct sim *sim, const struct sim_task *task)
+{
+    const struct sim_service *service;
+    if (!task->service)
+        return false;
+    service = &sim->services.all[task->service - 1];
+    return service->is_restless || !sim_kind_is_good(task->family);
+}
+
+/* Is there a host that takes one more of these? */
+static bool has_room(struct sim *sim, const struct rec_ServiceRevision *revision)
+{
+    struct sim_core_instance at = {0};
+    int64_t cpu, memory;
+    sim_core_definition_size(sim->server.core, revision->family, revision->revision, &cpu, &memory);
+    while (sim_core_next_instance(sim->server.core, &at))
+        if (at.connected && fl_str_is(at.rec->status, "ACTIVE") &&
+            at.cpu_used + cpu <= at.rec->cpu && at.memory_used + memory <= at.rec->memory)
+            return true;
+    return false;
+}
+
+/* With no step that the bounds allow a deployment waits for somebody to change them. */
+static bool is_blocked(const struct sim_service *service, const struct tally *tally)
+{
+    return service->floor == service->ceiling && tally->others > 0;
+}
+
+static void check_complete(struct sim *sim, const struct sim_service *service,
+                           const struct rec_Service *rec, const struct tally *tally)
+{
+    if (tally->others || rec->deployments.n != 1)
+        sim_violation(sim, "L7",
+                      "service %s has what it wants, and %zu tasks besides, in %zu "
+                      "deployments",
+                      service->name, tally->others, rec->deployments.n);
+    else if (rec->deployments.items[0].rolloutState != ECS_DeploymentRolloutState_COMPLETED ||
+             rec->rollout.n)
+        sim_violation(sim, "L7", "service %s has what it wants, and its rollout is not complete",
+                      service->name);
+    else if (!FL_HAS(rec, rec_Service, steadyAt))
+        sim_violation(sim, "L7", "service %s has what it wants, and is not steady", service->name);
+    else if (service->put_us > sim->now_us - QUIET_MINUTES * SIM_MINUTE)
+        sim_violation(sim, "L8", "service %s has what it wants, and is not quiet", service->name);
+}
+
+static void check_active(struct sim *sim, struct sim_service *service,
+                         const struct rec_Service *rec)
+{
+    const struct rec_Deployment *primary = &rec->deployments.items[0];
+    const struct rec_ServiceRevision *revision =
+        sim_core_service_revision(sim->server.core, rec->name, primary->number);
+    struct tally tally = {.primary = primary->number};
+    sim_service_each(sim, service, count_task, &tally);
+    if (primary->rolloutState == ECS_DeploymentRolloutState_FAILED ||
+        !sim_kind_is_good(sim_family_of(revision->family)) || service->is_daemon)
+        return;
+    if (tally.running > service->desired)
+        sim_violation(sim, "L7", "service %s runs %zu of %zu tasks", service->name, tally.running,
+                      service->desired);
+    else if (tally.running == service->desired)
+        check_complete(sim, service, rec, &tally);
+    else if (!is_blocked(service, &tally) && has_room(sim, revision))
+        sim_violation(sim, "L7", "service %s runs %zu of %zu tasks, and there is room for more",
+                      service->name, tally.running, service->desired);
+}
+
+static void mark_restless(struct sim *sim, struct sim_service *service,
+                          const struct rec_Service *rec)
+{
+    service->is_restless = false;
+    for (size_t i = 0; rec && i < rec->deployments.n; i++) {
+        const struct rec_ServiceRevision *revision = sim_core_service_revision(
+            sim->server.core, rec->name, rec->deployments.items[i].number);
+        service->is_restless |= !revision || !sim_kind_is_good(sim_family_of(revision->family));
+    }
+}
+
+static void count_any(struct sim *sim, struct sim_service *service, const struct sim_task *task,
+                      FL_UNUSED void *context)
+{
+    sim_violation(sim, "L7", "service %s has ended, and its task %s has not", service->name,
+                  task->id);
+}
+
+void sim_audit_services_rest(struct sim *sim)
+{
+    for (size_t i = 0; i < sim->services.count && !sim->ended; i++) {
+        struct sim_service *service = &sim->services.all[i];
+        const struct rec_Service *rec =
+            sim_core_service(sim->server.core, fl_str_of(service->name));
+        mark_restless(sim, service, rec);
+        if (service->exists && service->status == SIM_SERVICE_DRAINING)
+            sim_violation(sim, "L7", "service %s is still DRAINING", service->name);
+        else if (service->exists && service->status == SIM_SERVICE_ACTIVE)
+            check_active(sim, service, rec);
+        else
+            sim_service_each(sim, service, count_any, NULL);
+    }
+}

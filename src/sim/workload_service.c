@@ -1,0 +1,196 @@
+/* What clients ask of services: new ones of every size and bound, other definitions, good and bad,
+ * other counts, and their end. */
+#include "sim/world.h"
+
+enum { ATTEMPTS = 6, MOST_DESIRED = 8, CHANGES = 40 };
+
+#define NEW(message, type) fl_arena_new_object((message)->arena, struct ecs_##type)
+
+/* Most are good: a service that never runs shows little. */
+static int draw_family(struct sim *sim)
+{
+    uint64_t kind =
+        sim_chance(sim, 650) ? sim_below(sim, SIM_KIND_FLAKY + 1) : sim_below(sim, SIM_KINDS);
+    return SIM_FAMILIES + (int)kind;
+}
+
+static struct fl_str draw_definition(struct sim *sim, struct sim_message *call)
+{
+    return fl_str_printf(call->arena, "f%d", draw_family(sim));
+}
+
+static struct ecs_DeploymentCircuitBreaker *draw_breaker(struct sim *sim, struct sim_message *call)
+{
+    struct ecs_DeploymentCircuitBreaker *breaker = NEW(call, DeploymentCircuitBreaker);
+    FL_SET(breaker, ecs_DeploymentCircuitBreaker, enable, true);
+    FL_SET(breaker, ecs_DeploymentCircuitBreaker, rollback, sim_chance(sim, 600));
+    return breaker;
+}
+
+static struct ecs_DeploymentConfiguration *draw_configuration(struct sim *sim,
+                                                              struct sim_message *call)
+{
+    static const int32_t least[] = {0, 25, 50, 75, 100, 100}, most[] = {100, 125, 150, 200, 200};
+    struct ecs_DeploymentConfiguration *config = NEW(call, DeploymentConfiguration);
+    FL_SET(config, ecs_DeploymentConfiguration, minimumHealthyPercent,
+           least[sim_below(sim, FL_ARRAY_SIZE(least))]);
+    FL_SET(config, ecs_DeploymentConfiguration, maximumPercent,
+           most[sim_below(sim, FL_ARRAY_SIZE(most))]);
+    if (config->maximumPercent == 100 && config->minimumHealthyPercent == 100)
+        FL_SET(config, ecs_DeploymentConfiguration, maximumPercent, 200);
+    if (sim_chance(sim, 400))
+        FL_SET(config, ecs_DeploymentConfiguration, deploymentCircuitBreaker,
+               draw_breaker(sim, call));
+    return config;
+}
+
+static struct ecs_PlacementStrategy_list draw_strategy(struct sim *sim, struct sim_message *call)
+{
+    struct ecs_PlacementStrategy_list list = {1, NEW(call, PlacementStrategy)};
+    if (sim_chance(sim, 500)) {
+        FL_SET(list.items, ecs_PlacementStrategy, type, ECS_PlacementStrategyType_spread);
+        FL_SET(list.items, ecs_PlacementStrategy, field, FL_STR("instanceId"));
+    } else {
+        FL_SET(list.items, ecs_PlacementStrategy, type, ECS_PlacementStrategyType_binpack);
+        FL_SET(list.items, ecs_PlacementStrategy, field, FL_STR("memory"));
+    }
+    return list;
+}
+
+static void send(struct sim *sim, struct sim_operation *operation, struct fl_str name,
+                 uint32_t attempts)
+{
+    const struct sim_service *service = sim_ledger_service(sim, name);
+    operation->service = (uint32_t)(service - sim->services.all) + 1;
+    operation->attempts_left = attempts;
+    sim_client_send(sim, operation);
+}
+
+static void create_service(struct sim *sim)
+{
+    struct sim_message *call = sim_message_new(sim);
+    struct ecs_CreateServiceRequest *input = NEW(call, CreateServiceRequest);
+    struct fl_str name = fl_str_printf(call->arena, "s%zu", sim->services.asked++);
+    bool has_token = sim_chance(sim, 500);
+    FL_SET(input, ecs_CreateServiceRequest, cluster, FL_STR("default"));
+    FL_SET(input, ecs_CreateServiceRequest, serviceName, name);
+    FL_SET(input, ecs_CreateServiceRequest, taskDefinition, draw_definition(sim, call));
+    FL_SET(input, ecs_CreateServiceRequest, desiredCount,
+           (int32_t)sim_below(sim, MOST_DESIRED + 1));
+    FL_SET(input, ecs_CreateServiceRequest, deploymentConfiguration, draw_configuration(sim, call));
+    if (sim_chance(sim, 600))
+        FL_SET(input, ecs_CreateServiceRequest, placementStrategy, draw_strategy(sim, call));
+    if (sim_chance(sim, 300))
+        FL_SET(input, ecs_CreateServiceRequest, healthCheckGracePeriodSeconds,
+               (int32_t)sim_below(sim, 60));
+    if (has_token)
+        FL_SET(input, ecs_CreateServiceRequest, clientToken, name);
+    send(sim, sim_client_call(sim, ECS_OP_CreateService, call, input), name,
+         has_token ? ATTEMPTS : 2);
+}
+
+/* One that somebody knows of and that is not being deleted; NULL: there is none. */
+static const struct sim_service *some_service(struct sim *sim)
+{
+    const struct sim_services *services = &sim->services;
+    if (services->count == 0)
+        return NULL;
+    const struct sim_service *service = &services->all[sim_below(sim, services->count)];
+    bool is_usable =
+        service->exists && service->seen_version && service->status == SIM_SERVICE_ACTIVE;
+    return is_usable ? service : NULL;
+}
+
+static void update_service(struct sim *sim, const struct sim_service *service)
+{
+    struct sim_message *call = sim_message_new(sim);
+    struct ecs_UpdateServiceRequest *input = NEW(call, UpdateServiceRequest);
+    struct fl_str name = fl_str_dup(call->arena, fl_str_of(service->name));
+    uint64_t what = sim_below(sim, 10);
+    FL_SET(input, ecs_UpdateServiceRequest, cluster, FL_STR("default"));
+    FL_SET(input, ecs_UpdateServiceRequest, service, name);
+    if (what < 6)
+        FL_SET(input, ecs_UpdateServiceRequest, taskDefinition, draw_definition(sim, call));
+    if (what == 5 || what == 6)
+        FL_SET(input, ecs_UpdateServiceRequest, forceNewDeployment, true);
+    if (what == 0 || what >= 7)
+        FL_SET(input, ecs_UpdateServiceRequest, desiredCount,
+               (int32_t)sim_below(sim, MOST_DESIRED + 1));
+    if (what == 1)
+        FL_SET(input, ecs_UpdateServiceRequest, deploymentConfiguration,
+               draw_configuration(sim, call));
+    send(sim, sim_client_call(sim, ECS_OP_UpdateService, call, input), name, 3);
+}
+
+static void delete_service(struct sim *sim, const struct sim_service *service)
+{
+    struct sim_message *call = sim_message_new(sim);
+    struct ecs_DeleteServiceRequest *input = NEW(call, DeleteServiceRequest);
+    struct fl_str name = fl_str_dup(call->arena, fl_str_of(service->name));
+    FL_SET(input, ecs_DeleteServiceRequest, cluster, FL_STR("default"));
+    FL_SET(input, ecs_DeleteServiceRequest, service, name);
+    if (sim_chance(sim, 800))
+        FL_SET(input, ecs_DeleteServiceRequest, force, true);
+    send(sim, sim_client_call(sim, ECS_OP_DeleteService, call, input), name, 3);
+}
+
+static void describe_service(struct sim *sim, const struct sim_service *service)
+{
+    struct sim_message *call = sim_message_new(sim);
+    struct ecs_DescribeServicesRequest *input = NEW(call, DescribeServicesRequest);
+    struct fl_str_list list = {1, fl_arena_new_array(call->arena, struct fl_str, 1)};
+    list.items[0] = fl_str_dup(call->arena, fl_str_of(service->name));
+    FL_SET(input, ecs_DescribeServicesRequest, cluster, FL_STR("default"));
+    FL_SET(input, ecs_DescribeServicesRequest, services, list);
+    sim_client_send(sim, sim_client_call(sim, ECS_OP_DescribeServices, call, input));
+}
+
+static void change_something(struct sim *sim)
+{
+    size_t most = 2 + sim->config.hosts / 2;
+    uint64_t what = sim_below(sim, 100);
+    const struct sim_service *service = some_service(sim);
+    if (!service || (what < 20 && sim->services.asked < most))
+        create_service(sim);
+    else if (what < 75)
+        update_service(sim, service);
+    else if (what < 85)
+        describe_service(sim, service);
+    else if (what < 92)
+        delete_service(sim, service);
+    else
+        sim_client_register(sim, draw_family(sim));
+}
+
+static void fire_change(struct sim *sim, struct sim_event *event)
+{
+    if (sim->services.asked < 4 * (2 + (size_t)sim->config.hosts / 2))
+        change_something(sim);
+    if (sim->now_us < sim->load_until_us)
+        sim_at(sim, sim_about(sim, sim->load_until_us / CHANGES), event->action, SIM_CLIENTS, 0,
+               NULL);
+}
+
+void sim_service_load_start(struct sim *sim)
+{
+    static const struct sim_action change = {"a client changes a service", fire_change};
+    sim_at(sim, 15 * SIM_SECOND, &change, SIM_CLIENTS, 0, NULL);
+}
+
+void sim_service_answered(struct sim *sim, struct sim_operation *operation)
+{
+    struct sim_service *service = &sim->services.all[operation->service - 1];
+    if (operation->service_version == 0)
+        sim_violation(sim, "S1", "service %s: a call is answered that nobody has obeyed",
+                      service->name);
+    service->seen_version = FL_MAX(service->seen_version, operation->service_version);
+}
+
+void sim_service_refused(struct sim *sim, const struct sim_operation *operation, struct fl_str text)
+{
+    const struct sim_service *service = &sim->services.all[operation->service - 1];
+    bool is_again = fl_str_contains(text, FL_STR("not idempotent"));
+    if (operation->operation == ECS_OP_CreateService && !(is_again && operation->attempt > 1) &&
+        !is_again)
+        sim_violation(sim, "A1", "service %s is refused: %.*s", service->name, FL_STR_ARG(text));
+}
