@@ -94,13 +94,17 @@ void fl_breaker_count(struct fl_decision *d, struct fl_service *service, int64_t
     (void)consider_health(&s, rec);
     FL_SET(rec, rec_ServiceDeployment, failureCount, rec->failureCount + 1);
     FL_SET(rec, rec_ServiceDeployment, healthyAtFailure, healthy_of(&s, number));
-    FL_SET(rec, rec_ServiceDeployment, lastFailure, fl_cut(reason, MAX_REASON));
+    if (reason.n)
+        FL_SET(rec, rec_ServiceDeployment, lastFailure, fl_cut(reason, MAX_REASON));
     fl_rollout_put(d, rec);
 }
 
+/* What was not even launched; health checks that fail have had their events. */
 static void say_why(struct fl_decision *d, struct fl_service *service,
                     const struct rec_ServiceDeployment *rec)
 {
+    if (rec->lastFailure.n == 0)
+        return;
     const char *end = fl_str_ends(rec->lastFailure, FL_STR(".")) ? "" : ".";
     fl_service_say(d, service, "could not launch %d tasks for deployment ecs-svc/%lld. %.*s%s",
                    rec->failureCount, (long long)rec->target, FL_STR_ARG(rec->lastFailure), end);
@@ -124,11 +128,9 @@ static void trigger(struct fl_decision *d, struct fl_service *service, struct fl
         fl_rollout_fail(d, service, reason);
 }
 
-void fl_breaker_give_up(struct fl_decision *d, struct fl_service *service, int64_t number,
-                        struct fl_str reason)
+void fl_breaker_give_up(struct fl_decision *d, struct fl_service *service, int64_t number)
 {
     struct fl_rollout *rollout = watched(service);
-    (void)reason;
     if (rollout && rollout->rec->target == number)
         trigger(d, service, rollout, "its tasks cannot be started");
 }
@@ -181,12 +183,14 @@ bool fl_schedule_breaker(struct fl_schedule *s)
     struct fl_rollout *rollout = watched(s->service);
     if (!rollout)
         return current && judge_rollback(s, current);
+    if (rollout->rec->failureCount == 0)
+        return false;
     struct rec_ServiceDeployment *rec = fl_rollout_edit(s->d, rollout);
     if (consider_health(s, rec)) {
         fl_rollout_put(s->d, rec);
         return true;
     }
-    if (rec->failureCount == 0 || rec->failureCount < fl_breaker_threshold(s->service, rec))
+    if (rec->failureCount < fl_breaker_threshold(s->service, rec))
         return false;
     trigger(s->d, s->service, rollout, "the circuit breaker threshold was exceeded");
     return true;

@@ -193,6 +193,45 @@ static void what_no_retry_cures_fails_at_once(FL_UNUSED void **state)
     fix_free(f);
 }
 
+#define HEALTH(status)                                                                             \
+    ",'containers':[{'containerName':'app','status':'RUNNING','healthStatus':'" status "'}]"
+
+/* They run, and their checks fail: each one that is replaced counts. */
+static void failed_checks_count(FL_UNUSED void **state)
+{
+    char instance[64];
+    struct fix *f = fix_new();
+    fix_ok(f, "CreateCluster", "{}");
+    fix_add_instance(f, "default", 1000, 1000,
+                     "{'name':'ecs.capability.container-health-check'},"
+                     "{'name':'com.amazonaws.ecs.capability.docker-remote-api.1.24'}",
+                     instance);
+    fix_register(f, "web", 100, 50, ",'healthCheck':{'command':['CMD','true']}");
+    begin(f, 2, BREAKER("true", ""));
+    assert_int_equal(fix_report_all(f, "RUNNING", "PENDING", "RUNNING", HEALTH("HEALTHY")), 2);
+    fix_quiet(f);
+    assert_string_equal(fix_service(f, "services.0.deployments.0.rolloutState"), "COMPLETED");
+    f->now_ms += 1000;
+    fix_ok(f, "UpdateService", "{'service':'s','forceNewDeployment':true}");
+    fix_schedule(f);
+    for (int i = 0; i < 12 && strcmp(fix_rollout(f, "status"), "IN_PROGRESS") == 0; i++) {
+        assert_int_equal(fix_service_int(f, "services.0.deployments.1.runningCount"), 2);
+        (void)fix_report_all(f, "RUNNING", "PENDING", "RUNNING", HEALTH("UNHEALTHY"));
+        fix_schedule(f);
+        fix_stop_all(f);
+    }
+    assert_string_equal(fix_rollout(f, "breakerStatus"), "TRIGGERED");
+    assert_string_equal(fix_rollout(f, "failureCount"), "3");
+    assert_string_equal(fix_rollout(f, "lastFailure"), "(none)");
+    assert_int_equal(fix_said(f, "failed container health checks."), 3);
+    assert_int_equal(fix_said(f, "could not launch"), 0);
+    fix_stop_all(f);
+    fix_quiet(f);
+    assert_string_equal(fix_rollout(f, "status"), "ROLLBACK_SUCCESSFUL");
+    assert_int_equal(fix_service_int(f, "services.0.runningCount"), 2);
+    fix_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +241,7 @@ int main(void)
         cmocka_unit_test(the_first_one_has_no_way_back),
         cmocka_unit_test(healthy_tasks_reset_it),
         cmocka_unit_test(what_no_retry_cures_fails_at_once),
+        cmocka_unit_test(failed_checks_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

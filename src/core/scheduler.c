@@ -43,6 +43,7 @@ static size_t look(struct fl_decision *d, struct fl_service *service)
         look_at_inactive(d, service);
         return 0;
     }
+    fl_service_set_waiting(service, false);
     fl_schedule_observe(&s);
     fl_schedule_forsake(&s);
     if (!fl_schedule_judge(&s)) {

@@ -123,12 +123,12 @@ void fl_schedule_settle(struct fl_schedule *s);
 /* breaker.c: failures at which the circuit breaker opens. */
 int32_t fl_breaker_threshold(const struct fl_service *service,
                              const struct rec_ServiceDeployment *rollout);
-/* Counts one, if the breaker watches this deployment. */
+/* Counts one, if the breaker watches this deployment. The reason is empty for a task that was
+ * RUNNING. */
 void fl_breaker_count(struct fl_decision *d, struct fl_service *service, int64_t number,
                       struct fl_str reason);
-/* The same for a reason that no retry can cure: the rollout fails at once. */
-void fl_breaker_give_up(struct fl_decision *d, struct fl_service *service, int64_t number,
-                        struct fl_str reason);
+/* What was counted last no retry can cure: the rollout fails at once. */
+void fl_breaker_give_up(struct fl_decision *d, struct fl_service *service, int64_t number);
 /* Is a task's stoppedReason of that kind? */
 bool fl_is_incurable(struct fl_str stopped_reason);
 /* A part of fl_schedule_judge. */

@@ -62,7 +62,7 @@ static void note_failure(struct fl_decision *d, const struct fl_deployment *depl
     fl_service_put(d, rec);
     fl_breaker_count(d, service, number, reason);
     if (is_incurable && deployment->running_count == 0 && !d->core->strict)
-        fl_breaker_give_up(d, service, number, reason);
+        fl_breaker_give_up(d, service, number);
     if (rounds >= CONSISTENTLY)
         fl_service_say_until(d, service, "has reached a steady state",
                              "is unable to consistently start tasks successfully. For more "
@@ -113,8 +113,7 @@ void fl_schedule_refused(struct fl_schedule *s, const struct fl_census *census)
 
 void fl_schedule_note_unhealthy(struct fl_schedule *s, const struct fl_census *census)
 {
-    fl_breaker_count(s->d, s->service, census->deployment->number,
-                     FL_STR("Task failed container health checks"));
+    fl_breaker_count(s->d, s->service, census->deployment->number, FL_STR(""));
 }
 
 void fl_schedule_keep_others(struct fl_schedule *s)

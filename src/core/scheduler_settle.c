@@ -43,11 +43,13 @@ static bool is_early_success(const struct fl_schedule *s,
                              const struct ecs_DeploymentEarlySuccessCriteria *criteria)
 {
     const struct fl_census *primary = &s->censuses[0];
+    size_t percent = FL_HAS(criteria, ecs_DeploymentEarlySuccessCriteria, healthyPercent)
+                         ? (size_t)criteria->healthyPercent
+                         : 100;
     bool is_deferred =
         FL_HAS(criteria, ecs_DeploymentEarlySuccessCriteria, sourceServiceRevisionCleanup) &&
         criteria->sourceServiceRevisionCleanup == ECS_ServiceRevisionCleanup_DEFERRED;
-    return primary->healthy * 100 >= primary->wanted * (size_t)criteria->healthyPercent &&
-           (s->count == 1 || is_deferred);
+    return primary->healthy * 100 >= primary->wanted * percent && (s->count == 1 || is_deferred);
 }
 
 /* Has the rollout come so far that only its bake time is missing? */

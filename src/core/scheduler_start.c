@@ -44,9 +44,10 @@ static size_t launch_some(struct fl_schedule *s, const struct fl_census *census,
     }
     s->started += n;
     fl_schedule_say_started(s, started, n);
-    fl_service_set_waiting(s->service, n < count);
-    if (n < count)
+    if (n < count) {
+        fl_service_set_waiting(s->service, true);
         fl_schedule_say_unplaced(s, &launch);
+    }
     return n;
 }
 

@@ -1,5 +1,6 @@
 /* The throttle: tasks that never reach RUNNING are tried again later and later, what else ends a
  * task is not held against it, and who comes up is forgiven. */
+#include "core/scheduler.h"
 #include "core/service_fixture.h"
 
 /* When the next look is due, from now. */
@@ -148,6 +149,15 @@ static void a_new_deployment_begins_anew(FL_UNUSED void **state)
     fix_free(f);
 }
 
+static void strict_waits_are_longer(FL_UNUSED void **state)
+{
+    const struct fl_core strict = {.strict = true};
+    assert_int_equal(fl_throttle_ms(&strict, 1), 10 * 1000);
+    assert_int_equal(fl_throttle_ms(&strict, 2), 20 * 1000);
+    assert_int_equal(fl_throttle_ms(&strict, 9), 27 * 60 * 1000);
+    assert_int_equal(fl_throttle_ms(&strict, INT32_MAX), 27 * 60 * 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,6 +167,7 @@ int main(void)
         cmocka_unit_test(a_short_life_is_a_life),
         cmocka_unit_test(who_is_stopped_has_not_failed),
         cmocka_unit_test(a_new_deployment_begins_anew),
+        cmocka_unit_test(strict_waits_are_longer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
