@@ -103,6 +103,7 @@ bench:
 	@$(AS_USER) tools/build.sh $(BUILD)
 	@$(AS_USER) tools/venv.sh
 	@.venv/bin/python bench/run.py
+	@.venv/bin/python bench/service.py
 	@$(BUILD)/bench/bench-placement
 	@$(BUILD)/bench/bench-throughput $(BUILD)/fairlead
 	@$(BUILD)/bench/bench-memory $(BUILD)/fairlead

@@ -122,10 +122,11 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class Swarm:
-    """A service of one task, from the call that creates it to its task's RUNNING, asked over the
-    daemon's own API as fast as it answers."""
+    """A service, of one task unless launch() is told otherwise, from the call that creates it to its
+    tasks' RUNNING, asked over the daemon's own API as fast as it answers, or pause_s apart."""
 
-    def __init__(self, dockerd, name, published):
+    def __init__(self, dockerd, name, published, patience_s=300, pause_s=0):
+        self.patience_s, self.pause_s = patience_s, pause_s
         self.connection = _UnixConnection(str(dockerd.run_dir / "docker.sock"))
         self.name, self.count = name, 0
         self.id = None
@@ -157,13 +158,32 @@ class Swarm:
         self.spec["Mode"]["Replicated"]["Replicas"] = replicas
         self.id = self._call("POST", "/services/create",
                              {"Name": f"{self.name}-{self.count}", **self.spec})["ID"]
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + self.patience_s
         while True:
             states = [task["Status"]["State"] for task in self._tasks()]
             if states.count("running") == replicas:
                 return
             if time.monotonic() > deadline or "failed" in states or "rejected" in states:
                 raise RuntimeError(f"a service of Swarm's did not start: {self._tasks()[:1]}")
+            time.sleep(self.pause_s)
+
+    def replace(self, parallelism=None):
+        """Every task is replaced, so many at a time (0: all; None: as Swarm does by itself)."""
+        found = self._call("GET", f"/services/{self.id}")
+        spec = found["Spec"]
+        spec["TaskTemplate"]["ForceUpdate"] = spec["TaskTemplate"].get("ForceUpdate", 0) + 1
+        if parallelism is not None:
+            spec["UpdateConfig"] = {"Parallelism": parallelism}
+        old = {task["ID"] for task in self._tasks()}
+        self._call("POST", f"/services/{self.id}/update?version={found['Version']['Index']}", spec)
+        deadline = time.monotonic() + self.patience_s
+        while True:
+            running = [task["ID"] for task in self._tasks() if task["Status"]["State"] == "running"]
+            if len(running) == spec["Mode"]["Replicated"]["Replicas"] and not old & set(running):
+                return
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"a service of Swarm's was not replaced: {len(running)}")
+            time.sleep(self.pause_s)
 
     def clear(self):
         self._call("DELETE", f"/services/{self.id}")

@@ -21,8 +21,8 @@ enum { VERSION = 1, PATIENCE_MS = 12 * 60 * 60 * 1000, MAX_ABOUT = 64 * 1024, AN
 
 static const char *const databases[] = {"server.db", "logs.db"};
 
-/* tar's first words when it fails. 1 is its "some files changed while they were read": files of
- * the image store are replaced, never written to. */
+/* tar's first words when it fails. 1 is its "some files changed while they were read": a blob's
+ * file that the store removes meanwhile has a link less, and nothing else of it changes. */
 static int run_tar(const char *const *argv, int worst, struct fl_err *err)
 {
     char said[512];
@@ -96,6 +96,7 @@ int fl_archive_pack(struct fl_str data_dir, const char *file, struct fl_arena *a
                                 "backup.json",
                                 "server.db",
                                 "logs.db",
+                                "registry",
                                 "--directory",
                                 data_dir.p,
                                 "--anchored",
@@ -105,9 +106,7 @@ int fl_archive_pack(struct fl_str data_dir, const char *file, struct fl_arena *a
                                 "--exclude=./lock",
                                 "--exclude=./log",
                                 "--exclude=./logs.db*",
-                                "--exclude=./registry/lock",
-                                "--exclude=./registry/tmp",
-                                "--exclude=./registry/uploads",
+                                "--exclude=./registry",
                                 "--exclude=./restore",
                                 "--exclude=./server.db*",
                                 ".",

@@ -6,8 +6,8 @@
 #include "base/err.h"
 #include "base/str.h"
 
-/* Packs <data-dir>, the databases from the copies in <data-dir>/backup, into file (0600; replaced
- * when it is whole and synced). The image store should be locked. */
+/* Packs <data-dir>, databases and images from the copies in <data-dir>/backup, into file (0600;
+ * replaced when it is whole and synced). */
 int fl_archive_pack(struct fl_str data_dir, const char *file, struct fl_arena *arena,
                     struct fl_err *err);
 /* Unpacks into dir, an empty directory of root's, and compares digests. What is not a plain file

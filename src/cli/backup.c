@@ -70,7 +70,8 @@ static int copy_ourselves(const struct fl_options *options, struct fl_err *err)
     return r;
 }
 
-/* Nothing is collected meanwhile, so that every reference packed leads to blobs that are, too. */
+/* Images as they are at one moment: every reference packed leads to blobs that are, too, and pushes
+ * need not wait for the packing. */
 static int pack(const struct fl_options *options, const char *file, struct fl_err *err)
 {
     FL_CLEANUP_IMAGE_STORE struct fl_image_store *images = NULL;
@@ -78,7 +79,8 @@ static int pack(const struct fl_options *options, const char *file, struct fl_er
     struct fl_str registry = fl_str_printf(options->arena, "%s/registry", data_dir.p);
     int r = fl_image_store_open(registry, true, &images, err);
     if (r == 0)
-        r = fl_image_store_lock(images, err);
+        r = fl_image_store_snapshot(
+            images, fl_str_printf(options->arena, "%s/backup/registry", data_dir.p).p, err);
     return r < 0 ? r : fl_archive_pack(data_dir, file, options->arena, err);
 }
 

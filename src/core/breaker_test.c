@@ -1,5 +1,5 @@
 /* The circuit breaker: what it counts, when it opens, what then becomes of the deployment. */
-#include "core/service_fixture.h"
+#include "core/rollout_fixture.h"
 
 #define BREAKER(rollback, more)                                                                    \
     ",'deploymentConfiguration':{'deploymentCircuitBreaker':{'enable':true,'rollback':" rollback   \

@@ -209,7 +209,8 @@ static void tokens_and_page_sizes_are_checked(FL_UNUSED void **state)
 static void what_is_not_implemented_says_so(FL_UNUSED void **state)
 {
     struct fix *f = fix_new();
-    fix_refused(f, "ClientException", "ListDaemons is not implemented yet.", "ListDaemons", "{}");
+    fix_refused(f, "ClientException", "DescribeCapacityProviders is not implemented yet.",
+                "DescribeCapacityProviders", "{}");
     fix_free(f);
 }
 

@@ -266,7 +266,6 @@ static void launch(struct run *run, struct rec_RolloutHook *entry)
         return;
     }
     FL_SET(entry, rec_RolloutHook, task, fl_launch_on(d, &launch, instance)->rec->id);
-    fl_service_set_waiting(service, false); /* who waits besides says so with the next look */
     run->changed = true;
 }
 

@@ -55,14 +55,14 @@ void fl_index_add(struct fl_index *index, struct fl_instance *instance)
         index->is_unsorted = true;
     instance->seat = index->count;
     index->seats[index->count++] = instance;
-    instance->changed = instance->altered = ++index->clock;
+    instance->changed = instance->altered = index->altered = ++index->clock;
     TAILQ_INSERT_TAIL(&index->changes, instance, by_change);
     fl_levels_add(index, instance);
 }
 
 void fl_index_remove(struct fl_index *index, struct fl_instance *instance)
 {
-    index->clock++;
+    index->altered = ++index->clock;
     index->seats[instance->seat] = NULL;
     index->has_gaps = true;
     instance->seat = FL_NO_SEAT;
@@ -82,7 +82,7 @@ void fl_index_alter(struct fl_index *index, struct fl_instance *instance)
 {
     uint32_t seat = instance->seat;
     fl_index_touch(index, instance);
-    instance->altered = instance->changed;
+    instance->altered = index->altered = instance->changed;
     fl_filters_forget(index, seat);
     fl_levels_alter(index, instance);
     if ((seat > 0 && seat_order(index->seats[seat - 1], instance) > 0) ||

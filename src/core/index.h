@@ -31,6 +31,7 @@ struct fl_index {
     bool has_gaps;                 /* and closed up */
     bool has_old_values;           /* levels must be made anew, with the views on them */
     uint64_t clock;                /* grows with every change */
+    uint64_t altered;              /* at the last one of a record or session */
     struct fl_change_list changes; /* the latest last */
     struct fl_filter_list filters; /* most recently used first, as the views */
     struct fl_view_list views;

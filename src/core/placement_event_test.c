@@ -1,6 +1,6 @@
 /* What a service says when no instance takes its tasks, or its own bounds forbid every step: ECS's
  * sentences, and each of them once. */
-#include "core/service_fixture.h"
+#include "core/rollout_fixture.h"
 
 #define UNPLACED                                                                                   \
     "(service s) was unable to place a task because no container instance met all of its "         \

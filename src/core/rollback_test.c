@@ -1,6 +1,6 @@
 /* The way back: by the circuit breaker, by StopServiceDeployment; what others do meanwhile; a
  * server restarted at each of these moments. */
-#include "core/service_fixture.h"
+#include "core/rollout_fixture.h"
 
 #define BREAKER                                                                                    \
     ",'deploymentConfiguration':{'deploymentCircuitBreaker':{'enable':true,'rollback':true}}"

@@ -1,4 +1,5 @@
 /* The scheduler's rounds: which service is looked at, and when again. */
+#include "core/rebalance.h"
 #include "core/stages.h"
 
 /* What one event may bring about; what is left over is due at once. */
@@ -28,6 +29,7 @@ static void act(struct fl_schedule *s)
         fl_schedule_daemon(s);
         return;
     }
+    fl_schedule_rebalance(s);
     fl_schedule_start(s);
     fl_schedule_stop(s);
     if (s->d->turn->record_count == records_before)

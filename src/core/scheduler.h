@@ -87,7 +87,9 @@ void fl_schedule_note_unhealthy(struct fl_schedule *s, const struct fl_census *c
 int64_t fl_throttle_ms(const struct fl_core *core, int32_t rounds);
 /* scheduler_targets.c: how many tasks each deployment is to have, and the bounds. */
 void fl_schedule_targets(struct fl_schedule *s);
-/* The same file: what the deployments are shown to be asked for. True when records were put. */
+/* The same: the bounds when so many tasks are wanted. */
+void fl_schedule_bounds(struct fl_schedule *s, size_t desired);
+/* The same: what the deployments are shown to be asked for. True when records were put. */
 bool fl_schedule_show_targets(struct fl_schedule *s);
 /* scheduler_start.c: starts what is wanted and has room. */
 void fl_schedule_start(struct fl_schedule *s);

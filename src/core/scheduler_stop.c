@@ -3,6 +3,7 @@
  * What is healthy is stopped only while more than the floor's number are; what only may be healthy
  * (SETTLING), only while no less are. What is lost goes when healthy tasks have taken its place: a
  * host that is back before finds everything as it was. */
+#include "core/rebalance.h"
 #include "core/scheduler_pick.h"
 #include "core/task_sets.h"
 
@@ -169,7 +170,10 @@ static void stop_of(struct stops *stops, struct fl_census *census)
     stop_drained(stops, census);
     stop_unhealthy(stops, census);
     stop_excess(stops, census);
-    fl_schedule_say_stopped(stops->s, stops->tasks, stops->n);
+    if (fl_rebalance_stops(stops->s))
+        fl_rebalance_say_stopped(stops->s, stops->tasks, stops->n);
+    else
+        fl_schedule_say_stopped(stops->s, stops->tasks, stops->n);
 }
 
 static void forsake(struct fl_decision *d, const struct fl_task *task)

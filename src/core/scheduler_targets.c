@@ -28,6 +28,13 @@ static size_t percent_down(size_t count, int32_t percent)
     return count * (size_t)percent / 100;
 }
 
+void fl_schedule_bounds(struct fl_schedule *s, size_t desired)
+{
+    const struct ecs_DeploymentConfiguration *config = s->service->rec->deploymentConfiguration;
+    s->floor = percent_up(desired, config->minimumHealthyPercent);
+    s->ceiling = percent_down(desired, config->maximumPercent);
+}
+
 /* A rollout with stages has two full sets of tasks, also while it takes one of them back. */
 static bool has_two_sets(const struct fl_service *service)
 {
@@ -38,7 +45,6 @@ static bool has_two_sets(const struct fl_service *service)
 void fl_schedule_targets(struct fl_schedule *s)
 {
     const struct rec_Service *rec = s->service->rec;
-    const struct ecs_DeploymentConfiguration *config = rec->deploymentConfiguration;
     bool is_active = fl_str_is(rec->status, "ACTIVE");
     size_t desired = is_active ? (size_t)rec->desiredCount : 0;
     if (fl_service_is_external(s->service)) {
@@ -51,25 +57,32 @@ void fl_schedule_targets(struct fl_schedule *s)
         census->may_start = is_active && may_start(s, census);
     }
     fl_schedule_keep_others(s);
-    s->floor = percent_up(desired, config->minimumHealthyPercent);
-    s->ceiling = percent_down(desired, config->maximumPercent);
+    fl_schedule_bounds(s, desired);
     if (has_two_sets(s->service))
         s->ceiling *= 2;
     if (fl_stages_rollout(s->service))
         fl_stages_targets(s, desired, s->floor);
 }
 
+/* What moves between zones is wanted twice for a while, and is no one else's business. */
+static int32_t shown(const struct fl_schedule *s, const struct fl_census *census)
+{
+    return FL_MIN((int32_t)census->wanted, s->service->rec->desiredCount);
+}
+
 bool fl_schedule_show_targets(struct fl_schedule *s)
 {
     bool differs = false;
-    for (size_t i = 0; i < s->count && !s->service->is_daemon; i++)
-        differs |= s->censuses[i].entry->desiredCount != (int32_t)s->censuses[i].wanted;
+    if (s->service->is_daemon || fl_service_is_external(s->service))
+        return false;
+    for (size_t i = 0; i < s->count; i++)
+        differs |= s->censuses[i].entry->desiredCount != shown(s, &s->censuses[i]);
     if (!differs)
         return false;
     struct rec_Service *rec = fl_service_edit(s->d, s->service);
     for (size_t i = 0; i < s->count; i++)
         FL_SET(fl_service_entry(rec, s->censuses[i].deployment->number), rec_Deployment,
-               desiredCount, (int32_t)s->censuses[i].wanted);
+               desiredCount, shown(s, &s->censuses[i]));
     fl_service_put(s->d, rec);
     return true;
 }

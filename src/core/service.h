@@ -64,8 +64,9 @@ struct fl_service {
     struct fl_service_event_list events;
     size_t event_count;
     int64_t due_ms; /* when the scheduler is to look: 0 at once, INT64_MAX when something changes */
-    bool is_waiting; /* for room: in the cluster's list of those */
-    bool is_daemon;  /* in the cluster's list of those */
+    uint64_t uneven_seen; /* the list of zones for which nothing could be moved: rebalance.c */
+    bool is_waiting;      /* for room: in the cluster's list of those */
+    bool is_daemon;       /* in the cluster's list of those */
 };
 
 int fl_service_order(const struct fl_service *a, const struct fl_service *b);
@@ -125,5 +126,7 @@ void fl_service_wake_for_hook(struct fl_core *core, struct fl_cluster *cluster,
 void fl_service_set_waiting(struct fl_service *service, bool is_waiting);
 /* Instances have room that they had not: whoever waits looks again. */
 void fl_cluster_room(struct fl_core *core, struct fl_cluster *cluster);
+/* A service's task has gone from an instance: daemons leave a DRAINING one last. */
+void fl_daemons_wake_for(struct fl_core *core, const struct fl_instance *instance);
 /* An instance has come, gone, changed: whoever waits, keeps daemons or has tasks there looks. */
 void fl_services_wake_for(struct fl_core *core, struct fl_instance *instance);

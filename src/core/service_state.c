@@ -10,6 +10,8 @@ int fl_service_due_order(const struct fl_service *a, const struct fl_service *b)
 {
     if (a->due_ms != b->due_ms)
         return a->due_ms < b->due_ms ? -1 : 1;
+    if (a->is_daemon != b->is_daemon)
+        return a->is_daemon ? -1 : 1;
     int order = fl_str_cmp(a->cluster->name, b->cluster->name);
     return order ? order : fl_str_cmp(a->name, b->name);
 }
@@ -164,13 +166,24 @@ void fl_cluster_room(struct fl_core *core, struct fl_cluster *cluster)
         fl_service_wake(core, service);
 }
 
-void fl_services_wake_for(struct fl_core *core, struct fl_instance *instance)
+static void wake_daemons(struct fl_core *core, const struct fl_cluster *cluster)
 {
     struct fl_service *service;
+    TAILQ_FOREACH (service, &cluster->daemons, by_daemon)
+        fl_service_wake(core, service);
+}
+
+void fl_daemons_wake_for(struct fl_core *core, const struct fl_instance *instance)
+{
+    if (instance && fl_str_is(instance->rec->status, "DRAINING"))
+        wake_daemons(core, instance->cluster);
+}
+
+void fl_services_wake_for(struct fl_core *core, struct fl_instance *instance)
+{
     struct fl_task *task;
     fl_cluster_room(core, instance->cluster);
-    TAILQ_FOREACH (service, &instance->cluster->daemons, by_daemon)
-        fl_service_wake(core, service);
+    wake_daemons(core, instance->cluster);
     RB_FOREACH (task, fl_held_tree, &instance->tasks)
         if (task->is_member && task->deployment)
             fl_service_wake(core, task->deployment->service);
@@ -229,11 +242,13 @@ static void settle_deployments(struct fl_service *service)
     }
 }
 
-static void set_daemon(struct fl_service *service, bool is_daemon)
+static void set_daemon(struct fl_core *core, struct fl_service *service, bool is_daemon)
 {
     if (is_daemon == service->is_daemon)
         return;
+    (void)RB_REMOVE(fl_due_tree, &core->due, service);
     service->is_daemon = is_daemon;
+    (void)RB_INSERT(fl_due_tree, &core->due, service);
     if (is_daemon)
         TAILQ_INSERT_TAIL(&service->cluster->daemons, service, by_daemon);
     else
@@ -253,8 +268,9 @@ void fl_apply_service(struct fl_core *core, const struct rec_Service *rec)
     free(service->rec);
     service->rec = clone;
     settle_deployments(service);
-    set_daemon(service, clone->schedulingStrategy == ECS_SchedulingStrategy_DAEMON &&
-                            !fl_str_is(clone->status, "INACTIVE"));
+    set_daemon(core, service,
+               clone->schedulingStrategy == ECS_SchedulingStrategy_DAEMON &&
+                   !fl_str_is(clone->status, "INACTIVE"));
     cluster->active_services += fl_str_is(clone->status, "ACTIVE");
     fl_service_wake(core, service);
 }
@@ -353,7 +369,7 @@ void fl_state_forget_service(struct fl_core *core, struct fl_service *service)
         free(deployment);
     }
     fl_service_set_waiting(service, false);
-    set_daemon(service, false);
+    set_daemon(core, service, false);
     service->cluster->active_services -= fl_str_is(service->rec->status, "ACTIVE");
     (void)RB_REMOVE(fl_due_tree, &core->due, service);
     (void)RB_REMOVE(fl_service_tree, &service->cluster->services, service);

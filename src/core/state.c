@@ -5,6 +5,7 @@
 #include "base/bug.h"
 #include "core/index.h"
 #include "core/instance_record.h"
+#include "core/rebalance.h"
 #include "core/service.h"
 #include "core/task_record.h"
 
@@ -623,6 +624,8 @@ static void apply_task(struct fl_core *core, const struct rec_Task *rec)
         fl_service_wake_for_hook(core, cluster, rec->group);
     if (task->is_member && !holds)
         task->deployment = NULL; /* which may go before it does */
+    if (task->is_member && !task->deployment)
+        fl_daemons_wake_for(core, instance);
     if (gives_room)
         fl_cluster_room(core, cluster);
 }
@@ -744,6 +747,7 @@ static void free_cluster(struct fl_core *core, struct fl_cluster *cluster)
         fl_state_forget_task(core, task);
     RB_FOREACH_SAFE (service, fl_service_tree, &cluster->services, next_service)
         fl_state_forget_service(core, service);
+    fl_zones_free(cluster);
     fl_index_free(cluster);
     RB_FOREACH_SAFE (instance, fl_instance_tree, &cluster->instances, next_instance) {
         if (instance->is_retired)

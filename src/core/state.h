@@ -103,6 +103,7 @@ struct fl_cluster {
     struct fl_service_tree services;     /* service.h */
     struct fl_service_list waiting;      /* for room */
     struct fl_service_list daemons;
+    struct fl_zones *zones; /* rebalance.h; NULL: not asked for yet */
     size_t active_services;
     struct fl_index *index;
     size_t running_count;

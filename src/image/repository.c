@@ -274,7 +274,7 @@ bool fl_image_store_has_repository(const struct fl_image_store *store, struct fl
     return dir >= 0 || refs >= 0;
 }
 
-/* Names of one of the two directories, at names[*n] on; at most FL_REFS_MAX in all. */
+/* Names of one of the two directories, at names[*n] on; at most FL_REFS_MAX of each. */
 static int add_names(int dir_fd, struct fl_arena *arena, struct fl_str **names, size_t *n)
 {
     int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -283,11 +283,12 @@ static int add_names(int dir_fd, struct fl_arena *arena, struct fl_str **names, 
     if (!dir)
         return -errno;
     int rc = 0;
+    size_t most = *n + FL_REFS_MAX;
     while ((entry = readdir(dir)) != NULL) {
         struct fl_str name = fl_image_store_decode(entry->d_name, arena);
         if (!fl_repository_valid(name))
             continue;
-        if (*n == FL_REFS_MAX) {
+        if (*n == most) {
             rc = -E2BIG;
             break;
         }

@@ -18,7 +18,9 @@
 #include "image/name.h"
 
 #define FL_BLOB_MAX_BYTES ((uint64_t)64 << 30)
-enum { FL_REFS_MAX = 100000 };
+/* References, and images of a repository, that a listing takes: some 400 MB of memory at the worst.
+ */
+enum { FL_REFS_MAX = 1000000 };
 
 struct fl_image_store;
 
@@ -115,6 +117,10 @@ void fl_image_store_unlock(struct fl_image_store *store);
  * lock. -EWOULDBLOCK when another one has said so. */
 int fl_image_store_attend(struct fl_image_store *store);
 bool fl_image_store_is_attended(struct fl_image_store *store);
+/* Makes dir, which must not be there, and fills it with all that the store keeps, as it is at one
+ * moment: a store of its own. Files are linked where that can be done: the lock is held for
+ * milliseconds, and the disk gets no fuller. */
+int fl_image_store_snapshot(struct fl_image_store *store, const char *dir, struct fl_err *err);
 /* The manifests that are needed besides those with a reference (by running tasks), until the next
  * call; durable. */
 int fl_image_store_set_needed(struct fl_image_store *store, const struct fl_digest *digests,

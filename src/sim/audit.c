@@ -140,6 +140,11 @@ static void put_instance(struct sim *sim, struct fl_str id)
     struct sim_instance *instance = sim_ledger_instance(sim, id);
     if (!sim_core_instance(sim->server.core, id, &at))
         return;
+    if (instance->drop_put && at.rec->version == 1) { /* a late copy of its first registration */
+        instance->drop_put = instance->leave_asked = false;
+        instance->seen_version = 0;
+        instance->status = SIM_INSTANCE_ACTIVE;
+    }
     if (instance->drop_put || (instance->exists && at.rec->version <= instance->version))
         sim_violation(sim, "S10", "instance %s: version %lld after %lld", instance->id,
                       (long long)at.rec->version, (long long)instance->version);

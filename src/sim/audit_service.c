@@ -104,7 +104,8 @@ void sim_audit_service_record(struct sim *sim, struct fl_str key, bool is_drop, 
 
 /* ---- the bounds ---- */
 
-/* For the ceiling a host is lost no later than the core may think so; for the floor no sooner. */
+/* Since the clock is set back, too, there are a time when the core may take a host for lost and one
+ * when it does; in doubt it is right. */
 static bool is_lost(const struct sim *sim, const struct sim_task *task, int64_t now_ms, bool early)
 {
     const struct sim_instance *instance = &sim->ledger.instances[task->instance];
@@ -117,10 +118,11 @@ static bool is_lost(const struct sim *sim, const struct sim_task *task, int64_t 
     return FL_MAX(away_ms, since_ms) + sim->lost_after_ms <= now_ms;
 }
 
-static bool is_healthy(const struct sim *sim, const struct sim_task *task, int64_t now_ms)
+static bool is_healthy(const struct sim *sim, const struct sim_task *task, int64_t now_ms,
+                       bool early)
 {
     if (task->status != REC_TaskStatus_RUNNING || task->desired == STOPPED ||
-        is_lost(sim, task, now_ms, false))
+        is_lost(sim, task, now_ms, early))
         return false;
     if (task->checks != SIM_CHECKS_NONE)
         return task->checks == SIM_CHECKS_PASSED;
@@ -135,7 +137,7 @@ void sim_audit_member(struct sim *sim, const struct sim_task *before, const stru
     if (!before)
         touch(sim, service)->started++;
     else if (before->desired != STOPPED && task->desired == STOPPED && task->code == BY_SCHEDULER)
-        touch(sim, service)->stopped_healthy += is_healthy(sim, before, now_ms);
+        touch(sim, service)->stopped_healthy += is_healthy(sim, before, now_ms, true);
 }
 
 struct count {
@@ -147,7 +149,7 @@ static void count_task(struct sim *sim, FL_UNUSED struct sim_service *service,
                        const struct sim_task *task, void *context)
 {
     struct count *count = context;
-    count->healthy += is_healthy(sim, task, count->now_ms);
+    count->healthy += is_healthy(sim, task, count->now_ms, false);
     count->there += !is_lost(sim, task, count->now_ms, true);
 }
 

@@ -1,9 +1,11 @@
 """`fairlead backup`, `restore` and `store check` on real installations: nothing that was acknowledged
 before a backup is missing from it, whatever is written meanwhile; what is restored is adopted by
 the agent that was there; what is damaged, foreign or hostile is refused and changes nothing."""
+import json
 import os
 import pathlib
 import shutil
+import subprocess
 import tarfile
 import threading
 
@@ -107,6 +109,37 @@ def test_the_agent_that_was_there_goes_on_with_a_restored_server(private, tmp_pa
     private.wait(stays)
     lines = until(lambda: private.messages("/restored", stream), what="lines")
     assert lines == [str(i) for i in range(len(lines))]  # those since the backup were sent again
+
+
+def test_nobody_waits_for_the_packing_and_images_are_as_they_were(private, elsewhere, busybox, tmp_path):
+    """tar is one that begins when it is told. Meanwhile an image comes and another one goes."""
+    file, go = tmp_path / "backup.tar", tmp_path / "go"
+    tar = tmp_path / "bin" / "tar"
+    tar.parent.mkdir()
+    os.mkfifo(go)
+    tar.write_text(f"#!/bin/sh\nread word <{go}\nexec {shutil.which('tar')} \"$@\"\n")
+    tar.chmod(0o755)
+    private.load_image(busybox, "goes:1")
+    backup = subprocess.Popen([FAIRLEAD, "backup", "--data-dir", private.data_dir, str(file)],
+                              env={"PATH": f"{tar.parent}:{os.environ['PATH']}"})
+    copies = pathlib.Path(private.data_dir, "backup", "registry", "refs")
+    with open(go, "w") as pipe:  # tar is there
+        assert {"busybox", "goes"} <= {path.name for path in copies.iterdir()}
+        private.load_image(busybox, "comes:1")
+        private.fairlead("image", "rm", "goes:1")
+        blobs = pathlib.Path(private.data_dir, "registry", "blobs", "sha256")
+        for blob in blobs.iterdir():
+            blob.unlink()  # nothing that collecting could do is worse
+        pipe.write("go\n")
+    assert backup.wait(60) == 0
+    said = check(file)
+    assert said.returncode == 0 and "images: 2" in said.stdout, said
+    elsewhere.fairlead("restore", str(file))
+    elsewhere.up()
+    names = {each["repository"] for each in
+             json.loads(elsewhere.fairlead("image", "ls", "--json").stdout)}
+    assert names == {"busybox", "goes"}
+    assert elsewhere.run_to_end(sh("exit 3"))["containers"][0]["exitCode"] == 3
 
 
 def test_a_server_that_is_down_is_backed_up_too(private, elsewhere, tmp_path, monkeypatch):
