@@ -1,4 +1,5 @@
-/* `fairlead explain`: why a task, one of a definition, or those of a call find no place. */
+/* `fairlead explain`: why a task, a service's next one, one of a definition, or those of a call
+ * find no place. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@ enum { TIMEOUT_MS = 30 * 1000, MAX_CALL = 1 << 20 };
 static const char *member_of(const char *word)
 {
     return strcmp(word, "task") == 0         ? "task"
+           : strcmp(word, "service") == 0    ? "service"
            : strcmp(word, "definition") == 0 ? "taskDefinition"
                                              : NULL;
 }
@@ -79,9 +81,11 @@ int fl_cli_explain(int argc, char **argv)
     const struct fl_json *answer;
     struct fl_options options;
     struct fl_err err = {0};
-    fl_options_parse(FL_COMMAND_EXPLAIN,
-                     "Why a task, or those of a call, find no place on a cluster, rule by rule.",
-                     argc, argv, arena, &options);
+    fl_options_parse(
+        FL_COMMAND_EXPLAIN,
+        "Why a task, a service's next one, or those of a call find no place on a cluster, "
+        "rule by rule.",
+        argc, argv, arena, &options);
     size_t count = options.operand_count;
     const char *member = count == 2 ? member_of(options.operands[0]) : NULL;
     bool is_call = count == 1 && strcmp(options.operands[0], "run-task") == 0;

@@ -122,19 +122,26 @@ int fl_operator_clusters(struct fl_operator *caller, struct fl_operator_items *r
     return fl_operator_list(caller, "ListClusters", NULL, 0, "clusterArns", ret_arns, err);
 }
 
+/* What may be described at a time. */
+static size_t portion_of(const char *operation)
+{
+    return strcmp(operation, "DescribeServices") == 0 ? 10 : DESCRIBE_PORTION;
+}
+
 int fl_operator_describe(struct fl_operator *caller, const char *operation, const char *cluster,
                          const char *member, const struct fl_operator_items *arns,
                          struct fl_operator_items *ret_items, struct fl_err *err)
 {
     const struct fl_operator_member members[] = {{"cluster", cluster}};
     struct fl_operator_items items = {0};
-    for (size_t from = 0; from < arns->n; from += DESCRIBE_PORTION) {
+    size_t portion = portion_of(operation);
+    for (size_t from = 0; from < arns->n; from += portion) {
         FL_CLEANUP_BUF struct fl_buf body = FL_BUF_INIT(MAX_BODY);
         struct fl_json_writer jw = begin(&body, members, FL_ARRAY_SIZE(members));
         const struct fl_json *answer;
         fl_jw_key(&jw, member);
         fl_jw_array_begin(&jw);
-        for (size_t i = from; i < arns->n && i < from + DESCRIBE_PORTION; i++)
+        for (size_t i = from; i < arns->n && i < from + portion; i++)
             fl_jw_str(&jw, fl_json_text(arns->items[i]));
         fl_jw_array_end(&jw);
         fl_jw_object_end(&jw);
@@ -186,8 +193,17 @@ static int stop_cluster(struct fl_operator *caller, const char *cluster, const c
     return 0;
 }
 
-int fl_operator_stop_tasks(struct fl_operator *caller, const char *reason, unsigned patience_ms,
-                           size_t *ret_left, struct fl_err *err)
+/* A service would start anew what is stopped. */
+static int hold(struct fl_operator *caller, bool is_held, struct fl_err *err)
+{
+    const struct fl_json *answer;
+    return fl_operator_send(caller, "Fairlead_20261120.Hold",
+                            is_held ? FL_STR("{\"held\":true}") : FL_STR("{\"held\":false}"),
+                            CALL_TIMEOUT_MS, &answer, err);
+}
+
+static int stop_all(struct fl_operator *caller, const char *reason, unsigned patience_ms,
+                    size_t *ret_left, struct fl_err *err)
 {
     int64_t deadline = fl_clock_mono_ms() + patience_ms;
     struct fl_operator_items clusters;
@@ -205,6 +221,17 @@ int fl_operator_stop_tasks(struct fl_operator *caller, const char *reason, unsig
         const struct timespec pause = {.tv_nsec = POLL_MS * 1000 * 1000};
         (void)nanosleep(&pause, NULL);
     }
+    return r;
+}
+
+int fl_operator_stop_tasks(struct fl_operator *caller, const char *reason, unsigned patience_ms,
+                           size_t *ret_left, struct fl_err *err)
+{
+    int r = hold(caller, true, err);
+    if (r == 0)
+        r = stop_all(caller, reason, patience_ms, ret_left, err);
+    if (r < 0 || *ret_left > 0)
+        (void)hold(caller, false, NULL);
     return r;
 }
 

@@ -49,6 +49,7 @@ int fl_operator_describe(struct fl_operator *caller, const char *operation, cons
 /* Prints JSON text on stdout, a line for each value. */
 void fl_operator_print(struct fl_str json);
 /* Asks every running task of every cluster to stop and waits until none runs; patience_ms bounds
- * the whole. *ret_left tells how many still run. */
+ * the whole. Services start nothing meanwhile, and nothing after a success until the server is
+ * started again. *ret_left tells how many still run. */
 int fl_operator_stop_tasks(struct fl_operator *caller, const char *reason, unsigned patience_ms,
                            size_t *ret_left, struct fl_err *err);

@@ -126,7 +126,7 @@ static const struct {
     enum fl_command command;
     const char *operands;
 } with_operands[] = {
-    {FL_COMMAND_EXPLAIN, "task|definition NAME\nrun-task --cli-input-json=FILE"},
+    {FL_COMMAND_EXPLAIN, "task|service|definition NAME\nrun-task --cli-input-json=FILE"},
     {FL_COMMAND_IMAGE,
      "load FILE|DIR [NAME[:TAG]]\nls\npull NAME[:TAG]|NAME@DIGEST\nrm NAME[:TAG]"},
     {FL_COMMAND_BACKUP, "FILE"},

@@ -22,10 +22,10 @@ enum {
 struct listing {
     const char *member;
     const char *list, *arns, *describe, *objects;
-    const char *pairs[5][2];
+    const char *pairs[6][2];
 };
 
-enum { INSTANCES, TASKS, LISTINGS };
+enum { INSTANCES, SERVICES, TASKS, LISTINGS };
 
 static const struct listing listings[LISTINGS] = {
     [INSTANCES] = {"instances",
@@ -38,6 +38,17 @@ static const struct listing listings[LISTINGS] = {
                     {"agentConnected", "agentConnected"},
                     {"runningTasks", "runningTasksCount"},
                     {"pendingTasks", "pendingTasksCount"}}},
+    [SERVICES] = {"services",
+                  "ListServices",
+                  "serviceArns",
+                  "DescribeServices",
+                  "services",
+                  {{"arn", "serviceArn"},
+                   {"status", "status"},
+                   {"taskDefinition", "taskDefinition"},
+                   {"desiredTasks", "desiredCount"},
+                   {"runningTasks", "runningCount"},
+                   {"pendingTasks", "pendingCount"}}},
     [TASKS] = {"tasks",
                "ListTasks",
                "taskArns",
@@ -299,6 +310,26 @@ static void print_instance(const struct report *report, const struct fl_json *in
     print_used(measure_of(report, INSTANCES, id));
 }
 
+static const char *rollout_of(const struct fl_json *service)
+{
+    const struct fl_json *primary = fl_json_item(fl_json_get(service, "deployments"), 0);
+    const char *state = fl_json_z(fl_json_get(primary, "rolloutState"));
+    return state && strcmp(state, "COMPLETED") != 0 ? state : NULL;
+}
+
+static void print_service(const struct report *report, const struct fl_json *service)
+{
+    const char *rollout = rollout_of(service);
+    (void)report;
+    (void)printf("service   %s  %s  %s, %d of %d tasks running, %d pending%s%s\n",
+                 short_arn(text_of(service, "serviceArn")),
+                 short_arn(text_of(service, "taskDefinition")), text_of(service, "status"),
+                 (int)fl_json_int(fl_json_get(service, "runningCount")),
+                 (int)fl_json_int(fl_json_get(service, "desiredCount")),
+                 (int)fl_json_int(fl_json_get(service, "pendingCount")),
+                 rollout ? ", deployment " : "", rollout ? rollout : "");
+}
+
 static void print_task(const struct report *report, const struct fl_json *task)
 {
     const char *id = short_arn(text_of(task, "taskArn"));
@@ -347,7 +378,7 @@ static void print_report(const struct report *report)
 {
     static void (*const print[LISTINGS])(const struct report *report,
                                          const struct fl_json *object) = {
-        [INSTANCES] = print_instance, [TASKS] = print_task};
+        [INSTANCES] = print_instance, [SERVICES] = print_service, [TASKS] = print_task};
     const struct fl_options *options = report->options;
     (void)printf("endpoint  %s, region %s, account %s\ndata      %s\n",
                  fl_options_endpoint(options).p, options->value[FL_OPTION_REGION].p,

@@ -620,6 +620,10 @@ void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struc
     case FL_CORE_EVENT_EXPLAIN:
         explain(&d, event);
         return;
+    case FL_CORE_EVENT_HOLD:
+        core->is_held = event->is_held;
+        (void)answer(&d, event->request_id, 0, FL_STR("{}"));
+        return;
     }
     FL_ASSERT(!"a kind of event");
 }

@@ -58,6 +58,7 @@ enum fl_core_event_kind {
     FL_CORE_EVENT_HEALTH,             /* telemetry: health of a task's containers */
     FL_CORE_EVENT_INSTANCE_HEALTH,    /* telemetry: health of an instance */
     FL_CORE_EVENT_EXPLAIN,            /* why does a task (or one of a definition) find no place? */
+    FL_CORE_EVENT_HOLD,               /* services start and stop no tasks, or do again */
 };
 
 /* One thing's health, as an agent tells it. */
@@ -82,8 +83,10 @@ struct fl_core_event {
     /* FL_CORE_EVENT_EXPLAIN: besides request_id and cluster one of these, names or ARNs */
     struct fl_str task;
     struct fl_str definition;
+    struct fl_str service;
     const void
-        *call; /* or the decoded input of a RunTask, whose cluster counts when there is none */
+        *call;    /* or the decoded input of a RunTask, whose cluster counts when there is none */
+    bool is_held; /* FL_CORE_EVENT_HOLD, besides request_id; forgotten with a restart */
     /* FL_CORE_EVENT_AGENT_… */
     struct fl_str cluster;  /* name */
     struct fl_str instance; /* id */

@@ -4,7 +4,7 @@
 #include "core/explain.h"
 
 #include "core/gpu.h"
-#include "core/launch.h"
+#include "core/scheduler.h"
 
 enum { MAX_GROUPS = 64, MAX_SHOWN = 12, MAX_EXAMPLES = 3, MAX_TEXT = 64 << 10 };
 
@@ -21,8 +21,9 @@ struct explanation {
     struct fl_decision *d;
     const struct fl_cluster *cluster;
     const struct fl_definition *definition;
-    const struct fl_task *task;            /* NULL: of a definition or call */
-    const struct ecs_RunTaskRequest *call; /* NULL: of a task or definition */
+    const struct fl_task *task;            /* NULL: it is not about one */
+    const struct ecs_RunTaskRequest *call; /* the same */
+    const struct fl_service *service;      /* the same */
     struct fl_placement placement;
     struct excluded groups[MAX_GROUPS];
     size_t group_count;
@@ -211,6 +212,35 @@ static void add_call(struct fl_buf *text, const struct explanation *e)
     fl_buf_add_z(text, "; each, of ");
 }
 
+/* What the service wants and has. */
+static void add_service(struct fl_buf *text, const struct explanation *e)
+{
+    const struct fl_deployment *primary = TAILQ_FIRST(&e->service->deployments);
+    const struct rec_Deployment *entry = fl_deployment_rec(primary);
+    fl_buf_printf(text,
+                  "service %.*s wants %d task%s of deployment ecs-svc/%lld, of which %zu run and "
+                  "%zu are pending; one more, of ",
+                  FL_STR_ARG(e->service->name), entry->desiredCount,
+                  entry->desiredCount == 1 ? "" : "s", (long long)entry->number,
+                  primary->running_count, primary->pending_count);
+}
+
+/* What else keeps the service from starting it. */
+static void add_delays(struct fl_buf *text, const struct explanation *e)
+{
+    const struct rec_Deployment *entry = fl_deployment_rec(TAILQ_FIRST(&e->service->deployments));
+    const struct fl_service_event *last = TAILQ_LAST(&e->service->events, fl_service_event_list);
+    if (FL_HAS(entry, rec_Deployment, rolloutState) &&
+        entry->rolloutState == ECS_DeploymentRolloutState_FAILED)
+        fl_buf_add_z(text, "  the deployment has FAILED: it starts no more tasks\n");
+    if (FL_HAS(entry, rec_Deployment, nextStartAt) && entry->nextStartAt > e->d->now_ms)
+        fl_buf_printf(text,
+                      "  tasks have failed to start: the next one is started in %lld seconds\n",
+                      (long long)(entry->nextStartAt - e->d->now_ms + 999) / 1000);
+    if (last)
+        fl_buf_printf(text, "  the last event: %.*s\n", FL_STR_ARG(last->rec->message));
+}
+
 static void add_head(struct fl_buf *text, const struct explanation *e)
 {
     const struct fl_definition *def = e->definition;
@@ -227,6 +257,8 @@ static void add_head(struct fl_buf *text, const struct explanation *e)
     }
     if (e->call)
         add_call(text, e);
+    if (e->service)
+        add_service(text, e);
     fl_buf_printf(text, "%.*s:%d on cluster %.*s needs ", FL_STR_ARG(def->family), def->revision,
                   FL_STR_ARG(e->cluster->rec->name));
     add_needs(text, &e->placement.requirement);
@@ -237,6 +269,10 @@ static void add_head(struct fl_buf *text, const struct explanation *e)
         add_examples(text, e->fits, e->fitting);
     }
     fl_buf_add_char(text, '\n');
+    if (e->service) {
+        add_delays(text, e);
+        return;
+    }
     if (def->rec->definition->status != ECS_TaskDefinitionStatus_ACTIVE)
         fl_buf_add_z(text, "  the definition is not ACTIVE: RunTask refuses it\n");
     if (e->instances == 0)
@@ -296,6 +332,8 @@ static struct fl_str write_body(const struct explanation *e)
     fl_jw_member_str(&jw, "taskDefinitionArn", e->definition->rec->definition->taskDefinitionArn);
     if (e->task)
         fl_jw_member_str(&jw, "taskArn", fl_task_arn(e->d, e->task->rec));
+    if (e->service)
+        fl_jw_member_str(&jw, "serviceArn", fl_service_arn(e->d, e->service->rec));
     fl_jw_member_int(&jw, "instances", (int64_t)e->instances);
     fl_jw_member_int(&jw, "fitting", (int64_t)e->fitting);
     fl_jw_key(&jw, "excluded");
@@ -349,6 +387,31 @@ static int find_call(struct explanation *e, const struct ecs_RunTaskRequest *in,
     return 0;
 }
 
+/* One more task of the PRIMARY deployment. A daemon is alone of its kind on an instance. */
+static int find_service(struct explanation *e, struct fl_str given)
+{
+    struct fl_launch *launch = fl_arena_new_object(e->d->arena, struct fl_launch);
+    struct fl_str name;
+    if (fl_read_name(e->d, given, "service", &name) < 0)
+        return -1;
+    e->service = fl_state_service(e->cluster, name);
+    if (!e->service)
+        return fl_refuse(e->d, "ServiceNotFoundException", "Service not found.");
+    if (!fl_str_is(e->service->rec->status, "ACTIVE"))
+        return fl_refuse(e->d, "ServiceNotActiveException", "Service was not ACTIVE.");
+    const struct fl_deployment *primary = TAILQ_FIRST(&e->service->deployments);
+    if (!primary)
+        return fl_refuse(e->d, "InvalidParameterException",
+                         "The service has no task set, so it starts no tasks.");
+    const struct fl_revision *revision = fl_service_revision(e->service, primary->number);
+    if (fl_service_prepare(e->d, e->service->rec, revision->rec, revision->definition, launch) < 0)
+        return -1;
+    e->definition = launch->definition;
+    e->placement = launch->placement;
+    e->placement.requirement.distinct |= e->service->is_daemon;
+    return 0;
+}
+
 /* A task or a definition by its own words alone. */
 static int find_kind(struct explanation *e, const struct fl_core_event *event,
                      struct fl_cluster *cluster)
@@ -376,7 +439,9 @@ int fl_explain(struct fl_decision *d, const struct fl_core_event *event, struct 
         return -1;
     e->d = d;
     e->cluster = cluster;
-    if ((call ? find_call(e, call, cluster) : find_kind(e, event, cluster)) < 0)
+    if ((call               ? find_call(e, call, cluster)
+         : event->service.n ? find_service(e, event->service)
+                            : find_kind(e, event, cluster)) < 0)
         return -1;
     RB_FOREACH (at, fl_instance_tree, &cluster->instances)
         look_at(e, at);

@@ -3,7 +3,8 @@
 
 #include "core/decide.h"
 
-/* Explains event->call, or else event->task, or else event->definition, on event->cluster (empty:
+/* Explains event->call, or else event->task, event->service's next task or one of
+ * event->definition, on event->cluster (empty:
  * "default"; a call may name its own). The body
  * is JSON: what is asked for, how many instances fit, what excludes the others (grouped, the most
  * frequent first) and the whole as text for a person. 0 or refused. */

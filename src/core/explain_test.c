@@ -15,6 +15,15 @@ static unsigned explain(struct fix *f, const char *task, const char *definition)
     return f->status;
 }
 
+static unsigned explain_service(struct fix *f, const char *service)
+{
+    struct fl_core_event event = {
+        .kind = FL_CORE_EVENT_EXPLAIN, .request_id = 7, .service = fl_str_of(service)};
+    fix_step(f, &event);
+    assert_int_equal(f->records_put, 0);
+    return f->status;
+}
+
 /* The same about a RunTask that is given as JSON. */
 static unsigned explain_call(struct fix *f, const char *text)
 {
@@ -213,12 +222,46 @@ static void wrong_questions_are_refused(FL_UNUSED void **state)
     fix_free(f);
 }
 
+/* A service's next task, and what else keeps it from being started. */
+static void a_service_is_explained(FL_UNUSED void **state)
+{
+    struct fix *f = fix_new();
+    char ids[1][64];
+    fix_ok(f, "CreateCluster", "{}");
+    fix_register(f, "web", 100, 600, "");
+    fix_add_instance(f, "default", 1024, 1000, "", ids[0]);
+    fix_ok(f, "CreateService", "{'serviceName':'s','taskDefinition':'web','desiredCount':2}");
+    fix_schedule(f);
+    assert_int_equal(explain_service(f, "s"), 200);
+    const char *text = fix_text(f, "text");
+    assert_non_null(strstr(text, "service s wants 2 tasks of deployment ecs-svc/"));
+    assert_non_null(strstr(text, "of which 0 run and 1 are pending; one more, of web:1 on cluster "
+                                 "default needs 100 CPU units and 600 MiB; 0 of 1 instance can "
+                                 "take it\n"));
+    assert_non_null(strstr(text, "  the last event: (service s) "));
+    assert_non_null(strstr(text, "  1 instance, RESOURCE:MEMORY: "));
+    assert_string_equal(fix_text(f, "serviceArn"),
+                        "arn:aws:ecs:eu-central-1:000000000000:service/default/s");
+    assert_int_equal(explain_service(f, "arn:aws:ecs:eu-central-1:000000000000:service/default/s"),
+                     200);
+    assert_int_equal(explain_service(f, "no"), 400);
+    assert_string_equal(fix_text(f, "__type"), "ServiceNotFoundException");
+    fix_ok(f, "CreateService",
+           "{'serviceName':'e','desiredCount':2,'deploymentController':{'type':'EXTERNAL'}}");
+    assert_int_equal(explain_service(f, "e"), 400);
+    fix_ok(f, "DeleteService", "{'service':'s','force':true}");
+    assert_int_equal(explain_service(f, "s"), 400);
+    assert_string_equal(fix_text(f, "__type"), "ServiceNotActiveException");
+    fix_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_rule_is_told),
         cmocka_unit_test(a_call_is_explained_as_it_is),
         cmocka_unit_test(many_instances_stay_readable),
+        cmocka_unit_test(a_service_is_explained),
         cmocka_unit_test(wrong_questions_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

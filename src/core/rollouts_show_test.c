@@ -87,6 +87,23 @@ static void they_are_listed(FL_UNUSED void **state)
     fix_free(f);
 }
 
+/* What the circuit breaker watches is told with its threshold. */
+static void the_breaker_is_shown(FL_UNUSED void **state)
+{
+    struct fix *f = fix_ready();
+    fix_ok(f, "CreateService",
+           "{'serviceName':'s','taskDefinition':'web','desiredCount':8,'deploymentConfiguration':{"
+           "'deploymentCircuitBreaker':{'enable':true,'rollback':true}}}");
+    fix_ok(f, "DescribeServiceDeployments", "{'serviceDeploymentArns':['%s']}",
+           fix_text(f, "service.currentServiceDeployment"));
+    assert_string_equal(fix_text(f, "serviceDeployments.0.deploymentCircuitBreaker.status"),
+                        "MONITORING");
+    assert_int_equal(fix_int(f, "serviceDeployments.0.deploymentCircuitBreaker.failureCount"), 0);
+    assert_int_equal(fix_int(f, "serviceDeployments.0.deploymentCircuitBreaker.threshold"), 4);
+    assert_string_equal(fix_text(f, "serviceDeployments.0.alarms.status"), "DISABLED");
+    fix_free(f);
+}
+
 static void they_refuse(FL_UNUSED void **state)
 {
     struct fix *f = fix_ready();
@@ -118,9 +135,8 @@ static void they_refuse(FL_UNUSED void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ids_join),
-        cmocka_unit_test(revisions_are_shown),
-        cmocka_unit_test(they_are_listed),
+        cmocka_unit_test(ids_join),        cmocka_unit_test(revisions_are_shown),
+        cmocka_unit_test(they_are_listed), cmocka_unit_test(the_breaker_is_shown),
         cmocka_unit_test(they_refuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -62,7 +62,7 @@ static size_t look(struct fl_decision *d, struct fl_service *service)
 int64_t fl_scheduler_due(const struct fl_core *core)
 {
     const struct fl_service *first = RB_MIN(fl_due_tree, (struct fl_due_tree *)&core->due);
-    return first ? first->due_ms : INT64_MAX;
+    return first && !core->is_held ? first->due_ms : INT64_MAX;
 }
 
 void fl_scheduler_run(struct fl_decision *d)
@@ -70,7 +70,7 @@ void fl_scheduler_run(struct fl_decision *d)
     size_t started = 0;
     for (int i = 0; i < MAX_LOOKS && started < MAX_STARTED; i++) {
         struct fl_service *first = RB_MIN(fl_due_tree, &d->core->due);
-        if (!first || first->due_ms > d->now_ms)
+        if (!first || d->core->is_held || first->due_ms > d->now_ms)
             return;
         started += look(d, first);
     }

@@ -380,6 +380,25 @@ static void tasks_belong_to_services(FL_UNUSED void **state)
     fix_free(f);
 }
 
+/* Who stops everything wants nothing started meanwhile. */
+static void a_held_scheduler_rests(FL_UNUSED void **state)
+{
+    struct fix *f = fix_ready();
+    struct fl_core_event hold = {.kind = FL_CORE_EVENT_HOLD, .request_id = 7, .is_held = true};
+    fix_ok(f, "CreateService", "{'serviceName':'s','taskDefinition':'web','desiredCount':1}");
+    fix_step(f, &hold);
+    assert_int_equal(f->status, 200);
+    fix_timer(f);
+    assert_int_equal(f->records_put, 0);
+    assert_true(fl_core_next_due(f->core) > f->now_ms);
+    hold.is_held = false;
+    fix_step(f, &hold);
+    fix_schedule(f);
+    fix_ok(f, "ListTasks", "{'serviceName':'s'}");
+    assert_int_equal(fix_size(f, "taskArns"), 1);
+    fix_free(f);
+}
+
 /* A definition that a service runs may be deregistered and deleted: it stays until no revision
  * names it. */
 static void a_definition_in_use_stays(FL_UNUSED void **state)
@@ -421,6 +440,7 @@ int main(void)
         cmocka_unit_test(clusters_know_their_services),
         cmocka_unit_test(tags_are_kept_and_handed_on),
         cmocka_unit_test(tasks_belong_to_services),
+        cmocka_unit_test(a_held_scheduler_rests),
         cmocka_unit_test(a_definition_in_use_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,7 @@
 
 static const char agent_target[] = "Fairlead_20261120.ShipLogs";
 static const char explain_target[] = "Fairlead_20261120.Explain";
+static const char hold_target[] = "Fairlead_20261120.Hold";
 static const char backup_target[] = "Fairlead_20261120.Backup";
 static const char utilization_target[] = "Fairlead_20261120.Utilization";
 static const char join_target[] = "Fairlead_20261120.Join";
@@ -356,7 +357,7 @@ static const struct fl_json *read_own_call(struct call *call, struct fl_str oper
     return NULL;
 }
 
-/* {"cluster"?, "task" | "taskDefinition" | "runTask"}: why there is no place for it. */
+/* {"cluster"?, "task" | "service" | "taskDefinition" | "runTask"}: why there is no place for it. */
 static void call_explain(struct call *call)
 {
     struct fl_http_exchange *exchange = call->exchange;
@@ -369,10 +370,25 @@ static void call_explain(struct call *call)
         .cluster = fl_json_text(fl_json_get(json, "cluster")),
         .task = fl_json_text(fl_json_get(json, "task")),
         .definition = fl_json_text(fl_json_get(json, "taskDefinition")),
+        .service = fl_json_text(fl_json_get(json, "service")),
     };
     const struct fl_json *run_task = fl_json_get(json, "runTask");
     if (run_task && !(event.call = decode_run_task(call, run_task)))
         return;
+    fl_engine_step(call->api->engine, &event);
+}
+
+/* {"held"}: services rest while everything is stopped, or go on. */
+static void call_hold(struct call *call)
+{
+    const struct fl_json *json = read_own_call(call, FL_STR("Hold"));
+    if (!json)
+        return;
+    struct fl_core_event event = {
+        .kind = FL_CORE_EVENT_HOLD,
+        .request_id = (uint64_t)(uintptr_t)call->exchange,
+        .is_held = fl_json_is_true(fl_json_get(json, "held")),
+    };
     fl_engine_step(call->api->engine, &event);
 }
 
@@ -508,6 +524,8 @@ static bool dispatch_own(struct call *call, struct fl_str target)
     (void)fl_str_split(&operation, '.', &prefix);
     if (fl_str_is(target, explain_target)) {
         call_explain(call);
+    } else if (fl_str_is(target, hold_target)) {
+        call_hold(call);
     } else if (fl_str_is(target, utilization_target)) {
         call_utilization(call);
     } else if (fl_str_is(target, backup_target)) {
