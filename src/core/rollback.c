@@ -2,7 +2,7 @@
  * PRIMARY again. It is asked for (ROLLBACK_REQUESTED) by the circuit breaker, by a user or by a
  * stage, and taken by the scheduler's next look (ROLLBACK_IN_PROGRESS); it has succeeded when the
  * service is steady. What failed is ACTIVE and FAILED until its tasks are gone. */
-#include "core/scheduler.h"
+#include "core/stages.h"
 
 bool fl_rollout_is_forward(const struct rec_ServiceDeployment *rec)
 {
@@ -149,6 +149,20 @@ bool fl_schedule_rollback(struct fl_schedule *s)
 
 /* ---- StopServiceDeployment ---- */
 
+struct fl_service *fl_find_rollout(struct fl_decision *d, struct fl_str arn,
+                                   struct fl_rollout **ret_rollout)
+{
+    struct fl_service *service;
+    struct fl_str id;
+    if (fl_find_service_below(d, arn, "service-deployment", &service, &id) < 0)
+        return NULL;
+    *ret_rollout = service ? fl_service_rollout(service, id) : NULL;
+    if (*ret_rollout)
+        return service;
+    (void)fl_refuse(d, "ServiceDeploymentNotFoundException", "Service deployment not found.");
+    return NULL;
+}
+
 static bool is_going_back(const struct rec_ServiceDeployment *rec)
 {
     return rec->status == ECS_ServiceDeploymentStatus_ROLLBACK_REQUESTED ||
@@ -159,18 +173,19 @@ int fl_stop_service_deployment(struct fl_decision *d, const void *input, void *o
 {
     const struct ecs_StopServiceDeploymentRequest *in = input;
     struct ecs_StopServiceDeploymentResponse *out = output;
-    struct fl_service *service;
-    struct fl_str id;
+    struct fl_rollout *rollout;
     if (FL_HAS(in, ecs_StopServiceDeploymentRequest, stopType) &&
         in->stopType != ECS_StopServiceDeploymentStopType_ROLLBACK)
         return fl_refuse(d, "InvalidParameterException",
                          "The stopType ABORT is not supported. Valid values: [ROLLBACK].");
-    if (fl_find_service_below(d, in->serviceDeploymentArn, "service-deployment", &service, &id) < 0)
+    struct fl_service *service = fl_find_rollout(d, in->serviceDeploymentArn, &rollout);
+    if (!service)
         return -1;
-    const struct fl_rollout *rollout = service ? fl_service_rollout(service, id) : NULL;
-    if (!rollout)
-        return fl_refuse(d, "ServiceDeploymentNotFoundException", "Service deployment not found.");
     bool is_open = fl_rollout_is_forward(rollout->rec) || is_going_back(rollout->rec);
+    if (is_open && fl_stages_are_final(rollout->rec))
+        return fl_refuse(d, "ConflictException",
+                         "The service deployment cannot be stopped: what it replaces is being "
+                         "cleaned up.");
     if (!is_open || !fl_str_is(service->rec->status, "ACTIVE"))
         return fl_refuse(
             d, "ConflictException", "The service deployment cannot be stopped: %s.",

@@ -72,14 +72,6 @@ static const struct row invalid[] = {
      "5000."},
     {"'deploymentConfiguration':{'bakeTimeInMinutes':1441}",
      "bakeTimeInMinutes should be between 0 and 1440."},
-    {"'deploymentConfiguration':{'earlySuccessCriteria':{'enable':true,'healthyPercent':100}}",
-     "earlySuccessCriteria needs both healthyPercent and sourceServiceRevisionCleanup."},
-    {"'deploymentConfiguration':{'minimumHealthyPercent':50,'earlySuccessCriteria':{'enable':true,"
-     "'healthyPercent':49,'sourceServiceRevisionCleanup':'BLOCKING'}}",
-     "healthyPercent should be between minimumHealthyPercent and 100."},
-    {"'deploymentConfiguration':{'strategy':'BLUE_GREEN','earlySuccessCriteria':{'enable':true,"
-     "'healthyPercent':100,'sourceServiceRevisionCleanup':'BLOCKING'}}",
-     "earlySuccessCriteria is for the ROLLING strategy only."},
     {"'deploymentConfiguration':{'strategy':'LINEAR','linearConfiguration':{'stepPercent':2.9}}",
      "stepPercent should be a multiple of 0.1 from 3.0 to 100.0."},
     {"'deploymentConfiguration':{'strategy':'LINEAR','linearConfiguration':{'stepPercent':10.05}}",
@@ -98,6 +90,14 @@ static const struct row invalid[] = {
     {"'deploymentConfiguration':{'strategy':'BLUE_GREEN','lifecycleHooks':[{'targetType':'PAUSE',"
      "'lifecycleStages':['PRODUCTION_TRAFFIC_SHIFT']}]}",
      "A lifecycle hook of type PAUSE cannot be configured at PRODUCTION_TRAFFIC_SHIFT."},
+    {"'deploymentConfiguration':{'earlySuccessCriteria':{'enable':true}}",
+     "earlySuccessCriteria needs healthyPercent and sourceServiceRevisionCleanup."},
+    {"'deploymentConfiguration':{'minimumHealthyPercent':60,'earlySuccessCriteria':{'enable':true,"
+     "'healthyPercent':50,'sourceServiceRevisionCleanup':'DEFERRED'}}",
+     "healthyPercent should be between 60 and 100."},
+    {"'deploymentConfiguration':{'strategy':'BLUE_GREEN','earlySuccessCriteria':{'enable':true,"
+     "'healthyPercent':50,'sourceServiceRevisionCleanup':'DEFERRED'}}",
+     "earlySuccessCriteria is for the deployment strategy ROLLING alone."},
     {"'healthCheckGracePeriodSeconds':-1",
      "healthCheckGracePeriodSeconds should be between 0 and 2147483647."},
     {"'placementStrategy':[{'type':'spread','field':'nonsense'}]",
@@ -146,7 +146,8 @@ static const struct row not_implemented[] = {
     {"'deploymentConfiguration':{'strategy':'BLUE_GREEN','lifecycleHooks':[{"
      "'hookTargetArn':'arn:aws:lambda:eu-central-1:000000000000:function:f',"
      "'lifecycleStages':['PRE_SCALE_UP']}]}",
-     "Lifecycle hooks of type AWS_LAMBDA are not implemented yet."},
+     "Lifecycle hooks of type AWS_LAMBDA are not implemented yet, unless hookTargetArn is the ARN "
+     "of a task definition, which is then run."},
     {"'deploymentController':{'type':'CODE_DEPLOY'}",
      "The deployment controller CODE_DEPLOY is not implemented yet."},
     {"'taskDefinition':'fargate','launchType':'FARGATE',"
