@@ -103,6 +103,8 @@ int fl_service_prepare(struct fl_decision *d, const struct rec_Service *rec,
 void fl_schedule_say_unplaced(struct fl_schedule *s, const struct fl_launch *launch);
 /* The bounds allow neither to start nor to stop anything, and something is left to do. */
 void fl_schedule_say_stuck(struct fl_schedule *s);
+/* Says that the bounds are in the way. */
+void fl_schedule_say_blocked(struct fl_schedule *s);
 /* Says that these tasks, at most ten, were started. */
 void fl_schedule_say_started(struct fl_schedule *s, struct fl_task *const *tasks, size_t n);
 /* scheduler_stop.c: stops what is not wanted any more, as far as the floor allows. */

@@ -173,8 +173,6 @@ void fl_show_service(struct fl_decision *d, const struct fl_service *service, bo
     show_counts(service, out);
     show_wishes(d, rec, out);
     show_current(d, service, out);
-    if (service->is_daemon && rec->deployments.n)
-        FL_SET(out, ecs_Service, desiredCount, rec->deployments.items[0].desiredCount);
     FL_SET(out, ecs_Service, deployments, show_deployments(d, service));
     if (is_external(rec))
         FL_SET(out, ecs_Service, taskSets, fl_show_task_sets(d, service));

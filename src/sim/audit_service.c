@@ -186,7 +186,9 @@ static bool family_is(struct sim *sim, const struct rec_Service *rec, struct fl_
 {
     const struct rec_ServiceRevision *revision =
         sim_core_service_revision(sim->server.core, rec->name, rec->deployments.items[0].number);
-    return revision && fl_str_eq(revision->family, definition);
+    struct fl_str family;
+    return revision && fl_str_split(&definition, ':', &family) &&
+           fl_str_eq(revision->family, family);
 }
 
 static bool is_created(struct sim *sim, const struct rec_Service *rec,

@@ -29,6 +29,11 @@ def short(arn):
     return arn.rsplit("/", 1)[1]
 
 
+def no_such_image(cluster):
+    """A container whose image its registry does not know."""
+    return clusters.container(image=f"127.0.0.1:{cluster.port}/no-such-image:1", memory=16)
+
+
 class Services:
     """The services that a test makes in a cluster; remove() takes them away."""
 

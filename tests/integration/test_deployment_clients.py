@@ -1,6 +1,7 @@
 """What well-known clients do with a service, call by call: Terraform's aws provider with
 wait_for_steady_state, amazon-ecs-deploy-task-definition, ecspresso. Method: their sequences with
 boto3; their waiters' rules without their pauses."""
+import contextlib
 import datetime
 import time
 
@@ -8,7 +9,6 @@ import cluster as clusters
 import pytest
 import services as of
 
-NO_SUCH_IMAGE = "127.0.0.1:1/no-such-image:1"
 BREAKER = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
 
 
@@ -16,9 +16,10 @@ class Failed(Exception):
     pass
 
 
-def waiter(cluster, kind, **request):
+def wait_stable(cluster, name):
     """botocore's own waiter, impatient."""
-    cluster.ecs.get_waiter(kind).wait(**request, WaiterConfig={"Delay": 0.1, "MaxAttempts": 600})
+    cluster.ecs.get_waiter("services_stable").wait(
+        cluster="default", services=[name], WaiterConfig={"Delay": 0.1, "MaxAttempts": 600})
 
 
 # ---- Terraform ----
@@ -26,18 +27,18 @@ def waiter(cluster, kind, **request):
 def steady_state(cluster, name, since):
     """wait_for_steady_state of the provider's v6 line: the service's DescribeServices answer, or
     Failed with the service deployment's reason."""
-    arn, deadline = None, time.monotonic() + 60
+    primary, arn, deadline = None, None, time.monotonic() + 60
     while time.monotonic() < deadline:
         service = cluster.ecs.describe_services(services=[name], include=["TAGS"])["services"][0]
         assert service["status"] == "ACTIVE"
         assert service["deploymentController"]["type"] == "ECS"
-        fresh = [d for d in service["deployments"]
-                 if d["status"] == "PRIMARY" and d["createdAt"] > since]
-        if not fresh:
+        # The first one seen is the one: a rollback's does not count.
+        primary = primary or next(d for d in service["deployments"] if d["status"] == "PRIMARY")
+        if primary["createdAt"] <= since:
             if of.is_stable(service):
                 return service
         elif arn is None:
-            arn = joined(cluster, name, since, fresh[0]["id"])
+            arn = joined(cluster, name, since, primary["id"])
         if arn:
             found = cluster.ecs.describe_service_deployments(serviceDeploymentArns=[arn])
             status = found["serviceDeployments"][0]["status"]
@@ -96,7 +97,7 @@ def test_terraform_hears_of_a_rollback(cluster, services):
     services.steady(name)
     since = now()
     services.update(name, taskDefinition=services.definition(
-        clusters.container(image=NO_SUCH_IMAGE)))
+        of.no_such_image(cluster)))
     with pytest.raises(Failed, match="^ROLLBACK_[A-Z_]*: .+"):
         steady_state(cluster, name, since)
     assert services.stable(name)["taskDefinition"] == good
@@ -119,10 +120,9 @@ def test_terraform_is_interrupted(cluster, services):
 
 # ---- amazon-ecs-deploy-task-definition ----
 
-def action(cluster, name, **definition):
+def action(cluster, name, container):
     """The action's steps; Failed when it would fail the workflow."""
-    arn = cluster.register(**definition) if definition else cluster.register(
-        clusters.idle(memory=16))
+    arn = cluster.register(container)
     found = cluster.ecs.describe_services(services=[name], cluster="default")
     if found["failures"]:
         raise Failed(f"{found['failures'][0]['arn']} is {found['failures'][0]['reason']}")
@@ -133,7 +133,7 @@ def action(cluster, name, **definition):
     answer = cluster.ecs.update_service(cluster="default", service=name, taskDefinition=arn,
                                         forceNewDeployment=False)
     mine = answer["service"]["deployments"][0]["id"]
-    waiter(cluster, "services_stable", services=[name], cluster="default")
+    wait_stable(cluster, name)
     deployments = cluster.ecs.describe_services(services=[name])["services"][0]["deployments"]
     left = [d for d in deployments if d["id"] == mine]
     if not left or left[0]["rolloutState"] == "FAILED":
@@ -144,22 +144,17 @@ def action(cluster, name, **definition):
 def test_the_action_deploys(cluster, services):
     name = services.create(count=2)
     services.steady(name)
-    arn = action(cluster, name)
+    arn = action(cluster, name, clusters.idle(memory=16))
     assert {task["taskDefinitionArn"] for task in services.running(name)} == {arn}
     with pytest.raises(Failed, match="nobody is MISSING"):
-        action(cluster, "nobody")
+        action(cluster, "nobody", clusters.idle(memory=16))
 
 
 def test_the_action_sees_a_rollback(cluster, services):
     name = services.create(count=1, deploymentConfiguration=BREAKER)
     services.steady(name)
-    bad = cluster.register(clusters.container(image=NO_SUCH_IMAGE))
-    answer = cluster.ecs.update_service(service=name, taskDefinition=bad)["service"]
-    mine = answer["deployments"][0]["id"]
-    waiter(cluster, "services_stable", services=[name])
-    services.steady(name)
-    left = [d for d in services.get(name)["deployments"] if d["id"] == mine]
-    assert not left or left[0]["rolloutState"] == "FAILED"
+    with pytest.raises(Failed, match="rolled back"):
+        action(cluster, name, of.no_such_image(cluster))
 
 
 # ---- ecspresso ----
@@ -178,7 +173,7 @@ class Ecspresso:
         return service, [event["message"] for event in said[-events:]]
 
     def wait(self):
-        waiter(self.cluster, "services_stable", cluster="default", services=[self.name])
+        wait_stable(self.cluster, self.name)
 
     def deploy(self, definition):
         service, _ = self.status()
@@ -209,7 +204,8 @@ class Ecspresso:
         for container in definition["containerDefinitions"]:
             options = container["logConfiguration"]["options"]
             group, stream = options["awslogs-group"], f"ecspresso-verify/{time.monotonic_ns()}"
-            self.cluster.logs.create_log_group(logGroupName=group)
+            with contextlib.suppress(self.cluster.logs.exceptions.ResourceAlreadyExistsException):
+                self.cluster.logs.create_log_group(logGroupName=group)
             self.cluster.logs.create_log_stream(logGroupName=group, logStreamName=stream)
             self.cluster.logs.put_log_events(
                 logGroupName=group, logStreamName=stream,
