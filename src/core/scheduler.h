@@ -52,6 +52,7 @@ struct fl_census {
     size_t in_state[FL_MEMBER_STATES];
     size_t healthy; /* is_healthy */
     size_t wanted;  /* set by fl_schedule_targets */
+    size_t floor;   /* the same: healthy ones of this deployment that must stay */
     bool may_start; /* the same */
 };
 
@@ -88,6 +89,8 @@ int64_t fl_throttle_ms(const struct fl_core *core, int32_t rounds);
 void fl_schedule_targets(struct fl_schedule *s);
 /* The same: the bounds when so many tasks are wanted. */
 void fl_schedule_bounds(struct fl_schedule *s, size_t desired);
+/* The same: what the deployments are shown to be asked for. True when records were put. */
+bool fl_schedule_show_targets(struct fl_schedule *s);
 /* scheduler_start.c: starts what is wanted and has room. */
 void fl_schedule_start(struct fl_schedule *s);
 /* One launch for a deployment's tasks: 0, or -1 when it cannot be prepared (the reason is in the

@@ -1,10 +1,10 @@
 /* What is refused of a service. */
 #include "core/service_check.h"
 
-#include "core/scheduler.h"
+#include "core/hooks.h"
 
 enum { MAX_NAME = 255, MAX_TOKEN = 36, MAX_SERVICE_BYTES = 64 * 1024 };
-enum { MAX_MINUTES = 1440, MAX_HOOKS = 100, MAX_HOOK_DETAILS = 4096 };
+enum { MAX_MINUTES = 1440, MIN_STEP_TENTHS = 30 };
 /* Far beyond what any quota lets run. */
 enum { MAX_PERCENT = 10000 };
 
@@ -109,21 +109,16 @@ static int check_breaker(struct fl_decision *d, const struct ecs_DeploymentCircu
                        threshold->type == ECS_ThresholdType_COUNT ? FL_MAX_DESIRED : 100);
 }
 
-/* Tenths of a percent within the bounds, and no finer. */
-#define PERCENT_IS_VALID(percent, least_tenths)                                                    \
-    ((percent)*10 >= (least_tenths) && (percent) <= 100 &&                                         \
-     (percent)*10 - (int)((percent)*10 + 0.5) < 1e-6 &&                                            \
-     (int)((percent)*10 + 0.5) - (percent)*10 < 1e-6)
-
 static int check_shifts(struct fl_decision *d, const struct ecs_DeploymentConfiguration *config)
 {
     const struct ecs_LinearConfiguration *linear = config->linearConfiguration;
     const struct ecs_CanaryConfiguration *canary = config->canaryConfiguration;
+    int32_t tenths;
     if (linear && FL_HAS(linear, ecs_LinearConfiguration, stepPercent) &&
-        !PERCENT_IS_VALID(linear->stepPercent, 30))
+        (!fl_percent_tenths(linear->stepPercent, &tenths) || tenths < MIN_STEP_TENTHS))
         return fl_refuse(d, invalid, "stepPercent should be a multiple of 0.1 from 3.0 to 100.0.");
     if (canary && FL_HAS(canary, ecs_CanaryConfiguration, canaryPercent) &&
-        !PERCENT_IS_VALID(canary->canaryPercent, 1))
+        (!fl_percent_tenths(canary->canaryPercent, &tenths) || tenths == 0))
         return fl_refuse(d, invalid,
                          "canaryPercent should be a multiple of 0.1 from 0.1 to 100.0.");
     if (linear &&
@@ -135,46 +130,20 @@ static int check_shifts(struct fl_decision *d, const struct ecs_DeploymentConfig
     return check_range(d, "bakeTimeInMinutes", config->bakeTimeInMinutes, 0, MAX_MINUTES);
 }
 
+static int check_early(struct fl_decision *d,
+                       const struct ecs_DeploymentEarlySuccessCriteria *early)
+{
+    if (!early || !FL_HAS(early, ecs_DeploymentEarlySuccessCriteria, healthyPercent))
+        return 0;
+    return check_range(d, "The earlySuccessCriteria's healthyPercent", early->healthyPercent, 0,
+                       100);
+}
+
 static int check_percents(struct fl_decision *d, const struct ecs_DeploymentConfiguration *config)
 {
     if (check_range(d, "minimumHealthyPercent", config->minimumHealthyPercent, 0, MAX_PERCENT) < 0)
         return -1;
     return check_range(d, "maximumPercent", config->maximumPercent, 0, MAX_PERCENT);
-}
-
-static int check_pause(struct fl_decision *d, const struct ecs_DeploymentLifecycleHook *hook)
-{
-    if (hook->hookTargetArn.n || hook->roleArn.n)
-        return fl_refuse(d, invalid,
-                         "A lifecycle hook of type PAUSE takes neither hookTargetArn nor roleArn.");
-    for (size_t i = 0; i < hook->lifecycleStages.n; i++) {
-        enum ecs_DeploymentLifecycleHookStage stage = hook->lifecycleStages.items[i];
-        if (stage == ECS_DeploymentLifecycleHookStage_TEST_TRAFFIC_SHIFT ||
-            stage == ECS_DeploymentLifecycleHookStage_PRODUCTION_TRAFFIC_SHIFT)
-            return fl_refuse(d, invalid,
-                             "A lifecycle hook of type PAUSE cannot be configured at %s.",
-                             fl_enum_text(&ecs_enum_DeploymentLifecycleHookStage, (int)stage));
-    }
-    return 0;
-}
-
-static int check_hooks(struct fl_decision *d, const struct ecs_DeploymentLifecycleHook_list *hooks)
-{
-    if (hooks->n > MAX_HOOKS)
-        return fl_refuse(d, invalid, "At most %d lifecycle hooks are allowed.", MAX_HOOKS);
-    for (size_t i = 0; i < hooks->n; i++) {
-        const struct ecs_DeploymentLifecycleHook *hook = &hooks->items[i];
-        bool is_pause = FL_HAS(hook, ecs_DeploymentLifecycleHook, targetType) &&
-                        hook->targetType == ECS_DeploymentLifecycleHookTargetType_PAUSE;
-        if (hook->lifecycleStages.n == 0)
-            return fl_refuse(d, invalid, "A lifecycle hook needs at least one lifecycle stage.");
-        if (!is_pause)
-            return fl_refuse(d, "ClientException",
-                             "Lifecycle hooks of type AWS_LAMBDA are not implemented yet.");
-        if (check_pause(d, hook) < 0)
-            return -1;
-    }
-    return 0;
 }
 
 static int check_configuration(struct fl_decision *d,
@@ -183,9 +152,9 @@ static int check_configuration(struct fl_decision *d,
     if (!config)
         return 0;
     if (check_percents(d, config) < 0 || check_breaker(d, config->deploymentCircuitBreaker) < 0 ||
-        check_shifts(d, config) < 0)
+        check_early(d, config->earlySuccessCriteria) < 0 || check_shifts(d, config) < 0)
         return -1;
-    return check_hooks(d, &config->lifecycleHooks);
+    return fl_hooks_check(d, config);
 }
 
 static int check_counts(struct fl_decision *d, const struct ecs_CreateServiceRequest *in)

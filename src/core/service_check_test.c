@@ -146,7 +146,8 @@ static const struct row not_implemented[] = {
     {"'deploymentConfiguration':{'strategy':'BLUE_GREEN','lifecycleHooks':[{"
      "'hookTargetArn':'arn:aws:lambda:eu-central-1:000000000000:function:f',"
      "'lifecycleStages':['PRE_SCALE_UP']}]}",
-     "Lifecycle hooks of type AWS_LAMBDA are not implemented yet."},
+     "Lifecycle hooks of type AWS_LAMBDA are not implemented yet, unless hookTargetArn is the ARN "
+     "of a task definition, which is then run."},
     {"'deploymentController':{'type':'CODE_DEPLOY'}",
      "The deployment controller CODE_DEPLOY is not implemented yet."},
     {"'taskDefinition':'fargate','launchType':'FARGATE',"
