@@ -61,6 +61,8 @@ void fl_resolver_find_servers(struct fl_resolver *resolver)
     while (fl_str_split(&rest, '\n', &line))
         if (fl_str_starts(line, FL_STR("nameserver")))
             add_server(resolver, fl_str_trim(fl_str_from(line, strlen("nameserver"))));
+    if (resolver->server_count == 0) /* resolv.conf(5): the one on the machine itself */
+        add_server(resolver, FL_STR("127.0.0.1"));
 }
 
 /* ---- one question ---- */

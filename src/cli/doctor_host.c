@@ -126,22 +126,16 @@ struct fl_finding fl_doctor_names(const struct fl_options *options)
                                                    "names: write one, or give dnsServers in task "
                                                    "definitions")};
     struct fl_str rest = fl_buf_str(&text), line;
-    bool has_server = false;
     while (fl_str_split(&rest, '\n', &line)) {
         line = fl_str_trim(line);
         if (!fl_str_starts(line, FL_STR("nameserver")))
             continue;
-        has_server = true;
         if (!fl_str_contains(line, FL_STR(" 127.")) && !fl_str_contains(line, FL_STR(":")))
             return (struct fl_finding){FL_FINE,
                                        FL_STR("containers are given the host's name servers")};
     }
-    if (has_server)
-        return (struct fl_finding){FL_FINE, FL_STR("the agent asks the host's name servers for "
-                                                   "containers, which cannot reach them")};
-    return (struct fl_finding){FL_NOTE,
-                               FL_STR("/etc/resolv.conf names no server, so tasks find no names: "
-                                      "name one, or give dnsServers in task definitions")};
+    return (struct fl_finding){FL_FINE, FL_STR("the agent asks the host's name servers for "
+                                               "containers, which cannot reach them")};
 }
 
 struct fl_finding fl_doctor_clock(const struct fl_options *options)

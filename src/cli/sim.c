@@ -12,7 +12,7 @@
 #include "sim/sim.h"
 #include "sim/whatif.h"
 
-enum { MAX_HOSTS = 100000, MAX_TASKS = 10000000, TASKS_A_HOST = 10 };
+enum { MAX_HOSTS = 100000, MAX_TASKS = 10000000, MAX_SERVICES = 100000, TASKS_A_HOST = 10 };
 
 struct wanted {
     struct fl_sim_config config;
@@ -43,6 +43,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 't':
         is_good = read_number(arg, MAX_TASKS, &value) && value > 0;
         wanted->config.tasks = (unsigned)value;
+        break;
+    case 'S':
+        is_good = read_number(arg, MAX_SERVICES, &value) && value > 0;
+        wanted->config.services = (unsigned)value;
         break;
     case 'r':
         is_good = read_number(arg, UINT32_MAX, &wanted->runs) && wanted->runs > 0;
@@ -88,6 +92,12 @@ static const struct argp_option options[] = {
     {.name = "runs", .key = 'r', .arg = "N", .doc = "so many seeds, one after the other (1)"},
     {.name = "hosts", .key = 'n', .arg = "N", .doc = "hosts in each run (10)"},
     {.name = "tasks", .key = 't', .arg = "N", .doc = "about so many tasks (ten for each host)"},
+    {.name = "services",
+     .key = 'S',
+     .arg = "N",
+     .doc =
+         "instead of the usual load so many services of --tasks tasks each are created, then get "
+         "a new definition, all at once"},
     {.name = "mode", .key = 'm', .arg = "MODE", .doc = "safety or liveness (by turns)"},
     {.name = "codecs",
      .key = 'j',
@@ -120,7 +130,7 @@ static void run(const struct wanted *wanted, uint64_t i, struct fl_sim_result *t
     struct fl_sim_result result;
     config.seed += i;
     if (config.tasks == 0)
-        config.tasks = TASKS_A_HOST * config.hosts;
+        config.tasks = TASKS_A_HOST * (config.services ? 1 : config.hosts);
     if (!wanted->mode_is_given)
         config.mode = config.seed % 2 ? FL_SIM_SAFETY : FL_SIM_LIVENESS;
     (void)snprintf(present_run, sizeof(present_run),
@@ -140,6 +150,12 @@ static void run(const struct wanted *wanted, uint64_t i, struct fl_sim_result *t
                      (unsigned long long)config.seed, (unsigned long long)result.events,
                      (unsigned long long)result.faults, (unsigned long long)result.tasks,
                      (unsigned long long)result.trace_hash);
+    if (config.services && !result.violations)
+        (void)printf(
+            "seed %llu: %u services of %u tasks on %u hosts: complete after %.1f s, with a "
+            "new definition after %.1f s more\n",
+            (unsigned long long)config.seed, config.services, config.tasks, config.hosts,
+            (double)result.created_ms / 1e3, (double)result.rolled_ms / 1e3);
     if (result.violations)
         (void)printf("%s", result.text);
     (void)fflush(stdout);

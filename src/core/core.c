@@ -8,6 +8,7 @@
 #include "core/decide.h"
 #include "core/explain.h"
 #include "core/former.h"
+#include "core/hooks.h"
 #include "core/scheduler.h"
 #include "wire/arn.h"
 
@@ -447,12 +448,13 @@ static fl_handler handler_of(int operation)
         {ECS_OP_UpdateService, fl_update_service},
         {ECS_OP_DeleteService, fl_delete_service},
         {ECS_OP_DescribeServices, fl_describe_services},
+        {ECS_OP_ContinueServiceDeployment, fl_continue_rollout},
+        {ECS_OP_StopServiceDeployment, fl_stop_service_deployment},
         {ECS_OP_ListServices, fl_list_services},
         {ECS_OP_ListServicesByNamespace, fl_list_services_by_namespace},
         {ECS_OP_ListServiceDeployments, fl_list_rollouts},
         {ECS_OP_DescribeServiceDeployments, fl_describe_rollouts},
         {ECS_OP_DescribeServiceRevisions, fl_describe_revisions},
-        {ECS_OP_StopServiceDeployment, fl_stop_service_deployment},
         {ECS_OP_GetTaskProtection, fl_get_protection},
         {ECS_OP_UpdateTaskProtection, fl_update_protection},
         {ECS_OP_CreateTaskSet, fl_create_task_set},

@@ -1,7 +1,8 @@
 /* A life of the control plane told by text: each line is one event, its first byte says which, the
- * rest is the JSON of an API command. "$t3" and "$i0" stand for the tasks and instances made so
- * far, whose names no text can guess; a cluster, a connected instance and a definition are there
- * from the beginning. Who is refused has changed nothing; the assertions of core stay on.
+ * rest is the JSON of an API command. "$t3", "$i0", "$d1" and "$r1" stand for the tasks, instances,
+ * service deployments and service revisions made so far, whose names no text can guess; a cluster,
+ * a connected instance and a definition are there from the beginning. Who is refused has changed
+ * nothing; the assertions of core stay on.
  *
  * One input in so many, chosen by its bytes, goes the whole way, too: what leaves the core is text,
  * and at the end a core rebuilt from the records must answer as the live one does. The others leave
@@ -46,7 +47,23 @@ static const char *const commands[] = {"RegisterTaskDefinition",
                                        "DeleteAccountSetting",
                                        "ListAccountSettings",
                                        "UpdateCluster",
-                                       "DeleteCluster"};
+                                       "DeleteCluster",
+                                       "UpdateService",
+                                       "DeleteService",
+                                       "DescribeServices",
+                                       "ListServices",
+                                       "ListServiceDeployments",
+                                       "DescribeServiceDeployments",
+                                       "DescribeServiceRevisions",
+                                       "StopServiceDeployment",
+                                       "ContinueServiceDeployment",
+                                       "CreateTaskSet",
+                                       "UpdateTaskSet",
+                                       "DeleteTaskSet",
+                                       "DescribeTaskSets",
+                                       "UpdateServicePrimaryTaskSet",
+                                       "UpdateTaskProtection",
+                                       "GetTaskProtection"};
 
 /* The first commands of every life. */
 static const char *const beginning[][2] = {
@@ -75,6 +92,7 @@ struct life {
     uint64_t sessions[MAX_NAMES], next_session;
     struct names tasks;
     struct names instances;
+    struct names rollouts, revisions;
     struct fl_arena *arena; /* of a line */
     /* What the last step brought about. */
     unsigned status;
@@ -122,6 +140,19 @@ static void learn_tasks(struct life *life, const struct ecs_Task *tasks, size_t 
         remember(&life->tasks, tasks[i].taskArn);
 }
 
+static void learn_service(struct life *life, const struct ecs_Service *service)
+{
+    remember(&life->rollouts, service->currentServiceDeployment);
+    for (size_t i = 0; i < service->currentServiceRevisions.n; i++)
+        remember(&life->revisions, service->currentServiceRevisions.items[i].arn);
+}
+
+static void learn_listed(struct life *life, const struct ecs_ListTasksResponse *list)
+{
+    for (size_t i = 0; i < list->taskArns.n; i++)
+        remember(&life->tasks, list->taskArns.items[i]);
+}
+
 static void *take_answer(void *context, int operation, const void *output)
 {
     const struct ecs_RunTaskResponse *run = output;
@@ -131,6 +162,12 @@ static void *take_answer(void *context, int operation, const void *output)
         learn_tasks(context, run->tasks.items, run->tasks.n);
     else if (operation == ECS_OP_StartTask)
         learn_tasks(context, start->tasks.items, start->tasks.n);
+    else if (operation == ECS_OP_ListTasks)
+        learn_listed(context, output);
+    else if (operation == ECS_OP_CreateService)
+        learn_service(context, ((const struct ecs_CreateServiceResponse *)output)->service);
+    else if (operation == ECS_OP_UpdateService)
+        learn_service(context, ((const struct ecs_UpdateServiceResponse *)output)->service);
     else if (operation == ECS_OP_RegisterContainerInstance)
         remember(&((struct life *)context)->instances,
                  instance->containerInstance->containerInstanceArn);
@@ -158,8 +195,16 @@ static void learn(struct life *life)
     const struct fl_json *tasks = fix_at(life->f->reply, "tasks");
     for (size_t i = 0; i < fl_json_items(tasks); i++)
         remember(&life->tasks, fl_json_text(fl_json_get(fl_json_item(tasks, i), "taskArn")));
+    const struct fl_json *arns = fix_at(life->f->reply, "taskArns");
+    for (size_t i = 0; i < fl_json_items(arns); i++)
+        remember(&life->tasks, fl_json_text(fl_json_item(arns, i)));
     remember(&life->instances,
              fl_json_text(fix_at(life->f->reply, "containerInstance.containerInstanceArn")));
+    remember(&life->rollouts,
+             fl_json_text(fix_at(life->f->reply, "service.currentServiceDeployment")));
+    const struct fl_json *revisions = fix_at(life->f->reply, "service.currentServiceRevisions");
+    for (size_t i = 0; i < fl_json_items(revisions); i++)
+        remember(&life->revisions, fl_json_text(fl_json_get(fl_json_item(revisions, i), "arn")));
 }
 
 static void step(struct life *life, struct fl_core_event *event)
@@ -180,8 +225,12 @@ static void step(struct life *life, struct fl_core_event *event)
 
 static const char *named(const struct life *life, char kind, char digit)
 {
-    const struct names *names = kind == 't' ? &life->tasks : &life->instances;
-    if ((kind != 't' && kind != 'i') || digit < '0' || (size_t)(digit - '0') >= names->n)
+    const struct names *names = kind == 't'   ? &life->tasks
+                                : kind == 'i' ? &life->instances
+                                : kind == 'd' ? &life->rollouts
+                                : kind == 'r' ? &life->revisions
+                                              : NULL;
+    if (!names || digit < '0' || (size_t)(digit - '0') >= names->n)
         return NULL;
     return names->text[digit - '0'];
 }
@@ -292,17 +341,31 @@ static void connect_or_not(struct life *life, char kind, char digit)
     }
 }
 
-static void explain(struct life *life, struct fl_str text, bool is_task)
+static void explain(struct life *life, struct fl_str text, char kind)
 {
     static char bytes[MAX_TEXT];
     struct fl_str name = substitute(life, text, bytes);
     struct fl_core_event event = {.kind = FL_CORE_EVENT_EXPLAIN};
-    if (is_task)
+    if (kind == 'F')
         event.task = name;
+    else if (kind == 'G')
+        event.service = name;
     else
         event.definition = name;
     step(life, &event);
     assert_int_equal(life->records_put, 0);
+}
+
+/* A timer brings about all that is due: services come to rest within so many looks. */
+static void wait_for_rest(struct life *life)
+{
+    enum { MAX_LOOKS = 3000 };
+    const struct fl_core *core = life->f ? life->f->core : life->core;
+    for (int i = 0; fl_core_next_due(core) <= life->now_ms; i++) {
+        assert_true(i < MAX_LOOKS);
+        step(life, &(struct fl_core_event){.kind = FL_CORE_EVENT_TIMER});
+    }
+    step(life, &(struct fl_core_event){.kind = FL_CORE_EVENT_TIMER});
 }
 
 static void live_a_line(struct life *life, struct fl_str line)
@@ -315,10 +378,12 @@ static void live_a_line(struct life *life, struct fl_str line)
         command(life, index, fl_str_from(line, 1));
     else if ((kind == '+' || kind == '-') && line.n > 1)
         connect_or_not(life, kind, line.p[1]);
-    else if (kind == 'E' || kind == 'F')
-        explain(life, fl_str_from(line, 1), kind == 'F');
+    else if (kind == 'E' || kind == 'F' || kind == 'G')
+        explain(life, fl_str_from(line, 1), kind);
     else if (kind == 'T')
-        step(life, &(struct fl_core_event){.kind = FL_CORE_EVENT_TIMER});
+        wait_for_rest(life);
+    else if (kind == 'M')
+        life->now_ms += FL_CORE_STRICT_SETTLE_MS;
     else if (kind == 'H')
         life->now_ms += FL_CORE_STOPPED_TASK_MS / 2;
 }
@@ -331,7 +396,7 @@ static void prepare_record(const struct fix_record *record)
     struct fl_shape_error error;
     enum fl_record_kind kind = FL_RECORD_CLUSTER;
     struct fl_err err = {0};
-    while (kind < FL_RECORD_KINDS && "cidfst"[kind] != record->key[0])
+    while (kind < FL_RECORD_KINDS && "cidfsmnort"[kind] != record->key[0])
         kind++;
     const struct fl_json *json = fl_json_read(fl_str_of(record->value), prepared.arena, &err);
     const struct fl_shape *shape = fl_record_shape(kind);

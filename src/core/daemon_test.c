@@ -100,7 +100,9 @@ static void by_its_attributes(FL_UNUSED void **state)
 static void last_on_a_drained_host(FL_UNUSED void **state)
 {
     struct place *p = on_hosts(2, "");
-    fix_ok(p->f, "CreateService", "{'serviceName':'web','taskDefinition':'web','desiredCount':2}");
+    fix_ok(p->f, "CreateService",
+           "{'serviceName':'web','taskDefinition':'web','desiredCount':2,"
+           "'availabilityZoneRebalancing':'DISABLED'}");
     place_settle(p);
     assert_int_equal(place_count(p, 0), 2);
     place_drain(p, 0, "DRAINING");
@@ -153,15 +155,7 @@ static void it_rolls_one_by_one(FL_UNUSED void **state)
     place_free(p);
 }
 
-static void it_rolls_by_starting_first(FL_UNUSED void **state)
-{
-    struct place *p = on_hosts(
-        4, ",'deploymentConfiguration':{'minimumHealthyPercent':100,'maximumPercent':125}");
-    roll(p, 4, 4, 5);
-    place_free(p);
-}
-
-/* Its port is taken by the one that it is to replace: start first cannot be. */
+/* Its port is taken by the one that it is to replace. */
 static void it_rolls_with_a_port(FL_UNUSED void **state)
 {
     struct place *p = place_new();
@@ -172,9 +166,45 @@ static void it_rolls_with_a_port(FL_UNUSED void **state)
         place_add_host(p, "a", 1000);
     fix_ok(p->f, "CreateService",
            "{'serviceName':'s','taskDefinition':'port','schedulingStrategy':'DAEMON',"
-           "'deploymentConfiguration':{'minimumHealthyPercent':50,'maximumPercent':200}}");
+           "'deploymentConfiguration':{'minimumHealthyPercent':50}}");
     place_settle(p);
-    roll(p, 2, 1, 4);
+    roll(p, 2, 1, 2);
+    place_free(p);
+}
+
+/* One of one must stay healthy, and one is all that there may be. */
+static void it_cannot_roll(FL_UNUSED void **state)
+{
+    struct place *p = on_hosts(1, ",'deploymentConfiguration':{'minimumHealthyPercent':50}");
+    fix_ok(p->f, "UpdateService", "{'service':'s','forceNewDeployment':true}");
+    place_settle(p);
+    assert_int_equal(place_count(p, -1), 1);
+    assert_int_equal(place_events(p, "was unable to stop or start tasks during a deployment"), 1);
+    place_add_host(p, "b", 1000);
+    place_settle(p);
+    expect_everywhere(p, 2);
+    place_free(p);
+}
+
+/* What fails its health checks goes first; then comes another one. */
+static void an_unhealthy_one(FL_UNUSED void **state)
+{
+    struct place *p = place_new();
+    char task[200], next[200];
+    fix_register(p->f, "checked", 10, 10, ",'healthCheck':{'command':['CMD','true']}");
+    place_add_host(p, "a", 1000);
+    fix_ok(p->f, "CreateService",
+           "{'serviceName':'s','taskDefinition':'checked','schedulingStrategy':'DAEMON'}");
+    place_settle(p);
+    place_first(p, 0, task);
+    fix_report(p->f, task, "RUNNING",
+               ",'containers':[{'containerName':'app','status':'RUNNING',"
+               "'healthStatus':'UNHEALTHY'}]");
+    place_settle(p);
+    place_first(p, 0, next);
+    assert_string_not_equal(task, next);
+    assert_int_equal(place_count(p, -1), 1);
+    assert_int_equal(place_events(p, "failed container health checks."), 1);
     place_free(p);
 }
 
@@ -224,9 +254,9 @@ int main(void)
         cmocka_unit_test(one_on_every_host),      cmocka_unit_test(no_host_at_all),
         cmocka_unit_test(daemons_come_first),     cmocka_unit_test(by_its_attributes),
         cmocka_unit_test(last_on_a_drained_host), cmocka_unit_test(it_rolls_all_at_once),
-        cmocka_unit_test(it_rolls_one_by_one),    cmocka_unit_test(it_rolls_by_starting_first),
-        cmocka_unit_test(it_rolls_with_a_port),   cmocka_unit_test(no_room_on_a_host),
-        cmocka_unit_test(a_host_is_lost),
+        cmocka_unit_test(it_rolls_one_by_one),    cmocka_unit_test(it_rolls_with_a_port),
+        cmocka_unit_test(it_cannot_roll),         cmocka_unit_test(an_unhealthy_one),
+        cmocka_unit_test(no_room_on_a_host),      cmocka_unit_test(a_host_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -52,10 +52,10 @@ static void within_narrow_bounds(FL_UNUSED void **state)
     place_free(p);
 }
 
-static void both_at_a_hundred(FL_UNUSED void **state)
+static void no_leeway_at_all(FL_UNUSED void **state)
 {
     struct place *p =
-        three(",'deploymentConfiguration':{'minimumHealthyPercent':100,'maximumPercent':100}");
+        three(",'deploymentConfiguration':{'minimumHealthyPercent':95,'maximumPercent':100}");
     place_drain(p, 0, "DRAINING");
     watch(p, 6, 6);
     assert_int_equal(place_count(p, 0), 2);
@@ -156,7 +156,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replacements_come_first), cmocka_unit_test(within_narrow_bounds),
-        cmocka_unit_test(both_at_a_hundred),       cmocka_unit_test(pending_tasks_go_at_once),
+        cmocka_unit_test(no_leeway_at_all),        cmocka_unit_test(pending_tasks_go_at_once),
         cmocka_unit_test(nowhere_to_go),           cmocka_unit_test(back_in_the_middle),
         cmocka_unit_test(deregistered_by_force),   cmocka_unit_test(drained_and_lost),
     };

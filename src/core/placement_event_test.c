@@ -133,7 +133,7 @@ static void bounds_forbid_every_step(FL_UNUSED void **state)
     struct fix *f = fix_ready();
     fix_ok(f, "CreateService",
            "{'serviceName':'s','taskDefinition':'web','desiredCount':2,'deploymentConfiguration':"
-           "{'minimumHealthyPercent':100,'maximumPercent':100}}");
+           "{'minimumHealthyPercent':100,'maximumPercent':125}}");
     fix_settle(f);
     assert_int_equal(fix_said(f, "was unable to stop or start tasks"), 0);
     fix_ok(f, "UpdateService", "{'service':'s','forceNewDeployment':true}");

@@ -1,11 +1,11 @@
-/* A random life of a control plane: definitions, hosts, sessions, tasks, stops, reports (many of
- * them twice, late or of tasks long gone) and timers in any order, with the core rebuilt from its
- * records again and again. What is checked is what a user would notice: a state never goes back, no
- * host gives more than it has nor a port twice, a repeated report changes nothing, and a recovered
- * core answers like the one before it. Fixed seeds, printed. */
+/* A random life of a control plane: definitions, hosts, sessions, tasks, services, stops, reports
+ * (many of them twice, late or of tasks long gone) and timers in any order, with the core rebuilt
+ * from its records again and again. What is checked is what a user would notice: a state never goes
+ * back, no host gives more than it has nor a port twice, a repeated report changes nothing, and a
+ * recovered core answers like the one before it. Fixed seeds, printed. */
 #include "core/core_fixture.h"
 
-enum { ROUNDS = 1500, HOSTS = 6, MAX_TASKS = 1200, DEFINITIONS = 8 };
+enum { ROUNDS = 1500, HOSTS = 6, MAX_TASKS = 8000, DEFINITIONS = 8 };
 
 static const char *const clusters[] = {"default", "other"};
 static const char *const statuses[] = {"PENDING", "RUNNING", "STOPPED"};
@@ -104,14 +104,23 @@ static void change_some(struct world *w)
     assert_int_equal(w->f->status, 400);
 }
 
+static void remember_arn(struct world *w, size_t cluster, const char *arn)
+{
+    for (size_t i = 0; i < w->task_count; i++)
+        if (strcmp(w->tasks[i].arn, arn) == 0)
+            return;
+    assert_true(w->task_count < MAX_TASKS);
+    struct seen_task *seen = &w->tasks[w->task_count++];
+    seen->cluster = cluster;
+    (void)snprintf(seen->arn, sizeof(seen->arn), "%s", arn);
+}
+
 static void remember_tasks(struct world *w, size_t cluster)
 {
-    for (size_t i = 0; i < fix_size(w->f, "tasks") && w->task_count < MAX_TASKS; i++) {
-        const struct fl_json *task = fl_json_item(fix_at(w->f->reply, "tasks"), i);
-        struct seen_task *seen = &w->tasks[w->task_count++];
-        seen->cluster = cluster;
-        (void)snprintf(seen->arn, sizeof(seen->arn), "%s", fl_json_z(fl_json_get(task, "taskArn")));
-    }
+    for (size_t i = 0; i < fix_size(w->f, "tasks"); i++)
+        remember_arn(
+            w, cluster,
+            fl_json_z(fl_json_get(fl_json_item(fix_at(w->f->reply, "tasks"), i), "taskArn")));
 }
 
 static void run_some(struct world *w)
@@ -159,12 +168,91 @@ static void explain_some(struct world *w)
         .cluster = fl_str_of(clusters[cluster]),
         .definition = fl_str_of(definition),
     };
-    if (w->task_count && below(w, 2))
+    if (below(w, 4) == 0)
+        event.service = FL_STR("s0");
+    else if (w->task_count && below(w, 2))
         event.task = fl_str_of(w->tasks[below(w, w->task_count)].arn);
     fix_step(w->f, &event);
     assert_int_equal(w->f->records_put, 0);
     if (w->f->status == 200)
         assert_true(fix_int(w->f, "fitting") <= fix_int(w->f, "instances"));
+}
+
+/* What services have started nobody has told us. */
+static void find_tasks(struct world *w)
+{
+    static const char *const desired[] = {"RUNNING", "STOPPED"};
+    for (size_t i = 0; i < 4; i++) {
+        char token[200] = "";
+        do {
+            fix_ok(w->f, "ListTasks", "{'cluster':'%s','desiredStatus':'%s','nextToken':'%s'}",
+                   clusters[i / 2], desired[i % 2], token);
+            const char *next = fl_json_z(fix_at(w->f->reply, "nextToken"));
+            (void)snprintf(token, sizeof(token), "%s", next ? next : "");
+            for (size_t k = 0; k < fix_size(w->f, "taskArns"); k++)
+                remember_arn(w, i / 2, fl_json_z(fl_json_item(fix_at(w->f->reply, "taskArns"), k)));
+        } while (token[0]);
+    }
+}
+
+/* What may be said with CreateService and with UpdateService. */
+static const char *const wishes[] = {
+    "",
+    ",'placementStrategy':[{'type':'binpack','field':'memory'}]",
+    ",'placementConstraints':[{'type':'distinctInstance'}]",
+    ",'deploymentConfiguration':{'minimumHealthyPercent':0,'maximumPercent':100}",
+    ",'deploymentConfiguration':{'minimumHealthyPercent':50,'maximumPercent':150}",
+    ",'deploymentConfiguration':{'deploymentCircuitBreaker':{'enable':true,'rollback':true}}",
+    ",'deploymentConfiguration':{'deploymentCircuitBreaker':{'enable':true,'rollback':false}}",
+    ",'healthCheckGracePeriodSeconds':5,'enableECSManagedTags':true",
+    ",'availabilityZoneRebalancing':'DISABLED'",
+};
+
+static void serve_some(struct world *w)
+{
+    static const char *const strategies[] = {"REPLICA", "REPLICA", "DAEMON"};
+    const char *wish = wishes[below(w, FL_ARRAY_SIZE(wishes))], *cluster = clusters[below(w, 2)];
+    size_t service = below(w, 4), definition = below(w, DEFINITIONS), count = below(w, 5);
+    switch (below(w, 8)) {
+    case 0:
+    case 1:
+    case 2:
+        (void)fix_call(w->f, "CreateService",
+                       "{'cluster':'%s','serviceName':'s%zu','taskDefinition':'f%zu',"
+                       "'desiredCount':%zu%s}",
+                       cluster, service, definition, count, wish);
+        return;
+    case 3:
+        (void)fix_call(w->f, "CreateService",
+                       "{'cluster':'%s','serviceName':'s%zu','taskDefinition':'f%zu',"
+                       "'schedulingStrategy':'%s'%s}",
+                       cluster, service, definition, strategies[below(w, 3)], wish);
+        return;
+    case 4:
+        (void)fix_call(w->f, "UpdateService", "{'cluster':'%s','service':'s%zu'%s}", cluster,
+                       service, wish);
+        return;
+    case 5:
+        (void)fix_call(w->f, "UpdateService",
+                       "{'cluster':'%s','service':'s%zu','desiredCount':%zu}", cluster, service,
+                       count);
+        return;
+    case 6:
+        (void)fix_call(w->f, "UpdateService",
+                       "{'cluster':'%s','service':'s%zu','taskDefinition':'f%zu',"
+                       "'forceNewDeployment':true}",
+                       cluster, service, definition);
+        return;
+    default:
+        (void)fix_call(w->f, "DeleteService", "{'cluster':'%s','service':'s%zu','force':%s}",
+                       cluster, service, below(w, 2) ? "true" : "false");
+    }
+}
+
+static void look_around(struct world *w)
+{
+    fix_schedule(w->f);
+    find_tasks(w);
 }
 
 static void stop_some(struct world *w)
@@ -218,10 +306,7 @@ static void touch_host(struct world *w)
 static void pass_time(struct world *w)
 {
     w->f->now_ms += (int64_t)below(w, 20 * 60 * 1000);
-    while (fl_core_next_due(w->f->core) <= w->f->now_ms) {
-        fix_timer(w->f);
-        assert_true(w->f->records_put > 0);
-    }
+    look_around(w);
     fix_timer(w->f);
     assert_int_equal(w->f->records_put, 0);
 }
@@ -234,6 +319,10 @@ static void do_something(struct world *w)
         register_some(w);
     else if (what < 10)
         deregister_some(w);
+    else if (what < 16)
+        serve_some(w);
+    else if (what < 22)
+        look_around(w);
     else if (what < 34)
         run_some(w);
     else if (what < 38)
@@ -325,6 +414,7 @@ static void check_gpus(const struct fl_json *host, const struct sums *sums)
 static void check_hosts(struct world *w)
 {
     struct sums sums[HOSTS] = {0};
+    find_tasks(w);
     check_tasks(w, sums);
     for (size_t i = 0; i < HOSTS; i++) {
         fix_ok(w->f, "DescribeContainerInstances", "{'cluster':'%s','containerInstances':['%s']}",

@@ -309,12 +309,24 @@ static const struct fl_instance *find_full(struct fl_schedule *s, const struct z
     return NULL;
 }
 
-/* Nothing could be moved. */
+/* Is there a task that could be moved if a zone with fewer would take it? */
+static bool has_surplus(const struct zone_list *list)
+{
+    const struct zone *from = fullest(list);
+    for (size_t i = 0; i < list->n; i++)
+        if (from && list->items[i].count + 1 < from->count)
+            return true;
+    return false;
+}
+
+/* Nothing could be moved. If that is for want of room, room wakes the service; if constraints keep
+ * it out, nothing will be different before instances are. */
 static void give_up(struct fl_schedule *s, const struct zone_list *list,
                     const struct fl_launch *launch)
 {
     const struct fl_instance *full = find_full(s, list, launch);
-    s->service->uneven_seen = full ? 0 : s->service->cluster->zones->seen;
+    if (!full && has_surplus(list))
+        s->service->uneven_seen = s->service->cluster->zones->seen;
     fl_service_set_waiting(s->service, full != NULL);
     if (full)
         fl_service_say_once(s->d, s->service,

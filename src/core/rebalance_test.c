@@ -67,7 +67,7 @@ static void half_of_them_move(FL_UNUSED void **state)
 
 static void only_when_it_is_enabled(FL_UNUSED void **state)
 {
-    struct place *p = uneven(4, "");
+    struct place *p = uneven(4, ",'availabilityZoneRebalancing':'DISABLED'");
     watch(p, 40, 4, 4);
     assert_int_equal(place_count(p, 1), 0);
     place_free(p);
@@ -184,6 +184,26 @@ static void a_zone_is_away(FL_UNUSED void **state)
     place_free(p);
 }
 
+/* What is protected is not moved. */
+static void protected_tasks_stay(FL_UNUSED void **state)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct place *p = uneven(4, "");
+    const struct fl_json *arns = place_tasks(p, 0, "RUNNING", arena);
+    for (size_t i = 0; i < 3; i++)
+        fix_ok(p->f, "UpdateTaskProtection",
+               "{'cluster':'default','tasks':['%s'],'protectionEnabled':true}",
+               fl_json_z(fl_json_item(arns, i)));
+    watch(p, 100, 4, 8);
+    assert_int_equal(place_count(p, 0), 3);
+    assert_int_equal(place_count(p, 1), 1);
+    assert_int_equal(place_events(p, "to AZ Rebalance"), 1);
+    p->f->now_ms += 121 * 60 * 1000;
+    place_settle(p);
+    assert_int_equal(place_count(p, 0), 2);
+    place_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -191,7 +211,7 @@ int main(void)
         cmocka_unit_test(below_the_ceiling),       cmocka_unit_test(many),
         cmocka_unit_test(as_far_as_there_is_room), cmocka_unit_test(not_where_it_must_not),
         cmocka_unit_test(what_cannot_start),       cmocka_unit_test(a_deployment_in_the_middle),
-        cmocka_unit_test(a_zone_is_away),
+        cmocka_unit_test(a_zone_is_away),          cmocka_unit_test(protected_tasks_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,7 @@
  * PRIMARY again. It is asked for (ROLLBACK_REQUESTED) by the circuit breaker, by a user or by a
  * stage, and taken by the scheduler's next look (ROLLBACK_IN_PROGRESS); it has succeeded when the
  * service is steady. What failed is ACTIVE and FAILED until its tasks are gone. */
-#include "core/scheduler.h"
+#include "core/stages.h"
 #include "wire/arn.h"
 
 bool fl_rollout_is_forward(const struct rec_ServiceDeployment *rec)
@@ -150,8 +150,8 @@ bool fl_schedule_rollback(struct fl_schedule *s)
 
 /* ---- StopServiceDeployment ---- */
 
-static struct fl_service *find(struct fl_decision *d, struct fl_str arn_text,
-                               struct fl_rollout **ret_rollout)
+struct fl_service *fl_find_rollout(struct fl_decision *d, struct fl_str arn_text,
+                                   struct fl_rollout **ret_rollout)
 {
     struct fl_str id, cluster_name, service_name, rest;
     struct fl_arn arn;
@@ -191,10 +191,14 @@ int fl_stop_service_deployment(struct fl_decision *d, const void *input, void *o
         in->stopType != ECS_StopServiceDeploymentStopType_ROLLBACK)
         return fl_refuse(d, "InvalidParameterException",
                          "The stopType ABORT is not supported. Valid values: [ROLLBACK].");
-    struct fl_service *service = find(d, in->serviceDeploymentArn, &rollout);
+    struct fl_service *service = fl_find_rollout(d, in->serviceDeploymentArn, &rollout);
     if (!service)
         return -1;
     bool is_open = fl_rollout_is_forward(rollout->rec) || is_going_back(rollout->rec);
+    if (is_open && fl_stages_are_final(rollout->rec))
+        return fl_refuse(d, "ConflictException",
+                         "The service deployment cannot be stopped: what it replaces is being "
+                         "cleaned up.");
     if (!is_open || !fl_str_is(service->rec->status, "ACTIVE"))
         return fl_refuse(
             d, "ConflictException", "The service deployment cannot be stopped: %s.",

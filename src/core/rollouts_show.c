@@ -1,6 +1,6 @@
 /* Service deployments (rollouts) and service revisions as the API shows them. */
 #include "core/page.h"
-#include "core/scheduler.h"
+#include "core/stages.h"
 #include "wire/arn.h"
 
 enum { DEFAULT_PAGE = 20, MAX_DESCRIBED = 20 };
@@ -141,6 +141,14 @@ static void show_source(struct fl_decision *d, const struct fl_service *service,
     FL_SET(out, ecs_ServiceRevisionSummary, pendingTaskCount, source->pending);
 }
 
+/* Of production traffic; none is shown for a roll-out without stages. */
+static void show_weight(struct ecs_ServiceRevisionSummary *out, int32_t tenths)
+{
+    if (tenths >= 0)
+        FL_SET(out, ecs_ServiceRevisionSummary, requestedProductionTrafficWeight,
+               fl_percent_of(tenths));
+}
+
 /* What it has, or had when the roll-out ended. */
 static struct ecs_ServiceRevisionSummary *show_target(struct fl_decision *d,
                                                       const struct fl_service *service,
@@ -158,6 +166,7 @@ static struct ecs_ServiceRevisionSummary *show_target(struct fl_decision *d,
         source.pending = (int32_t)deployment->pending_count;
     }
     show_source(d, service, &source, out);
+    show_weight(out, fl_stages_weight(rec));
     return out;
 }
 
@@ -236,9 +245,8 @@ static void show_rollout(struct fl_decision *d, const struct fl_service *service
            rec->breakerStatus);
     FL_SET(out->deploymentCircuitBreaker, ecs_ServiceDeploymentCircuitBreaker, failureCount,
            rec->failureCount);
-    if (rec->breakerStatus != ECS_ServiceDeploymentRollbackMonitorsStatus_DISABLED)
-        FL_SET(out->deploymentCircuitBreaker, ecs_ServiceDeploymentCircuitBreaker, threshold,
-               fl_breaker_threshold(service, rec));
+    FL_SET(out->deploymentCircuitBreaker, ecs_ServiceDeploymentCircuitBreaker, threshold,
+           fl_breaker_threshold(service, rec));
     show_times(rec, out);
 }
 

@@ -96,12 +96,71 @@ static void the_unborn_go_first(FL_UNUSED void **state)
     place_free(p);
 }
 
+static void protect(struct place *p, const char *task, bool is_on)
+{
+    fix_ok(p->f, "UpdateTaskProtection",
+           "{'cluster':'default','tasks':['%s'],'protectionEnabled':%s}", task,
+           is_on ? "true" : "false");
+    assert_int_equal(fix_size(p->f, "failures"), 0);
+}
+
+static void protected_tasks_stay(FL_UNUSED void **state)
+{
+    struct place *p = place_new();
+    char task[200], left[200];
+    place_add_host(p, "a", 1000);
+    place_create(p, ",'desiredCount':3");
+    place_first(p, 0, task);
+    protect(p, task, true);
+    scale(p, 1);
+    place_first(p, 0, left);
+    assert_string_equal(left, task);
+    assert_int_equal(place_events(p, "was unable to scale in"), 0);
+    fix_ok(p->f, "UpdateService", "{'service':'s','desiredCount':0}");
+    place_settle(p);
+    assert_int_equal(place_count(p, -1), 1);
+    assert_int_equal(place_events(p, ") was unable to scale in. Reason: The number of protected "
+                                     "tasks are more than the desired count of tasks."),
+                     1);
+    protect(p, task, false);
+    place_settle(p);
+    assert_int_equal(place_count(p, -1), 0);
+    place_free(p);
+}
+
+/* A deployment leaves them until their time is over; a drain does not. */
+static void protected_from_deployments(FL_UNUSED void **state)
+{
+    struct place *p = place_new();
+    char task[200];
+    place_add_host(p, "a", 1000);
+    place_add_host(p, "a", 1000);
+    place_create(p, ",'desiredCount':2");
+    place_first(p, 0, task);
+    protect(p, task, true);
+    fix_ok(p->f, "UpdateService", "{'service':'s','forceNewDeployment':true}");
+    place_settle(p);
+    assert_int_equal(place_count(p, -1), 3);
+    assert_int_equal(place_service(p, "deployments.1.runningCount"), 1);
+    p->f->now_ms += 121 * 60 * 1000;
+    place_settle(p);
+    assert_int_equal(place_count(p, -1), 2);
+    assert_true(place_is_steady(p));
+    place_first(p, 0, task);
+    protect(p, task, true);
+    place_drain(p, 0, "DRAINING");
+    place_settle(p);
+    assert_int_equal(place_count(p, 0), 0);
+    place_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(zones_stay_balanced),        cmocka_unit_test(many_at_once),
         cmocka_unit_test(packed_tasks_stay_together), cmocka_unit_test(spread_over_an_attribute),
-        cmocka_unit_test(the_unborn_go_first),
+        cmocka_unit_test(the_unborn_go_first),        cmocka_unit_test(protected_tasks_stay),
+        cmocka_unit_test(protected_from_deployments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

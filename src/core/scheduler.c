@@ -1,5 +1,6 @@
 /* The scheduler's rounds: which service is looked at, and when again. */
 #include "core/rebalance.h"
+#include "core/stages.h"
 
 /* What one event may bring about; what is left over is due at once. */
 enum { MAX_LOOKS = 256, MAX_STARTED = 200 };
@@ -50,7 +51,8 @@ static size_t look(struct fl_decision *d, struct fl_service *service)
     if (!fl_schedule_judge(&s)) {
         fl_schedule_targets(&s);
         act(&s);
-        fl_schedule_settle(&s);
+        if (!fl_schedule_show_targets(&s) && !fl_schedule_stages(&s))
+            fl_schedule_settle(&s);
     }
     bool is_quiet = d->turn->record_count == records_before;
     fl_service_set_due(d->core, service, is_quiet ? s.due_ms : 0);

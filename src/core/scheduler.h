@@ -52,6 +52,7 @@ struct fl_census {
     size_t in_state[FL_MEMBER_STATES];
     size_t healthy; /* is_healthy */
     size_t wanted;  /* set by fl_schedule_targets */
+    size_t floor;   /* the same: healthy ones of this deployment that must stay */
     bool may_start; /* the same */
 };
 
@@ -84,10 +85,14 @@ void fl_schedule_refused(struct fl_schedule *s, const struct fl_census *census);
 void fl_schedule_note_unhealthy(struct fl_schedule *s, const struct fl_census *census);
 /* What is waited for before the next attempt, after so many rounds in a row that failed (>= 1). */
 int64_t fl_throttle_ms(const struct fl_core *core, int32_t rounds);
+/* Is that still to come? */
+bool fl_schedule_throttled(struct fl_schedule *s, const struct rec_Deployment *entry);
 /* scheduler_targets.c: how many tasks each deployment is to have, and the bounds. */
 void fl_schedule_targets(struct fl_schedule *s);
 /* The same: the bounds when so many tasks are wanted. */
 void fl_schedule_bounds(struct fl_schedule *s, size_t desired);
+/* The same: what the deployments are shown to be asked for. True when records were put. */
+bool fl_schedule_show_targets(struct fl_schedule *s);
 /* scheduler_start.c: starts what is wanted and has room. */
 void fl_schedule_start(struct fl_schedule *s);
 /* One launch for a deployment's tasks: 0, or -1 when it cannot be prepared (the reason is in the
@@ -103,6 +108,8 @@ int fl_service_prepare(struct fl_decision *d, const struct rec_Service *rec,
 void fl_schedule_say_unplaced(struct fl_schedule *s, const struct fl_launch *launch);
 /* The bounds allow neither to start nor to stop anything, and something is left to do. */
 void fl_schedule_say_stuck(struct fl_schedule *s);
+/* Says that the bounds are in the way. */
+void fl_schedule_say_blocked(struct fl_schedule *s);
 /* Says that these tasks, at most ten, were started. */
 void fl_schedule_say_started(struct fl_schedule *s, struct fl_task *const *tasks, size_t n);
 /* scheduler_stop.c: stops what is not wanted any more, as far as the floor allows. */

@@ -1,8 +1,10 @@
-/* DAEMON services: one task on every instance that is ACTIVE and meets the constraints.
+/* DAEMON services: one task on every instance that is ACTIVE and meets the constraints. There are
+ * never two on one: ECS allows a daemon no maximumPercent above 100, so that what is replaced goes
+ * before its successor comes.
  *
  * An instance counts while its agent is there, or while the service has a task of the PRIMARY on
- * it. The bounds are percents of the ones that count and are not lost; what runs elsewhere (on an
- * instance that is DRAINING, lost, or meets the constraints no more) is outside of them. Nothing is
+ * it. The floor is a percentage of the ones that count and are not lost; what runs elsewhere (on an
+ * instance that is DRAINING, lost, or meets the constraints no more) is no part of it. Nothing is
  * started in the place of a task on a lost host: it is that host's. */
 #include "core/scheduler.h"
 
@@ -22,7 +24,6 @@ struct host {
     struct seat *seats; /* the PRIMARY's first, each by creation */
     size_t count;
     struct fl_member *current; /* the PRIMARY's task that is to stay; NULL: none */
-    bool has_started;          /* one more, in this look */
     bool is_eligible;          /* counts */
     bool is_violated;          /* ACTIVE, but the constraints are not met */
 };
@@ -34,8 +35,8 @@ struct daemons {
     size_t host_count;
     size_t eligible; /* hosts that count; of these: */
     size_t lost;
-    size_t healthy; /* tasks, by host the healthiest one */
-    size_t there;   /* tasks, the ones that go included */
+    size_t healthy;  /* have a healthy task */
+    bool is_blocked; /* by the floor */
     struct fl_str reason;
     struct fl_task *stopped[MAX_STOPS];
     size_t stopped_count;
@@ -93,7 +94,6 @@ static void count_host(struct daemons *daemons, const struct host *host)
     for (size_t i = 0; i < host->count; i++)
         is_healthy |= host->seats[i].member->is_healthy;
     daemons->healthy += is_healthy;
-    daemons->there += host->count;
 }
 
 /* Takes a host down if it matters. */
@@ -134,9 +134,10 @@ static void take_hosts(struct daemons *daemons)
 
 /* ---- starting ---- */
 
+/* What is still there must have gone before. */
 static bool is_lacking(const struct host *host)
 {
-    return host->is_eligible && !host->current && host->instance->is_open;
+    return host->is_eligible && host->count == 0 && host->instance->is_open;
 }
 
 static void start(struct daemons *daemons)
@@ -146,18 +147,16 @@ static void start(struct daemons *daemons)
     size_t n = 0;
     bool is_short = false;
     for (size_t i = 0; i < daemons->host_count && s->started < MAX_STARTS; i++) {
-        struct host *host = &daemons->hosts[i];
-        if (!is_lacking(host) || daemons->there >= s->ceiling)
+        const struct host *host = &daemons->hosts[i];
+        if (!is_lacking(host))
             continue;
         if (fl_placement_hindrance(&daemons->launch.placement, host->instance).obstacle !=
             FL_OBSTACLE_NONE) {
-            is_short |= host->count == 0; /* else room comes when what is there has gone */
+            is_short = true;
             continue;
         }
         batch[n++] = fl_launch_on(s->d, &daemons->launch, host->instance);
-        daemons->there++;
         s->started++;
-        host->has_started = true;
         if (n < BATCH)
             continue;
         fl_schedule_say_started(s, batch, n);
@@ -212,12 +211,12 @@ static void leave_violated(struct daemons *daemons, struct host *host, struct fl
     stop(daemons, member, FL_STR("Task violates the placement constraints of its service"));
 }
 
-/* Has its place been taken, or can it be taken only when it is gone? */
+/* Will its place be taken when it is gone, or has it been? */
 static bool may_be_replaced(const struct daemons *daemons, const struct host *host)
 {
     if (host->current)
-        return host->current->state == FL_MEMBER_HEALTHY;
-    return daemons->s->censuses[0].may_start && host->instance->is_open && !host->has_started;
+        return true;
+    return daemons->s->censuses[0].may_start && host->instance->is_open;
 }
 
 static void replace(struct daemons *daemons, struct host *host, const struct seat *seat)
@@ -232,8 +231,11 @@ static void replace(struct daemons *daemons, struct host *host, const struct sea
         stop(daemons, member, FL_STR("Task failed container health checks"));
         return;
     }
-    if (member->is_protected || (is_only && daemons->healthy <= daemons->s->floor) ||
-        (member->state == FL_MEMBER_SETTLING && daemons->healthy < daemons->s->floor))
+    bool is_needed =
+        is_only ? daemons->healthy <= daemons->s->floor
+                : member->state == FL_MEMBER_SETTLING && daemons->healthy < daemons->s->floor;
+    daemons->is_blocked |= is_needed;
+    if (is_needed || member->is_protected)
         return;
     daemons->healthy -= is_only;
     stop(daemons, member, daemons->reason);
@@ -305,6 +307,8 @@ static void keep(struct daemons *daemons)
         start(daemons);
     for (size_t i = 0; i < daemons->host_count; i++)
         stop_on(daemons, &daemons->hosts[i]);
+    if (daemons->is_blocked && s->floor >= daemons->eligible - daemons->lost)
+        fl_schedule_say_blocked(s);
     set_wanted(daemons);
 }
 

@@ -132,11 +132,16 @@ static bool is_stuck(const struct fl_schedule *s)
     return lacks && there >= s->ceiling;
 }
 
+void fl_schedule_say_blocked(struct fl_schedule *s)
+{
+    fl_service_say_until(s->d, s->service, "has ",
+                         "was unable to stop or start tasks during a deployment because of the "
+                         "service deployment configuration. Update the minimumHealthyPercent or "
+                         "maximumPercent value and try again.");
+}
+
 void fl_schedule_say_stuck(struct fl_schedule *s)
 {
     if (is_stuck(s))
-        fl_service_say_until(s->d, s->service, "has ",
-                             "was unable to stop or start tasks during a deployment because of the "
-                             "service deployment configuration. Update the minimumHealthyPercent "
-                             "or maximumPercent value and try again.");
+        fl_schedule_say_blocked(s);
 }

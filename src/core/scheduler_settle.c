@@ -1,23 +1,30 @@
 /* What follows when nothing is left to start or to stop: deployments that are empty go, a rollout
  * is complete, the service is steady, or has ended. */
+#include "core/stages.h"
 #include "core/task_sets.h"
 
 enum { STEADY_AGAIN_MS = 6 * 60 * 60 * 1000 };
 
 static bool is_stable(const struct fl_schedule *s)
 {
-    if (s->count != 1)
+    if (s->count != 1 || fl_stages_hold(s->service))
         return false;
     const struct fl_census *primary = &s->censuses[0];
     return primary->count == primary->wanted && primary->healthy == primary->wanted;
 }
 
-/* Deployments that are not PRIMARY and have no tasks any more. */
+static bool is_kept(const struct fl_schedule *s, const struct fl_census *census)
+{
+    return census->count || fl_str_is(census->entry->status, "PRIMARY") ||
+           census->deployment->number == fl_stages_blue(s->service);
+}
+
+/* Deployments that have no tasks any more and are not to get any. */
 static bool drop_empty(struct fl_schedule *s, struct rec_Service *rec)
 {
     size_t n = 0;
     for (size_t i = 0; i < s->count; i++)
-        if (s->censuses[i].count || fl_str_is(s->censuses[i].entry->status, "PRIMARY"))
+        if (is_kept(s, &s->censuses[i]))
             rec->deployments.items[n++] = rec->deployments.items[i];
     bool dropped = n < rec->deployments.n;
     rec->deployments.n = n;

@@ -12,9 +12,11 @@ enum { BATCH = 10, MAX_STOPS = 100 };
 
 struct stops {
     struct fl_schedule *s;
-    size_t healthy;    /* of all deployments, what is to be stopped left out */
-    size_t spare_lost; /* lost tasks that healthy ones have taken the place of */
-    bool has_room;     /* below the ceiling, and on the instances */
+    size_t healthy;     /* of all deployments, what is to be stopped left out */
+    size_t own_healthy; /* the same, of the one that is looked at */
+    size_t own_floor;   /* which keeps so many */
+    size_t spare_lost;  /* lost tasks that healthy ones have taken the place of */
+    bool has_room;      /* below the ceiling, and on the instances */
     struct fl_str reason;
     struct fl_picker *picker; /* NULL: not needed yet */
     struct fl_task *tasks[MAX_STOPS];
@@ -31,13 +33,14 @@ static bool may_go(const struct stops *stops, const struct fl_member *member)
     if (stops->n == MAX_STOPS)
         return false;
     if (member->is_healthy)
-        return stops->healthy > stops->s->floor;
+        return stops->healthy > stops->s->floor && stops->own_healthy > stops->own_floor;
     return !is_running(member) || stops->healthy >= stops->s->floor;
 }
 
 static void stop(struct stops *stops, struct fl_member *member, struct fl_str reason)
 {
     stops->healthy -= member->is_healthy;
+    stops->own_healthy -= member->is_healthy;
     stops->tasks[stops->n++] = member->task;
     fl_request_stop(stops->s->d, member->task, ECS_TaskStopCode_ServiceSchedulerInitiated, reason);
     member->state = FL_MEMBER_GOING;
@@ -158,6 +161,8 @@ static void stop_of(struct stops *stops, struct fl_census *census)
 {
     bool is_external = fl_service_is_external(stops->s->service);
     stops->n = 0;
+    stops->own_healthy = census->healthy;
+    stops->own_floor = census->floor;
     stops->reason = fl_str_printf(
         stops->s->d->arena, "Scaling activity initiated by (deployment ecs-svc/%lld)",
         (long long)(is_external ? census : &stops->s->censuses[0])->deployment->number);

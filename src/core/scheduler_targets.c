@@ -1,4 +1,5 @@
 /* How many tasks each deployment is to have, and the bounds within which that may come about. */
+#include "core/stages.h"
 #include "core/task_sets.h"
 
 static bool is_primary(const struct fl_census *census)
@@ -14,7 +15,7 @@ static bool may_start(struct fl_schedule *s, const struct fl_census *census)
     if (FL_HAS(entry, rec_Deployment, rolloutState) &&
         entry->rolloutState == ECS_DeploymentRolloutState_FAILED)
         return false;
-    return !FL_HAS(entry, rec_Deployment, nextStartAt) || !fl_schedule_await(s, entry->nextStartAt);
+    return !fl_schedule_throttled(s, entry);
 }
 
 static size_t percent_up(size_t count, int32_t percent)
@@ -34,6 +35,13 @@ void fl_schedule_bounds(struct fl_schedule *s, size_t desired)
     s->ceiling = percent_down(desired, config->maximumPercent);
 }
 
+/* A rollout with stages has two full sets of tasks, also while it takes one of them back. */
+static bool has_two_sets(const struct fl_service *service)
+{
+    const struct fl_rollout *current = fl_service_current(service);
+    return current && fl_stages_weight(current->rec) >= 0;
+}
+
 void fl_schedule_targets(struct fl_schedule *s)
 {
     const struct rec_Service *rec = s->service->rec;
@@ -50,4 +58,31 @@ void fl_schedule_targets(struct fl_schedule *s)
     }
     fl_schedule_keep_others(s);
     fl_schedule_bounds(s, desired);
+    if (has_two_sets(s->service))
+        s->ceiling *= 2;
+    if (fl_stages_rollout(s->service))
+        fl_stages_targets(s, desired, s->floor);
+}
+
+/* What moves between zones is wanted twice for a while, and is no one else's business. */
+static int32_t shown(const struct fl_schedule *s, const struct fl_census *census)
+{
+    return FL_MIN((int32_t)census->wanted, s->service->rec->desiredCount);
+}
+
+bool fl_schedule_show_targets(struct fl_schedule *s)
+{
+    bool differs = false;
+    if (s->service->is_daemon || fl_service_is_external(s->service))
+        return false;
+    for (size_t i = 0; i < s->count; i++)
+        differs |= s->censuses[i].entry->desiredCount != shown(s, &s->censuses[i]);
+    if (!differs)
+        return false;
+    struct rec_Service *rec = fl_service_edit(s->d, s->service);
+    for (size_t i = 0; i < s->count; i++)
+        FL_SET(fl_service_entry(rec, s->censuses[i].deployment->number), rec_Deployment,
+               desiredCount, shown(s, &s->censuses[i]));
+    fl_service_put(s->d, rec);
+    return true;
 }

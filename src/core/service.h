@@ -97,6 +97,8 @@ struct fl_deployment *fl_task_deployment_of(const struct fl_cluster *cluster,
 void fl_deployment_leave(struct fl_core *core, struct fl_task *task);
 /* The service that a task's record names: the part of the group behind "service:". */
 struct fl_str fl_service_of_group(struct fl_str group);
+/* The group of tasks that are a service's lifecycle hooks: this, then its name. */
+#define FL_HOOK_GROUP "service-hook:"
 
 /* fl_state_apply's part. */
 void fl_apply_service(struct fl_core *core, const struct rec_Service *rec);
@@ -117,6 +119,9 @@ void fl_state_forget_event(struct fl_service *service, struct fl_service_event *
  * is set counts, too: the last word is the scheduler's own. */
 void fl_service_set_due(struct fl_core *core, struct fl_service *service, int64_t due_ms);
 void fl_service_wake(struct fl_core *core, struct fl_service *service);
+/* A task that is a service's lifecycle hook has ended; for any other group nothing happens. */
+void fl_service_wake_for_hook(struct fl_core *core, struct fl_cluster *cluster,
+                              struct fl_str group);
 /* It waits for room on the cluster's instances, or does not any more. */
 void fl_service_set_waiting(struct fl_service *service, bool is_waiting);
 /* Instances have room that they had not: whoever waits looks again. */

@@ -1,5 +1,6 @@
 /* How services' records are changed: copies, events, the beginning and the end of rollouts. */
-#include "core/service_change.h"
+#include "core/hooks.h"
+#include "core/stages.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -226,6 +227,7 @@ void fl_rollout_end(struct fl_decision *d, struct fl_service *service, struct re
         *result = source_of(target);
         FL_SET(end, rec_ServiceDeployment, result, result);
     }
+    (void)fl_hooks_cancel(d, service, end);
     FL_SET(end, rec_ServiceDeployment, status, status);
     if (reason.n)
         FL_SET(end, rec_ServiceDeployment, statusReason, reason);
@@ -261,6 +263,7 @@ static void fill_rollout(struct fl_decision *d, const struct rec_Service *rec, i
                             : ECS_ServiceDeploymentRollbackMonitorsStatus_DISABLED);
     FL_SET(out, rec_ServiceDeployment, createdAt, d->now_ms);
     FL_SET(out, rec_ServiceDeployment, startedAt, d->now_ms);
+    fl_stages_begin(d, out);
 }
 
 static bool is_named(const struct fl_service *service, int64_t number)

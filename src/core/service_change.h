@@ -80,13 +80,16 @@ int fl_create_service(struct fl_decision *d, const void *input, void *output);
 int fl_update_service(struct fl_decision *d, const void *input, void *output);
 int fl_delete_service(struct fl_decision *d, const void *input, void *output);
 int fl_describe_services(struct fl_decision *d, const void *input, void *output);
+/* rollback.c */
+/* The service deployment of an ARN, and its service; NULL after refusing. */
+struct fl_service *fl_find_rollout(struct fl_decision *d, struct fl_str arn_text,
+                                   struct fl_rollout **ret_rollout);
+int fl_stop_service_deployment(struct fl_decision *d, const void *input, void *output);
 int fl_list_services(struct fl_decision *d, const void *input, void *output);
 int fl_list_services_by_namespace(struct fl_decision *d, const void *input, void *output);
 int fl_list_rollouts(struct fl_decision *d, const void *input, void *output);
 int fl_describe_rollouts(struct fl_decision *d, const void *input, void *output);
 int fl_describe_revisions(struct fl_decision *d, const void *input, void *output);
-/* rollback.c */
-int fl_stop_service_deployment(struct fl_decision *d, const void *input, void *output);
 /* A service as the API shows it. */
 void fl_show_service(struct fl_decision *d, const struct fl_service *service, bool with_tags,
                      struct ecs_Service *out);

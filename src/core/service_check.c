@@ -1,10 +1,10 @@
 /* What is refused of a service. */
 #include "core/service_check.h"
 
-#include "core/scheduler.h"
+#include "core/hooks.h"
 
 enum { MAX_NAME = 255, MAX_TOKEN = 36, MAX_SERVICE_BYTES = 64 * 1024 };
-enum { MAX_MINUTES = 1440, MAX_HOOKS = 100, MAX_HOOK_DETAILS = 4096 };
+enum { MAX_MINUTES = 1440, MIN_STEP_TENTHS = 30 };
 /* Far beyond what any quota lets run. */
 enum { MAX_PERCENT = 10000 };
 
@@ -66,8 +66,6 @@ static const char *unsupported_member(const struct ecs_CreateServiceRequest *in)
         return "role";
     if (config && config->alarms && config->alarms->enable)
         return "deploymentConfiguration.alarms";
-    if (config && config->earlySuccessCriteria && config->earlySuccessCriteria->enable)
-        return "deploymentConfiguration.earlySuccessCriteria";
     return NULL;
 }
 
@@ -111,21 +109,16 @@ static int check_breaker(struct fl_decision *d, const struct ecs_DeploymentCircu
                        threshold->type == ECS_ThresholdType_COUNT ? FL_MAX_DESIRED : 100);
 }
 
-/* Tenths of a percent within the bounds, and no finer. */
-#define PERCENT_IS_VALID(percent, least_tenths)                                                    \
-    ((percent)*10 >= (least_tenths) && (percent) <= 100 &&                                         \
-     (percent)*10 - (int)((percent)*10 + 0.5) < 1e-6 &&                                            \
-     (int)((percent)*10 + 0.5) - (percent)*10 < 1e-6)
-
 static int check_shifts(struct fl_decision *d, const struct ecs_DeploymentConfiguration *config)
 {
     const struct ecs_LinearConfiguration *linear = config->linearConfiguration;
     const struct ecs_CanaryConfiguration *canary = config->canaryConfiguration;
+    int32_t tenths;
     if (linear && FL_HAS(linear, ecs_LinearConfiguration, stepPercent) &&
-        !PERCENT_IS_VALID(linear->stepPercent, 30))
+        (!fl_percent_tenths(linear->stepPercent, &tenths) || tenths < MIN_STEP_TENTHS))
         return fl_refuse(d, invalid, "stepPercent should be a multiple of 0.1 from 3.0 to 100.0.");
     if (canary && FL_HAS(canary, ecs_CanaryConfiguration, canaryPercent) &&
-        !PERCENT_IS_VALID(canary->canaryPercent, 1))
+        (!fl_percent_tenths(canary->canaryPercent, &tenths) || tenths == 0))
         return fl_refuse(d, invalid,
                          "canaryPercent should be a multiple of 0.1 from 0.1 to 100.0.");
     if (linear &&
@@ -144,41 +137,6 @@ static int check_percents(struct fl_decision *d, const struct ecs_DeploymentConf
     return check_range(d, "maximumPercent", config->maximumPercent, 0, MAX_PERCENT);
 }
 
-static int check_pause(struct fl_decision *d, const struct ecs_DeploymentLifecycleHook *hook)
-{
-    if (hook->hookTargetArn.n || hook->roleArn.n)
-        return fl_refuse(d, invalid,
-                         "A lifecycle hook of type PAUSE takes neither hookTargetArn nor roleArn.");
-    for (size_t i = 0; i < hook->lifecycleStages.n; i++) {
-        enum ecs_DeploymentLifecycleHookStage stage = hook->lifecycleStages.items[i];
-        if (stage == ECS_DeploymentLifecycleHookStage_TEST_TRAFFIC_SHIFT ||
-            stage == ECS_DeploymentLifecycleHookStage_PRODUCTION_TRAFFIC_SHIFT)
-            return fl_refuse(d, invalid,
-                             "A lifecycle hook of type PAUSE cannot be configured at %s.",
-                             fl_enum_text(&ecs_enum_DeploymentLifecycleHookStage, (int)stage));
-    }
-    return 0;
-}
-
-static int check_hooks(struct fl_decision *d, const struct ecs_DeploymentLifecycleHook_list *hooks)
-{
-    if (hooks->n > MAX_HOOKS)
-        return fl_refuse(d, invalid, "At most %d lifecycle hooks are allowed.", MAX_HOOKS);
-    for (size_t i = 0; i < hooks->n; i++) {
-        const struct ecs_DeploymentLifecycleHook *hook = &hooks->items[i];
-        bool is_pause = FL_HAS(hook, ecs_DeploymentLifecycleHook, targetType) &&
-                        hook->targetType == ECS_DeploymentLifecycleHookTargetType_PAUSE;
-        if (hook->lifecycleStages.n == 0)
-            return fl_refuse(d, invalid, "A lifecycle hook needs at least one lifecycle stage.");
-        if (!is_pause)
-            return fl_refuse(d, "ClientException",
-                             "Lifecycle hooks of type AWS_LAMBDA are not implemented yet.");
-        if (check_pause(d, hook) < 0)
-            return -1;
-    }
-    return 0;
-}
-
 static int check_configuration(struct fl_decision *d,
                                const struct ecs_DeploymentConfiguration *config)
 {
@@ -187,7 +145,7 @@ static int check_configuration(struct fl_decision *d,
     if (check_percents(d, config) < 0 || check_breaker(d, config->deploymentCircuitBreaker) < 0 ||
         check_shifts(d, config) < 0)
         return -1;
-    return check_hooks(d, &config->lifecycleHooks);
+    return fl_hooks_check(d, config);
 }
 
 static int check_counts(struct fl_decision *d, const struct ecs_CreateServiceRequest *in)
@@ -244,6 +202,23 @@ static int check_bounds(struct fl_decision *d, const struct ecs_DeploymentConfig
     if (most < 100)
         return fl_refuse(d, invalid, "maximumPercent should be at least 100.");
     return 0;
+}
+
+static int check_early(struct fl_decision *d, const struct ecs_DeploymentConfiguration *config)
+{
+    const struct ecs_DeploymentEarlySuccessCriteria *early = config->earlySuccessCriteria;
+    if (!early || !early->enable)
+        return 0;
+    if (config->strategy != ECS_DeploymentStrategy_ROLLING)
+        return fl_refuse(d, invalid,
+                         "earlySuccessCriteria is for the deployment strategy ROLLING alone.");
+    if (!FL_HAS(early, ecs_DeploymentEarlySuccessCriteria, healthyPercent) ||
+        !FL_HAS(early, ecs_DeploymentEarlySuccessCriteria, sourceServiceRevisionCleanup))
+        return fl_refuse(d, invalid,
+                         "earlySuccessCriteria needs healthyPercent and "
+                         "sourceServiceRevisionCleanup.");
+    return check_range(d, "healthyPercent", early->healthyPercent, config->minimumHealthyPercent,
+                       100);
 }
 
 static int check_daemon(struct fl_decision *d, const struct rec_Service *rec)
@@ -311,7 +286,8 @@ int fl_service_check(struct fl_decision *d, const struct rec_Service *rec,
     bool is_daemon = rec->schedulingStrategy == ECS_SchedulingStrategy_DAEMON;
     struct fl_launch launch;
     if ((is_daemon && check_daemon(d, rec) < 0) ||
-        check_bounds(d, rec->deploymentConfiguration, is_daemon) < 0)
+        check_bounds(d, rec->deploymentConfiguration, is_daemon) < 0 ||
+        check_early(d, rec->deploymentConfiguration) < 0)
         return -1;
     if (check_rebalancing(d, rec) < 0)
         return -1;

@@ -90,6 +90,14 @@ static const struct row invalid[] = {
     {"'deploymentConfiguration':{'strategy':'BLUE_GREEN','lifecycleHooks':[{'targetType':'PAUSE',"
      "'lifecycleStages':['PRODUCTION_TRAFFIC_SHIFT']}]}",
      "A lifecycle hook of type PAUSE cannot be configured at PRODUCTION_TRAFFIC_SHIFT."},
+    {"'deploymentConfiguration':{'earlySuccessCriteria':{'enable':true}}",
+     "earlySuccessCriteria needs healthyPercent and sourceServiceRevisionCleanup."},
+    {"'deploymentConfiguration':{'minimumHealthyPercent':60,'earlySuccessCriteria':{'enable':true,"
+     "'healthyPercent':50,'sourceServiceRevisionCleanup':'DEFERRED'}}",
+     "healthyPercent should be between 60 and 100."},
+    {"'deploymentConfiguration':{'strategy':'BLUE_GREEN','earlySuccessCriteria':{'enable':true,"
+     "'healthyPercent':50,'sourceServiceRevisionCleanup':'DEFERRED'}}",
+     "earlySuccessCriteria is for the deployment strategy ROLLING alone."},
     {"'healthCheckGracePeriodSeconds':-1",
      "healthCheckGracePeriodSeconds should be between 0 and 2147483647."},
     {"'placementStrategy':[{'type':'spread','field':'nonsense'}]",
@@ -135,12 +143,11 @@ static const struct row not_implemented[] = {
     {"'role':'r'", "role is not implemented yet."},
     {"'deploymentConfiguration':{'alarms':{'alarmNames':['a'],'rollback':true,'enable':true}}",
      "deploymentConfiguration.alarms is not implemented yet."},
-    {"'deploymentConfiguration':{'earlySuccessCriteria':{'enable':true}}",
-     "deploymentConfiguration.earlySuccessCriteria is not implemented yet."},
     {"'deploymentConfiguration':{'strategy':'BLUE_GREEN','lifecycleHooks':[{"
      "'hookTargetArn':'arn:aws:lambda:eu-central-1:000000000000:function:f',"
      "'lifecycleStages':['PRE_SCALE_UP']}]}",
-     "Lifecycle hooks of type AWS_LAMBDA are not implemented yet."},
+     "Lifecycle hooks of type AWS_LAMBDA are not implemented yet, unless hookTargetArn is the ARN "
+     "of a task definition, which is then run."},
     {"'deploymentController':{'type':'CODE_DEPLOY'}",
      "The deployment controller CODE_DEPLOY is not implemented yet."},
     {"'taskDefinition':'fargate','launchType':'FARGATE',"

@@ -16,11 +16,14 @@ struct place {
 /* Adds a connected host in a zone ("a", "b", …). */
 static inline size_t place_add_host(struct place *p, const char *zone, int cpu)
 {
-    char attributes[200];
+    char attributes[300];
     size_t at = p->host_count++;
     assert_true(at < PLACE_MAX_HOSTS);
     (void)snprintf(attributes, sizeof(attributes),
-                   "{'name':'ecs.availability-zone','value':'eu-central-1%s'}", zone);
+                   "{'name':'ecs.availability-zone','value':'eu-central-1%s'},"
+                   "{'name':'com.amazonaws.ecs.capability.docker-remote-api.1.24'},"
+                   "{'name':'ecs.capability.container-health-check'}",
+                   zone);
     fix_add_instance(p->f, "default", cpu, 4000, attributes, p->hosts[at]);
     p->sessions[at] = p->f->next_session - 1;
     return at;

@@ -1,5 +1,5 @@
 /* Services as the API shows them. */
-#include "core/scheduler.h"
+#include "core/task_sets.h"
 #include "wire/arn.h"
 
 enum { MAX_DESCRIBED = 10 };
@@ -173,11 +173,9 @@ void fl_show_service(struct fl_decision *d, const struct fl_service *service, bo
     show_counts(service, out);
     show_wishes(d, rec, out);
     show_current(d, service, out);
-    if (service->is_daemon && rec->deployments.n)
-        FL_SET(out, ecs_Service, desiredCount, rec->deployments.items[0].desiredCount);
     FL_SET(out, ecs_Service, deployments, show_deployments(d, service));
     if (is_external(rec))
-        FL_SET(out, ecs_Service, taskSets, out->taskSets);
+        FL_SET(out, ecs_Service, taskSets, fl_show_task_sets(d, service));
     FL_SET(out, ecs_Service, events, show_events(d, service));
     FL_SET(out, ecs_Service, createdAt, rec->createdAt);
     if (with_tags)

@@ -137,6 +137,17 @@ void fl_service_wake(struct fl_core *core, struct fl_service *service)
     fl_service_set_due(core, service, 0);
 }
 
+void fl_service_wake_for_hook(struct fl_core *core, struct fl_cluster *cluster, struct fl_str group)
+{
+    const struct fl_str prefix = FL_STR(FL_HOOK_GROUP);
+    if (!fl_str_starts(group, prefix))
+        return;
+    struct fl_service *service =
+        fl_state_service(cluster, (struct fl_str){group.p + prefix.n, group.n - prefix.n});
+    if (service)
+        fl_service_wake(core, service);
+}
+
 void fl_service_set_waiting(struct fl_service *service, bool is_waiting)
 {
     if (is_waiting == service->is_waiting)

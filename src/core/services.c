@@ -1,7 +1,7 @@
 /* CreateService, UpdateService, DeleteService: what the user wants of a service. What follows from
  * it is the scheduler's. */
-#include "core/scheduler.h"
 #include "core/service_check.h"
+#include "core/stages.h"
 
 enum { DEFAULT_MAX_PERCENT = 200, DEFAULT_MIN_PERCENT = 100 };
 
@@ -223,7 +223,8 @@ static int create(struct fl_decision *d, const struct ecs_CreateServiceRequest *
     struct fl_definition *definition = NULL;
     fill_new(d, in, cluster, &rec);
     bool is_external = rec.deploymentController == ECS_DeploymentControllerType_EXTERNAL;
-    if (check_count(d, in, &rec) < 0 || (is_external && check_external(d, in) < 0))
+    if (check_count(d, in, &rec) < 0 || fl_stages_check(d, in->deploymentConfiguration, &rec) < 0 ||
+        (is_external && check_external(d, in) < 0))
         return -1;
     if (!is_external && !(definition = fl_find_runnable(d, in->taskDefinition)))
         return -1;
@@ -379,6 +380,8 @@ static int update(struct fl_decision *d, const struct ecs_UpdateServiceRequest *
         check_controller(d, &create, rec) < 0)
         return -1;
     take_members(d, &create, rec);
+    if (fl_stages_check(d, in->deploymentConfiguration, rec) < 0)
+        return -1;
     return rec->deploymentController == ECS_DeploymentControllerType_EXTERNAL
                ? update_external(d, in, &create, rec)
                : update_revision(d, in, &create, service, rec);

@@ -620,6 +620,8 @@ static void apply_task(struct fl_core *core, const struct rec_Task *rec)
     }
     if (task->is_member && task->deployment)
         fl_service_wake(core, task->deployment->service);
+    else if (!holds)
+        fl_service_wake_for_hook(core, cluster, rec->group);
     if (task->is_member && !holds)
         task->deployment = NULL; /* which may go before it does */
     if (task->is_member && !task->deployment)

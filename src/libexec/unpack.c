@@ -106,8 +106,9 @@ int main(int argc, char **argv)
     struct fl_err err = {0};
     unsigned char digest[EVP_MAX_MD_SIZE];
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    /* Containers that start meanwhile come first. */
-    (void)!nice(5);
+    /* Containers that start meanwhile come first: their shims are in this process' control group.
+     */
+    (void)!nice(12);
     if (!parse_orders(argc, argv, &orders)) {
         (void)fputs("usage: fairlead-unpack layer|check|archive [--diff-id HEX] [--max-bytes N] "
                     "[--max-entries N]\n",

@@ -110,3 +110,8 @@ struct fl_enum {
 const char *fl_enum_text(const struct fl_enum *e, int value);
 /* -1 when it is none of them. */
 int fl_enum_value(const struct fl_enum *e, struct fl_str text);
+
+/* A percentage as whole tenths, for who must not calculate with floating point; false when it is
+ * not between 0 and 100 or has more than one decimal place. */
+bool fl_percent_tenths(double percent, int32_t *ret_tenths);
+double fl_percent_of(int32_t tenths);

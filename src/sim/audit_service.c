@@ -186,7 +186,9 @@ static bool family_is(struct sim *sim, const struct rec_Service *rec, struct fl_
 {
     const struct rec_ServiceRevision *revision =
         sim_core_service_revision(sim->server.core, rec->name, rec->deployments.items[0].number);
-    return revision && fl_str_eq(revision->family, definition);
+    struct fl_str family;
+    return revision && fl_str_split(&definition, ':', &family) &&
+           fl_str_eq(revision->family, family);
 }
 
 static bool is_created(struct sim *sim, const struct rec_Service *rec,
@@ -372,7 +374,8 @@ static bool has_deployment(const struct rec_Service *rec, int64_t number)
 static void check_tasks(struct sim *sim, struct fl_arena *arena)
 {
     for (const struct rec_Task *rec = NULL; (rec = sim_core_next_task(sim->server.core, rec));) {
-        if (!FL_HAS(rec, rec_Task, deployment) || rec->status == REC_TaskStatus_STOPPED)
+        if (!FL_HAS(rec, rec_Task, deployment) || FL_HAS(rec, rec_Task, lostAt) ||
+            rec->status == REC_TaskStatus_STOPPED)
             continue;
         const struct rec_Service *service =
             sim_core_service(sim->server.core, fl_str_from(rec->group, 8));

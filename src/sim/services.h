@@ -64,12 +64,21 @@ struct sim_index {
     size_t cap;
 };
 
+/* How far the run is that is all about services: fl_sim_config. */
+enum sim_roll_phase { SIM_ROLL_CREATES, SIM_ROLL_UPDATES, SIM_ROLL_IS_OVER };
+struct sim_roll {
+    enum sim_roll_phase phase;
+    int64_t since_us;
+    size_t sent, at; /* calls; the first service that is not known to be complete */
+};
+
 struct sim_services {
     struct sim_index by_name;
     struct sim_service *all;
     size_t count, cap;
     uint32_t *touched; /* in the step under way */
     size_t touched_count, touched_cap;
+    struct sim_roll roll;
     size_t asked;                      /* names that were given */
     uint64_t idle_timers, busy_timers; /* that came up and are not made up for by other events */
     int64_t leaked_us;
@@ -113,6 +122,8 @@ bool sim_is_restless(const struct sim *sim, const struct sim_task *task);
 
 /* ---- workload_service.c ---- */
 void sim_service_load_start(struct sim *sim);
+/* The run's load is the creation and the update of so many services. */
+void sim_roll_start(struct sim *sim);
 /* The answer of status 200 to a call about a service. */
 void sim_service_answered(struct sim *sim, struct sim_operation *operation);
 void sim_service_refused(struct sim *sim, const struct sim_operation *operation,

@@ -251,7 +251,7 @@ static void begin(struct sim *sim)
     fl_rand_seed(&sim->rand, seed);
     fl_rand_seed(&sim->samples, seed);
     sim->codecs = has_codecs(&sim->config);
-    sim->has_services = sim->config.seed / 2 % 2 == 1;
+    sim->has_services = sim->config.services || sim->config.seed / 2 % 2 == 1;
     set_times(sim);
     if (sim->has_services)
         draw_services(sim);
@@ -263,7 +263,10 @@ static void begin(struct sim *sim)
     sim_server_start(sim);
     for (uint32_t i = 0; i < sim->host_count; i++)
         sim_host_init(sim, &sim->hosts[i], i);
-    sim_clients_start(sim);
+    if (sim->config.services)
+        sim_roll_start(sim);
+    else
+        sim_clients_start(sim);
     sim_faults_start(sim);
 }
 

@@ -27,6 +27,11 @@ struct fl_sim_config {
     enum fl_sim_mode mode;
     enum fl_sim_codecs codecs;
     bool calm; /* no faults at all: for measuring */
+    /* So many services, with `tasks` each, are created, then get a new definition, all of them at
+     * once, and nothing else is asked for; the run ends when that has come about. 0: the usual
+     * load.
+     */
+    unsigned services;
 };
 
 /* How often something was broken. */
@@ -48,6 +53,8 @@ struct fl_sim_result {
     uint64_t tasks;      /* that were placed */
     uint64_t restarts;   /* of server and agents */
     int64_t simulated_ms;
+    int64_t created_ms; /* with services: what it took until all of them were complete, */
+    int64_t rolled_ms;  /* and once more after their update */
     struct fl_sim_fault kinds[FL_SIM_FAULT_KINDS];
     size_t kind_count;
     char text[16384]; /* the violation: invariant, step, what it was, the last events */
