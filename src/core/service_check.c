@@ -180,6 +180,25 @@ int fl_service_check_request(struct fl_decision *d, const struct ecs_CreateServi
 
 /* ---- the service as a whole ---- */
 
+static int check_early_success(struct fl_decision *d,
+                               const struct ecs_DeploymentConfiguration *config)
+{
+    const struct ecs_DeploymentEarlySuccessCriteria *criteria = config->earlySuccessCriteria;
+    if (!criteria || !criteria->enable)
+        return 0;
+    if (config->strategy != ECS_DeploymentStrategy_ROLLING)
+        return fl_refuse(d, invalid, "earlySuccessCriteria is for the ROLLING strategy only.");
+    if (!FL_HAS(criteria, ecs_DeploymentEarlySuccessCriteria, healthyPercent) ||
+        !FL_HAS(criteria, ecs_DeploymentEarlySuccessCriteria, sourceServiceRevisionCleanup))
+        return fl_refuse(d, invalid,
+                         "earlySuccessCriteria needs both healthyPercent and "
+                         "sourceServiceRevisionCleanup.");
+    if (criteria->healthyPercent < config->minimumHealthyPercent || criteria->healthyPercent > 100)
+        return fl_refuse(d, invalid,
+                         "healthyPercent should be between minimumHealthyPercent and 100.");
+    return 0;
+}
+
 static int check_bounds(struct fl_decision *d, const struct ecs_DeploymentConfiguration *config,
                         bool is_daemon)
 {
@@ -201,7 +220,7 @@ static int check_bounds(struct fl_decision *d, const struct ecs_DeploymentConfig
         return fl_refuse(d, invalid, "minimumHealthyPercent should be between 0 and 100.");
     if (most < 100)
         return fl_refuse(d, invalid, "maximumPercent should be at least 100.");
-    return 0;
+    return check_early_success(d, config);
 }
 
 static int check_early(struct fl_decision *d, const struct ecs_DeploymentConfiguration *config)

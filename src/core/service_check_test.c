@@ -72,6 +72,14 @@ static const struct row invalid[] = {
      "5000."},
     {"'deploymentConfiguration':{'bakeTimeInMinutes':1441}",
      "bakeTimeInMinutes should be between 0 and 1440."},
+    {"'deploymentConfiguration':{'earlySuccessCriteria':{'enable':true,'healthyPercent':100}}",
+     "earlySuccessCriteria needs both healthyPercent and sourceServiceRevisionCleanup."},
+    {"'deploymentConfiguration':{'minimumHealthyPercent':50,'earlySuccessCriteria':{'enable':true,"
+     "'healthyPercent':49,'sourceServiceRevisionCleanup':'BLOCKING'}}",
+     "healthyPercent should be between minimumHealthyPercent and 100."},
+    {"'deploymentConfiguration':{'strategy':'BLUE_GREEN','earlySuccessCriteria':{'enable':true,"
+     "'healthyPercent':100,'sourceServiceRevisionCleanup':'BLOCKING'}}",
+     "earlySuccessCriteria is for the ROLLING strategy only."},
     {"'deploymentConfiguration':{'strategy':'LINEAR','linearConfiguration':{'stepPercent':2.9}}",
      "stepPercent should be a multiple of 0.1 from 3.0 to 100.0."},
     {"'deploymentConfiguration':{'strategy':'LINEAR','linearConfiguration':{'stepPercent':10.05}}",
