@@ -223,23 +223,6 @@ static int check_bounds(struct fl_decision *d, const struct ecs_DeploymentConfig
     return check_early_success(d, config);
 }
 
-static int check_early(struct fl_decision *d, const struct ecs_DeploymentConfiguration *config)
-{
-    const struct ecs_DeploymentEarlySuccessCriteria *early = config->earlySuccessCriteria;
-    if (!early || !early->enable)
-        return 0;
-    if (config->strategy != ECS_DeploymentStrategy_ROLLING)
-        return fl_refuse(d, invalid,
-                         "earlySuccessCriteria is for the deployment strategy ROLLING alone.");
-    if (!FL_HAS(early, ecs_DeploymentEarlySuccessCriteria, healthyPercent) ||
-        !FL_HAS(early, ecs_DeploymentEarlySuccessCriteria, sourceServiceRevisionCleanup))
-        return fl_refuse(d, invalid,
-                         "earlySuccessCriteria needs healthyPercent and "
-                         "sourceServiceRevisionCleanup.");
-    return check_range(d, "healthyPercent", early->healthyPercent, config->minimumHealthyPercent,
-                       100);
-}
-
 static int check_daemon(struct fl_decision *d, const struct rec_Service *rec)
 {
     if (rec->deploymentController == ECS_DeploymentControllerType_EXTERNAL)
@@ -305,8 +288,7 @@ int fl_service_check(struct fl_decision *d, const struct rec_Service *rec,
     bool is_daemon = rec->schedulingStrategy == ECS_SchedulingStrategy_DAEMON;
     struct fl_launch launch;
     if ((is_daemon && check_daemon(d, rec) < 0) ||
-        check_bounds(d, rec->deploymentConfiguration, is_daemon) < 0 ||
-        check_early(d, rec->deploymentConfiguration) < 0)
+        check_bounds(d, rec->deploymentConfiguration, is_daemon) < 0)
         return -1;
     if (check_rebalancing(d, rec) < 0)
         return -1;
