@@ -86,8 +86,10 @@ static void add_event(struct fl_decision *d, struct fl_service *service, struct 
         drop_event(d, service, TAILQ_FIRST(&service->events));
 }
 
-static FL_PRINTF(3, 0) struct fl_str
-    sentence(struct fl_decision *d, const struct fl_service *service, const char *fmt, va_list args)
+static struct fl_str sentence(struct fl_decision *d, const struct fl_service *service,
+                              const char *fmt, va_list args) FL_PRINTF(3, 0);
+static struct fl_str sentence(struct fl_decision *d, const struct fl_service *service,
+                              const char *fmt, va_list args)
 {
     char text[MAX_EVENT];
     int n = vsnprintf(text, sizeof(text), fmt, args);
