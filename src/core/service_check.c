@@ -130,15 +130,6 @@ static int check_shifts(struct fl_decision *d, const struct ecs_DeploymentConfig
     return check_range(d, "bakeTimeInMinutes", config->bakeTimeInMinutes, 0, MAX_MINUTES);
 }
 
-static int check_early(struct fl_decision *d,
-                       const struct ecs_DeploymentEarlySuccessCriteria *early)
-{
-    if (!early || !FL_HAS(early, ecs_DeploymentEarlySuccessCriteria, healthyPercent))
-        return 0;
-    return check_range(d, "The earlySuccessCriteria's healthyPercent", early->healthyPercent, 0,
-                       100);
-}
-
 static int check_percents(struct fl_decision *d, const struct ecs_DeploymentConfiguration *config)
 {
     if (check_range(d, "minimumHealthyPercent", config->minimumHealthyPercent, 0, MAX_PERCENT) < 0)
@@ -152,7 +143,7 @@ static int check_configuration(struct fl_decision *d,
     if (!config)
         return 0;
     if (check_percents(d, config) < 0 || check_breaker(d, config->deploymentCircuitBreaker) < 0 ||
-        check_early(d, config->earlySuccessCriteria) < 0 || check_shifts(d, config) < 0)
+        check_shifts(d, config) < 0)
         return -1;
     return fl_hooks_check(d, config);
 }
