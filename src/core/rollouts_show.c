@@ -245,9 +245,8 @@ static void show_rollout(struct fl_decision *d, const struct fl_service *service
            rec->breakerStatus);
     FL_SET(out->deploymentCircuitBreaker, ecs_ServiceDeploymentCircuitBreaker, failureCount,
            rec->failureCount);
-    if (rec->breakerStatus != ECS_ServiceDeploymentRollbackMonitorsStatus_DISABLED)
-        FL_SET(out->deploymentCircuitBreaker, ecs_ServiceDeploymentCircuitBreaker, threshold,
-               fl_breaker_threshold(service, rec));
+    FL_SET(out->deploymentCircuitBreaker, ecs_ServiceDeploymentCircuitBreaker, threshold,
+           fl_breaker_threshold(service, rec));
     show_times(rec, out);
 }
 

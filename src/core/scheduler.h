@@ -85,6 +85,8 @@ void fl_schedule_refused(struct fl_schedule *s, const struct fl_census *census);
 void fl_schedule_note_unhealthy(struct fl_schedule *s, const struct fl_census *census);
 /* What is waited for before the next attempt, after so many rounds in a row that failed (>= 1). */
 int64_t fl_throttle_ms(const struct fl_core *core, int32_t rounds);
+/* Is that still to come? */
+bool fl_schedule_throttled(struct fl_schedule *s, const struct rec_Deployment *entry);
 /* scheduler_targets.c: how many tasks each deployment is to have, and the bounds. */
 void fl_schedule_targets(struct fl_schedule *s);
 /* The same: the bounds when so many tasks are wanted. */

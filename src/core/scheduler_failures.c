@@ -23,6 +23,13 @@ static bool is_throttled(const struct rec_Deployment *entry)
     return FL_HAS(entry, rec_Deployment, nextStartAt);
 }
 
+/* An end that is further away than any throttle lasts was set before the clock was set back. */
+bool fl_schedule_throttled(struct fl_schedule *s, const struct rec_Deployment *entry)
+{
+    return is_throttled(entry) && entry->nextStartAt - s->d->now_ms <= LONGEST_MS &&
+           fl_schedule_await(s, entry->nextStartAt);
+}
+
 /* When the last round failed. */
 static int64_t failed_at(const struct fl_core *core, const struct rec_Deployment *entry)
 {

@@ -15,7 +15,7 @@ static bool may_start(struct fl_schedule *s, const struct fl_census *census)
     if (FL_HAS(entry, rec_Deployment, rolloutState) &&
         entry->rolloutState == ECS_DeploymentRolloutState_FAILED)
         return false;
-    return !FL_HAS(entry, rec_Deployment, nextStartAt) || !fl_schedule_await(s, entry->nextStartAt);
+    return !fl_schedule_throttled(s, entry);
 }
 
 static size_t percent_up(size_t count, int32_t percent)

@@ -130,15 +130,6 @@ static int check_shifts(struct fl_decision *d, const struct ecs_DeploymentConfig
     return check_range(d, "bakeTimeInMinutes", config->bakeTimeInMinutes, 0, MAX_MINUTES);
 }
 
-static int check_early(struct fl_decision *d,
-                       const struct ecs_DeploymentEarlySuccessCriteria *early)
-{
-    if (!early || !FL_HAS(early, ecs_DeploymentEarlySuccessCriteria, healthyPercent))
-        return 0;
-    return check_range(d, "The earlySuccessCriteria's healthyPercent", early->healthyPercent, 0,
-                       100);
-}
-
 static int check_percents(struct fl_decision *d, const struct ecs_DeploymentConfiguration *config)
 {
     if (check_range(d, "minimumHealthyPercent", config->minimumHealthyPercent, 0, MAX_PERCENT) < 0)
@@ -152,7 +143,7 @@ static int check_configuration(struct fl_decision *d,
     if (!config)
         return 0;
     if (check_percents(d, config) < 0 || check_breaker(d, config->deploymentCircuitBreaker) < 0 ||
-        check_early(d, config->earlySuccessCriteria) < 0 || check_shifts(d, config) < 0)
+        check_shifts(d, config) < 0)
         return -1;
     return fl_hooks_check(d, config);
 }
@@ -211,6 +202,23 @@ static int check_bounds(struct fl_decision *d, const struct ecs_DeploymentConfig
     if (most < 100)
         return fl_refuse(d, invalid, "maximumPercent should be at least 100.");
     return 0;
+}
+
+static int check_early(struct fl_decision *d, const struct ecs_DeploymentConfiguration *config)
+{
+    const struct ecs_DeploymentEarlySuccessCriteria *early = config->earlySuccessCriteria;
+    if (!early || !early->enable)
+        return 0;
+    if (config->strategy != ECS_DeploymentStrategy_ROLLING)
+        return fl_refuse(d, invalid,
+                         "earlySuccessCriteria is for the deployment strategy ROLLING alone.");
+    if (!FL_HAS(early, ecs_DeploymentEarlySuccessCriteria, healthyPercent) ||
+        !FL_HAS(early, ecs_DeploymentEarlySuccessCriteria, sourceServiceRevisionCleanup))
+        return fl_refuse(d, invalid,
+                         "earlySuccessCriteria needs healthyPercent and "
+                         "sourceServiceRevisionCleanup.");
+    return check_range(d, "healthyPercent", early->healthyPercent, config->minimumHealthyPercent,
+                       100);
 }
 
 static int check_daemon(struct fl_decision *d, const struct rec_Service *rec)
@@ -278,7 +286,8 @@ int fl_service_check(struct fl_decision *d, const struct rec_Service *rec,
     bool is_daemon = rec->schedulingStrategy == ECS_SchedulingStrategy_DAEMON;
     struct fl_launch launch;
     if ((is_daemon && check_daemon(d, rec) < 0) ||
-        check_bounds(d, rec->deploymentConfiguration, is_daemon) < 0)
+        check_bounds(d, rec->deploymentConfiguration, is_daemon) < 0 ||
+        check_early(d, rec->deploymentConfiguration) < 0)
         return -1;
     if (check_rebalancing(d, rec) < 0)
         return -1;

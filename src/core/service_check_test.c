@@ -90,6 +90,14 @@ static const struct row invalid[] = {
     {"'deploymentConfiguration':{'strategy':'BLUE_GREEN','lifecycleHooks':[{'targetType':'PAUSE',"
      "'lifecycleStages':['PRODUCTION_TRAFFIC_SHIFT']}]}",
      "A lifecycle hook of type PAUSE cannot be configured at PRODUCTION_TRAFFIC_SHIFT."},
+    {"'deploymentConfiguration':{'earlySuccessCriteria':{'enable':true}}",
+     "earlySuccessCriteria needs healthyPercent and sourceServiceRevisionCleanup."},
+    {"'deploymentConfiguration':{'minimumHealthyPercent':60,'earlySuccessCriteria':{'enable':true,"
+     "'healthyPercent':50,'sourceServiceRevisionCleanup':'DEFERRED'}}",
+     "healthyPercent should be between 60 and 100."},
+    {"'deploymentConfiguration':{'strategy':'BLUE_GREEN','earlySuccessCriteria':{'enable':true,"
+     "'healthyPercent':50,'sourceServiceRevisionCleanup':'DEFERRED'}}",
+     "earlySuccessCriteria is for the deployment strategy ROLLING alone."},
     {"'healthCheckGracePeriodSeconds':-1",
      "healthCheckGracePeriodSeconds should be between 0 and 2147483647."},
     {"'placementStrategy':[{'type':'spread','field':'nonsense'}]",

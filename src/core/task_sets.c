@@ -37,8 +37,7 @@ void fl_task_sets_target(struct fl_schedule *s)
         struct fl_census *census = &s->censuses[i];
         const struct rec_Deployment *entry = census->entry;
         census->wanted = is_active ? computed_count(rec, entry) : 0;
-        census->may_start = is_active && !(FL_HAS(entry, rec_Deployment, nextStartAt) &&
-                                           fl_schedule_await(s, entry->nextStartAt));
+        census->may_start = is_active && !fl_schedule_throttled(s, entry);
         all += census->wanted;
     }
     s->floor = (all * (size_t)rec->deploymentConfiguration->minimumHealthyPercent + 99) / 100;

@@ -1,7 +1,7 @@
 /* The throttle: tasks that never reach RUNNING are tried again later and later, what else ends a
  * task is not held against it, and who comes up is forgiven. */
-#include "core/scheduler.h"
 #include "core/rollout_fixture.h"
+#include "core/scheduler.h"
 
 /* When the next look is due, from now. */
 static int64_t wait_ms(struct fix *f)

@@ -374,7 +374,8 @@ static bool has_deployment(const struct rec_Service *rec, int64_t number)
 static void check_tasks(struct sim *sim, struct fl_arena *arena)
 {
     for (const struct rec_Task *rec = NULL; (rec = sim_core_next_task(sim->server.core, rec));) {
-        if (!FL_HAS(rec, rec_Task, deployment) || rec->status == REC_TaskStatus_STOPPED)
+        if (!FL_HAS(rec, rec_Task, deployment) || FL_HAS(rec, rec_Task, lostAt) ||
+            rec->status == REC_TaskStatus_STOPPED)
             continue;
         const struct rec_Service *service =
             sim_core_service(sim->server.core, fl_str_from(rec->group, 8));

@@ -71,6 +71,21 @@ static void check_complete(struct sim *sim, const struct sim_service *service,
         sim_violation(sim, "L8", "service %s has what it wants, and is not quiet", service->name);
 }
 
+/* What never runs, or never is well, has been given up where a breaker was to see to that. */
+static void check_breaker(struct sim *sim, const struct rec_Service *rec,
+                          const struct rec_ServiceRevision *revision)
+{
+    const struct rec_ServiceDeployment *rollout =
+        rec->rollout.n ? sim_core_rollout(sim->server.core, rec->name, rec->rollout) : NULL;
+    const struct ecs_DeploymentCircuitBreaker *breaker =
+        rollout ? rollout->deploymentConfiguration->deploymentCircuitBreaker : NULL;
+    int kind = sim_family_of(revision->family) - SIM_FAMILIES;
+    bool fails = kind == SIM_KIND_MISSING || kind == SIM_KIND_STILLBORN || kind == SIM_KIND_ILL;
+    if (fails && breaker && breaker->enable && rec->desiredCount > 0 && has_room(sim, revision))
+        sim_violation(sim, "L7", "service %.*s: its rollout can never be complete, and goes on",
+                      FL_STR_ARG(rec->name));
+}
+
 static void check_active(struct sim *sim, struct sim_service *service,
                          const struct rec_Service *rec)
 {
@@ -79,6 +94,8 @@ static void check_active(struct sim *sim, struct sim_service *service,
         sim_core_service_revision(sim->server.core, rec->name, primary->number);
     struct tally tally = {.primary = primary->number};
     sim_service_each(sim, service, count_task, &tally);
+    if (primary->rolloutState == ECS_DeploymentRolloutState_IN_PROGRESS)
+        check_breaker(sim, rec, revision);
     if (primary->rolloutState == ECS_DeploymentRolloutState_FAILED ||
         !sim_kind_is_good(sim_family_of(revision->family)) || service->is_daemon)
         return;

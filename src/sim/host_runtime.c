@@ -61,14 +61,17 @@ static void trouble(struct sim *sim, const struct fl_task_container *container)
         sim_ledger_task(sim, fl_task_id(container->task->arn))->troubled = true;
 }
 
+/* Why things fail that might as well not have. */
+#define CHANCE "it was to be"
+
 static void fail(struct sim *sim, struct sim_host *host, const struct fl_task_container *container,
-                 enum fl_effect_type effect, enum fl_failure failure)
+                 enum fl_effect_type effect, enum fl_failure failure, const char *text)
 {
     struct fl_brain_event event = {.type = FL_EVENT_FAILED};
     event.failed.container_id = fl_str_of(container->id);
     event.failed.effect = effect;
     event.failed.failure = failure;
-    event.failed.text = FL_STR("it was to be");
+    event.failed.text = fl_str_of(text);
     trouble(sim, container);
     (void)sim_host_post(sim, host, &event);
 }
@@ -93,7 +96,8 @@ static void fire_image(struct sim *sim, struct sim_event *event)
     bool is_missing = fl_str_starts(container->spec->image, FL_STR("missing"));
     if (is_missing || sim_fault(sim, sim->knobs.pull_fails)) {
         sim_fault_counted(sim, "a pull fails", host->index);
-        fail(sim, host, container, FL_EFFECT_ENSURE_IMAGE, FL_FAILURE_PULL);
+        fail(sim, host, container, FL_EFFECT_ENSURE_IMAGE, FL_FAILURE_PULL,
+             is_missing ? "manifest unknown" : CHANCE);
         free_live(host, event->number);
         return;
     }
@@ -135,7 +139,7 @@ static void fire_prepared(struct sim *sim, struct sim_event *event)
     }
     if (sim_fault(sim, sim->knobs.launch_fails)) {
         sim_fault_counted(sim, "a preparation fails", host->index);
-        fail(sim, host, container, FL_EFFECT_PREPARE, FL_FAILURE_START);
+        fail(sim, host, container, FL_EFFECT_PREPARE, FL_FAILURE_START, CHANCE);
         sim_runtime_release(sim, host, fl_str_of(container->id));
         return;
     }
@@ -219,7 +223,7 @@ static void fire_told_failed(struct sim *sim, struct sim_event *event)
     const struct sim_container *c = sim_runtime_container(host, event->number);
     const struct fl_task_container *container = c ? find_known(host, c->id) : NULL;
     if (container)
-        fail(sim, host, container, FL_EFFECT_LAUNCH, FL_FAILURE_START);
+        fail(sim, host, container, FL_EFFECT_LAUNCH, FL_FAILURE_START, CHANCE);
 }
 static const struct sim_action told_failed = {"a failed launch is told", fire_told_failed};
 
@@ -370,7 +374,7 @@ void sim_runtime_launch(struct sim *sim, struct sim_host *host, struct fl_str id
         return;
     if (sim_fault(sim, sim->knobs.launch_fails)) {
         sim_fault_counted(sim, "a launch is refused", host->index);
-        fail(sim, host, container, FL_EFFECT_LAUNCH, FL_FAILURE_CREATE);
+        fail(sim, host, container, FL_EFFECT_LAUNCH, FL_FAILURE_CREATE, CHANCE);
         return;
     }
     struct sim_container *c = sim_runtime_container(host, key);

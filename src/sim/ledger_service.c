@@ -28,7 +28,7 @@ void sim_service_each(struct sim *sim, struct sim_service *service,
     size_t n = 0;
     for (size_t i = 0; i < service->member_count; i++) {
         const struct sim_task *task = &sim->ledger.tasks[service->members[i]];
-        if (!task->exists || task->status == REC_TaskStatus_STOPPED)
+        if (!task->exists || task->is_given_up || task->status == REC_TaskStatus_STOPPED)
             continue;
         service->members[n++] = service->members[i];
         each(sim, service, task, context);
@@ -88,6 +88,7 @@ void sim_service_member(struct sim *sim, struct sim_task *task, const struct rec
         task->service = (uint32_t)(service - sim->services.all) + 1;
         add_member(sim, service, task);
     }
+    task->is_given_up = FL_HAS(rec, rec_Task, lostAt);
     task->family = sim_family_of(rec->family);
     task->deployment = rec->deployment;
     task->started_ms = FL_HAS(rec, rec_Task, startedAt) ? rec->startedAt : 0;

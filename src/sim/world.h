@@ -140,6 +140,7 @@ struct sim_task {
     /* Of a service's task: */
     uint32_t service; /* counted from 1; 0: it is nobody's */
     int family;
+    bool is_given_up; /* it is to end where nobody has been heard of for long: it counts no more */
     int64_t deployment, started_ms;
     enum sim_checks checks;
     /* As somebody has been told. */
