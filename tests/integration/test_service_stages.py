@@ -43,7 +43,8 @@ def test_blue_and_green_run_side_by_side_until_somebody_agrees(cluster, services
     service = services.get(name)
     assert [d["id"] for d in service["deployments"]] == [green, blue]
     assert [d["runningCount"] for d in service["deployments"]] == [2, 2]
-    cluster.restart_server()
+    cluster.kill("server")
+    cluster.up()
     assert hook_of(services, arn)["hookId"] == hook["hookId"]
     cluster.aws("ecs", "continue-service-deployment", "--service-deployment-arn", arn,
                 "--hook-id", hook["hookId"], "--action", "CONTINUE")
