@@ -53,6 +53,7 @@ static struct fl_member member_of(struct fl_schedule *s, struct fl_task *task)
     }
     member.state = health_of(s, task);
     member.is_healthy = member.state == FL_MEMBER_HEALTHY;
+    member.is_unhealthy = member.state == FL_MEMBER_UNHEALTHY;
     if (instance && fl_str_is(instance->rec->status, "DRAINING"))
         member.state = FL_MEMBER_DRAINED;
     member.is_protected = FL_HAS(task->rec, rec_Task, protectedUntil) &&

@@ -34,7 +34,7 @@ static bool may_go(const struct stops *stops, const struct fl_member *member)
         return false;
     if (member->is_healthy)
         return stops->healthy > stops->s->floor && stops->own_healthy > stops->own_floor;
-    return !is_running(member) || stops->healthy >= stops->s->floor;
+    return member->is_unhealthy || !is_running(member) || stops->healthy >= stops->s->floor;
 }
 
 static void stop(struct stops *stops, struct fl_member *member, struct fl_str reason)
