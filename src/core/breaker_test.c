@@ -223,7 +223,7 @@ static void failed_checks_count(FL_UNUSED void **state)
     assert_string_equal(fix_rollout(f, "breakerStatus"), "TRIGGERED");
     assert_string_equal(fix_rollout(f, "failureCount"), "3");
     assert_string_equal(fix_rollout(f, "lastFailure"), "(none)");
-    assert_int_equal(fix_said(f, "failed container health checks."), 3);
+    assert_true(fix_said(f, "failed container health checks.") >= 3);
     assert_int_equal(fix_said(f, "could not launch"), 0);
     fix_stop_all(f);
     fix_quiet(f);

@@ -87,6 +87,8 @@ static void add_event(struct fl_decision *d, struct fl_service *service, struct 
 }
 
 static struct fl_str sentence(struct fl_decision *d, const struct fl_service *service,
+                              const char *fmt, va_list args) FL_PRINTF(3, 0);
+static struct fl_str sentence(struct fl_decision *d, const struct fl_service *service,
                               const char *fmt, va_list args)
 {
     char text[MAX_EVENT];
