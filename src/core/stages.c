@@ -115,6 +115,34 @@ bool fl_stages_are_final(const struct rec_ServiceDeployment *rec)
     return has_stages(rec) && stage_of(rec) == CLEAN_UP;
 }
 
+static size_t well_count(struct fl_deployment *deployment)
+{
+    struct fl_task *task;
+    size_t n = 0;
+    RB_FOREACH (task, fl_member_tree, &deployment->tasks) {
+        enum fl_checks checks = fl_task_checks(task);
+        n += task->rec->status == REC_TaskStatus_RUNNING &&
+             task->rec->desired != REC_TaskStatus_STOPPED &&
+             (checks == FL_CHECKS_NONE || checks == FL_CHECKS_PASSED);
+    }
+    return n;
+}
+
+/* When none was ever completed: whoever does most serves, not who came last and may never run. */
+static int64_t most_well(const struct fl_service *service, int64_t target)
+{
+    struct fl_deployment *deployment;
+    int64_t number = 0;
+    size_t most = 0, n;
+    TAILQ_FOREACH (deployment, &service->deployments, in_service) {
+        if (deployment->number == target || ((n = well_count(deployment)) <= most && number))
+            continue;
+        number = deployment->number;
+        most = n;
+    }
+    return number;
+}
+
 int64_t fl_stages_blue(const struct fl_service *service)
 {
     const struct fl_rollout *rollout = fl_stages_rollout(service);
@@ -124,10 +152,7 @@ int64_t fl_stages_blue(const struct fl_service *service)
     if (FL_HAS(rec, rec_Service, lastCompleted) && rec->lastCompleted != rollout->rec->target &&
         fl_service_deployment(service, rec->lastCompleted))
         return rec->lastCompleted;
-    for (size_t i = 0; i < rec->deployments.n; i++)
-        if (rec->deployments.items[i].number != rollout->rec->target)
-            return rec->deployments.items[i].number;
-    return 0;
+    return most_well(service, rollout->rec->target);
 }
 
 /* ---- traffic ---- */
