@@ -115,6 +115,28 @@ bool fl_stages_are_final(const struct rec_ServiceDeployment *rec)
     return has_stages(rec) && stage_of(rec) == CLEAN_UP;
 }
 
+static bool has_failed(const struct rec_Deployment *entry)
+{
+    return FL_HAS(entry, rec_Deployment, rolloutState) &&
+           entry->rolloutState == ECS_DeploymentRolloutState_FAILED;
+}
+
+/* The youngest deployment that is not the target's; one that has FAILED launches nothing any more,
+ * so that it is blue only when there is no other. */
+static int64_t youngest_but(const struct rec_Service *rec, int64_t target)
+{
+    int64_t failed = 0;
+    for (size_t i = 0; i < rec->deployments.n; i++) {
+        const struct rec_Deployment *entry = &rec->deployments.items[i];
+        if (entry->number == target)
+            continue;
+        if (!has_failed(entry))
+            return entry->number;
+        failed = failed ? failed : entry->number;
+    }
+    return failed;
+}
+
 int64_t fl_stages_blue(const struct fl_service *service)
 {
     const struct fl_rollout *rollout = fl_stages_rollout(service);
@@ -124,10 +146,7 @@ int64_t fl_stages_blue(const struct fl_service *service)
     if (FL_HAS(rec, rec_Service, lastCompleted) && rec->lastCompleted != rollout->rec->target &&
         fl_service_deployment(service, rec->lastCompleted))
         return rec->lastCompleted;
-    for (size_t i = 0; i < rec->deployments.n; i++)
-        if (rec->deployments.items[i].number != rollout->rec->target)
-            return rec->deployments.items[i].number;
-    return 0;
+    return youngest_but(rec, rollout->rec->target);
 }
 
 /* ---- traffic ---- */
@@ -231,10 +250,12 @@ static bool is_green_whole(const struct fl_schedule *s, int64_t target)
     return false;
 }
 
-/* Whatever an earlier rollout has left behind. */
+/* Whatever an earlier rollout has left behind, if blue can take its place. */
 static bool has_leftovers(const struct fl_schedule *s, int64_t target)
 {
     int64_t blue = fl_stages_blue(s->service);
+    if (blue && has_failed(fl_service_entry(s->service->rec, blue)))
+        return false;
     for (size_t i = 0; i < s->count; i++) {
         int64_t number = s->censuses[i].deployment->number;
         if (number != target && number != blue && s->censuses[i].count)
