@@ -14,8 +14,8 @@ static const char *const configs[] = {
     "'minimumHealthyPercent':100,'maximumPercent':200",
     "'minimumHealthyPercent':50,'maximumPercent':150,'bakeTimeInMinutes':1",
     "'minimumHealthyPercent':0,'maximumPercent':100",
-    "'minimumHealthyPercent':50,'maximumPercent':100,'earlySuccessCriteria':{'enable':true,"
-    "'healthyPercent':50,'sourceServiceRevisionCleanup':'DEFERRED'}",
+    ("'minimumHealthyPercent':50,'maximumPercent':100,'earlySuccessCriteria':{'enable':true,"
+     "'healthyPercent':50,'sourceServiceRevisionCleanup':'DEFERRED'}"),
     "'strategy':'BLUE_GREEN','bakeTimeInMinutes':1",
 };
 
@@ -23,8 +23,8 @@ static const char *const breakers[] = {
     "",
     ",'deploymentCircuitBreaker':{'enable':true,'rollback':true}",
     ",'deploymentCircuitBreaker':{'enable':true,'rollback':false,'resetOnHealthyTask':false}",
-    ",'deploymentCircuitBreaker':{'enable':true,'rollback':true,"
-    "'thresholdConfiguration':{'type':'COUNT','value':1}}",
+    (",'deploymentCircuitBreaker':{'enable':true,'rollback':true,"
+     "'thresholdConfiguration':{'type':'COUNT','value':1}}"),
 };
 
 static const char *const ends[] = {
