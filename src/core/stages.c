@@ -128,6 +128,12 @@ static size_t well_count(struct fl_deployment *deployment)
     return n;
 }
 
+static bool has_failed(const struct rec_Deployment *entry)
+{
+    return FL_HAS(entry, rec_Deployment, rolloutState) &&
+           entry->rolloutState == ECS_DeploymentRolloutState_FAILED;
+}
+
 /* When none was ever completed: whoever does most serves, not who came last and may never run. */
 static int64_t most_well(const struct fl_service *service, int64_t target)
 {
@@ -256,10 +262,12 @@ static bool is_green_whole(const struct fl_schedule *s, int64_t target)
     return false;
 }
 
-/* Whatever an earlier rollout has left behind. */
+/* Whatever an earlier rollout has left behind, if blue can take its place. */
 static bool has_leftovers(const struct fl_schedule *s, int64_t target)
 {
     int64_t blue = fl_stages_blue(s->service);
+    if (blue && has_failed(fl_service_entry(s->service->rec, blue)))
+        return false;
     for (size_t i = 0; i < s->count; i++) {
         int64_t number = s->censuses[i].deployment->number;
         if (number != target && number != blue && s->censuses[i].count)
