@@ -404,8 +404,9 @@ static struct rec_RolloutHook *find_hook(const struct rec_ServiceDeployment *rec
 }
 
 /* The hook in the edited record, if it waits for a user; NULL after refusing. */
-static struct rec_RolloutHook *
-find_waiting(struct fl_decision *d, const struct rec_ServiceDeployment *rec, struct fl_str id)
+static struct rec_RolloutHook *find_waiting(struct fl_decision *d, const struct fl_service *service,
+                                            const struct rec_ServiceDeployment *rec,
+                                            struct fl_str id)
 {
     struct rec_RolloutHook *entry = find_hook(rec, id);
     const char *why = NULL;
@@ -413,6 +414,8 @@ find_waiting(struct fl_decision *d, const struct rec_ServiceDeployment *rec, str
         why = "the service deployment has no lifecycle hook of that hookId";
     else if (rec->status != ECS_ServiceDeploymentStatus_IN_PROGRESS)
         why = "the service deployment is not IN_PROGRESS";
+    else if (!fl_str_is(service->rec->status, "ACTIVE"))
+        why = "its service is being deleted";
     else if (entry->detail->status != ECS_DeploymentLifecycleHookStatus_AWAITING_ACTION)
         why = "the lifecycle hook is not AWAITING_ACTION";
     if (!why)
@@ -431,7 +434,7 @@ int fl_continue_rollout(struct fl_decision *d, const void *input, void *output)
     if (!service)
         return -1;
     struct rec_ServiceDeployment *rec = fl_rollout_edit(d, rollout);
-    struct rec_RolloutHook *entry = find_waiting(d, rec, in->hookId);
+    struct rec_RolloutHook *entry = find_waiting(d, service, rec, in->hookId);
     if (!entry)
         return -1;
     bool goes_back = FL_HAS(in, ecs_ContinueServiceDeploymentRequest, action) &&
