@@ -4,7 +4,7 @@
 #include "sim/core_view.h"
 #include "sim/world.h"
 
-enum { QUIET_MINUTES = 3 };
+enum { QUIET_MINUTES = 3, SETTLED_MS = 10 * 60 * 1000 };
 
 /* ---- what a service has ---- */
 
@@ -53,6 +53,15 @@ static bool has_room(const struct sim *sim, const struct rec_ServiceRevision *re
         if (at.connected && fl_str_is(at.rec->status, "ACTIVE") && has_room_on(sim, revision, &at))
             return true;
     return false;
+}
+
+/* A bake time that began before the clock was set back lasts an hour more. */
+static bool is_baking(const struct sim *sim, const struct rec_Service *rec)
+{
+    const struct rec_ServiceDeployment *rollout =
+        rec->rollout.n ? sim_core_rollout(sim->server.core, rec->name, rec->rollout) : NULL;
+    return rollout && FL_HAS(rollout, rec_ServiceDeployment, stageSince) &&
+           rollout->stageSince > sim_server_wall_ms(sim) - SETTLED_MS;
 }
 
 /* With no step that the bounds allow a deployment waits for somebody to change them. */
@@ -155,7 +164,7 @@ static void check_active(struct sim *sim, struct sim_service *service,
     if (primary->rolloutState == ECS_DeploymentRolloutState_FAILED ||
         !sim_kind_is_good(sim_family_of(revision->family)))
         return;
-    if (tally.is_protected)
+    if (tally.is_protected || is_baking(sim, rec))
         return;
     if (service->is_daemon) {
         check_daemons(sim, service, rec, revision);
