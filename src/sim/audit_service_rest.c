@@ -10,7 +10,7 @@ enum { QUIET_MINUTES = 3, SETTLED_MS = 10 * 60 * 1000 };
 
 struct tally {
     int64_t primary;
-    size_t running, others, unknown, is_protected;
+    size_t running, others, unknown, is_protected, drained;
     bool is_restless;
 };
 
@@ -22,6 +22,7 @@ static void count_task(struct sim *sim, FL_UNUSED struct sim_service *service,
                   task->desired != REC_TaskStatus_STOPPED;
     tally->running += is_its;
     tally->others += !is_its;
+    tally->drained += sim->ledger.instances[task->instance].status == SIM_INSTANCE_DRAINING;
     tally->is_protected += task->protected_ms > sim_server_wall_ms(sim); /* the same */
     tally->unknown += task->checks == SIM_CHECKS_UNKNOWN; /* while a clock that was set back lets it
                                                              begin for another hour */
@@ -173,6 +174,9 @@ static void check_active(struct sim *sim, struct sim_service *service,
     if (tally.running > service->desired)
         sim_violation(sim, "L7", "service %s runs %zu of %zu tasks", service->name, tally.running,
                       service->desired);
+    else if (tally.drained && service->floor < service->ceiling && has_room(sim, revision))
+        sim_violation(sim, "L7", "service %s has %zu tasks on instances that are DRAINING",
+                      service->name, tally.drained);
     else if (tally.running == service->desired)
         check_complete(sim, service, rec, &tally);
     else if (!is_blocked(service, &tally) && has_room(sim, revision))
