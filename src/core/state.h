@@ -152,6 +152,7 @@ struct fl_core {
     int64_t lost_after_ms;
     bool is_held;           /* the scheduler rests: somebody is about to stop everything */
     int64_t since_ms;       /* when the first event came: before, nobody was away */
+    int64_t last_ms;        /* when the last one came */
     struct fl_due_tree due; /* services, in the order in which the scheduler looks at them */
     struct fl_cluster_tree clusters;
     struct fl_definition_tree definitions;
