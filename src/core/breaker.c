@@ -112,7 +112,7 @@ static void say_why(struct fl_decision *d, struct fl_service *service,
 
 /* Opens the breaker of a rollout that it watches. */
 static void trigger(struct fl_decision *d, struct fl_service *service, struct fl_rollout *rollout,
-                    const char *because)
+                    struct fl_str because)
 {
     struct rec_ServiceDeployment *rec = fl_rollout_edit(d, rollout);
     FL_SET(rec, rec_ServiceDeployment, breakerStatus,
@@ -120,8 +120,9 @@ static void trigger(struct fl_decision *d, struct fl_service *service, struct fl
     fl_rollout_put(d, rec);
     say_why(d, service, rec);
     bool goes_back = breaker_of(rec)->rollback;
-    struct fl_str reason = fl_str_printf(d->arena, "Service deployment %s because %s.",
-                                         goes_back ? "rolled back" : "stopped", because);
+    struct fl_str reason =
+        fl_str_printf(d->arena, "Service deployment %s because %.*s.",
+                      goes_back ? "rolled back" : "stopped", FL_STR_ARG(because));
     if (goes_back)
         fl_rollback_request(d, service, reason);
     else
@@ -131,8 +132,13 @@ static void trigger(struct fl_decision *d, struct fl_service *service, struct fl
 void fl_breaker_give_up(struct fl_decision *d, struct fl_service *service, int64_t number)
 {
     struct fl_rollout *rollout = watched(service);
-    if (rollout && rollout->rec->target == number)
-        trigger(d, service, rollout, "its tasks cannot be started");
+    if (!rollout || rollout->rec->target != number)
+        return;
+    struct fl_str last = rollout->rec->lastFailure;
+    if (fl_str_ends(last, FL_STR(".")))
+        last.n--;
+    trigger(d, service, rollout,
+            fl_str_printf(d->arena, "its tasks cannot be started: %.*s", FL_STR_ARG(last)));
 }
 
 bool fl_is_incurable(struct fl_str stopped_reason)
@@ -192,6 +198,6 @@ bool fl_schedule_breaker(struct fl_schedule *s)
     }
     if (rec->failureCount < fl_breaker_threshold(s->service, rec))
         return false;
-    trigger(s->d, s->service, rollout, "the circuit breaker threshold was exceeded");
+    trigger(s->d, s->service, rollout, FL_STR("the circuit breaker threshold was exceeded"));
     return true;
 }

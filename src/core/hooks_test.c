@@ -1,6 +1,7 @@
 /* Lifecycle hooks of rollouts with stages: pauses, tasks, answers, times, refusals. After each
  * part a core built from the records must agree. */
 #include "core/staged_fixture.h"
+#include "core/state.h"
 
 #define ROLLOUT_ARN "arn:aws:ecs:eu-central-1:000000000000:service-deployment/default/s/"
 #define HOOK_ARN "arn:aws:ecs:eu-central-1:000000000000:task-definition/hook:1"
@@ -344,6 +345,42 @@ static void what_cannot_be_is_refused(FL_UNUSED void **state)
     fix_free(f);
 }
 
+static void there_are_bounds(FL_UNUSED void **state)
+{
+    FL_CLEANUP_BUF struct fl_buf hooks = FL_BUF_INIT(16 << 10);
+    struct fix *f = staged_new();
+    for (int i = 0; i < 11; i++)
+        fl_buf_printf(&hooks, "%s{'targetType':'PAUSE','lifecycleStages':['PRE_SCALE_UP']}",
+                      i ? "," : "");
+    fix_refused(f, "InvalidParameterException", "At most 10 lifecycle hooks are allowed.",
+                "CreateService",
+                "{'serviceName':'s','taskDefinition':'web','desiredCount':1,"
+                "'deploymentConfiguration':{'strategy':'BLUE_GREEN','lifecycleHooks':[%s]}}",
+                hooks.p);
+    fix_refused(f, "InvalidParameterException",
+                "The hookDetails of a lifecycle hook are longer than 2048 characters.",
+                "CreateService",
+                "{'serviceName':'s','taskDefinition':'web','desiredCount':1,"
+                "'deploymentConfiguration':{'strategy':'BLUE_GREEN','lifecycleHooks':[{"
+                "'hookTargetArn':'" HOOK_ARN "','lifecycleStages':['PRE_SCALE_UP'],"
+                "'hookDetails':'%02047d'}]}}",
+                0);
+    fix_free(f);
+}
+
+/* As ECS, which knows no such thing. */
+static void a_strict_server_runs_no_tasks(FL_UNUSED void **state)
+{
+    struct fix *f = staged_new();
+    f->core->strict = true;
+    fix_refused(f, "ClientException", "Lifecycle hooks of type AWS_LAMBDA are not implemented yet.",
+                "CreateService",
+                "{'serviceName':'s','taskDefinition':'web','desiredCount':1,"
+                "'deploymentConfiguration':{'strategy':'BLUE_GREEN','lifecycleHooks':[{"
+                "'hookTargetArn':'" HOOK_ARN "','lifecycleStages':['PRE_SCALE_UP']}]}}");
+    fix_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -358,6 +395,8 @@ int main(void)
         cmocka_unit_test(a_task_goes_with_its_rollout),
         cmocka_unit_test(a_task_waits_for_room),
         cmocka_unit_test(what_cannot_be_is_refused),
+        cmocka_unit_test(there_are_bounds),
+        cmocka_unit_test(a_strict_server_runs_no_tasks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -319,6 +319,14 @@ static bool has_surplus(const struct zone_list *list)
     return false;
 }
 
+/* Is it too early to try again, or to give up? A clock that was set back since makes nobody wait.
+ */
+static bool is_recent(struct fl_schedule *s)
+{
+    int64_t at_ms = s->service->rec->rebalancedAt;
+    return at_ms <= s->d->now_ms && fl_schedule_await(s, at_ms + AGAIN_MS);
+}
+
 /* Nothing could be moved. If that is for want of room, room wakes the service; if constraints keep
  * it out, nothing will be different before instances are. */
 static void give_up(struct fl_schedule *s, const struct zone_list *list,
@@ -350,8 +358,7 @@ static void look(struct fl_schedule *s)
         }
         return;
     }
-    if (!is_moving && FL_HAS(rec, rec_Service, rebalancedAt) &&
-        fl_schedule_await(s, rec->rebalancedAt + AGAIN_MS))
+    if (!is_moving && FL_HAS(rec, rec_Service, rebalancedAt) && is_recent(s))
         return;
     if (s->service->uneven_seen != s->service->cluster->zones->seen &&
         fl_schedule_launch(s, &s->censuses[0], &launch) == 0) {
@@ -373,7 +380,7 @@ static void wait_for_extra(struct fl_schedule *s)
     size_t desired = primary->wanted;
     primary->wanted += (size_t)rec->rebalancing;
     bool is_there = is_quiet(primary);
-    if (!is_there && fl_schedule_await(s, rec->rebalancedAt + AGAIN_MS))
+    if (!is_there && is_recent(s))
         return;
     if (is_there)
         set_extra(s, 0);

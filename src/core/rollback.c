@@ -3,7 +3,6 @@
  * stage, and taken by the scheduler's next look (ROLLBACK_IN_PROGRESS); it has succeeded when the
  * service is steady. What failed is ACTIVE and FAILED until its tasks are gone. */
 #include "core/stages.h"
-#include "wire/arn.h"
 
 bool fl_rollout_is_forward(const struct rec_ServiceDeployment *rec)
 {
@@ -150,26 +149,14 @@ bool fl_schedule_rollback(struct fl_schedule *s)
 
 /* ---- StopServiceDeployment ---- */
 
-struct fl_service *fl_find_rollout(struct fl_decision *d, struct fl_str arn_text,
+struct fl_service *fl_find_rollout(struct fl_decision *d, struct fl_str arn,
                                    struct fl_rollout **ret_rollout)
 {
-    struct fl_str id, cluster_name, service_name, rest;
-    struct fl_arn arn;
-    if (!fl_arn_parse(arn_text, &arn) || !fl_str_is(arn.type, "service-deployment")) {
-        (void)fl_refuse(d, "InvalidParameterException",
-                        "Invalid identifier: '%.*s' is not the ARN of a service-deployment.",
-                        (int)FL_MIN(arn_text.n, (size_t)300), arn_text.p);
+    struct fl_service *service;
+    struct fl_str id;
+    if (fl_find_service_below(d, arn, "service-deployment", &service, &id) < 0)
         return NULL;
-    }
-    if (fl_read_name(d, arn_text, "service-deployment", &id) < 0)
-        return NULL;
-    rest = arn.rest;
-    struct fl_cluster *cluster =
-        fl_str_split(&rest, '/', &cluster_name) ? fl_state_cluster(d->core, cluster_name) : NULL;
-    struct fl_service *service = cluster && fl_str_split(&rest, '/', &service_name)
-                                     ? fl_state_service(cluster, service_name)
-                                     : NULL;
-    *ret_rollout = service ? fl_service_rollout(service, rest) : NULL;
+    *ret_rollout = service ? fl_service_rollout(service, id) : NULL;
     if (*ret_rollout)
         return service;
     (void)fl_refuse(d, "ServiceDeploymentNotFoundException", "Service deployment not found.");

@@ -308,16 +308,17 @@ static void it_bakes(FL_UNUSED void **state)
     fix_free(f);
 }
 
+#define EARLY(members)                                                                             \
+    "CreateService",                                                                               \
+        "{'serviceName':'s','taskDefinition':'web','desiredCount':4,'deploymentConfiguration':"    \
+        "{'minimumHealthyPercent':50,'maximumPercent':150,'earlySuccessCriteria':{" members "}}}"
+
 static void early_success(FL_UNUSED void **state)
 {
     for (int deferred = 0; deferred < 2; deferred++) {
         char id[64];
         struct fix *f = fix_ready();
-        fix_ok(f, "CreateService",
-               "{'serviceName':'s','taskDefinition':'web','desiredCount':4,"
-               "'deploymentConfiguration':{'minimumHealthyPercent':50,'maximumPercent':150,"
-               "'earlySuccessCriteria':{'enable':true,'healthyPercent':50,"
-               "'sourceServiceRevisionCleanup':'%s'}}}",
+        fix_ok(f, EARLY("'enable':true,'healthyPercent':50,'sourceServiceRevisionCleanup':'%s'"),
                deferred ? "DEFERRED" : "BLOCKING");
         fix_settle(f);
         deploy(f, id);

@@ -80,7 +80,7 @@ int fl_list_rollouts(struct fl_decision *d, const void *input, void *output)
     struct fl_page page;
     struct fl_str name;
     bool has_max = FL_HAS(in, ecs_ListServiceDeploymentsRequest, maxResults);
-    if (!cluster || fl_read_name(d, in->service, "service", &name) < 0 ||
+    if (!cluster || fl_read_service_name(d, cluster, in->service, &name) < 0 ||
         fl_page_read(d, in->nextToken, true, has_max ? in->maxResults : DEFAULT_PAGE, &page) < 0)
         return -1;
     const struct fl_service *service = fl_state_service(cluster, name);
@@ -93,9 +93,8 @@ int fl_list_rollouts(struct fl_decision *d, const void *input, void *output)
 
 /* ---- ARNs: …:<type>/<cluster>/<service>/<id> ---- */
 
-/* 0 or refused; *ret_service is NULL when there is no such service. */
-static int find_service(struct fl_decision *d, struct fl_str text, const char *type,
-                        const struct fl_service **ret_service, struct fl_str *ret_id)
+int fl_find_service_below(struct fl_decision *d, struct fl_str text, const char *type,
+                          struct fl_service **ret_service, struct fl_str *ret_id)
 {
     struct fl_arn arn;
     struct fl_str rest, cluster_name, service_name;
@@ -262,8 +261,8 @@ int fl_describe_rollouts(struct fl_decision *d, const void *input, void *output)
     out->failures.items = fl_arena_new_array(d->arena, struct ecs_Failure, count);
     for (size_t i = 0; i < count; i++) {
         struct fl_str arn = in->serviceDeploymentArns.items[i], id;
-        const struct fl_service *service;
-        if (find_service(d, arn, "service-deployment", &service, &id) < 0)
+        struct fl_service *service;
+        if (fl_find_service_below(d, arn, "service-deployment", &service, &id) < 0)
             return -1;
         const struct fl_rollout *rollout = service ? fl_service_rollout(service, id) : NULL;
         if (rollout)
@@ -341,9 +340,9 @@ int fl_describe_revisions(struct fl_decision *d, const void *input, void *output
     out->failures.items = fl_arena_new_array(d->arena, struct ecs_Failure, count);
     for (size_t i = 0; i < count; i++) {
         struct fl_str arn = in->serviceRevisionArns.items[i], id;
-        const struct fl_service *service;
+        struct fl_service *service;
         int64_t number = 0;
-        if (find_service(d, arn, "service-revision", &service, &id) < 0)
+        if (fl_find_service_below(d, arn, "service-revision", &service, &id) < 0)
             return -1;
         const struct fl_revision *revision =
             service && fl_str_to_i64(id, &number) ? fl_service_revision(service, number) : NULL;

@@ -38,8 +38,9 @@ enum fl_member_state {
 struct fl_member {
     struct fl_task *task;
     enum fl_member_state state;
-    bool is_healthy; /* HEALTHY, or would be if it were not DRAINED */
-    bool is_lost;    /* LOST, or would be if it were not GOING */
+    bool is_healthy;   /* HEALTHY, or would be if it were not DRAINED */
+    bool is_unhealthy; /* UNHEALTHY, or would be if it were not DRAINED */
+    bool is_lost;      /* LOST, or would be if it were not GOING */
     bool is_protected;
 };
 

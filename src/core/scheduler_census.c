@@ -53,9 +53,12 @@ static struct fl_member member_of(struct fl_schedule *s, struct fl_task *task)
     }
     member.state = health_of(s, task);
     member.is_healthy = member.state == FL_MEMBER_HEALTHY;
+    member.is_unhealthy = member.state == FL_MEMBER_UNHEALTHY;
     if (instance && fl_str_is(instance->rec->status, "DRAINING"))
         member.state = FL_MEMBER_DRAINED;
-    member.is_protected = FL_HAS(task->rec, rec_Task, protectedUntil) &&
+    /* Whoever deletes a service by force means its protected tasks, too. */
+    member.is_protected = fl_str_is(s->service->rec->status, "ACTIVE") &&
+                          FL_HAS(task->rec, rec_Task, protectedUntil) &&
                           fl_schedule_await(s, task->rec->protectedUntil);
     return member;
 }

@@ -100,13 +100,13 @@ static void count_host(struct daemons *daemons, const struct host *host)
 static void look_at(struct daemons *daemons, struct fl_instance *instance, struct seat *seats,
                     size_t count)
 {
-    const struct fl_filter *filter = daemons->launch.placement.filter;
+    struct fl_filter *filter = daemons->launch.placement.filter;
     struct host host = {.instance = instance, .seats = seats, .count = count};
     bool is_active = fl_str_is(instance->rec->status, "ACTIVE");
-    host.is_violated = is_active && fl_filter_fails(filter, instance) >= 0;
+    bool passes = is_active && fl_filter_passes(filter, instance);
+    host.is_violated = is_active && !passes && count && fl_filter_fails(filter, instance) >= 0;
     host.current = is_active && !host.is_violated ? find_current(daemons, &host) : NULL;
-    host.is_eligible = host.current || (is_active && !host.is_violated && instance->is_open &&
-                                        !fl_filter_lacks(filter, instance));
+    host.is_eligible = host.current || (passes && instance->is_open);
     if (host.is_eligible)
         count_host(daemons, &host);
     if (host.is_eligible || count)
@@ -119,6 +119,7 @@ static void take_hosts(struct daemons *daemons)
     struct fl_instance *instance;
     size_t all = 0, count, first = 0;
     struct seat *seats = take_seats(daemons->s, &count);
+    fl_index_settle(daemons->s->service->cluster);
     RB_FOREACH (instance, fl_instance_tree, tree)
         all++;
     daemons->hosts = fl_arena_new_array(daemons->s->d->arena, struct host, all);

@@ -34,7 +34,7 @@ static bool may_go(const struct stops *stops, const struct fl_member *member)
         return false;
     if (member->is_healthy)
         return stops->healthy > stops->s->floor && stops->own_healthy > stops->own_floor;
-    return !is_running(member) || stops->healthy >= stops->s->floor;
+    return member->is_unhealthy || !is_running(member) || stops->healthy >= stops->s->floor;
 }
 
 static void stop(struct stops *stops, struct fl_member *member, struct fl_str reason)
@@ -78,7 +78,17 @@ static void stop_drained(struct stops *stops, struct fl_census *census)
     }
 }
 
-/* Its replacement comes first where there is room for one, else it goes first, one at a time. */
+static void stop_failed(struct stops *stops, const struct fl_census *census,
+                        struct fl_member *member)
+{
+    fl_service_say(stops->s->d, stops->s->service, "(task %.*s) failed container health checks.",
+                   FL_STR_ARG(member->task->rec->id));
+    fl_schedule_note_unhealthy(stops->s, census);
+    stop(stops, member, FL_STR("Task failed container health checks"));
+}
+
+/* Its replacement comes first where there is room for one, else it goes first, one at a time. Of a
+ * deployment that is to have no tasks it goes like any other. */
 static void stop_unhealthy(struct stops *stops, struct fl_census *census)
 {
     bool is_replaced = census->in_state[FL_MEMBER_HEALTHY] >= census->wanted;
@@ -89,11 +99,10 @@ static void stop_unhealthy(struct stops *stops, struct fl_census *census)
         struct fl_member *member = &census->members[i];
         if (member->state != FL_MEMBER_UNHEALTHY || stops->n == MAX_STOPS)
             continue;
-        fl_service_say(stops->s->d, stops->s->service,
-                       "(task %.*s) failed container health checks.",
-                       FL_STR_ARG(member->task->rec->id));
-        fl_schedule_note_unhealthy(stops->s, census);
-        stop(stops, member, FL_STR("Task failed container health checks"));
+        if (census->wanted == 0)
+            stop(stops, member, stops->reason);
+        else
+            stop_failed(stops, census, member);
         one_by_one = false;
     }
 }

@@ -130,3 +130,6 @@ void fl_cluster_room(struct fl_core *core, struct fl_cluster *cluster);
 void fl_daemons_wake_for(struct fl_core *core, const struct fl_instance *instance);
 /* An instance has come, gone, changed: whoever waits, keeps daemons or has tasks there looks. */
 void fl_services_wake_for(struct fl_core *core, struct fl_instance *instance);
+/* Its agent has come or gone. A daemon that is steady and runs there need not look: that changes
+ * nothing for it, and a look takes time by the number of instances. */
+void fl_services_wake_for_session(struct fl_core *core, struct fl_instance *instance);

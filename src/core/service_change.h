@@ -71,6 +71,9 @@ struct fl_str fl_revision_image(struct fl_decision *d, const struct fl_task *tas
 /* Deletes records: a service's, when it is INACTIVE, with all that is its own. */
 void fl_drop_service(struct fl_decision *d, struct fl_service *service);
 
+/* The name in a name, "cluster/name" or an ARN, which must be of that cluster. 0 or refused. */
+int fl_read_service_name(struct fl_decision *d, const struct fl_cluster *cluster,
+                         struct fl_str given, struct fl_str *ret_name);
 /* The service of that name or ARN, INACTIVE ones too; NULL after refusing. */
 struct fl_service *fl_find_service(struct fl_decision *d, struct fl_cluster *cluster,
                                    struct fl_str given);
@@ -90,6 +93,10 @@ int fl_list_services_by_namespace(struct fl_decision *d, const void *input, void
 int fl_list_rollouts(struct fl_decision *d, const void *input, void *output);
 int fl_describe_rollouts(struct fl_decision *d, const void *input, void *output);
 int fl_describe_revisions(struct fl_decision *d, const void *input, void *output);
+/* rollouts_show.c: what an ARN "…:<type>/<cluster>/<service>/<id>" names: 0 or refused; the service
+ * is NULL when there is none. */
+int fl_find_service_below(struct fl_decision *d, struct fl_str text, const char *type,
+                          struct fl_service **ret_service, struct fl_str *ret_id);
 /* A service as the API shows it. */
 void fl_show_service(struct fl_decision *d, const struct fl_service *service, bool with_tags,
                      struct ecs_Service *out);

@@ -180,6 +180,25 @@ int fl_service_check_request(struct fl_decision *d, const struct ecs_CreateServi
 
 /* ---- the service as a whole ---- */
 
+static int check_early_success(struct fl_decision *d,
+                               const struct ecs_DeploymentConfiguration *config)
+{
+    const struct ecs_DeploymentEarlySuccessCriteria *criteria = config->earlySuccessCriteria;
+    if (!criteria || !criteria->enable)
+        return 0;
+    if (config->strategy != ECS_DeploymentStrategy_ROLLING)
+        return fl_refuse(d, invalid, "earlySuccessCriteria is for the ROLLING strategy only.");
+    if (!FL_HAS(criteria, ecs_DeploymentEarlySuccessCriteria, healthyPercent) ||
+        !FL_HAS(criteria, ecs_DeploymentEarlySuccessCriteria, sourceServiceRevisionCleanup))
+        return fl_refuse(d, invalid,
+                         "earlySuccessCriteria needs both healthyPercent and "
+                         "sourceServiceRevisionCleanup.");
+    if (criteria->healthyPercent < config->minimumHealthyPercent || criteria->healthyPercent > 100)
+        return fl_refuse(d, invalid,
+                         "healthyPercent should be between minimumHealthyPercent and 100.");
+    return 0;
+}
+
 static int check_bounds(struct fl_decision *d, const struct ecs_DeploymentConfiguration *config,
                         bool is_daemon)
 {
@@ -201,24 +220,7 @@ static int check_bounds(struct fl_decision *d, const struct ecs_DeploymentConfig
         return fl_refuse(d, invalid, "minimumHealthyPercent should be between 0 and 100.");
     if (most < 100)
         return fl_refuse(d, invalid, "maximumPercent should be at least 100.");
-    return 0;
-}
-
-static int check_early(struct fl_decision *d, const struct ecs_DeploymentConfiguration *config)
-{
-    const struct ecs_DeploymentEarlySuccessCriteria *early = config->earlySuccessCriteria;
-    if (!early || !early->enable)
-        return 0;
-    if (config->strategy != ECS_DeploymentStrategy_ROLLING)
-        return fl_refuse(d, invalid,
-                         "earlySuccessCriteria is for the deployment strategy ROLLING alone.");
-    if (!FL_HAS(early, ecs_DeploymentEarlySuccessCriteria, healthyPercent) ||
-        !FL_HAS(early, ecs_DeploymentEarlySuccessCriteria, sourceServiceRevisionCleanup))
-        return fl_refuse(d, invalid,
-                         "earlySuccessCriteria needs healthyPercent and "
-                         "sourceServiceRevisionCleanup.");
-    return check_range(d, "healthyPercent", early->healthyPercent, config->minimumHealthyPercent,
-                       100);
+    return check_early_success(d, config);
 }
 
 static int check_daemon(struct fl_decision *d, const struct rec_Service *rec)
@@ -286,8 +288,7 @@ int fl_service_check(struct fl_decision *d, const struct rec_Service *rec,
     bool is_daemon = rec->schedulingStrategy == ECS_SchedulingStrategy_DAEMON;
     struct fl_launch launch;
     if ((is_daemon && check_daemon(d, rec) < 0) ||
-        check_bounds(d, rec->deploymentConfiguration, is_daemon) < 0 ||
-        check_early(d, rec->deploymentConfiguration) < 0)
+        check_bounds(d, rec->deploymentConfiguration, is_daemon) < 0)
         return -1;
     if (check_rebalancing(d, rec) < 0)
         return -1;

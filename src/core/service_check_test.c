@@ -72,6 +72,14 @@ static const struct row invalid[] = {
      "5000."},
     {"'deploymentConfiguration':{'bakeTimeInMinutes':1441}",
      "bakeTimeInMinutes should be between 0 and 1440."},
+    {"'deploymentConfiguration':{'earlySuccessCriteria':{'enable':true,'healthyPercent':100}}",
+     "earlySuccessCriteria needs both healthyPercent and sourceServiceRevisionCleanup."},
+    {"'deploymentConfiguration':{'minimumHealthyPercent':50,'earlySuccessCriteria':{'enable':true,"
+     "'healthyPercent':49,'sourceServiceRevisionCleanup':'BLOCKING'}}",
+     "healthyPercent should be between minimumHealthyPercent and 100."},
+    {"'deploymentConfiguration':{'strategy':'BLUE_GREEN','earlySuccessCriteria':{'enable':true,"
+     "'healthyPercent':100,'sourceServiceRevisionCleanup':'BLOCKING'}}",
+     "earlySuccessCriteria is for the ROLLING strategy only."},
     {"'deploymentConfiguration':{'strategy':'LINEAR','linearConfiguration':{'stepPercent':2.9}}",
      "stepPercent should be a multiple of 0.1 from 3.0 to 100.0."},
     {"'deploymentConfiguration':{'strategy':'LINEAR','linearConfiguration':{'stepPercent':10.05}}",
@@ -90,14 +98,6 @@ static const struct row invalid[] = {
     {"'deploymentConfiguration':{'strategy':'BLUE_GREEN','lifecycleHooks':[{'targetType':'PAUSE',"
      "'lifecycleStages':['PRODUCTION_TRAFFIC_SHIFT']}]}",
      "A lifecycle hook of type PAUSE cannot be configured at PRODUCTION_TRAFFIC_SHIFT."},
-    {"'deploymentConfiguration':{'earlySuccessCriteria':{'enable':true}}",
-     "earlySuccessCriteria needs healthyPercent and sourceServiceRevisionCleanup."},
-    {"'deploymentConfiguration':{'minimumHealthyPercent':60,'earlySuccessCriteria':{'enable':true,"
-     "'healthyPercent':50,'sourceServiceRevisionCleanup':'DEFERRED'}}",
-     "healthyPercent should be between 60 and 100."},
-    {"'deploymentConfiguration':{'strategy':'BLUE_GREEN','earlySuccessCriteria':{'enable':true,"
-     "'healthyPercent':50,'sourceServiceRevisionCleanup':'DEFERRED'}}",
-     "earlySuccessCriteria is for the deployment strategy ROLLING alone."},
     {"'healthCheckGracePeriodSeconds':-1",
      "healthCheckGracePeriodSeconds should be between 0 and 2147483647."},
     {"'placementStrategy':[{'type':'spread','field':'nonsense'}]",

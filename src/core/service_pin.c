@@ -2,6 +2,9 @@
  * if the tag has moved since. */
 #include "core/scheduler.h"
 
+/* Pins of a revision for each of its containers: more architectures than this there are not. */
+enum { MAX_ARCHITECTURES = 8 };
+
 static struct fl_revision *revision_of(const struct fl_task *task)
 {
     const struct fl_service *service =
@@ -66,7 +69,7 @@ void fl_revision_pin(struct fl_decision *d, const struct fl_task *task)
     pins.items = fl_arena_new_array(d->arena, struct rec_PinnedImage, pins.n + containers->n);
     for (size_t i = 0; i < pins.n; i++)
         pins.items[i] = rec.images.items[i];
-    for (size_t i = 0; i < containers->n; i++) {
+    for (size_t i = 0; i < containers->n && pins.n < MAX_ARCHITECTURES * containers->n; i++) {
         const struct ecs_ContainerDefinition *c = &containers->items[i];
         struct fl_str digest = reported_digest(task->rec, c->name);
         if (!is_digest(digest) || !is_pinned_at_all(c) || find_pin(&rec, c->name, architecture))

@@ -132,6 +132,35 @@ static void architectures_differ(FL_UNUSED void **state)
     fix_free(f);
 }
 
+/* Whatever agents call themselves, a revision's record stays small. */
+static void pins_are_few(FL_UNUSED void **state)
+{
+    struct fix *f = fix_ready("", "busybox:1");
+    char instance[64], attributes[100];
+    fix_ok(f, "CreateService",
+           "{'serviceName':'d','taskDefinition':'web','schedulingStrategy':'DAEMON'}");
+    for (int i = 0; i < 20; i++) {
+        (void)snprintf(attributes, sizeof(attributes),
+                       "{'name':'ecs.cpu-architecture','value':'a%d'}", i);
+        fix_add_instance(f, "default", 1024, 1000, attributes, instance);
+        fix_schedule(f);
+        fix_ok(f, "ListTasks", "{'serviceName':'d','containerInstance':'%s'}", instance);
+        char arn[200];
+        (void)snprintf(arn, sizeof(arn), "%s", fix_text(f, "taskArns.0"));
+        report_digest(f, arn, DIGEST_A);
+    }
+    fix_ok(f, "DescribeServices", "{'services':['d']}");
+    char key[200];
+    (void)snprintf(key, sizeof(key), "r/default/d/%s",
+                   fix_id(fix_text(f, "services.0.currentServiceRevisions.0.arn")));
+    const char *value = f->records[fix_find_record(f, key)].value;
+    size_t pins = 0;
+    for (const char *at = value; (at = strstr(at, DIGEST_A)); at++)
+        pins++;
+    assert_int_equal(pins, 8);
+    fix_free(f);
+}
+
 struct found {
     bool pinned;
 };
@@ -165,8 +194,11 @@ static void pinned_images_are_kept(FL_UNUSED void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(later_tasks_get_the_same_image), cmocka_unit_test(pins_stay),
-        cmocka_unit_test(it_can_be_switched_off),         cmocka_unit_test(architectures_differ),
+        cmocka_unit_test(later_tasks_get_the_same_image),
+        cmocka_unit_test(pins_stay),
+        cmocka_unit_test(it_can_be_switched_off),
+        cmocka_unit_test(architectures_differ),
+        cmocka_unit_test(pins_are_few),
         cmocka_unit_test(pinned_images_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

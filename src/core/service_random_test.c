@@ -334,7 +334,7 @@ static void check_service(struct world *w, size_t service)
     double said = fl_json_number(fix_at(f->reply, "services.0.events.0.createdAt")) * 1000;
     bool is_said = said + 25.0 * 60 * MINUTE_MS > (double)f->now_ms;
     if (!is_whole && !is_said)
-        print_message("# s%zu: %s\n", service, f->reply_text);
+        fprintf(stderr, "#%s\n# now %lld due %lld\n", f->reply_text, (long long)f->now_ms, (long long)fl_core_next_due(f->core));
     assert_true(is_whole || is_said);
 }
 

@@ -189,6 +189,31 @@ void fl_services_wake_for(struct fl_core *core, struct fl_instance *instance)
             fl_service_wake(core, task->deployment->service);
 }
 
+/* Has the service all that it wants, a task there included? */
+static bool is_content(const struct fl_service *service, const struct fl_instance *instance)
+{
+    struct fl_task *task;
+    if (!FL_HAS(service->rec, rec_Service, steadyAt))
+        return false;
+    RB_FOREACH (task, fl_held_tree, (struct fl_held_tree *)&instance->tasks)
+        if (task->is_member && task->deployment && task->deployment->service == service)
+            return true;
+    return false;
+}
+
+void fl_services_wake_for_session(struct fl_core *core, struct fl_instance *instance)
+{
+    struct fl_service *service;
+    struct fl_task *task;
+    fl_cluster_room(core, instance->cluster);
+    TAILQ_FOREACH (service, &instance->cluster->daemons, by_daemon)
+        if (!is_content(service, instance))
+            fl_service_wake(core, service);
+    RB_FOREACH (task, fl_held_tree, &instance->tasks)
+        if (task->is_member && task->deployment && !task->deployment->service->is_daemon)
+            fl_service_wake(core, task->deployment->service);
+}
+
 static struct fl_service *new_service(struct fl_core *core, struct fl_cluster *cluster,
                                       struct fl_str name)
 {

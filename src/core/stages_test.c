@@ -172,6 +172,149 @@ static void nothing_that_serves_is_drained_away(FL_UNUSED void **state)
     fix_free(f);
 }
 
+/* ARN of the service deployment that is under way, or was last. */
+static const char *rollout_arn(struct fix *f)
+{
+    static char arn[200];
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    (void)snprintf(arn, sizeof(arn),
+                   "arn:aws:ecs:eu-central-1:000000000000:service-deployment/default/s/%s",
+                   fl_json_z(fl_json_get(staged_rollout(f, arena), "id")));
+    return arn;
+}
+
+/* It ends as it was: green is gone, blue has had its two tasks all the time. */
+static void expect_way_back(struct fix *f)
+{
+    for (int i = 0; i < 3; i++) {
+        fix_schedule(f);
+        fix_recover(f, true);
+        fix_ok(f, "DescribeServices", "{'services':['s']}");
+        assert_true(fix_int(f, "services.0.deployments.0.runningCount") == 2);
+        staged_obey(f);
+    }
+    staged_expect(f, "status", "ROLLBACK_SUCCESSFUL");
+    staged_count(f, 2, 0);
+    fix_ok(f, "DescribeServices", "{'services':['s']}");
+    assert_int_equal(fix_size(f, "services.0.deployments"), 1);
+    assert_string_equal(fix_text(f, "services.0.deployments.0.rolloutState"), "COMPLETED");
+    fix_timer(f);
+    assert_int_equal(f->records_put, 0);
+    fix_recover(f, false);
+    fix_free(f);
+}
+
+static struct fix *canary_new(void)
+{
+    struct fix *f = staged_new();
+    staged_create_done(f, "'strategy':'CANARY','bakeTimeInMinutes':10,"
+                          "'deploymentCircuitBreaker':{'enable':true,'rollback':true}");
+    staged_deploy(f);
+    return f;
+}
+
+static void every_stage_has_a_way_back(FL_UNUSED void **state)
+{
+    static const char *const stages[] = {"SCALE_UP", "PRODUCTION_TRAFFIC_SHIFT", "BAKE_TIME"};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(stages); i++) {
+        struct fix *f = canary_new();
+        if (i > 0)
+            staged_obey(f);
+        if (i > 1)
+            f->now_ms += 10 * MINUTE;
+        staged_at(f, stages[i]);
+        fix_ok(f, "StopServiceDeployment", "{'serviceDeploymentArn':'%s'}", rollout_arn(f));
+        expect_way_back(f);
+    }
+}
+
+static void from_clean_up_there_is_none(FL_UNUSED void **state)
+{
+    struct fix *f = canary_new();
+    staged_obey(f);
+    f->now_ms += 10 * MINUTE;
+    staged_at(f, "BAKE_TIME");
+    f->now_ms += 10 * MINUTE;
+    staged_at(f, "CLEAN_UP");
+    fix_refused(f, "ConflictException",
+                "The service deployment cannot be stopped: what it replaces is being cleaned up.",
+                "StopServiceDeployment", "{'serviceDeploymentArn':'%s'}", rollout_arn(f));
+    staged_obey(f);
+    staged_expect(f, "status", "SUCCESSFUL");
+    fix_free(f);
+}
+
+static void the_circuit_breaker_goes_back(FL_UNUSED void **state)
+{
+    struct fix *f = canary_new();
+    for (int i = 0; i < 3; i++) {
+        FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+        staged_at(f, "SCALE_UP");
+        fix_ok(f, "ListTasks", "{}");
+        const struct fl_json *arns = fix_copy(fix_at(f->reply, "taskArns"), arena);
+        for (size_t k = 0; k < fl_json_items(arns); k++) {
+            const char *arn = fl_json_z(fl_json_item(arns, k));
+            fix_ok(f, "DescribeTasks", "{'tasks':['%s']}", arn);
+            if (strcmp(fix_text(f, "tasks.0.lastStatus"), "PENDING") == 0)
+                fix_report(f, arn, "STOPPED", ",'reason':'CannotStartContainerError: no'");
+        }
+        f->now_ms += MINUTE;
+        fix_schedule(f);
+        if (i == 1)
+            break; /* two tasks twice: the threshold of three is exceeded */
+    }
+    expect_way_back(f);
+}
+
+static int weight(struct fix *f)
+{
+    fix_ok(f, "DescribeServiceDeployments", "{'serviceDeploymentArns':['%s']}", rollout_arn(f));
+    const struct fl_json *target = fix_at(f->reply, "serviceDeployments.0.targetServiceRevision");
+    const struct fl_json *value = fl_json_get(target, "requestedProductionTrafficWeight");
+    assert_true(fl_json_is_number(value));
+    return (int)(fl_json_number(value) * 10 + 0.5);
+}
+
+static void weights_are_shown(FL_UNUSED void **state)
+{
+    struct fix *f = staged_new();
+    staged_create_done(f, "'strategy':'LINEAR','bakeTimeInMinutes':1,"
+                          "'linearConfiguration':{'stepPercent':33.4}");
+    assert_int_equal(weight(f), 1000);
+    staged_deploy(f);
+    assert_int_equal(weight(f), 0);
+    staged_obey(f);
+    assert_int_equal(weight(f), 334);
+    f->now_ms += 6 * MINUTE;
+    fix_schedule(f);
+    assert_int_equal(weight(f), 668);
+    f->now_ms += 6 * MINUTE;
+    fix_schedule(f);
+    assert_int_equal(weight(f), 1000);
+    fix_ok(f, "StopServiceDeployment", "{'serviceDeploymentArn':'%s'}", rollout_arn(f));
+    fix_schedule(f);
+    assert_int_equal(weight(f), 0);
+    fix_free(f);
+}
+
+static void blue_is_kept_alive(FL_UNUSED void **state)
+{
+    struct fix *f = staged_new();
+    staged_create_done(f, "'strategy':'BLUE_GREEN','bakeTimeInMinutes':10");
+    fix_ok(f, "ListTasks", "{}");
+    char task[200];
+    (void)snprintf(task, sizeof(task), "%s", fix_text(f, "taskArns.0"));
+    staged_deploy(f);
+    staged_obey(f);
+    staged_at(f, "BAKE_TIME");
+    fix_report(f, task, "STOPPED", "");
+    staged_count(f, 2, 1);
+    staged_obey(f);
+    staged_at(f, "BAKE_TIME");
+    staged_count(f, 2, 2);
+    fix_free(f);
+}
+
 static void refused(struct fix *f, const char *message, const char *configuration)
 {
     fix_refused(f, "InvalidParameterException", message, "CreateService",
@@ -193,6 +336,11 @@ static void what_makes_no_sense_is_refused(FL_UNUSED void **state)
             "'strategy':'CANARY','canaryConfiguration':{'canaryPercent':0}");
     refused(f, "linearConfiguration is not valid for the deployment strategy CANARY.",
             "'strategy':'CANARY','linearConfiguration':{}");
+    fix_refused(f, "InvalidParameterException",
+                "The deployment strategy CANARY is for the deployment controller ECS alone.",
+                "CreateService",
+                "{'serviceName':'s','desiredCount':1,'deploymentController':{'type':'EXTERNAL'},"
+                "'deploymentConfiguration':{'strategy':'CANARY'}}");
     refused(f, "canaryBakeTimeInMinutes should be between 0 and 1440.",
             "'strategy':'CANARY','canaryConfiguration':{'canaryBakeTimeInMinutes':-1}");
     fix_refused(f, "InvalidParameterException",
@@ -214,6 +362,11 @@ int main(void)
         cmocka_unit_test(another_one_begins_in_between),
         cmocka_unit_test(the_service_goes_in_between),
         cmocka_unit_test(nothing_that_serves_is_drained_away),
+        cmocka_unit_test(every_stage_has_a_way_back),
+        cmocka_unit_test(from_clean_up_there_is_none),
+        cmocka_unit_test(the_circuit_breaker_goes_back),
+        cmocka_unit_test(weights_are_shown),
+        cmocka_unit_test(blue_is_kept_alive),
         cmocka_unit_test(what_makes_no_sense_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

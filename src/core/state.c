@@ -735,7 +735,7 @@ void fl_state_connect(struct fl_core *core, struct fl_instance *instance, bool c
     open_or_close(instance);
     if (!FL_BUG(34, true, false))
         fl_index_alter(instance->cluster->index, instance);
-    fl_services_wake_for(core, instance);
+    fl_services_wake_for_session(core, instance);
 }
 
 static void free_cluster(struct fl_core *core, struct fl_cluster *cluster)

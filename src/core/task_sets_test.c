@@ -163,6 +163,16 @@ static void protected_tasks_stay(FL_UNUSED void **state)
     fix_ok(f, "UpdateTaskProtection",
            "{'cluster':'default','tasks':['%s'],'protectionEnabled':true}", arn);
     assert_string_equal(fix_text(f, "failures.0.reason"), "TASK_NOT_VALID");
+    fix_ok(f, "UpdateService", "{'service':'s','desiredCount':1}");
+    fix_schedule(f);
+    fix_ok(f, "ListTasks", "{'serviceName':'s'}");
+    fix_ok(f, "UpdateTaskProtection",
+           "{'cluster':'default','tasks':['%.200s'],'protectionEnabled':true}",
+           fix_text(f, "taskArns.0"));
+    fix_ok(f, "DeleteService", "{'service':'s','force':true}");
+    fix_schedule(f);
+    fix_ok(f, "ListTasks", "{'serviceName':'s'}");
+    assert_int_equal(fix_size(f, "taskArns"), 0);
     fix_refused(f, "InvalidParameterException", "expiresInMinutes must be between 1 and 2880.",
                 "UpdateTaskProtection",
                 "{'cluster':'default','tasks':['%s'],'protectionEnabled':true,"

@@ -149,6 +149,46 @@ static void a_new_deployment_begins_anew(FL_UNUSED void **state)
     fix_free(f);
 }
 
+/* Replaces what a record of that kind says; a core that loads it goes on. */
+static void forge(struct fix *f, const char *kind, const char *from, const char *to)
+{
+    struct fix_record *record = &f->records[fix_find_record(f, kind)];
+    char *at = strstr(record->value, from), *text = NULL;
+    assert_non_null(at);
+    assert_true(asprintf(&text, "%.*s%s%s", (int)(at - record->value), record->value, to,
+                         at + strlen(from)) > 0);
+    free(record->value);
+    record->value = text;
+    fl_core_free(f->core);
+    f->core = fix_load(f);
+    fix_reconnect(f);
+}
+
+/* What an older release took may be refused by this one. */
+static void who_cannot_be_launched_waits_too(FL_UNUSED void **state)
+{
+    struct fix *f = fix_ready();
+    fix_ok(f, "RegisterTaskDefinition",
+           "{'family':'odd','networkMode':'awsvpc','containerDefinitions':[{'name':'app',"
+           "'image':'busybox:1','cpu':1,'memory':6}]}");
+    fix_ok(f, "CreateService", "{'serviceName':'s','taskDefinition':'web','desiredCount':2}");
+    forge(f, "r/", "\"family\":\"web\"", "\"family\":\"odd\"");
+    fix_schedule(f);
+    assert_int_equal(fix_said(f,
+                              "was unable to place a task. Reason: Network Configuration must be "
+                              "provided when networkMode 'awsvpc' is specified."),
+                     1);
+    assert_int_equal(fix_service_int(f, "services.0.deployments.0.failedTasks"), 1);
+    assert_int_equal(wait_ms(f), 1000);
+    fix_quiet(f);
+    f->now_ms += 1000;
+    assert_int_equal(wait_ms(f), 2000);
+    assert_int_equal(fix_service_int(f, "services.0.deployments.0.failedTasks"), 2);
+    assert_int_equal(fix_said(f, "was unable to place a task. Reason:"), 1);
+    fix_quiet(f);
+    fix_free(f);
+}
+
 static void strict_waits_are_longer(FL_UNUSED void **state)
 {
     const struct fl_core strict = {.strict = true};
@@ -167,6 +207,7 @@ int main(void)
         cmocka_unit_test(a_short_life_is_a_life),
         cmocka_unit_test(who_is_stopped_has_not_failed),
         cmocka_unit_test(a_new_deployment_begins_anew),
+        cmocka_unit_test(who_cannot_be_launched_waits_too),
         cmocka_unit_test(strict_waits_are_longer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,7 +10,7 @@ enum { QUIET_MINUTES = 3 };
 
 struct tally {
     int64_t primary;
-    size_t running, others;
+    size_t running, others, unknown;
     bool is_restless;
 };
 
@@ -22,6 +22,8 @@ static void count_task(FL_UNUSED struct sim *sim, FL_UNUSED struct sim_service *
                   task->desired != REC_TaskStatus_STOPPED;
     tally->running += is_its;
     tally->others += !is_its;
+    tally->unknown += task->checks == SIM_CHECKS_UNKNOWN; /* while a clock that was set back lets it
+                                                             begin for another hour */
     tally->is_restless |= !sim_kind_is_good(task->family);
 }
 
@@ -72,8 +74,9 @@ static void check_complete(struct sim *sim, const struct sim_service *service,
 }
 
 /* What never runs, or never is well, has been given up where a breaker was to see to that. */
-static void check_breaker(struct sim *sim, const struct rec_Service *rec,
-                          const struct rec_ServiceRevision *revision)
+static void check_breaker(struct sim *sim, const struct sim_service *service,
+                          const struct rec_Service *rec, const struct rec_ServiceRevision *revision,
+                          const struct tally *tally)
 {
     const struct rec_ServiceDeployment *rollout =
         rec->rollout.n ? sim_core_rollout(sim->server.core, rec->name, rec->rollout) : NULL;
@@ -81,7 +84,8 @@ static void check_breaker(struct sim *sim, const struct rec_Service *rec,
         rollout ? rollout->deploymentConfiguration->deploymentCircuitBreaker : NULL;
     int kind = sim_family_of(revision->family) - SIM_FAMILIES;
     bool fails = kind == SIM_KIND_MISSING || kind == SIM_KIND_STILLBORN || kind == SIM_KIND_ILL;
-    if (fails && breaker && breaker->enable && rec->desiredCount > 0 && has_room(sim, revision))
+    if (fails && breaker && breaker->enable && service->floor < service->ceiling &&
+        tally->unknown == 0 && has_room(sim, revision))
         sim_violation(sim, "L7", "service %.*s: its rollout can never be complete, and goes on",
                       FL_STR_ARG(rec->name));
 }
@@ -95,7 +99,7 @@ static void check_active(struct sim *sim, struct sim_service *service,
     struct tally tally = {.primary = primary->number};
     sim_service_each(sim, service, count_task, &tally);
     if (primary->rolloutState == ECS_DeploymentRolloutState_IN_PROGRESS)
-        check_breaker(sim, rec, revision);
+        check_breaker(sim, service, rec, revision, &tally);
     if (primary->rolloutState == ECS_DeploymentRolloutState_FAILED ||
         !sim_kind_is_good(sim_family_of(revision->family)) || service->is_daemon)
         return;

@@ -8,7 +8,7 @@
 
 enum { ATTEMPTS = 50, A_SECOND = 200, FAMILY = SIM_FAMILIES + SIM_KIND_PLAIN };
 #define LONGEST_US (6 * SIM_HOUR)
-#define REST_US (10 * SIM_MINUTE)
+#define REST_US (45 * SIM_MINUTE)
 
 #define NEW(message, type) fl_arena_new_object((message)->arena, struct ecs_##type)
 

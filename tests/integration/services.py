@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 
+import botocore.exceptions
 import cluster as clusters
 
 _numbers = itertools.count(1)
@@ -145,10 +146,11 @@ class Services:
 
 
 class Watch:
-    """Sees, while it is open, how few and how many tasks of a service were RUNNING."""
+    """Sees, while it is open, how few and how many tasks of a service were RUNNING. may_be_away: the
+    server is killed meanwhile."""
 
-    def __init__(self, services, name):
-        self.services, self.name = services, name
+    def __init__(self, services, name, may_be_away=False):
+        self.services, self.name, self.may_be_away = services, name, may_be_away
         self.fewest, self.most = 1 << 30, 0
         self.failure, self._ended = None, threading.Event()
 
@@ -160,12 +162,17 @@ class Watch:
     def _look(self):
         try:
             while not self._ended.is_set():
-                seen = self.services.get(self.name)
-                self.fewest = min(self.fewest, seen["runningCount"])
-                self.most = max(self.most, seen["runningCount"] + seen["pendingCount"])
+                with self._patience():
+                    seen = self.services.get(self.name)
+                    self.fewest = min(self.fewest, seen["runningCount"])
+                    self.most = max(self.most, seen["runningCount"] + seen["pendingCount"])
                 time.sleep(0.02)
         except Exception as failure:  # a thread's failure is its owner's to tell
             self.failure = failure
+
+    def _patience(self):
+        away = (botocore.exceptions.BotoCoreError,) if self.may_be_away else ()
+        return contextlib.suppress(*away)
 
     def __exit__(self, kind, value, trace):
         self._ended.set()

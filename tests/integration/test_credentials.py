@@ -280,7 +280,7 @@ def test_a_role_calls_the_api_and_nothing_that_agents_or_operators_call(cluster)
         "AccessDeniedException"
     assert cluster.task(arn)["lastStatus"] == "RUNNING"
     key = {"accessKeyId": good["AccessKeyId"], "secretAccessKey": good["SecretAccessKey"]}
-    for target in ("ShipLogs", "Explain", "Utilization", "Backup"):
+    for target in ("ShipLogs", "Explain", "Hold", "Utilization", "Backup"):
         status, answer = cluster.post(cluster.signed(f"Fairlead_20261120.{target}", b"{}", key=key,
                                                      token=good["Token"]), b"{}")
         assert (status, answer["__type"]) == (400, "AccessDeniedException"), target

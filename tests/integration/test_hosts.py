@@ -316,7 +316,7 @@ def test_a_key_is_good_for_its_own_instance_alone(fleet):
     for operation in ("RunTask", "StopTask", "ListTasks", "DeregisterContainerInstance"):
         assert_denied(caller.ecs(operation), f"{who}ecs:{operation}")
     assert_denied(caller.call("Logs_20140328.DescribeLogGroups", {}, "logs"))
-    for operation in ("CreateToken", "ListTokens", "DeleteToken", "Explain", "Join"):
+    for operation in ("CreateToken", "ListTokens", "DeleteToken", "Explain", "Hold", "Join"):
         assert_denied(caller.call(f"Fairlead_20261120.{operation}", {}), f"ecs:{operation}")
     status, text = caller.websocket("/acs/ws", clusterArn="default", containerInstanceArn=two.arn)
     assert status == 400 and "AccessDeniedException" in text

@@ -21,6 +21,13 @@ IMPLEMENTED |= {
     "DeregisterContainerInstance", "UpdateContainerInstancesState", "UpdateContainerAgent",
     "PutAttributes", "DeleteAttributes", "ListAttributes",
 }
+IMPLEMENTED |= {
+    "CreateService", "UpdateService", "DeleteService", "DescribeServices", "ListServices",
+    "ListServicesByNamespace", "ListServiceDeployments", "DescribeServiceDeployments",
+    "DescribeServiceRevisions", "StopServiceDeployment", "ContinueServiceDeployment",
+    "GetTaskProtection", "UpdateTaskProtection", "CreateTaskSet", "UpdateTaskSet",
+    "UpdateServicePrimaryTaskSet", "DeleteTaskSet", "DescribeTaskSets",
+}
 
 
 def smallest(shape):
@@ -159,6 +166,44 @@ def test_answers_have_the_model_s_shapes(cluster):
         "logGroupName": "/shapes",
         "logStreamName": streams["logStreams"][0]["logStreamName"]}, "logs")
     checked(cluster, "FilterLogEvents", {"logGroupName": "/shapes"}, "logs")
+
+
+def test_services_answers_have_the_model_s_shapes(cluster, services):
+    definition, name = services.definition(), services.name()
+    checked(cluster, "CreateService", {
+        "serviceName": name, "taskDefinition": definition, "desiredCount": 1,
+        "deploymentConfiguration": {"deploymentCircuitBreaker": {
+            "enable": True, "rollback": True,
+            "thresholdConfiguration": {"type": "COUNT", "value": 5}}},
+        "placementConstraints": [{"type": "distinctInstance"}],
+        "placementStrategy": [{"type": "spread", "field": "attribute:ecs.availability-zone"}],
+        "tags": [{"key": "k", "value": "v"}]})
+    services.steady(name)
+    checked(cluster, "UpdateService", {"service": name, "deploymentConfiguration": {
+        "strategy": "BLUE_GREEN", "bakeTimeInMinutes": 0, "lifecycleHooks": [
+            {"targetType": "PAUSE", "lifecycleStages": ["POST_SCALE_UP"]}]},
+        "placementConstraints": [], "forceNewDeployment": True})
+    arn = services.latest(name)["serviceDeploymentArn"]
+    clusters.until(lambda: services.deployment(arn).get("lifecycleHookDetails"), what="the pause")
+    checked(cluster, "DescribeServices", {"services": [name, "nobody"], "include": ["TAGS"]})
+    checked(cluster, "ListServices", {})
+    checked(cluster, "ListServiceDeployments", {"service": name})
+    (found,) = checked(cluster, "DescribeServiceDeployments", {
+        "serviceDeploymentArns": [arn]})["serviceDeployments"]
+    checked(cluster, "DescribeServiceRevisions", {
+        "serviceRevisionArns": [found["targetServiceRevision"]["arn"]]})
+    checked(cluster, "ContinueServiceDeployment", {
+        "serviceDeploymentArn": arn, "hookId": found["lifecycleHookDetails"][0]["hookId"],
+        "action": "ROLLBACK"})
+    services.ends(arn, "ROLLBACK_SUCCESSFUL")
+    checked(cluster, "DescribeServiceDeployments", {"serviceDeploymentArns": [arn]})
+    tasks = [task["taskArn"] for task in services.tasks(name)]
+    checked(cluster, "UpdateTaskProtection", {"cluster": "default", "tasks": tasks,
+                                              "protectionEnabled": True})
+    checked(cluster, "GetTaskProtection", {"cluster": "default", "tasks": tasks})
+    checked(cluster, "UpdateTaskProtection", {"cluster": "default", "tasks": tasks,
+                                              "protectionEnabled": False})
+    checked(cluster, "DeleteService", {"service": name, "force": True})
 
 
 def test_listings_are_paged(cluster):
