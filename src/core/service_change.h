@@ -36,8 +36,10 @@ void fl_service_say_until(struct fl_decision *d, struct fl_service *service, con
                           const char *fmt, ...) FL_PRINTF(4, 5);
 /* What an event says, without the service's name. */
 struct fl_str fl_service_said(const struct fl_service_event *event);
-/* Events older than this say nothing about whether a thing was said. */
+/* Events older than this say nothing about whether a thing was said; nor do events of the time
+ * before the clock was set back. */
 enum { FL_EVENT_AGAIN_MS = 6 * 60 * 60 * 1000 };
+bool fl_event_is_recent(const struct fl_decision *d, const struct fl_service_event *event);
 
 /* Deletes the records of revisions that nothing names any more. */
 void fl_service_prune(struct fl_decision *d, struct fl_service *service);
