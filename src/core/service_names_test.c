@@ -3,8 +3,7 @@
 #include "core/service_fixture.h"
 
 #define ARN(type, rest) "arn:aws:ecs:eu-central-1:000000000000:" type "/" rest
-#define ELSEWHERE                                                                                  \
-    "Invalid identifier: Identifier is for cluster other. Your cluster is default"
+#define ELSEWHERE "Invalid identifier: Identifier is for cluster other. Your cluster is default"
 
 /* Two clusters with a service of the same name. */
 static struct place *two_clusters(void)

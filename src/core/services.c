@@ -1,8 +1,8 @@
 /* CreateService, UpdateService, DeleteService: what the user wants of a service. What follows from
  * it is the scheduler's. */
 #include "core/service_check.h"
-#include "wire/arn.h"
 #include "core/stages.h"
+#include "wire/arn.h"
 
 enum { DEFAULT_MAX_PERCENT = 200, DEFAULT_MIN_PERCENT = 100 };
 
@@ -369,6 +369,11 @@ static int update_revision(struct fl_decision *d, const struct ecs_UpdateService
     if (fl_service_check(d, rec, &config, definition) < 0)
         return -1;
     if (in->forceNewDeployment || is_other(service->rec, rec, primary->rec, &config)) {
+        if (rec->deployments.n >= FL_MAX_DEPLOYMENTS)
+            return fl_refuse(d, "InvalidParameterException",
+                             "The service has %d deployments already: tasks of earlier ones must "
+                             "stop before another one can begin.",
+                             FL_MAX_DEPLOYMENTS);
         FL_UNSET(&config, rec_ServiceRevision, images);
         config.images = (struct rec_PinnedImage_list){0};
         (void)fl_rollout_begin(d, rec, &config);

@@ -231,10 +231,20 @@ static bool is_green_whole(const struct fl_schedule *s, int64_t target)
     return false;
 }
 
-/* Whatever an earlier rollout has left behind. */
+/* A deployment that has FAILED launches nothing: what it lacks, others have, and they keep it. */
+static bool has_failed(const struct fl_schedule *s, int64_t number)
+{
+    const struct rec_Deployment *entry = fl_service_entry(s->service->rec, number);
+    return entry && FL_HAS(entry, rec_Deployment, rolloutState) &&
+           entry->rolloutState == ECS_DeploymentRolloutState_FAILED;
+}
+
+/* Whatever an earlier rollout has left behind, if it can go before green is there. */
 static bool has_leftovers(const struct fl_schedule *s, int64_t target)
 {
     int64_t blue = fl_stages_blue(s->service);
+    if (has_failed(s, blue))
+        return false;
     for (size_t i = 0; i < s->count; i++) {
         int64_t number = s->censuses[i].deployment->number;
         if (number != target && number != blue && s->censuses[i].count)
