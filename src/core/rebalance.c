@@ -324,8 +324,7 @@ static bool has_surplus(const struct zone_list *list)
  */
 static bool is_recent(struct fl_schedule *s)
 {
-    int64_t at_ms = s->service->rec->rebalancedAt;
-    return at_ms <= s->d->now_ms && fl_schedule_await(s, at_ms + AGAIN_MS);
+    return fl_schedule_await_since(s, s->service->rec->rebalancedAt, AGAIN_MS);
 }
 
 /* Nothing could be moved. If that is for want of room, room wakes the service; if constraints keep

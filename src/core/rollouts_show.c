@@ -80,7 +80,7 @@ int fl_list_rollouts(struct fl_decision *d, const void *input, void *output)
     struct fl_page page;
     struct fl_str name;
     bool has_max = FL_HAS(in, ecs_ListServiceDeploymentsRequest, maxResults);
-    if (!cluster || fl_read_name(d, in->service, "service", &name) < 0 ||
+    if (!cluster || fl_read_service_name(d, cluster, in->service, &name) < 0 ||
         fl_page_read(d, in->nextToken, true, has_max ? in->maxResults : DEFAULT_PAGE, &page) < 0)
         return -1;
     const struct fl_service *service = fl_state_service(cluster, name);

@@ -13,6 +13,11 @@ bool fl_schedule_await(struct fl_schedule *s, int64_t when_ms)
     return true;
 }
 
+bool fl_schedule_await_since(struct fl_schedule *s, int64_t since_ms, int64_t span_ms)
+{
+    return FL_BUG(75, false, since_ms <= s->d->now_ms) && fl_schedule_await(s, since_ms + span_ms);
+}
+
 static void look_at_inactive(struct fl_decision *d, struct fl_service *service)
 {
     int64_t end_ms = service->rec->endedAt + FL_INACTIVE_SERVICE_MS;

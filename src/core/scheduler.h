@@ -75,6 +75,9 @@ size_t fl_census_good(const struct fl_census *census);
 size_t fl_census_there(const struct fl_census *census);
 /* Is the time still to come? Then the next look is then at the latest. */
 bool fl_schedule_await(struct fl_schedule *s, int64_t when_ms);
+/* The same for what lasts so long from a time on. If that is later than now, it was before the
+ * clock was set back, who knows when: it is not waited for. */
+bool fl_schedule_await_since(struct fl_schedule *s, int64_t since_ms, int64_t span_ms);
 
 /* scheduler_census.c: fills in the censuses. */
 void fl_schedule_observe(struct fl_schedule *s);

@@ -13,14 +13,6 @@ static bool is_lost(struct fl_schedule *s, struct fl_instance *instance)
     return FL_BUG(60, false, !fl_schedule_await(s, since_ms + core->lost_after_ms));
 }
 
-/* Is a time after the task's start still to come? What has started later than now did so before the
- * clock was set back, who knows when: it is not waited for. */
-static bool is_young(struct fl_schedule *s, const struct rec_Task *rec, int64_t age_ms)
-{
-    return FL_BUG(75, false, rec->startedAt <= s->d->now_ms) &&
-           fl_schedule_await(s, rec->startedAt + age_ms);
-}
-
 /* What it would be if its instance were ACTIVE. */
 static enum fl_member_state health_of(struct fl_schedule *s, const struct fl_task *task)
 {
@@ -29,7 +21,9 @@ static enum fl_member_state health_of(struct fl_schedule *s, const struct fl_tas
         return FL_MEMBER_PENDING;
     switch (fl_task_checks(task)) {
     case FL_CHECKS_NONE:
-        return is_young(s, rec, s->d->core->settle_ms) ? FL_MEMBER_SETTLING : FL_MEMBER_HEALTHY;
+        return fl_schedule_await_since(s, rec->startedAt, s->d->core->settle_ms)
+                   ? FL_MEMBER_SETTLING
+                   : FL_MEMBER_HEALTHY;
     case FL_CHECKS_PASSED:
         return FL_MEMBER_HEALTHY;
     case FL_CHECKS_UNKNOWN:
@@ -38,7 +32,8 @@ static enum fl_member_state health_of(struct fl_schedule *s, const struct fl_tas
         break;
     }
     int64_t grace_ms = s->service->rec->healthCheckGracePeriodSeconds * (int64_t)1000;
-    return is_young(s, rec, grace_ms) ? FL_MEMBER_SETTLING : FL_MEMBER_UNHEALTHY;
+    return fl_schedule_await_since(s, rec->startedAt, grace_ms) ? FL_MEMBER_SETTLING
+                                                                : FL_MEMBER_UNHEALTHY;
 }
 
 static struct fl_member member_of(struct fl_schedule *s, struct fl_task *task)

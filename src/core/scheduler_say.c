@@ -70,8 +70,7 @@ static const struct fl_service_event *last_unplaced(const struct fl_schedule *s)
     TAILQ_FOREACH_REVERSE(event, &s->service->events, fl_service_event_list, in_service)
     {
         struct fl_str said = fl_service_said(event);
-        if (event->rec->createdAt + FL_EVENT_AGAIN_MS <= s->d->now_ms ||
-            fl_str_starts(said, FL_STR("has started")))
+        if (!fl_event_is_recent(s->d, event) || fl_str_starts(said, FL_STR("has started")))
             return NULL;
         if (fl_str_starts(said, FL_STR(UNPLACED)))
             return event;
@@ -85,13 +84,19 @@ static bool was_said(const struct fl_schedule *s, const char *words)
     const struct fl_service_event *event = last_unplaced(s);
     for (; event; event = TAILQ_PREV(event, fl_service_event_list, in_service)) {
         struct fl_str said = fl_service_said(event);
-        if (event->rec->createdAt + FL_EVENT_AGAIN_MS <= s->d->now_ms ||
-            fl_str_starts(said, FL_STR("has started")))
+        if (!fl_event_is_recent(s->d, event) || fl_str_starts(said, FL_STR("has started")))
             return false;
         if (fl_str_starts(said, FL_STR(UNPLACED)) && fl_str_contains(said, fl_str_of(words)))
             return true;
     }
     return false;
+}
+
+/* Whoever waits looks whenever there is room somewhere: the instances are not asked each time. */
+static bool was_asked(const struct fl_schedule *s)
+{
+    int64_t at_ms = s->service->asked_ms;
+    return at_ms <= s->d->now_ms && at_ms + ASK_AGAIN_MS > s->d->now_ms;
 }
 
 void fl_schedule_say_unplaced(struct fl_schedule *s, const struct fl_launch *launch)
@@ -101,9 +106,10 @@ void fl_schedule_say_unplaced(struct fl_schedule *s, const struct fl_launch *lau
     enum fl_obstacle obstacle;
     if (last) {
         (void)fl_schedule_await(s, last->rec->createdAt + FL_EVENT_AGAIN_MS);
-        if (last->rec->createdAt + ASK_AGAIN_MS > s->d->now_ms)
+        if (was_asked(s))
             return;
     }
+    s->service->asked_ms = s->d->now_ms;
     const struct fl_instance *instance = closest(s, &launch->placement, &obstacle);
     const char *words = instance ? words_for(obstacle) : nowhere;
     if (was_said(s, words))

@@ -69,9 +69,9 @@ static bool has_baked(struct fl_schedule *s, const struct fl_rollout *rollout)
         rollout->rec->deploymentConfiguration->bakeTimeInMinutes == 0)
         return true;
     if (FL_HAS(rollout->rec, rec_ServiceDeployment, lifecycleStage))
-        return !fl_schedule_await(s, rollout->rec->stageSince +
-                                         rollout->rec->deploymentConfiguration->bakeTimeInMinutes *
-                                             (int64_t)60000);
+        return !fl_schedule_await_since(s, rollout->rec->stageSince,
+                                        rollout->rec->deploymentConfiguration->bakeTimeInMinutes *
+                                            (int64_t)60000);
     struct rec_ServiceDeployment *rec = fl_rollout_edit(s->d, rollout);
     FL_SET(rec, rec_ServiceDeployment, lifecycleStage,
            ECS_ServiceDeploymentLifecycleStage_BAKE_TIME);

@@ -64,6 +64,7 @@ struct fl_service {
     struct fl_service_event_list events;
     size_t event_count;
     int64_t due_ms; /* when the scheduler is to look: 0 at once, INT64_MAX when something changes */
+    int64_t asked_ms; /* when instances were last asked why none takes a task: scheduler_say.c */
     uint64_t uneven_seen; /* the list of zones for which nothing could be moved: rebalance.c */
     bool is_waiting;      /* for room: in the cluster's list of those */
     bool is_daemon;       /* in the cluster's list of those */

@@ -113,6 +113,12 @@ struct fl_str fl_service_said(const struct fl_service_event *event)
     return fl_str_starts(rest, FL_STR(" ")) ? fl_str_from(rest, 1) : rest;
 }
 
+bool fl_event_is_recent(const struct fl_decision *d, const struct fl_service_event *event)
+{
+    return event->rec->createdAt <= d->now_ms &&
+           event->rec->createdAt + FL_EVENT_AGAIN_MS > d->now_ms;
+}
+
 /* Was it said in the last hours, and nothing since that begins with `over` (NULL: no such words)?
  */
 static bool was_said(const struct fl_decision *d, const struct fl_service *service,
@@ -121,7 +127,7 @@ static bool was_said(const struct fl_decision *d, const struct fl_service *servi
     const struct fl_service_event *event;
     TAILQ_FOREACH_REVERSE(event, &service->events, fl_service_event_list, in_service)
     {
-        if (event->rec->createdAt + FL_EVENT_AGAIN_MS <= d->now_ms)
+        if (!fl_event_is_recent(d, event))
             return false;
         if (FL_BUG(64, false, fl_str_eq(event->rec->message, message)))
             return true;

@@ -36,8 +36,10 @@ void fl_service_say_until(struct fl_decision *d, struct fl_service *service, con
                           const char *fmt, ...) FL_PRINTF(4, 5);
 /* What an event says, without the service's name. */
 struct fl_str fl_service_said(const struct fl_service_event *event);
-/* Events older than this say nothing about whether a thing was said. */
+/* Events older than this say nothing about whether a thing was said; nor do events of the time
+ * before the clock was set back. */
 enum { FL_EVENT_AGAIN_MS = 6 * 60 * 60 * 1000 };
+bool fl_event_is_recent(const struct fl_decision *d, const struct fl_service_event *event);
 
 /* Deletes the records of revisions that nothing names any more. */
 void fl_service_prune(struct fl_decision *d, struct fl_service *service);
@@ -71,6 +73,9 @@ struct fl_str fl_revision_image(struct fl_decision *d, const struct fl_task *tas
 /* Deletes records: a service's, when it is INACTIVE, with all that is its own. */
 void fl_drop_service(struct fl_decision *d, struct fl_service *service);
 
+/* The name in a name, "cluster/name" or an ARN, which must be of that cluster. 0 or refused. */
+int fl_read_service_name(struct fl_decision *d, const struct fl_cluster *cluster,
+                         struct fl_str given, struct fl_str *ret_name);
 /* The service of that name or ARN, INACTIVE ones too; NULL after refusing. */
 struct fl_service *fl_find_service(struct fl_decision *d, struct fl_cluster *cluster,
                                    struct fl_str given);

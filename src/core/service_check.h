@@ -5,7 +5,7 @@
 #include "core/service_change.h"
 
 /* ECS's quotas. */
-enum { FL_MAX_SERVICES = 5000, FL_MAX_DESIRED = 5000 };
+enum { FL_MAX_SERVICES = 5000, FL_MAX_DESIRED = 5000, FL_MAX_DEPLOYMENTS = 100 };
 
 /* The request by itself: bounds on its members, and what is not implemented yet by name. 0 or
  * refused. UpdateService's request is first made one of CreateService. */

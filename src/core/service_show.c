@@ -212,7 +212,7 @@ int fl_describe_services(struct fl_decision *d, const void *input, void *output)
     out->failures.items = fl_arena_new_array(d->arena, struct ecs_Failure, in->services.n);
     for (size_t i = 0; i < in->services.n; i++) {
         struct fl_str name;
-        if (fl_read_name(d, in->services.items[i], "service", &name) < 0)
+        if (fl_read_service_name(d, cluster, in->services.items[i], &name) < 0)
             return -1;
         const struct fl_service *service = fl_state_service(cluster, name);
         if (service) {

@@ -2,6 +2,7 @@
  * it is the scheduler's. */
 #include "core/service_check.h"
 #include "core/stages.h"
+#include "wire/arn.h"
 
 enum { DEFAULT_MAX_PERCENT = 200, DEFAULT_MIN_PERCENT = 100 };
 
@@ -10,12 +11,34 @@ static bool has_status(const struct fl_service *service, const char *status)
     return fl_str_is(service->rec->status, status);
 }
 
+/* What stands before the name in "cluster/name" or behind the type in an ARN; empty: nothing. */
+static struct fl_str cluster_named(struct fl_str given)
+{
+    struct fl_arn arn;
+    struct fl_str rest = fl_arn_parse(given, &arn) ? arn.rest : given;
+    ptrdiff_t end = fl_str_index(rest, '/');
+    return fl_str_sub(rest, 0, end < 0 ? 0 : (size_t)end);
+}
+
+int fl_read_service_name(struct fl_decision *d, const struct fl_cluster *cluster,
+                         struct fl_str given, struct fl_str *ret_name)
+{
+    struct fl_str named = cluster_named(given);
+    if (fl_read_name(d, given, "service", ret_name) < 0)
+        return -1;
+    if (named.n == 0 || fl_str_eq(named, cluster->name))
+        return 0;
+    return fl_refuse(d, "InvalidParameterException",
+                     "Invalid identifier: Identifier is for cluster %.*s. Your cluster is %.*s",
+                     FL_STR_ARG(fl_cut(named, 255)), FL_STR_ARG(cluster->name));
+}
+
 struct fl_service *fl_find_service(struct fl_decision *d, struct fl_cluster *cluster,
                                    struct fl_str given)
 {
     struct fl_str name;
     struct fl_service *service = NULL;
-    if (fl_read_name(d, given, "service", &name) < 0)
+    if (fl_read_service_name(d, cluster, given, &name) < 0)
         return NULL;
     service = fl_state_service(cluster, name);
     if (!service)
@@ -346,6 +369,11 @@ static int update_revision(struct fl_decision *d, const struct ecs_UpdateService
     if (fl_service_check(d, rec, &config, definition) < 0)
         return -1;
     if (in->forceNewDeployment || is_other(service->rec, rec, primary->rec, &config)) {
+        if (rec->deployments.n >= FL_MAX_DEPLOYMENTS)
+            return fl_refuse(d, "InvalidParameterException",
+                             "The service has %d deployments already: tasks of earlier ones must "
+                             "stop before another one can begin.",
+                             FL_MAX_DEPLOYMENTS);
         FL_UNSET(&config, rec_ServiceRevision, images);
         config.images = (struct rec_PinnedImage_list){0};
         (void)fl_rollout_begin(d, rec, &config);

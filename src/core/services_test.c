@@ -426,10 +426,29 @@ static void a_definition_in_use_stays(FL_UNUSED void **state)
     fix_free(f);
 }
 
+/* However often a client asks, the record stays small: what came of earlier wishes goes first. */
+static void deployments_are_bounded(FL_UNUSED void **state)
+{
+    struct fix *f = fix_ready();
+    fix_ok(f, "CreateService", "{'serviceName':'s','taskDefinition':'web','desiredCount':1}");
+    for (int i = 1; i < 100; i++)
+        fix_ok(f, "UpdateService", "{'service':'s','forceNewDeployment':true}");
+    fix_refused(f, "InvalidParameterException",
+                "The service has 100 deployments already: tasks of earlier ones must stop before "
+                "another one can begin.",
+                "UpdateService", "{'service':'s','forceNewDeployment':true}");
+    fix_ok(f, "UpdateService", "{'service':'s','desiredCount':2}");
+    fix_schedule(f);
+    fix_ok(f, "UpdateService", "{'service':'s','forceNewDeployment':true}");
+    fix_recover(f, false);
+    fix_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_service_lives),
+        cmocka_unit_test(deployments_are_bounded),
         cmocka_unit_test(every_member_is_shown),
         cmocka_unit_test(creation_is_idempotent),
         cmocka_unit_test(a_name_comes_back),

@@ -205,17 +205,23 @@ static struct fl_service *find_external(struct fl_decision *d, struct fl_str clu
     return service;
 }
 
-/* "ecs-svc/<number>", the number alone, or the ARN. NULL: none. */
-static struct fl_deployment *lookup(const struct fl_service *service, struct fl_str given)
+/* "ecs-svc/<number>", the number alone, or the ARN, which is this service's. NULL: none. */
+static struct fl_deployment *lookup(struct fl_decision *d, const struct fl_service *service,
+                                    struct fl_str given)
 {
     int64_t number;
-    return fl_str_to_i64(fl_id_of(given), &number) ? fl_service_deployment(service, number) : NULL;
+    struct fl_deployment *set =
+        fl_str_to_i64(fl_id_of(given), &number) ? fl_service_deployment(service, number) : NULL;
+    if (set && fl_str_starts(given, FL_STR("arn:")) &&
+        !fl_str_eq(given, set_arn(d, service, number)))
+        return NULL;
+    return set;
 }
 
 static struct fl_deployment *find_set(struct fl_decision *d, const struct fl_service *service,
                                       struct fl_str given)
 {
-    struct fl_deployment *set = lookup(service, given);
+    struct fl_deployment *set = lookup(d, service, given);
     if (!set)
         (void)fl_refuse(d, "TaskSetNotFoundException", "The specified task set was not found.");
     return set;
@@ -424,7 +430,7 @@ int fl_describe_task_sets(struct fl_decision *d, const void *input, void *output
     out->failures.items = fl_arena_new_array(d->arena, struct ecs_Failure, room);
     for (size_t i = 0; i < in->taskSets.n; i++) {
         struct ecs_Failure *failure = &out->failures.items[out->failures.n];
-        if ((set = lookup(service, in->taskSets.items[i]))) {
+        if ((set = lookup(d, service, in->taskSets.items[i]))) {
             show_set(d, set, with_tags, &out->taskSets.items[out->taskSets.n++]);
             continue;
         }

@@ -1,7 +1,7 @@
 /* DescribeTasks, ListTasks, StopTask, and how a task is shown. */
 #include "core/decide.h"
 #include "core/page.h"
-#include "core/service.h"
+#include "core/service_change.h"
 #include "wire/arn.h"
 
 enum { MAX_DESCRIBED = 100, MAX_REASON = 1024 };
@@ -265,7 +265,7 @@ int fl_list_tasks(struct fl_decision *d, const void *input, void *output)
     struct fl_str instance, service;
     if (!cluster || fl_read_name(d, in->containerInstance, "container-instance", &instance) < 0)
         return -1;
-    if (fl_read_name(d, in->serviceName, "service", &service) < 0)
+    if (fl_read_service_name(d, cluster, in->serviceName, &service) < 0)
         return -1;
     if (service.n && !fl_state_service(cluster, service))
         return fl_refuse(d, "ServiceNotFoundException", "Service not found.");
