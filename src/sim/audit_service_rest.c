@@ -146,7 +146,7 @@ static void check_daemons(struct sim *sim, struct sim_service *service,
                           "room",
                           service->name, FL_STR_ARG(at.rec->id));
     }
-    if (lacking == 0 &&
+    if (lacking == 0 && rec->deployments.n == 1 &&
         rec->deployments.items[0].rolloutState != ECS_DeploymentRolloutState_COMPLETED)
         sim_violation(sim, "L7", "service %s has all its daemons, and its rollout is not complete",
                       service->name);
