@@ -127,7 +127,8 @@ static bool may_move(struct sim *sim, const struct sim_service *service)
 
 /* One on every instance that takes it; somebody may be left on one that is DRAINING. */
 static void check_daemons(struct sim *sim, struct sim_service *service,
-                          const struct rec_Service *rec, const struct rec_ServiceRevision *revision)
+                          const struct rec_Service *rec, const struct rec_ServiceRevision *revision,
+                          size_t drained)
 {
     struct sim_core_instance at = {0};
     int64_t primary = rec->deployments.items[0].number;
@@ -146,7 +147,7 @@ static void check_daemons(struct sim *sim, struct sim_service *service,
                           "room",
                           service->name, FL_STR_ARG(at.rec->id));
     }
-    if (lacking == 0 && rec->deployments.n == 1 &&
+    if (lacking == 0 && drained == 0 && rec->deployments.n == 1 &&
         rec->deployments.items[0].rolloutState != ECS_DeploymentRolloutState_COMPLETED)
         sim_violation(sim, "L7", "service %s has all its daemons, and its rollout is not complete",
                       service->name);
@@ -168,7 +169,7 @@ static void check_active(struct sim *sim, struct sim_service *service,
     if (tally.is_protected || is_baking(sim, rec))
         return;
     if (service->is_daemon) {
-        check_daemons(sim, service, rec, revision);
+        check_daemons(sim, service, rec, revision, tally.drained);
         return;
     }
     if (tally.running > service->desired)
