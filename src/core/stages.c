@@ -238,7 +238,7 @@ int32_t fl_stages_weight(const struct rec_ServiceDeployment *rec)
 
 /* ---- one look ---- */
 
-void fl_stages_targets(struct fl_schedule *s, size_t desired, size_t floor)
+void fl_stages_targets(struct fl_schedule *s, size_t desired)
 {
     const struct rec_ServiceDeployment *rec = fl_stages_rollout(s->service)->rec;
     enum stage stage = stage_of(rec);
@@ -249,7 +249,8 @@ void fl_stages_targets(struct fl_schedule *s, size_t desired, size_t floor)
         bool is_blue = census->deployment->number == blue;
         bool serves = is_blue || (is_green && stage >= PRODUCTION_TRAFFIC_SHIFT);
         census->wanted = is_blue || (is_green && stage >= SCALE_UP) ? desired : 0;
-        census->floor = serves ? floor : 0;
+        census->floor = serves ? s->floor : 0;
+        census->ceiling = s->ceiling;
     }
 }
 
@@ -261,13 +262,28 @@ static bool is_green_whole(const struct fl_schedule *s, int64_t target)
     return false;
 }
 
-/* Whatever an earlier rollout has left behind. */
+/* Tasks of an earlier rollout that go, or can be made to. What the floor keeps, because blue is not
+ * what it is to be, stays until green is. */
+static bool has_goers(const struct fl_schedule *s, const struct fl_census *census)
+{
+    size_t healthy = 0;
+    for (size_t i = 0; i < s->count; i++)
+        healthy += s->censuses[i].healthy;
+    for (size_t i = 0; i < census->count; i++) {
+        const struct fl_member *member = &census->members[i];
+        if (!member->is_lost && !member->is_protected &&
+            (member->state == FL_MEMBER_GOING || healthy > s->floor))
+            return true;
+    }
+    return false;
+}
+
 static bool has_leftovers(const struct fl_schedule *s, int64_t target)
 {
     int64_t blue = fl_stages_blue(s->service);
     for (size_t i = 0; i < s->count; i++) {
         int64_t number = s->censuses[i].deployment->number;
-        if (number != target && number != blue && s->censuses[i].count)
+        if (number != target && number != blue && has_goers(s, &s->censuses[i]))
             return true;
     }
     return false;
@@ -347,13 +363,23 @@ static enum fl_hooks_verdict run_hooks(struct fl_schedule *s, struct rec_Service
     return fl_hooks_run(s, rec, (enum ecs_DeploymentLifecycleHookStage)names[stage].hooks, changed);
 }
 
+/* A clock that was set back makes a stage begin now: its time is waited for anew, not for longer.
+ */
+static bool keep_up(const struct fl_schedule *s, struct rec_ServiceDeployment *rec)
+{
+    if (rec->stageSince <= s->d->now_ms)
+        return false;
+    FL_SET(rec, rec_ServiceDeployment, stageSince, s->d->now_ms);
+    return true;
+}
+
 bool fl_schedule_stages(struct fl_schedule *s)
 {
     const struct fl_rollout *rollout = fl_stages_rollout(s->service);
-    bool changed = false;
     if (!rollout)
         return cancel_hooks(s);
     struct rec_ServiceDeployment *rec = fl_rollout_edit(s->d, rollout);
+    bool changed = keep_up(s, rec);
     enum stage stage = stage_of(rec);
     enum fl_hooks_verdict verdict = run_hooks(s, rec, stage, &changed);
     if (verdict == FL_HOOKS_DONE && is_over(s, rec, stage)) {

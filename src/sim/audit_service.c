@@ -205,9 +205,22 @@ static void count_task(struct sim *sim, FL_UNUSED struct sim_service *service,
     count->there += !is_lost(sim, task, count->now_ms, true);
 }
 
+/* Beside the tasks of a deployment that goes through stages, those that it replaces are all there.
+ */
+static size_t ceiling_of(struct sim *sim, const struct sim_service *service)
+{
+    const struct rec_Service *rec = sim_core_service(sim->server.core, fl_str_of(service->name));
+    const struct rec_ServiceDeployment *rollout =
+        rec && rec->rollout.n ? sim_core_rollout(sim->server.core, rec->name, rec->rollout) : NULL;
+    bool has_stages =
+        rollout && rollout->deploymentConfiguration->strategy != ECS_DeploymentStrategy_ROLLING;
+    return has_stages ? 2 * service->ceiling : service->ceiling;
+}
+
 static void check_bounds(struct sim *sim, struct sim_service *service, int64_t now_ms)
 {
     struct count count = {.now_ms = now_ms};
+    size_t ceiling = ceiling_of(sim, service);
     sim_service_each(sim, service, count_task, &count);
     if (service->stopped_healthy && count.healthy < service->floor)
         sim_violation(sim, "S6", "service %s: %zu healthy tasks are stopped, %zu of %zu are left",
@@ -215,9 +228,9 @@ static void check_bounds(struct sim *sim, struct sim_service *service, int64_t n
     if (service->is_becoming_steady && count.healthy < service->desired)
         sim_violation(sim, "S6", "service %s is said to be steady with %zu of %zu healthy tasks",
                       service->name, count.healthy, service->desired);
-    if (service->started && count.there > service->ceiling)
+    if (service->started && count.there > ceiling)
         sim_violation(sim, "S6", "service %s: %zu tasks are started, there are %zu of at most %zu",
-                      service->name, service->started, count.there, service->ceiling);
+                      service->name, service->started, count.there, ceiling);
     if (service->started && service->status != SIM_SERVICE_ACTIVE)
         sim_violation(sim, "S6", "service %s starts tasks, and is not ACTIVE", service->name);
 }

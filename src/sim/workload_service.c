@@ -27,29 +27,51 @@ static struct ecs_DeploymentCircuitBreaker *draw_breaker(struct sim *sim, struct
     return breaker;
 }
 
-/* Two full sets of tasks, and traffic that moves from one to the other: at once, in steps, or a
- * little first. */
+/* A pause that nobody ends but its time. */
+static struct ecs_DeploymentLifecycleHook_list draw_pause(struct sim *sim, struct sim_message *call)
+{
+    static const enum ecs_DeploymentLifecycleHookStage stages[] = {
+        ECS_DeploymentLifecycleHookStage_RECONCILE_SERVICE,
+        ECS_DeploymentLifecycleHookStage_PRE_SCALE_UP,
+        ECS_DeploymentLifecycleHookStage_POST_SCALE_UP,
+        ECS_DeploymentLifecycleHookStage_PRE_PRODUCTION_TRAFFIC_SHIFT,
+        ECS_DeploymentLifecycleHookStage_POST_PRODUCTION_TRAFFIC_SHIFT};
+    struct ecs_DeploymentLifecycleHook_list list = {1, NEW(call, DeploymentLifecycleHook)};
+    struct ecs_DeploymentLifecycleHookTimeoutConfiguration *timeout =
+        NEW(call, DeploymentLifecycleHookTimeoutConfiguration);
+    struct ecs_DeploymentLifecycleHookStage_list named = {
+        1, fl_arena_new_array(call->arena, enum ecs_DeploymentLifecycleHookStage, 1)};
+    named.items[0] = stages[sim_below(sim, FL_ARRAY_SIZE(stages))];
+    FL_SET(timeout, ecs_DeploymentLifecycleHookTimeoutConfiguration, timeoutInMinutes, 1);
+    FL_SET(timeout, ecs_DeploymentLifecycleHookTimeoutConfiguration, action,
+           sim_chance(sim, 700) ? ECS_DeploymentLifecycleHookAction_CONTINUE
+                                : ECS_DeploymentLifecycleHookAction_ROLLBACK);
+    FL_SET(list.items, ecs_DeploymentLifecycleHook, targetType,
+           ECS_DeploymentLifecycleHookTargetType_PAUSE);
+    FL_SET(list.items, ecs_DeploymentLifecycleHook, lifecycleStages, named);
+    FL_SET(list.items, ecs_DeploymentLifecycleHook, timeoutConfiguration, timeout);
+    return list;
+}
+
+/* One of the strategies with stages, with short times. */
 static void draw_stages(struct sim *sim, struct sim_message *call,
                         struct ecs_DeploymentConfiguration *config)
 {
-    uint64_t what = sim_below(sim, 3);
-    if (what == 0) {
-        FL_SET(config, ecs_DeploymentConfiguration, strategy, ECS_DeploymentStrategy_BLUE_GREEN);
-    } else if (what == 1) {
-        struct ecs_LinearConfiguration *linear = NEW(call, LinearConfiguration);
-        FL_SET(linear, ecs_LinearConfiguration, stepPercent, 25 + (double)sim_below(sim, 50));
-        FL_SET(linear, ecs_LinearConfiguration, stepBakeTimeInMinutes, (int32_t)sim_below(sim, 2));
-        FL_SET(config, ecs_DeploymentConfiguration, strategy, ECS_DeploymentStrategy_LINEAR);
+    struct ecs_LinearConfiguration *linear = NEW(call, LinearConfiguration);
+    struct ecs_CanaryConfiguration *canary = NEW(call, CanaryConfiguration);
+    enum ecs_DeploymentStrategy strategy =
+        (enum ecs_DeploymentStrategy)(ECS_DeploymentStrategy_BLUE_GREEN + sim_below(sim, 3));
+    FL_SET(config, ecs_DeploymentConfiguration, strategy, strategy);
+    FL_SET(config, ecs_DeploymentConfiguration, bakeTimeInMinutes, (int32_t)sim_below(sim, 2));
+    FL_SET(linear, ecs_LinearConfiguration, stepPercent, 50);
+    FL_SET(linear, ecs_LinearConfiguration, stepBakeTimeInMinutes, 1);
+    FL_SET(canary, ecs_CanaryConfiguration, canaryBakeTimeInMinutes, 1);
+    if (strategy == ECS_DeploymentStrategy_LINEAR)
         FL_SET(config, ecs_DeploymentConfiguration, linearConfiguration, linear);
-    } else {
-        struct ecs_CanaryConfiguration *canary = NEW(call, CanaryConfiguration);
-        FL_SET(canary, ecs_CanaryConfiguration, canaryPercent, 10 + (double)sim_below(sim, 20));
-        FL_SET(canary, ecs_CanaryConfiguration, canaryBakeTimeInMinutes,
-               (int32_t)sim_below(sim, 3));
-        FL_SET(config, ecs_DeploymentConfiguration, strategy, ECS_DeploymentStrategy_CANARY);
+    if (strategy == ECS_DeploymentStrategy_CANARY)
         FL_SET(config, ecs_DeploymentConfiguration, canaryConfiguration, canary);
-    }
-    FL_SET(config, ecs_DeploymentConfiguration, bakeTimeInMinutes, (int32_t)sim_below(sim, 3));
+    if (sim_chance(sim, 400))
+        FL_SET(config, ecs_DeploymentConfiguration, lifecycleHooks, draw_pause(sim, call));
 }
 
 static struct ecs_DeploymentConfiguration *draw_configuration(struct sim *sim,
@@ -66,7 +88,7 @@ static struct ecs_DeploymentConfiguration *draw_configuration(struct sim *sim,
     if (sim_chance(sim, 400))
         FL_SET(config, ecs_DeploymentConfiguration, deploymentCircuitBreaker,
                draw_breaker(sim, call));
-    if (sim_chance(sim, 300))
+    if (sim_chance(sim, 350))
         draw_stages(sim, call, config);
     return config;
 }
