@@ -116,13 +116,13 @@ static void mark_task(struct sim *sim, FL_UNUSED struct sim_service *service,
 }
 
 /* As long as there are no more than the floor asks for, none can be replaced. */
-static bool may_move(struct sim *sim, const struct sim_service *service)
+static bool may_move(struct sim *sim, const struct sim_service *service, size_t drained)
 {
     struct sim_core_instance at = {0};
     size_t count = 0;
     while (sim_core_next_instance(sim->server.core, &at))
         count += at.connected && fl_str_is(at.rec->status, "ACTIVE");
-    return (count * service->least + 99) / 100 < service->member_count;
+    return (count * service->least + 99) / 100 + drained < service->member_count;
 }
 
 /* One on every instance that takes it; somebody may be left on one that is DRAINING. */
@@ -141,7 +141,7 @@ static void check_daemons(struct sim *sim, struct sim_service *service,
             sim_ledger_instance(sim, at.rec->id)->marks)
             continue;
         lacking++;
-        if (has_room_on(sim, revision, &at) && may_move(sim, service))
+        if (has_room_on(sim, revision, &at) && may_move(sim, service, drained))
             sim_violation(sim, "L7",
                           "service %s has no daemon on instance %.*s, where there is "
                           "room",
