@@ -56,8 +56,9 @@ static int check_records(const struct fl_options *options, const char *dir, uint
         r = fl_store_load(store, add_record, &loaded, err);
     if (r == 0) {
         struct fl_core_counts n = fl_core_count(loaded.core);
-        (void)printf("records: %zu clusters, %zu instances, %zu task definitions, %zu tasks\n",
-                     n.clusters, n.instances, n.definitions, n.tasks);
+        (void)printf("records: %zu clusters, %zu instances, %zu task definitions, %zu services, "
+                     "%zu tasks\n",
+                     n.clusters, n.instances, n.definitions, n.services, n.tasks);
     }
     fl_core_free(loaded.core);
     fl_keys_free(loaded.keys);

@@ -226,6 +226,6 @@ void fl_core_each_image(const struct fl_core *core,
                         void (*each)(void *context, struct fl_str image), void *context);
 /* Sums for `status` and for the bounds of the log. */
 struct fl_core_counts {
-    size_t clusters, instances, definitions, tasks;
+    size_t clusters, instances, definitions, services, tasks;
 };
 struct fl_core_counts fl_core_count(const struct fl_core *core);

@@ -558,8 +558,8 @@ static inline void fix_see(struct fix *f, struct fl_buf *out)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_core_counts counts = fl_core_count(f->core);
-    fl_buf_printf(out, "%zu %zu %zu %zu, due %lld\n", counts.clusters, counts.instances,
-                  counts.definitions, counts.tasks, (long long)fix_due(f));
+    fl_buf_printf(out, "%zu %zu %zu %zu %zu, due %lld\n", counts.clusters, counts.instances,
+                  counts.definitions, counts.services, counts.tasks, (long long)fix_due(f));
     fix_ask_definitions(f, out, "ACTIVE");
     fix_ask_definitions(f, out, "INACTIVE");
     fix_ask_definitions(f, out, "DELETE_IN_PROGRESS");

@@ -100,19 +100,24 @@ static struct fl_str new_hook_id(struct fl_decision *d, bool pauses)
     return fl_str_printf(d->arena, "ecs-%s-%.*s", pauses ? "pause" : "task", (int)sizeof(id), id);
 }
 
+static int64_t timeout_ms(const struct ecs_DeploymentLifecycleHook *hook)
+{
+    const struct ecs_DeploymentLifecycleHookTimeoutConfiguration *timeout =
+        hook->timeoutConfiguration;
+    bool is_given = timeout && FL_HAS(timeout, ecs_DeploymentLifecycleHookTimeoutConfiguration,
+                                      timeoutInMinutes);
+    return (is_given ? timeout->timeoutInMinutes : DEFAULT_TIMEOUT_MINUTES) * MINUTE_MS;
+}
+
 static void fill_timeout(struct fl_decision *d, const struct ecs_DeploymentLifecycleHook *hook,
                          struct ecs_DeploymentLifecycleHookDetail *detail)
 {
     const struct ecs_DeploymentLifecycleHookTimeoutConfiguration *timeout =
         hook->timeoutConfiguration;
-    int32_t minutes = DEFAULT_TIMEOUT_MINUTES;
     enum ecs_DeploymentLifecycleHookAction action = ECS_DeploymentLifecycleHookAction_ROLLBACK;
-    if (timeout &&
-        FL_HAS(timeout, ecs_DeploymentLifecycleHookTimeoutConfiguration, timeoutInMinutes))
-        minutes = timeout->timeoutInMinutes;
     if (timeout && FL_HAS(timeout, ecs_DeploymentLifecycleHookTimeoutConfiguration, action))
         action = timeout->action;
-    FL_SET(detail, ecs_DeploymentLifecycleHookDetail, expiresAt, d->now_ms + minutes * MINUTE_MS);
+    FL_SET(detail, ecs_DeploymentLifecycleHookDetail, expiresAt, d->now_ms + timeout_ms(hook));
     FL_SET(detail, ecs_DeploymentLifecycleHookDetail, timeoutAction, action);
 }
 
@@ -332,11 +337,24 @@ static enum fl_hooks_verdict verdict_of(const struct rec_RolloutHook *entry)
                : FL_HOOKS_FAILED;
 }
 
+/* A clock that was set back gives no more time than there was. */
+static void keep_up(struct run *run, struct rec_RolloutHook *entry)
+{
+    const struct ecs_DeploymentLifecycleHook *hook =
+        &run->rec->deploymentConfiguration->lifecycleHooks.items[entry->index];
+    int64_t latest_ms = run->s->d->now_ms + timeout_ms(hook);
+    if (entry->detail->expiresAt <= latest_ms)
+        return;
+    FL_SET(entry->detail, ecs_DeploymentLifecycleHookDetail, expiresAt, latest_ms);
+    run->changed = true;
+}
+
 static enum fl_hooks_verdict follow(struct run *run, struct rec_RolloutHook *entry)
 {
     bool is_task = entry->detail->targetType == ECS_DeploymentLifecycleHookTargetType_AWS_LAMBDA;
     if (!is_open(entry))
         return verdict_of(entry);
+    keep_up(run, entry);
     if (is_task && entry->task.n)
         follow_task(run, entry);
     if (is_open(entry) && !fl_schedule_await(run->s, entry->detail->expiresAt))
@@ -356,7 +374,7 @@ static bool is_for(const struct ecs_DeploymentLifecycleHook *hook,
 }
 
 enum fl_hooks_verdict fl_hooks_run(struct fl_schedule *s, struct rec_ServiceDeployment *rec,
-                                   enum ecs_DeploymentLifecycleHookStage stage, bool *ret_changed)
+                                   enum ecs_DeploymentLifecycleHookStage stage, bool *changed)
 {
     const struct ecs_DeploymentLifecycleHook_list *hooks =
         &rec->deploymentConfiguration->lifecycleHooks;
@@ -371,7 +389,7 @@ enum fl_hooks_verdict fl_hooks_run(struct fl_schedule *s, struct rec_ServiceDepl
         enum fl_hooks_verdict verdict = follow(&run, find_entry(rec, i, stage));
         worst = FL_MAX(worst, verdict);
     }
-    *ret_changed = run.changed;
+    *changed |= run.changed;
     return worst;
 }
 
@@ -386,8 +404,9 @@ static struct rec_RolloutHook *find_hook(const struct rec_ServiceDeployment *rec
 }
 
 /* The hook in the edited record, if it waits for a user; NULL after refusing. */
-static struct rec_RolloutHook *
-find_waiting(struct fl_decision *d, const struct rec_ServiceDeployment *rec, struct fl_str id)
+static struct rec_RolloutHook *find_waiting(struct fl_decision *d, const struct fl_service *service,
+                                            const struct rec_ServiceDeployment *rec,
+                                            struct fl_str id)
 {
     struct rec_RolloutHook *entry = find_hook(rec, id);
     const char *why = NULL;
@@ -395,6 +414,8 @@ find_waiting(struct fl_decision *d, const struct rec_ServiceDeployment *rec, str
         why = "the service deployment has no lifecycle hook of that hookId";
     else if (rec->status != ECS_ServiceDeploymentStatus_IN_PROGRESS)
         why = "the service deployment is not IN_PROGRESS";
+    else if (!fl_str_is(service->rec->status, "ACTIVE"))
+        why = "its service is being deleted";
     else if (entry->detail->status != ECS_DeploymentLifecycleHookStatus_AWAITING_ACTION)
         why = "the lifecycle hook is not AWAITING_ACTION";
     if (!why)
@@ -413,7 +434,7 @@ int fl_continue_rollout(struct fl_decision *d, const void *input, void *output)
     if (!service)
         return -1;
     struct rec_ServiceDeployment *rec = fl_rollout_edit(d, rollout);
-    struct rec_RolloutHook *entry = find_waiting(d, rec, in->hookId);
+    struct rec_RolloutHook *entry = find_waiting(d, service, rec, in->hookId);
     if (!entry)
         return -1;
     bool goes_back = FL_HAS(in, ecs_ContinueServiceDeploymentRequest, action) &&

@@ -13,9 +13,9 @@ int fl_hooks_check(struct fl_decision *d, const struct ecs_DeploymentConfigurati
 enum fl_hooks_verdict { FL_HOOKS_DONE, FL_HOOKS_WAIT, FL_HOOKS_FAILED };
 
 /* Begins and follows the hooks of one stage in `rec`, an edited copy of the current rollout, and
- * says how they stand together. *ret_changed: rec is to be put. */
+ * says how they stand together. Sets *changed when rec is to be put. */
 enum fl_hooks_verdict fl_hooks_run(struct fl_schedule *s, struct rec_ServiceDeployment *rec,
-                                   enum ecs_DeploymentLifecycleHookStage stage, bool *ret_changed);
+                                   enum ecs_DeploymentLifecycleHookStage stage, bool *changed);
 /* Ends in `rec` what waits or runs: nobody asks for the answer any more. True when rec is to be
  * put. */
 bool fl_hooks_cancel(struct fl_decision *d, struct fl_service *service,

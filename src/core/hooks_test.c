@@ -151,6 +151,26 @@ static void an_answer_to_nothing_is_refused(FL_UNUSED void **state)
     fix_free(f);
 }
 
+static void a_service_that_goes_goes_on_no_more(FL_UNUSED void **state)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    char arn[200];
+    struct fix *f = paused_new("'POST_SCALE_UP'", "");
+    staged_deploy(f);
+    staged_obey(f);
+    (void)snprintf(arn, sizeof(arn), ROLLOUT_ARN "%s",
+                   fl_json_z(fl_json_get(staged_rollout(f, arena), "id")));
+    const char *hook = hook_of(f, "hookId", arena);
+    fix_ok(f, "DeleteService", "{'service':'s','force':true}");
+    fix_refused(f, "InvalidParameterException",
+                "The service deployment cannot be continued: its service is being deleted.",
+                "ContinueServiceDeployment",
+                "{'serviceDeploymentArn':'%s','hookId':'%s','action':'ROLLBACK'}", arn, hook);
+    staged_obey(f);
+    staged_expect(f, "status", "STOPPED");
+    fix_free(f);
+}
+
 static void a_pause_comes_with_every_step(FL_UNUSED void **state)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
@@ -388,6 +408,7 @@ int main(void)
         cmocka_unit_test(a_pause_can_go_back),
         cmocka_unit_test(a_pause_times_out),
         cmocka_unit_test(an_answer_to_nothing_is_refused),
+        cmocka_unit_test(a_service_that_goes_goes_on_no_more),
         cmocka_unit_test(a_pause_comes_with_every_step),
         cmocka_unit_test(a_task_decides),
         cmocka_unit_test(a_first_one_has_no_way_back),

@@ -216,7 +216,8 @@ static struct fl_task **sorted(struct fl_decision *d, struct fl_task *const *tas
 
 bool fl_rebalance_stops(const struct fl_schedule *s)
 {
-    return s->count == 1 && FL_HAS(s->service->rec, rec_Service, rebalancing);
+    const struct rec_Service *rec = s->service->rec;
+    return s->count == 1 && FL_HAS(rec, rec_Service, rebalancing) && rec->rebalancing == 0;
 }
 
 void fl_rebalance_say_stopped(struct fl_schedule *s, struct fl_task *const *tasks, size_t n)

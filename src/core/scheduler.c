@@ -55,9 +55,10 @@ static size_t look(struct fl_decision *d, struct fl_service *service)
     fl_schedule_forsake(&s);
     if (!fl_schedule_judge(&s)) {
         fl_schedule_targets(&s);
-        act(&s);
-        if (!fl_schedule_show_targets(&s) && !fl_schedule_stages(&s))
+        if (!fl_schedule_show_targets(&s) && !fl_schedule_stages(&s)) {
+            act(&s);
             fl_schedule_settle(&s);
+        }
     }
     bool is_quiet = d->turn->record_count == records_before;
     fl_service_set_due(d->core, service, is_quiet ? s.due_ms : 0);

@@ -54,6 +54,7 @@ struct fl_census {
     size_t healthy; /* is_healthy */
     size_t wanted;  /* set by fl_schedule_targets */
     size_t floor;   /* the same: healthy ones of this deployment that must stay */
+    size_t ceiling; /* the same: tasks of this deployment that may be there */
     bool may_start; /* the same */
 };
 
@@ -70,6 +71,8 @@ struct fl_schedule {
 
 /* Tasks that are wanted and neither lost, drained nor unhealthy. */
 size_t fl_census_good(const struct fl_census *census);
+/* Tasks that are there, or may be: what a lost host still runs is not ours to count. */
+size_t fl_census_there(const struct fl_census *census);
 /* Is the time still to come? Then the next look is then at the latest. */
 bool fl_schedule_await(struct fl_schedule *s, int64_t when_ms);
 /* The same for what lasts so long from a time on. If that is later than now, it was before the

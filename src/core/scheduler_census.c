@@ -65,6 +65,7 @@ static void take_census(struct fl_schedule *s, struct fl_census *census)
     struct fl_task *task;
     size_t all = deployment->running_count + deployment->pending_count;
     census->entry = fl_deployment_rec(deployment);
+    census->ceiling = SIZE_MAX;
     census->members = fl_arena_new_array(s->d->arena, struct fl_member, all);
     RB_FOREACH (task, fl_member_tree, &deployment->tasks) {
         FL_ASSERT(census->count < all);
@@ -79,6 +80,11 @@ size_t fl_census_good(const struct fl_census *census)
 {
     return census->in_state[FL_MEMBER_PENDING] + census->in_state[FL_MEMBER_SETTLING] +
            census->in_state[FL_MEMBER_HEALTHY];
+}
+
+size_t fl_census_there(const struct fl_census *census)
+{
+    return census->count - census->in_state[FL_MEMBER_LOST];
 }
 
 void fl_schedule_observe(struct fl_schedule *s)

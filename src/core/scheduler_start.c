@@ -51,13 +51,17 @@ static size_t launch_some(struct fl_schedule *s, const struct fl_census *census,
     return n;
 }
 
-/* Tasks that are there, or may be: what a lost host still runs is not ours to count. */
 static size_t alive(const struct fl_schedule *s)
 {
     size_t sum = 0;
     for (size_t i = 0; i < s->count; i++)
-        sum += s->censuses[i].count - s->censuses[i].in_state[FL_MEMBER_LOST];
+        sum += fl_census_there(&s->censuses[i]);
     return sum;
+}
+
+static size_t above(size_t bound, size_t count)
+{
+    return bound > count ? bound - count : 0;
 }
 
 void fl_schedule_start(struct fl_schedule *s)
@@ -66,7 +70,8 @@ void fl_schedule_start(struct fl_schedule *s)
     for (size_t i = 0; i < s->count; i++) {
         const struct fl_census *census = &s->censuses[i];
         size_t good = fl_census_good(census);
-        size_t room = s->ceiling > there ? s->ceiling - there : 0;
+        size_t room =
+            FL_MIN(above(s->ceiling, there), above(census->ceiling, fl_census_there(census)));
         if (!census->may_start || census->wanted <= good || room == 0)
             continue;
         there += launch_some(s, census, FL_MIN(FL_MIN(census->wanted - good, room), (size_t)BATCH));

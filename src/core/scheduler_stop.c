@@ -16,7 +16,8 @@ struct stops {
     size_t own_healthy; /* the same, of the one that is looked at */
     size_t own_floor;   /* which keeps so many */
     size_t spare_lost;  /* lost tasks that healthy ones have taken the place of */
-    bool has_room;      /* below the ceiling, and on the instances */
+    size_t there;       /* of all deployments, what was started now included */
+    bool has_room;      /* below the ceilings, and on the instances */
     struct fl_str reason;
     struct fl_picker *picker; /* NULL: not needed yet */
     struct fl_task *tasks[MAX_STOPS];
@@ -172,6 +173,8 @@ static void stop_of(struct stops *stops, struct fl_census *census)
     stops->n = 0;
     stops->own_healthy = census->healthy;
     stops->own_floor = census->floor;
+    stops->has_room = stops->there < stops->s->ceiling &&
+                      fl_census_there(census) < census->ceiling && !stops->s->service->is_waiting;
     stops->reason = fl_str_printf(
         stops->s->d->arena, "Scaling activity initiated by (deployment ecs-svc/%lld)",
         (long long)(is_external ? census : &stops->s->censuses[0])->deployment->number);
@@ -205,18 +208,17 @@ void fl_schedule_forsake(struct fl_schedule *s)
 
 void fl_schedule_stop(struct fl_schedule *s)
 {
-    struct stops stops = {.s = s};
-    size_t there = s->started, lost = 0, wanted = 0;
+    struct stops stops = {.s = s, .there = s->started};
+    size_t lost = 0, wanted = 0;
     if (s->count == 0)
         return;
     for (size_t i = 0; i < s->count; i++) {
         stops.healthy += s->censuses[i].healthy;
         lost += s->censuses[i].in_state[FL_MEMBER_LOST];
-        there += s->censuses[i].count - s->censuses[i].in_state[FL_MEMBER_LOST];
+        stops.there += fl_census_there(&s->censuses[i]);
         wanted += s->censuses[i].wanted;
     }
     stops.spare_lost = FL_MIN(above(stops.healthy + lost, wanted), lost);
-    stops.has_room = there < s->ceiling && !s->service->is_waiting;
     for (size_t i = s->count; i > 0; i--)
         stop_of(&stops, &s->censuses[i - 1]);
 }

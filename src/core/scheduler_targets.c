@@ -58,16 +58,10 @@ void fl_schedule_targets(struct fl_schedule *s)
     }
     fl_schedule_keep_others(s);
     fl_schedule_bounds(s, desired);
+    if (fl_stages_rollout(s->service))
+        fl_stages_targets(s, desired);
     if (has_two_sets(s->service))
         s->ceiling *= 2;
-    if (fl_stages_rollout(s->service))
-        fl_stages_targets(s, desired, s->floor);
-}
-
-/* What moves between zones is wanted twice for a while, and is no one else's business. */
-static int32_t shown(const struct fl_schedule *s, const struct fl_census *census)
-{
-    return FL_MIN((int32_t)census->wanted, s->service->rec->desiredCount);
 }
 
 bool fl_schedule_show_targets(struct fl_schedule *s)
@@ -76,13 +70,13 @@ bool fl_schedule_show_targets(struct fl_schedule *s)
     if (s->service->is_daemon || fl_service_is_external(s->service))
         return false;
     for (size_t i = 0; i < s->count; i++)
-        differs |= s->censuses[i].entry->desiredCount != shown(s, &s->censuses[i]);
+        differs |= s->censuses[i].entry->desiredCount != (int32_t)s->censuses[i].wanted;
     if (!differs)
         return false;
     struct rec_Service *rec = fl_service_edit(s->d, s->service);
     for (size_t i = 0; i < s->count; i++)
         FL_SET(fl_service_entry(rec, s->censuses[i].deployment->number), rec_Deployment,
-               desiredCount, shown(s, &s->censuses[i]));
+               desiredCount, (int32_t)s->censuses[i].wanted);
     fl_service_put(s->d, rec);
     return true;
 }

@@ -226,6 +226,7 @@ static struct fl_service *new_service(struct fl_core *core, struct fl_cluster *c
     RB_INIT(&service->rollouts);
     (void)RB_INSERT(fl_service_tree, &cluster->services, service);
     (void)RB_INSERT(fl_due_tree, &core->due, service);
+    core->counts.services++;
     return service;
 }
 
@@ -396,6 +397,7 @@ void fl_state_forget_service(struct fl_core *core, struct fl_service *service)
     fl_service_set_waiting(service, false);
     set_daemon(core, service, false);
     service->cluster->active_services -= fl_str_is(service->rec->status, "ACTIVE");
+    core->counts.services--;
     (void)RB_REMOVE(fl_due_tree, &core->due, service);
     (void)RB_REMOVE(fl_service_tree, &service->cluster->services, service);
     free(service->rec);

@@ -115,6 +115,34 @@ bool fl_stages_are_final(const struct rec_ServiceDeployment *rec)
     return has_stages(rec) && stage_of(rec) == CLEAN_UP;
 }
 
+static size_t well_count(struct fl_deployment *deployment)
+{
+    struct fl_task *task;
+    size_t n = 0;
+    RB_FOREACH (task, fl_member_tree, &deployment->tasks) {
+        enum fl_checks checks = fl_task_checks(task);
+        n += task->rec->status == REC_TaskStatus_RUNNING &&
+             task->rec->desired != REC_TaskStatus_STOPPED &&
+             (checks == FL_CHECKS_NONE || checks == FL_CHECKS_PASSED);
+    }
+    return n;
+}
+
+/* When none was ever completed: whoever does most serves, not who came last and may never run. */
+static int64_t most_well(const struct fl_service *service, int64_t target)
+{
+    struct fl_deployment *deployment;
+    int64_t number = 0;
+    size_t most = 0, n;
+    TAILQ_FOREACH (deployment, &service->deployments, in_service) {
+        if (deployment->number == target || ((n = well_count(deployment)) <= most && number))
+            continue;
+        number = deployment->number;
+        most = n;
+    }
+    return number;
+}
+
 int64_t fl_stages_blue(const struct fl_service *service)
 {
     const struct fl_rollout *rollout = fl_stages_rollout(service);
@@ -124,10 +152,7 @@ int64_t fl_stages_blue(const struct fl_service *service)
     if (FL_HAS(rec, rec_Service, lastCompleted) && rec->lastCompleted != rollout->rec->target &&
         fl_service_deployment(service, rec->lastCompleted))
         return rec->lastCompleted;
-    for (size_t i = 0; i < rec->deployments.n; i++)
-        if (rec->deployments.items[i].number != rollout->rec->target)
-            return rec->deployments.items[i].number;
-    return 0;
+    return most_well(service, rollout->rec->target);
 }
 
 /* ---- traffic ---- */
@@ -208,7 +233,7 @@ int32_t fl_stages_weight(const struct rec_ServiceDeployment *rec)
 
 /* ---- one look ---- */
 
-void fl_stages_targets(struct fl_schedule *s, size_t desired, size_t floor)
+void fl_stages_targets(struct fl_schedule *s, size_t desired)
 {
     const struct rec_ServiceDeployment *rec = fl_stages_rollout(s->service)->rec;
     enum stage stage = stage_of(rec);
@@ -219,7 +244,8 @@ void fl_stages_targets(struct fl_schedule *s, size_t desired, size_t floor)
         bool is_blue = census->deployment->number == blue;
         bool serves = is_blue || (is_green && stage >= PRODUCTION_TRAFFIC_SHIFT);
         census->wanted = is_blue || (is_green && stage >= SCALE_UP) ? desired : 0;
-        census->floor = serves ? floor : 0;
+        census->floor = serves ? s->floor : 0;
+        census->ceiling = s->ceiling;
     }
 }
 
@@ -231,23 +257,28 @@ static bool is_green_whole(const struct fl_schedule *s, int64_t target)
     return false;
 }
 
-/* A deployment that has FAILED launches nothing: what it lacks, others have, and they keep it. */
-static bool has_failed(const struct fl_schedule *s, int64_t number)
+/* Tasks of an earlier rollout that go, or can be made to. What the floor keeps, because blue is not
+ * what it is to be, stays until green is. */
+static bool has_goers(const struct fl_schedule *s, const struct fl_census *census)
 {
-    const struct rec_Deployment *entry = fl_service_entry(s->service->rec, number);
-    return entry && FL_HAS(entry, rec_Deployment, rolloutState) &&
-           entry->rolloutState == ECS_DeploymentRolloutState_FAILED;
+    size_t healthy = 0;
+    for (size_t i = 0; i < s->count; i++)
+        healthy += s->censuses[i].healthy;
+    for (size_t i = 0; i < census->count; i++) {
+        const struct fl_member *member = &census->members[i];
+        if (!member->is_lost && !member->is_protected &&
+            (member->state == FL_MEMBER_GOING || healthy > s->floor))
+            return true;
+    }
+    return false;
 }
 
-/* Whatever an earlier rollout has left behind, if it can go before green is there. */
 static bool has_leftovers(const struct fl_schedule *s, int64_t target)
 {
     int64_t blue = fl_stages_blue(s->service);
-    if (has_failed(s, blue))
-        return false;
     for (size_t i = 0; i < s->count; i++) {
         int64_t number = s->censuses[i].deployment->number;
-        if (number != target && number != blue && s->censuses[i].count)
+        if (number != target && number != blue && has_goers(s, &s->censuses[i]))
             return true;
     }
     return false;
@@ -271,9 +302,9 @@ static bool is_over(struct fl_schedule *s, const struct rec_ServiceDeployment *r
         return is_green_whole(s, rec->target);
     case PRODUCTION_TRAFFIC_SHIFT:
         return fl_stages_weight(rec) == FL_ALL_TRAFFIC ||
-               !fl_schedule_await_since(s, rec->stageSince, step_ms(rec->deploymentConfiguration));
+               !fl_schedule_await(s, rec->stageSince + step_ms(rec->deploymentConfiguration));
     case BAKE_TIME:
-        return !fl_schedule_await_since(s, rec->stageSince, bake_ms(rec));
+        return !fl_schedule_await(s, rec->stageSince + bake_ms(rec));
     case CLEAN_UP:
         return false;
     case PRE_SCALE_UP:
@@ -327,13 +358,23 @@ static enum fl_hooks_verdict run_hooks(struct fl_schedule *s, struct rec_Service
     return fl_hooks_run(s, rec, (enum ecs_DeploymentLifecycleHookStage)names[stage].hooks, changed);
 }
 
+/* A clock that was set back makes a stage begin now: its time is waited for anew, not for longer.
+ */
+static bool keep_up(const struct fl_schedule *s, struct rec_ServiceDeployment *rec)
+{
+    if (rec->stageSince <= s->d->now_ms)
+        return false;
+    FL_SET(rec, rec_ServiceDeployment, stageSince, s->d->now_ms);
+    return true;
+}
+
 bool fl_schedule_stages(struct fl_schedule *s)
 {
     const struct fl_rollout *rollout = fl_stages_rollout(s->service);
-    bool changed = false;
     if (!rollout)
         return cancel_hooks(s);
     struct rec_ServiceDeployment *rec = fl_rollout_edit(s->d, rollout);
+    bool changed = keep_up(s, rec);
     enum stage stage = stage_of(rec);
     enum fl_hooks_verdict verdict = run_hooks(s, rec, stage, &changed);
     if (verdict == FL_HOOKS_DONE && is_over(s, rec, stage)) {

@@ -28,8 +28,9 @@ int64_t fl_stages_blue(const struct fl_service *service);
 /* Percent of production traffic that is the target's, in tenths; -1: the rollout has no stages. */
 int32_t fl_stages_weight(const struct rec_ServiceDeployment *rec);
 /* How many tasks each deployment is to have, of the full count `desired`, when fl_stages_rollout
- * says that there are stages; `floor` is what each of the two keeps while it may be needed. */
-void fl_stages_targets(struct fl_schedule *s, size_t desired, size_t floor);
+ * says that there are stages. The schedule's bounds are still those of one deployment; each of the
+ * two gets them for itself. */
+void fl_stages_targets(struct fl_schedule *s, size_t desired);
 /* Goes on: hooks, times, the next stage. True when records were put; then the censuses are not to
  * be used any more. */
 bool fl_schedule_stages(struct fl_schedule *s);

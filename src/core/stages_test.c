@@ -297,6 +297,47 @@ static void weights_are_shown(FL_UNUSED void **state)
     fix_free(f);
 }
 
+static void a_clock_that_is_set_back_begins_a_stage_anew(FL_UNUSED void **state)
+{
+    struct fix *f = staged_new();
+    staged_create_done(f, "'strategy':'BLUE_GREEN','bakeTimeInMinutes':10");
+    staged_deploy(f);
+    staged_obey(f);
+    staged_at(f, "BAKE_TIME");
+    f->now_ms -= 60 * MINUTE;
+    fix_timer(f);
+    staged_at(f, "BAKE_TIME");
+    f->now_ms += 10 * MINUTE;
+    staged_at(f, "CLEAN_UP");
+    fix_free(f);
+}
+
+/* What an earlier rollout has left keeps the service up while blue cannot. */
+static void leftovers_stay_where_blue_is_not_well(FL_UNUSED void **state)
+{
+    char of_blue[64];
+    struct fix *f = staged_new();
+    staged_create_done(f, "'strategy':'BLUE_GREEN','bakeTimeInMinutes':10");
+    staged_deploy(f);
+    staged_obey(f);
+    staged_at(f, "BAKE_TIME");
+    fix_ok(f, "DescribeServices", "{'services':['s']}");
+    (void)snprintf(of_blue, sizeof(of_blue), "'startedBy':'%s'",
+                   fix_text(f, "services.0.deployments.1.id"));
+    staged_report(f, of_blue, "STOPPED");
+    fix_schedule(f);
+    staged_deploy(f);
+    staged_at(f, "SCALE_UP"); /* blue's new tasks do not run yet */
+    staged_count(f, 0, 2);
+    for (int i = 0; i < 2; i++)
+        staged_obey(f);
+    staged_at(f, "BAKE_TIME");
+    staged_count(f, 2, 2);
+    fix_ok(f, "DescribeServices", "{'services':['s']}");
+    assert_int_equal(fix_size(f, "services.0.deployments"), 2);
+    fix_free(f);
+}
+
 static void blue_is_kept_alive(FL_UNUSED void **state)
 {
     struct fix *f = staged_new();
@@ -367,6 +408,8 @@ int main(void)
         cmocka_unit_test(the_circuit_breaker_goes_back),
         cmocka_unit_test(weights_are_shown),
         cmocka_unit_test(blue_is_kept_alive),
+        cmocka_unit_test(a_clock_that_is_set_back_begins_a_stage_anew),
+        cmocka_unit_test(leftovers_stay_where_blue_is_not_well),
         cmocka_unit_test(what_makes_no_sense_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

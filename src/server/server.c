@@ -313,9 +313,10 @@ int fl_server_run(const struct fl_server_config *config)
         return 1;
     }
     struct fl_core_counts counts = fl_core_count(server.core);
-    fl_log_info("serving on %.*s: %zu clusters, %zu instances, %zu task definitions, %zu tasks",
+    fl_log_info("serving on %.*s: %zu clusters, %zu instances, %zu task definitions, %zu services, "
+                "%zu tasks",
                 FL_STR_ARG(config->listen), counts.clusters, counts.instances, counts.definitions,
-                counts.tasks);
+                counts.services, counts.tasks);
     while (!server.is_stopping)
         (void)uv_run(&server.loop, UV_RUN_DEFAULT);
     fl_log_info("stopping");

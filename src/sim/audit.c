@@ -89,6 +89,12 @@ static void check_place(struct sim *sim, const struct sim_task *task, const stru
                       FL_STR_ARG(at.rec->status));
 }
 
+/* In the step that made it a service's task may be replaced, too: its rollout goes on. */
+static int64_t most_steps(const struct rec_Task *rec)
+{
+    return FL_HAS(rec, rec_Task, deployment) ? 2 : 1;
+}
+
 static void put_task(struct sim *sim, struct fl_str id, int64_t now_ms)
 {
     const struct rec_Task *rec = sim_core_task(sim->server.core, id);
@@ -101,7 +107,7 @@ static void put_task(struct sim *sim, struct fl_str id, int64_t now_ms)
     if (task->exists) {
         check_step(sim, task, rec);
         hold(sim, task, -1);
-    } else if (rec->version != 1 || task->drop_put) {
+    } else if (rec->version > most_steps(rec) || task->drop_put) {
         sim_violation(sim, "S10", "task %s begins with version %lld", task->id,
                       (long long)rec->version);
     } else {

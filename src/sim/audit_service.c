@@ -39,6 +39,19 @@ static int status_of(struct fl_str text)
     return -1;
 }
 
+static size_t share_up(size_t count, size_t percent)
+{
+    return (count * percent + 99) / 100;
+}
+
+/* A rollout in stages is under way, or is taken back. */
+static bool has_two_sets(const struct sim *sim, const struct rec_Service *rec)
+{
+    const struct rec_ServiceDeployment *rollout =
+        rec->rollout.n ? sim_core_rollout(sim->server.core, rec->name, rec->rollout) : NULL;
+    return rollout && rollout->deploymentConfiguration->strategy != ECS_DeploymentStrategy_ROLLING;
+}
+
 static void take_service(struct sim *sim, struct sim_service *service,
                          const struct rec_Service *rec)
 {
@@ -52,8 +65,11 @@ static void take_service(struct sim *sim, struct sim_service *service,
     service->ended_ms = rec->endedAt;
     service->is_daemon = rec->schedulingStrategy == ECS_SchedulingStrategy_DAEMON;
     service->desired = status == SIM_SERVICE_ACTIVE ? (size_t)rec->desiredCount : 0;
-    service->floor = (service->desired * (size_t)config->minimumHealthyPercent + 99) / 100;
+    service->least = (size_t)config->minimumHealthyPercent;
+    service->floor = share_up(service->desired, service->least);
     service->ceiling = service->desired * (size_t)config->maximumPercent / 100;
+    if (has_two_sets(sim, rec))
+        service->ceiling *= 2;
     service->put_us = sim->now_us;
 }
 
@@ -130,6 +146,26 @@ static bool is_healthy(const struct sim *sim, const struct sim_task *task, int64
            task->started_ms + sim->settle_ms <= now_ms;
 }
 
+static bool is_at_work(const struct sim *sim, const struct sim_instance *instance)
+{
+    struct sim_core_instance at;
+    return instance->status == SIM_INSTANCE_ACTIVE &&
+           sim_core_instance(sim->server.core, fl_str_of(instance->id), &at) && at.connected;
+}
+
+/* Daemons of instances that are to have none are no part of their bounds; whoever is protected goes
+ * with his instance, or when he is not well. */
+static void note_stop(struct sim *sim, struct sim_service *service, const struct sim_task *before,
+                      int64_t now_ms)
+{
+    bool is_placed_well = is_at_work(sim, &sim->ledger.instances[before->instance]);
+    bool was_healthy = is_healthy(sim, before, now_ms, true);
+    service->stopped_healthy += was_healthy && (is_placed_well || !service->is_daemon);
+    if (was_healthy && is_placed_well && before->protected_ms > now_ms &&
+        service->status == SIM_SERVICE_ACTIVE)
+        sim_violation(sim, "S6", "task %s is protected, and is stopped", before->id);
+}
+
 void sim_audit_member(struct sim *sim, const struct sim_task *before, const struct sim_task *task,
                       int64_t now_ms)
 {
@@ -137,7 +173,7 @@ void sim_audit_member(struct sim *sim, const struct sim_task *before, const stru
     if (!before)
         touch(sim, service)->started++;
     else if (before->desired != STOPPED && task->desired == STOPPED && task->code == BY_SCHEDULER)
-        touch(sim, service)->stopped_healthy += is_healthy(sim, before, now_ms, true);
+        note_stop(sim, touch(sim, service), before, now_ms);
 }
 
 struct count {
@@ -153,16 +189,62 @@ static void count_task(struct sim *sim, FL_UNUSED struct sim_service *service,
     count->there += !is_lost(sim, task, count->now_ms, true);
 }
 
+/* Beside the tasks of a deployment that goes through stages, those that it replaces are all there.
+ */
+static size_t ceiling_of(struct sim *sim, const struct sim_service *service)
+{
+    const struct rec_Service *rec = sim_core_service(sim->server.core, fl_str_of(service->name));
+    const struct rec_ServiceDeployment *rollout =
+        rec && rec->rollout.n ? sim_core_rollout(sim->server.core, rec->name, rec->rollout) : NULL;
+    bool has_stages =
+        rollout && rollout->deploymentConfiguration->strategy != ECS_DeploymentStrategy_ROLLING;
+    return has_stages ? 2 * service->ceiling : service->ceiling;
+}
+
 static void check_bounds(struct sim *sim, struct sim_service *service, int64_t now_ms)
 {
     struct count count = {.now_ms = now_ms};
+    size_t ceiling = ceiling_of(sim, service);
     sim_service_each(sim, service, count_task, &count);
     if (service->stopped_healthy && count.healthy < service->floor)
         sim_violation(sim, "S6", "service %s: %zu healthy tasks are stopped, %zu of %zu are left",
                       service->name, service->stopped_healthy, count.healthy, service->floor);
-    if (service->started && count.there > service->ceiling)
+    if (service->started && count.there > ceiling)
         sim_violation(sim, "S6", "service %s: %zu tasks are started, there are %zu of at most %zu",
-                      service->name, service->started, count.there, service->ceiling);
+                      service->name, service->started, count.there, ceiling);
+    if (service->started && service->status != SIM_SERVICE_ACTIVE)
+        sim_violation(sim, "S6", "service %s starts tasks, and is not ACTIVE", service->name);
+}
+
+/* ---- the same for daemons: one on every instance that takes tasks ---- */
+
+static void mark_task(struct sim *sim, struct sim_service *service, const struct sim_task *task,
+                      void *context)
+{
+    struct count *count = context;
+    struct sim_instance *instance = &sim->ledger.instances[task->instance];
+    count->healthy +=
+        instance->status == SIM_INSTANCE_ACTIVE && is_healthy(sim, task, count->now_ms, false);
+    if (++instance->marks > 1)
+        sim_violation(sim, "S6", "service %s has two daemons on instance %s", service->name,
+                      instance->id);
+}
+
+static void check_daemons(struct sim *sim, struct sim_service *service, int64_t now_ms)
+{
+    struct count count = {.now_ms = now_ms};
+    size_t at_work = 0;
+    for (size_t i = 0; i < sim->ledger.instance_count; i++) {
+        sim->ledger.instances[i].marks = 0;
+        at_work += is_at_work(sim, &sim->ledger.instances[i]);
+    }
+    sim_service_each(sim, service, mark_task, &count);
+    if (service->stopped_healthy && service->status == SIM_SERVICE_ACTIVE &&
+        count.healthy < share_up(at_work, service->least))
+        sim_violation(sim, "S6",
+                      "service %s: %zu healthy daemons are stopped, %zu are left on %zu "
+                      "instances",
+                      service->name, service->stopped_healthy, count.healthy, at_work);
     if (service->started && service->status != SIM_SERVICE_ACTIVE)
         sim_violation(sim, "S6", "service %s starts tasks, and is not ACTIVE", service->name);
 }
@@ -172,7 +254,9 @@ void sim_audit_bounds(struct sim *sim, int64_t now_ms)
     struct sim_services *services = &sim->services;
     for (size_t i = 0; i < services->touched_count; i++) {
         struct sim_service *service = &services->all[services->touched[i]];
-        if (!service->is_daemon)
+        if (service->is_daemon)
+            check_daemons(sim, service, now_ms);
+        else
             check_bounds(sim, service, now_ms);
         service->is_touched = false;
         service->started = service->stopped_healthy = 0;

@@ -10,11 +10,11 @@ enum { QUIET_MINUTES = 3 };
 
 struct tally {
     int64_t primary;
-    size_t running, others, unknown;
+    size_t running, others, unknown, is_protected;
     bool is_restless;
 };
 
-static void count_task(FL_UNUSED struct sim *sim, FL_UNUSED struct sim_service *service,
+static void count_task(struct sim *sim, FL_UNUSED struct sim_service *service,
                        const struct sim_task *task, void *context)
 {
     struct tally *tally = context;
@@ -22,6 +22,7 @@ static void count_task(FL_UNUSED struct sim *sim, FL_UNUSED struct sim_service *
                   task->desired != REC_TaskStatus_STOPPED;
     tally->running += is_its;
     tally->others += !is_its;
+    tally->is_protected += task->protected_ms > sim_server_wall_ms(sim); /* the same */
     tally->unknown += task->checks == SIM_CHECKS_UNKNOWN; /* while a clock that was set back lets it
                                                              begin for another hour */
     tally->is_restless |= !sim_kind_is_good(task->family);
@@ -36,15 +37,20 @@ bool sim_is_restless(const struct sim *sim, const struct sim_task *task)
     return service->is_restless || !sim_kind_is_good(task->family);
 }
 
-/* Is there a host that takes one more of these? */
-static bool has_room(struct sim *sim, const struct rec_ServiceRevision *revision)
+static bool has_room_on(const struct sim *sim, const struct rec_ServiceRevision *revision,
+                        const struct sim_core_instance *at)
 {
-    struct sim_core_instance at = {0};
     int64_t cpu, memory;
     sim_core_definition_size(sim->server.core, revision->family, revision->revision, &cpu, &memory);
+    return at->cpu_used + cpu <= at->rec->cpu && at->memory_used + memory <= at->rec->memory;
+}
+
+/* Is there a host that takes one more of these? */
+static bool has_room(const struct sim *sim, const struct rec_ServiceRevision *revision)
+{
+    struct sim_core_instance at = {0};
     while (sim_core_next_instance(sim->server.core, &at))
-        if (at.connected && fl_str_is(at.rec->status, "ACTIVE") &&
-            at.cpu_used + cpu <= at.rec->cpu && at.memory_used + memory <= at.rec->memory)
+        if (at.connected && fl_str_is(at.rec->status, "ACTIVE") && has_room_on(sim, revision, &at))
             return true;
     return false;
 }
@@ -90,6 +96,52 @@ static void check_breaker(struct sim *sim, const struct sim_service *service,
                       FL_STR_ARG(rec->name));
 }
 
+static void mark_task(struct sim *sim, FL_UNUSED struct sim_service *service,
+                      const struct sim_task *task, void *context)
+{
+    const int64_t *primary = context;
+    sim->ledger.instances[task->instance].marks += task->deployment == *primary &&
+                                                   task->status == REC_TaskStatus_RUNNING &&
+                                                   task->desired != REC_TaskStatus_STOPPED;
+}
+
+/* As long as there are no more than the floor asks for, none can be replaced. */
+static bool may_move(struct sim *sim, const struct sim_service *service)
+{
+    struct sim_core_instance at = {0};
+    size_t count = 0;
+    while (sim_core_next_instance(sim->server.core, &at))
+        count += at.connected && fl_str_is(at.rec->status, "ACTIVE");
+    return (count * service->least + 99) / 100 < service->member_count;
+}
+
+/* One on every instance that takes it; somebody may be left on one that is DRAINING. */
+static void check_daemons(struct sim *sim, struct sim_service *service,
+                          const struct rec_Service *rec, const struct rec_ServiceRevision *revision)
+{
+    struct sim_core_instance at = {0};
+    int64_t primary = rec->deployments.items[0].number;
+    size_t lacking = 0;
+    for (size_t i = 0; i < sim->ledger.instance_count; i++)
+        sim->ledger.instances[i].marks = 0;
+    sim_service_each(sim, service, mark_task, &primary);
+    while (sim_core_next_instance(sim->server.core, &at)) {
+        if (!at.connected || !fl_str_is(at.rec->status, "ACTIVE") ||
+            sim_ledger_instance(sim, at.rec->id)->marks)
+            continue;
+        lacking++;
+        if (has_room_on(sim, revision, &at) && may_move(sim, service))
+            sim_violation(sim, "L7",
+                          "service %s has no daemon on instance %.*s, where there is "
+                          "room",
+                          service->name, FL_STR_ARG(at.rec->id));
+    }
+    if (lacking == 0 &&
+        rec->deployments.items[0].rolloutState != ECS_DeploymentRolloutState_COMPLETED)
+        sim_violation(sim, "L7", "service %s has all its daemons, and its rollout is not complete",
+                      service->name);
+}
+
 static void check_active(struct sim *sim, struct sim_service *service,
                          const struct rec_Service *rec)
 {
@@ -101,8 +153,14 @@ static void check_active(struct sim *sim, struct sim_service *service,
     if (primary->rolloutState == ECS_DeploymentRolloutState_IN_PROGRESS)
         check_breaker(sim, service, rec, revision, &tally);
     if (primary->rolloutState == ECS_DeploymentRolloutState_FAILED ||
-        !sim_kind_is_good(sim_family_of(revision->family)) || service->is_daemon)
+        !sim_kind_is_good(sim_family_of(revision->family)))
         return;
+    if (tally.is_protected)
+        return;
+    if (service->is_daemon) {
+        check_daemons(sim, service, rec, revision);
+        return;
+    }
     if (tally.running > service->desired)
         sim_violation(sim, "L7", "service %s runs %zu of %zu tasks", service->name, tally.running,
                       service->desired);

@@ -41,6 +41,7 @@ struct sim_service {
     enum sim_service_status status;
     int64_t version, ended_ms;
     size_t desired, floor, ceiling;
+    size_t least; /* minimumHealthyPercent */
     uint32_t
         *members; /* tasks in the ledger; the ones that have stopped are still to be left out */
     size_t member_count, member_cap;

@@ -27,6 +27,53 @@ static struct ecs_DeploymentCircuitBreaker *draw_breaker(struct sim *sim, struct
     return breaker;
 }
 
+/* A pause that nobody ends but its time. */
+static struct ecs_DeploymentLifecycleHook_list draw_pause(struct sim *sim, struct sim_message *call)
+{
+    static const enum ecs_DeploymentLifecycleHookStage stages[] = {
+        ECS_DeploymentLifecycleHookStage_RECONCILE_SERVICE,
+        ECS_DeploymentLifecycleHookStage_PRE_SCALE_UP,
+        ECS_DeploymentLifecycleHookStage_POST_SCALE_UP,
+        ECS_DeploymentLifecycleHookStage_PRE_PRODUCTION_TRAFFIC_SHIFT,
+        ECS_DeploymentLifecycleHookStage_POST_PRODUCTION_TRAFFIC_SHIFT};
+    struct ecs_DeploymentLifecycleHook_list list = {1, NEW(call, DeploymentLifecycleHook)};
+    struct ecs_DeploymentLifecycleHookTimeoutConfiguration *timeout =
+        NEW(call, DeploymentLifecycleHookTimeoutConfiguration);
+    struct ecs_DeploymentLifecycleHookStage_list named = {
+        1, fl_arena_new_array(call->arena, enum ecs_DeploymentLifecycleHookStage, 1)};
+    named.items[0] = stages[sim_below(sim, FL_ARRAY_SIZE(stages))];
+    FL_SET(timeout, ecs_DeploymentLifecycleHookTimeoutConfiguration, timeoutInMinutes, 1);
+    FL_SET(timeout, ecs_DeploymentLifecycleHookTimeoutConfiguration, action,
+           sim_chance(sim, 700) ? ECS_DeploymentLifecycleHookAction_CONTINUE
+                                : ECS_DeploymentLifecycleHookAction_ROLLBACK);
+    FL_SET(list.items, ecs_DeploymentLifecycleHook, targetType,
+           ECS_DeploymentLifecycleHookTargetType_PAUSE);
+    FL_SET(list.items, ecs_DeploymentLifecycleHook, lifecycleStages, named);
+    FL_SET(list.items, ecs_DeploymentLifecycleHook, timeoutConfiguration, timeout);
+    return list;
+}
+
+/* One of the strategies with stages, with short times. */
+static void draw_stages(struct sim *sim, struct sim_message *call,
+                        struct ecs_DeploymentConfiguration *config)
+{
+    struct ecs_LinearConfiguration *linear = NEW(call, LinearConfiguration);
+    struct ecs_CanaryConfiguration *canary = NEW(call, CanaryConfiguration);
+    enum ecs_DeploymentStrategy strategy =
+        (enum ecs_DeploymentStrategy)(ECS_DeploymentStrategy_BLUE_GREEN + sim_below(sim, 3));
+    FL_SET(config, ecs_DeploymentConfiguration, strategy, strategy);
+    FL_SET(config, ecs_DeploymentConfiguration, bakeTimeInMinutes, (int32_t)sim_below(sim, 2));
+    FL_SET(linear, ecs_LinearConfiguration, stepPercent, 50);
+    FL_SET(linear, ecs_LinearConfiguration, stepBakeTimeInMinutes, 1);
+    FL_SET(canary, ecs_CanaryConfiguration, canaryBakeTimeInMinutes, 1);
+    if (strategy == ECS_DeploymentStrategy_LINEAR)
+        FL_SET(config, ecs_DeploymentConfiguration, linearConfiguration, linear);
+    if (strategy == ECS_DeploymentStrategy_CANARY)
+        FL_SET(config, ecs_DeploymentConfiguration, canaryConfiguration, canary);
+    if (sim_chance(sim, 400))
+        FL_SET(config, ecs_DeploymentConfiguration, lifecycleHooks, draw_pause(sim, call));
+}
+
 static struct ecs_DeploymentConfiguration *draw_configuration(struct sim *sim,
                                                               struct sim_message *call)
 {
@@ -38,6 +85,21 @@ static struct ecs_DeploymentConfiguration *draw_configuration(struct sim *sim,
            most[sim_below(sim, FL_ARRAY_SIZE(most))]);
     if (config->maximumPercent == 100 && config->minimumHealthyPercent == 100)
         FL_SET(config, ecs_DeploymentConfiguration, maximumPercent, 200);
+    if (sim_chance(sim, 400))
+        FL_SET(config, ecs_DeploymentConfiguration, deploymentCircuitBreaker,
+               draw_breaker(sim, call));
+    if (sim_chance(sim, 350))
+        draw_stages(sim, call, config);
+    return config;
+}
+
+/* Of a DAEMON, which has no more than one on an instance. */
+static struct ecs_DeploymentConfiguration *draw_daemon(struct sim *sim, struct sim_message *call)
+{
+    static const int32_t least[] = {0, 0, 30, 60, 90};
+    struct ecs_DeploymentConfiguration *config = NEW(call, DeploymentConfiguration);
+    FL_SET(config, ecs_DeploymentConfiguration, minimumHealthyPercent,
+           least[sim_below(sim, FL_ARRAY_SIZE(least))]);
     if (sim_chance(sim, 400))
         FL_SET(config, ecs_DeploymentConfiguration, deploymentCircuitBreaker,
                draw_breaker(sim, call));
@@ -71,14 +133,18 @@ static void create_service(struct sim *sim)
     struct sim_message *call = sim_message_new(sim);
     struct ecs_CreateServiceRequest *input = NEW(call, CreateServiceRequest);
     struct fl_str name = fl_str_printf(call->arena, "s%zu", sim->services.asked++);
-    bool has_token = sim_chance(sim, 500);
+    bool has_token = sim_chance(sim, 500), is_daemon = sim_chance(sim, 150);
     FL_SET(input, ecs_CreateServiceRequest, cluster, FL_STR("default"));
     FL_SET(input, ecs_CreateServiceRequest, serviceName, name);
     FL_SET(input, ecs_CreateServiceRequest, taskDefinition, draw_definition(sim, call));
-    FL_SET(input, ecs_CreateServiceRequest, desiredCount,
-           (int32_t)sim_below(sim, MOST_DESIRED + 1));
-    FL_SET(input, ecs_CreateServiceRequest, deploymentConfiguration, draw_configuration(sim, call));
-    if (sim_chance(sim, 600))
+    FL_SET(input, ecs_CreateServiceRequest, deploymentConfiguration,
+           is_daemon ? draw_daemon(sim, call) : draw_configuration(sim, call));
+    if (is_daemon)
+        FL_SET(input, ecs_CreateServiceRequest, schedulingStrategy, ECS_SchedulingStrategy_DAEMON);
+    else
+        FL_SET(input, ecs_CreateServiceRequest, desiredCount,
+               (int32_t)sim_below(sim, MOST_DESIRED + 1));
+    if (!is_daemon && sim_chance(sim, 600))
         FL_SET(input, ecs_CreateServiceRequest, placementStrategy, draw_strategy(sim, call));
     if (sim_chance(sim, 300))
         FL_SET(input, ecs_CreateServiceRequest, healthCheckGracePeriodSeconds,
@@ -113,12 +179,12 @@ static void update_service(struct sim *sim, const struct sim_service *service)
         FL_SET(input, ecs_UpdateServiceRequest, taskDefinition, draw_definition(sim, call));
     if (what == 5 || what == 6)
         FL_SET(input, ecs_UpdateServiceRequest, forceNewDeployment, true);
-    if (what == 0 || what >= 7)
+    if (!service->is_daemon && (what == 0 || what >= 7))
         FL_SET(input, ecs_UpdateServiceRequest, desiredCount,
                (int32_t)sim_below(sim, MOST_DESIRED + 1));
     if (what == 1)
         FL_SET(input, ecs_UpdateServiceRequest, deploymentConfiguration,
-               draw_configuration(sim, call));
+               service->is_daemon ? draw_daemon(sim, call) : draw_configuration(sim, call));
     send(sim, sim_client_call(sim, ECS_OP_UpdateService, call, input), name, 3);
 }
 
@@ -145,6 +211,26 @@ static void describe_service(struct sim *sim, const struct sim_service *service)
     sim_client_send(sim, sim_client_call(sim, ECS_OP_DescribeServices, call, input));
 }
 
+/* Some of a service's newest tasks. */
+static void protect_tasks(struct sim *sim, const struct sim_service *service)
+{
+    struct sim_message *call = sim_message_new(sim);
+    struct ecs_UpdateTaskProtectionRequest *input = NEW(call, UpdateTaskProtectionRequest);
+    struct fl_str_list list = {.n = FL_MIN(service->member_count, (size_t)3)};
+    list.items = fl_arena_new_array(call->arena, struct fl_str, list.n);
+    for (size_t i = 0; i < list.n; i++) {
+        uint32_t task = service->members[service->member_count - 1 - i];
+        list.items[i] = fl_str_dup(call->arena, fl_str_of(sim->ledger.tasks[task].id));
+    }
+    FL_SET(input, ecs_UpdateTaskProtectionRequest, cluster, FL_STR("default"));
+    FL_SET(input, ecs_UpdateTaskProtectionRequest, tasks, list);
+    FL_SET(input, ecs_UpdateTaskProtectionRequest, protectionEnabled, sim_chance(sim, 800));
+    if (input->protectionEnabled)
+        FL_SET(input, ecs_UpdateTaskProtectionRequest, expiresInMinutes,
+               1 + (int32_t)sim_below(sim, 10));
+    sim_client_send(sim, sim_client_call(sim, ECS_OP_UpdateTaskProtection, call, input));
+}
+
 static void change_something(struct sim *sim)
 {
     size_t most = 2 + sim->config.hosts / 2;
@@ -152,6 +238,8 @@ static void change_something(struct sim *sim)
     const struct sim_service *service = some_service(sim);
     if (!service || (what < 20 && sim->services.asked < most))
         create_service(sim);
+    else if (what < 25 && service->member_count)
+        protect_tasks(sim, service);
     else if (what < 75)
         update_service(sim, service);
     else if (what < 85)

@@ -119,6 +119,7 @@ struct sim_instance {
     int64_t inactive_us; /* simulated */
     int64_t away_ms;     /* when the core was told that its agent has gone; 0: not in this life */
     int64_t low_ms;      /* the same, had it been said anew whenever the clock was set back */
+    unsigned marks;      /* while something is counted */
     /* As somebody has been told; 0: nobody has. */
     enum sim_instance_status seen_status;
     int64_t seen_version;
@@ -141,7 +142,7 @@ struct sim_task {
     uint32_t service; /* counted from 1; 0: it is nobody's */
     int family;
     bool is_given_up; /* it is to end where nobody has been heard of for long: it counts no more */
-    int64_t deployment, started_ms;
+    int64_t deployment, started_ms, protected_ms;
     enum sim_checks checks;
     /* As somebody has been told. */
     bool is_seen, stop_is_seen;
