@@ -12,6 +12,8 @@
 #include "core/scheduler.h"
 #include "wire/arn.h"
 
+/* A clock that goes back by less was not set back. */
+enum { SET_BACK_MS = 1000 };
 /* What is accepted keeps every record far below its bound; an answer, made of up to a hundred
  * objects that the caller names, may well ask for more than its own. */
 enum { MAX_RECORD = 8 << 20, MAX_REPLY = 64 << 20, KEPT_SCRATCH = 1 << 20 };
@@ -592,6 +594,9 @@ void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struc
         .reached_at = event->reached_at,
     };
     fl_rand_seed(&d.rand, event->seed);
+    if (event->now_ms + SET_BACK_MS < core->last_ms)
+        fl_services_wake(core);
+    core->last_ms = event->now_ms;
     if (core->since_ms == 0 || event->now_ms < core->since_ms) /* the clock was set back */
         core->since_ms = event->now_ms;
     switch (event->kind) {

@@ -102,6 +102,7 @@ struct fl_cluster {
     struct fl_attribute_tree attributes; /* instance_record.h */
     struct fl_service_tree services;     /* service.h */
     struct fl_service_list waiting;      /* for room */
+    size_t waiting_count;
     struct fl_service_list daemons;
     struct fl_zones *zones; /* rebalance.h; NULL: not asked for yet */
     size_t active_services;
@@ -151,6 +152,7 @@ struct fl_core {
     int64_t settle_ms; /* fl_core_config */
     int64_t lost_after_ms;
     bool is_held;           /* the scheduler rests: somebody is about to stop everything */
+    int64_t last_ms;        /* the last event's time */
     int64_t since_ms;       /* when the first event came: before, nobody was away */
     struct fl_due_tree due; /* services, in the order in which the scheduler looks at them */
     struct fl_cluster_tree clusters;
