@@ -2,8 +2,11 @@
 #include "core/rebalance.h"
 #include "core/stages.h"
 
-/* What one event may bring about; what is left over is due at once. */
-enum { MAX_LOOKS = 256, MAX_STARTED = 200 };
+/* What one event may bring about; what is left over is due at once. So many tasks of a service cost
+ * as much as a look. */
+enum { MAX_LOOKS = 256, MAX_STARTED = 200, TASKS_A_LOOK = 50 };
+/* Services that wait for room, of one cluster, that look for it in a millisecond. */
+enum { WAITING_A_MS = 5 };
 
 bool fl_schedule_await(struct fl_schedule *s, int64_t when_ms)
 {
@@ -62,6 +65,7 @@ static size_t look(struct fl_decision *d, struct fl_service *service)
     }
     bool is_quiet = d->turn->record_count == records_before;
     fl_service_set_due(d->core, service, is_quiet ? s.due_ms : 0);
+    service->again_ms = d->now_ms + (int64_t)(service->cluster->waiting_count / WAITING_A_MS);
     return s.started;
 }
 
@@ -71,13 +75,24 @@ int64_t fl_scheduler_due(const struct fl_core *core)
     return first && !core->is_held ? first->due_ms : INT64_MAX;
 }
 
+/* A look's, in looks at services without tasks. */
+static size_t cost_of(const struct fl_service *service)
+{
+    const struct fl_deployment *deployment;
+    size_t tasks = 0;
+    TAILQ_FOREACH (deployment, &service->deployments, in_service)
+        tasks += deployment->running_count + deployment->pending_count;
+    return 1 + tasks / TASKS_A_LOOK;
+}
+
 void fl_scheduler_run(struct fl_decision *d)
 {
-    size_t started = 0;
-    for (int i = 0; i < MAX_LOOKS && started < MAX_STARTED; i++) {
+    size_t started = 0, looks = 0;
+    while (looks < MAX_LOOKS && started < MAX_STARTED) {
         struct fl_service *first = RB_MIN(fl_due_tree, &d->core->due);
         if (!first || d->core->is_held || first->due_ms > d->now_ms)
             return;
+        looks += cost_of(first);
         started += look(d, first);
     }
 }

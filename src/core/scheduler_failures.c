@@ -24,10 +24,14 @@ static bool is_throttled(const struct rec_Deployment *entry)
 }
 
 /* An end that is further away than any throttle lasts was set before the clock was set back. */
+static bool holds(const struct fl_decision *d, const struct rec_Deployment *entry)
+{
+    return is_throttled(entry) && entry->nextStartAt - d->now_ms <= LONGEST_MS;
+}
+
 bool fl_schedule_throttled(struct fl_schedule *s, const struct rec_Deployment *entry)
 {
-    return is_throttled(entry) && entry->nextStartAt - s->d->now_ms <= LONGEST_MS &&
-           fl_schedule_await(s, entry->nextStartAt);
+    return holds(s->d, entry) && fl_schedule_await(s, entry->nextStartAt);
 }
 
 /* When the last round failed. */
@@ -50,7 +54,7 @@ static void add_failure(struct fl_decision *d, struct rec_Deployment *entry, int
 {
     FL_SET(entry, rec_Deployment, failedTasks, entry->failedTasks + 1);
     FL_SET(entry, rec_Deployment, updatedAt, d->now_ms);
-    if (is_throttled(entry) && launched_ms < entry->nextStartAt)
+    if (holds(d, entry) && launched_ms < entry->nextStartAt)
         return;
     FL_SET(entry, rec_Deployment, failedStarts, entry->failedStarts + 1);
     FL_SET(entry, rec_Deployment, nextStartAt,

@@ -64,6 +64,7 @@ struct fl_service {
     struct fl_service_event_list events;
     size_t event_count;
     int64_t due_ms; /* when the scheduler is to look: 0 at once, INT64_MAX when something changes */
+    int64_t again_ms; /* when it has waited for room: it does not look again before */
     int64_t asked_ms; /* when instances were last asked why none takes a task: scheduler_say.c */
     uint64_t uneven_seen; /* the list of zones for which nothing could be moved: rebalance.c */
     bool is_waiting;      /* for room: in the cluster's list of those */
@@ -120,12 +121,14 @@ void fl_state_forget_event(struct fl_service *service, struct fl_service_event *
  * is set counts, too: the last word is the scheduler's own. */
 void fl_service_set_due(struct fl_core *core, struct fl_service *service, int64_t due_ms);
 void fl_service_wake(struct fl_core *core, struct fl_service *service);
+/* All of them: the times that were set mean nothing any more. */
+void fl_services_wake(struct fl_core *core);
 /* A task that is a service's lifecycle hook has ended; for any other group nothing happens. */
 void fl_service_wake_for_hook(struct fl_core *core, struct fl_cluster *cluster,
                               struct fl_str group);
 /* It waits for room on the cluster's instances, or does not any more. */
 void fl_service_set_waiting(struct fl_service *service, bool is_waiting);
-/* Instances have room that they had not: whoever waits looks again. */
+/* Instances have room that they had not: whoever waits looks again, at again_ms at the earliest. */
 void fl_cluster_room(struct fl_core *core, struct fl_cluster *cluster);
 /* A service's task has gone from an instance: daemons leave a DRAINING one last. */
 void fl_daemons_wake_for(struct fl_core *core, const struct fl_instance *instance);

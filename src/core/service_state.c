@@ -149,11 +149,21 @@ void fl_service_wake_for_hook(struct fl_core *core, struct fl_cluster *cluster, 
         fl_service_wake(core, service);
 }
 
+void fl_services_wake(struct fl_core *core)
+{
+    struct fl_cluster *cluster;
+    struct fl_service *service;
+    RB_FOREACH (cluster, fl_cluster_tree, &core->clusters)
+        RB_FOREACH (service, fl_service_tree, &cluster->services)
+            fl_service_wake(core, service);
+}
+
 void fl_service_set_waiting(struct fl_service *service, bool is_waiting)
 {
     if (is_waiting == service->is_waiting)
         return;
     service->is_waiting = is_waiting;
+    service->cluster->waiting_count += is_waiting ? 1 : (size_t)-1;
     if (is_waiting)
         TAILQ_INSERT_TAIL(&service->cluster->waiting, service, by_waiting);
     else
@@ -164,7 +174,8 @@ void fl_cluster_room(struct fl_core *core, struct fl_cluster *cluster)
 {
     struct fl_service *service;
     TAILQ_FOREACH (service, &cluster->waiting, by_waiting)
-        fl_service_wake(core, service);
+        if (service->due_ms > service->again_ms)
+            fl_service_set_due(core, service, service->again_ms);
 }
 
 static void wake_daemons(struct fl_core *core, const struct fl_cluster *cluster)

@@ -307,9 +307,9 @@ static bool is_over(struct fl_schedule *s, const struct rec_ServiceDeployment *r
         return is_green_whole(s, rec->target);
     case PRODUCTION_TRAFFIC_SHIFT:
         return fl_stages_weight(rec) == FL_ALL_TRAFFIC ||
-               !fl_schedule_await_since(s, rec->stageSince, step_ms(rec->deploymentConfiguration));
+               !fl_schedule_await(s, rec->stageSince + step_ms(rec->deploymentConfiguration));
     case BAKE_TIME:
-        return !fl_schedule_await_since(s, rec->stageSince, bake_ms(rec));
+        return !fl_schedule_await(s, rec->stageSince + bake_ms(rec));
     case CLEAN_UP:
         return false;
     case PRE_SCALE_UP:

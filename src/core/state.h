@@ -102,6 +102,7 @@ struct fl_cluster {
     struct fl_attribute_tree attributes; /* instance_record.h */
     struct fl_service_tree services;     /* service.h */
     struct fl_service_list waiting;      /* for room */
+    size_t waiting_count;
     struct fl_service_list daemons;
     struct fl_zones *zones; /* rebalance.h; NULL: not asked for yet */
     size_t active_services;
