@@ -5,6 +5,7 @@
  * A task that becomes healthy resets the count (resetOnHealthyTask). When it did is not recorded,
  * so the number of healthy tasks at the last failure is: more of them than then means that one has
  * become healthy since. */
+#include "base/bug.h"
 #include "core/scheduler.h"
 
 enum { LEAST = 3, MOST = 200, DEFAULT_PERCENT = 50, MAX_REASON = 1024 };
@@ -189,7 +190,7 @@ bool fl_schedule_breaker(struct fl_schedule *s)
     struct fl_rollout *rollout = watched(s->service);
     if (!rollout)
         return current && judge_rollback(s, current);
-    if (rollout->rec->failureCount == 0)
+    if (FL_BUG(61, true, rollout->rec->failureCount == 0))
         return false;
     struct rec_ServiceDeployment *rec = fl_rollout_edit(s->d, rollout);
     if (consider_health(s, rec)) {

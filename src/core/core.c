@@ -1,5 +1,6 @@
 /* One step of the control plane: find the handler, decide, answer. */
 #include "core/core.h"
+#include "base/bug.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -12,8 +13,6 @@
 #include "core/scheduler.h"
 #include "wire/arn.h"
 
-/* A clock that goes back by less was not set back. */
-enum { SET_BACK_MS = 1000 };
 /* What is accepted keeps every record far below its bound; an answer, made of up to a hundred
  * objects that the caller names, may well ask for more than its own. */
 enum { MAX_RECORD = 8 << 20, MAX_REPLY = 64 << 20, KEPT_SCRATCH = 1 << 20 };
@@ -583,6 +582,21 @@ static void expire(struct fl_decision *d)
     }
 }
 
+/* After the clock was set back nothing that is waited for is as far away as it seems. */
+static void note_time(struct fl_core *core, int64_t now_ms)
+{
+    enum { STEP_MS = 1000 };
+    struct fl_cluster *cluster;
+    struct fl_service *service;
+    if (core->since_ms == 0 || now_ms < core->since_ms)
+        core->since_ms = now_ms;
+    if (now_ms < core->last_ms - STEP_MS)
+        RB_FOREACH (cluster, fl_cluster_tree, &core->clusters)
+            RB_FOREACH (service, fl_service_tree, &cluster->services)
+                fl_service_wake(core, service);
+    core->last_ms = now_ms;
+}
+
 void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struct fl_turn *turn)
 {
     struct fl_decision d = {
@@ -594,11 +608,7 @@ void fl_core_step(struct fl_core *core, const struct fl_core_event *event, struc
         .reached_at = event->reached_at,
     };
     fl_rand_seed(&d.rand, event->seed);
-    if (event->now_ms + SET_BACK_MS < core->last_ms)
-        fl_services_wake(core);
-    core->last_ms = event->now_ms;
-    if (core->since_ms == 0 || event->now_ms < core->since_ms) /* the clock was set back */
-        core->since_ms = event->now_ms;
+    note_time(core, event->now_ms);
     switch (event->kind) {
     case FL_CORE_EVENT_COMMAND:
         command(&d, event);

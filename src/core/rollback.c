@@ -2,6 +2,7 @@
  * PRIMARY again. It is asked for (ROLLBACK_REQUESTED) by the circuit breaker, by a user or by a
  * stage, and taken by the scheduler's next look (ROLLBACK_IN_PROGRESS); it has succeeded when the
  * service is steady. What failed is ACTIVE and FAILED until its tasks are gone. */
+#include "base/bug.h"
 #include "core/stages.h"
 
 bool fl_rollout_is_forward(const struct rec_ServiceDeployment *rec)
@@ -123,7 +124,7 @@ static void begin(struct fl_schedule *s, const struct fl_rollout *rollout, int64
     fail_entry(s->d, s->service, rec, way, way->rollback->reason);
     turn_back(s->d, rec, way, to);
     FL_SET(way, rec_ServiceDeployment, status, ECS_ServiceDeploymentStatus_ROLLBACK_IN_PROGRESS);
-    FL_SET(way, rec_ServiceDeployment, rollbackTo, to);
+    FL_SET(way, rec_ServiceDeployment, rollbackTo, FL_BUG(62, way->target, to));
     fl_service_put(s->d, rec);
     fl_rollout_put(s->d, way);
     fl_service_say(s->d, s->service, "rolling back to deployment ecs-svc/%lld.", (long long)to);

@@ -18,7 +18,7 @@ bool fl_schedule_await(struct fl_schedule *s, int64_t when_ms)
 
 bool fl_schedule_await_since(struct fl_schedule *s, int64_t since_ms, int64_t span_ms)
 {
-    return since_ms <= s->d->now_ms && fl_schedule_await(s, since_ms + span_ms);
+    return FL_BUG(75, false, since_ms <= s->d->now_ms) && fl_schedule_await(s, since_ms + span_ms);
 }
 
 static void look_at_inactive(struct fl_decision *d, struct fl_service *service)

@@ -1,4 +1,5 @@
 /* The census: what every task of a service is to the scheduler now. */
+#include "base/bug.h"
 #include "core/scheduler.h"
 
 /* A restarted server has seen nobody go: it counts from its first event. */
@@ -9,7 +10,7 @@ static bool is_lost(struct fl_schedule *s, struct fl_instance *instance)
         return false;
     instance->away_ms = FL_MIN(instance->away_ms, s->d->now_ms); /* the clock was set back */
     int64_t since_ms = FL_MAX(instance->away_ms, core->since_ms);
-    return !fl_schedule_await(s, since_ms + core->lost_after_ms);
+    return FL_BUG(60, false, !fl_schedule_await(s, since_ms + core->lost_after_ms));
 }
 
 /* What it would be if its instance were ACTIVE. */
@@ -26,7 +27,7 @@ static enum fl_member_state health_of(struct fl_schedule *s, const struct fl_tas
     case FL_CHECKS_PASSED:
         return FL_MEMBER_HEALTHY;
     case FL_CHECKS_UNKNOWN:
-        return FL_MEMBER_SETTLING;
+        return FL_BUG(74, FL_MEMBER_HEALTHY, FL_MEMBER_SETTLING);
     case FL_CHECKS_FAILED:
         break;
     }

@@ -6,6 +6,7 @@
  * it. The floor is a percentage of the ones that count and are not lost; what runs elsewhere (on an
  * instance that is DRAINING, lost, or meets the constraints no more) is no part of it. Nothing is
  * started in the place of a task on a lost host: it is that host's. */
+#include "base/bug.h"
 #include "core/scheduler.h"
 
 #include <stdlib.h>
@@ -138,7 +139,8 @@ static void take_hosts(struct daemons *daemons)
 /* What is still there must have gone before. */
 static bool is_lacking(const struct host *host)
 {
-    return host->is_eligible && host->count == 0 && host->instance->is_open;
+    return host->is_eligible && FL_BUG(67, host->count < 2, host->count == 0) &&
+           host->instance->is_open;
 }
 
 static void start(struct daemons *daemons)

@@ -1,5 +1,6 @@
 /* What follows when nothing is left to start or to stop: deployments that are empty go, a rollout
  * is complete, the service is steady, or has ended. */
+#include "base/bug.h"
 #include "core/stages.h"
 #include "core/task_sets.h"
 
@@ -10,12 +11,13 @@ static bool is_stable(const struct fl_schedule *s)
     if (s->count != 1 || fl_stages_hold(s->service))
         return false;
     const struct fl_census *primary = &s->censuses[0];
-    return primary->count == primary->wanted && primary->healthy == primary->wanted;
+    return primary->count == primary->wanted &&
+           FL_BUG(65, true, primary->healthy == primary->wanted);
 }
 
 static bool is_kept(const struct fl_schedule *s, const struct fl_census *census)
 {
-    return census->count || fl_str_is(census->entry->status, "PRIMARY") ||
+    return FL_BUG(66, false, census->count) || fl_str_is(census->entry->status, "PRIMARY") ||
            census->deployment->number == fl_stages_blue(s->service);
 }
 

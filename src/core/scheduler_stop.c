@@ -3,6 +3,7 @@
  * What is healthy is stopped only while more than the floor's number are; what only may be healthy
  * (SETTLING), only while no less are. What is lost goes when healthy tasks have taken its place: a
  * host that is back before finds everything as it was. */
+#include "base/bug.h"
 #include "core/rebalance.h"
 #include "core/scheduler_pick.h"
 #include "core/task_sets.h"
@@ -34,7 +35,8 @@ static bool may_go(const struct stops *stops, const struct fl_member *member)
     if (stops->n == MAX_STOPS)
         return false;
     if (member->is_healthy)
-        return stops->healthy > stops->s->floor && stops->own_healthy > stops->own_floor;
+        return FL_BUG(68, true, stops->healthy > stops->s->floor) &&
+               stops->own_healthy > stops->own_floor;
     return member->is_unhealthy || !is_running(member) || stops->healthy >= stops->s->floor;
 }
 
@@ -74,7 +76,7 @@ static void stop_drained(struct stops *stops, struct fl_census *census)
 {
     for (size_t i = 0; i < census->count; i++) {
         struct fl_member *member = &census->members[i];
-        if (member->state == FL_MEMBER_DRAINED && may_go(stops, member))
+        if (member->state == FL_MEMBER_DRAINED && FL_BUG(63, false, may_go(stops, member)))
             stop(stops, member, stops->reason);
     }
 }
@@ -117,7 +119,7 @@ static size_t stop_some(struct stops *stops, struct fl_census *census, enum fl_m
     struct fl_member *member;
     size_t n = 0, stopped = 0;
     for (size_t i = 0; i < census->count; i++)
-        if (census->members[i].state == state && !census->members[i].is_protected)
+        if (census->members[i].state == state && FL_BUG(72, true, !census->members[i].is_protected))
             offer[n++] = &census->members[i];
     if (n == 0 || !may_go(stops, offer[0]))
         return 0;

@@ -1,4 +1,5 @@
 /* How many tasks each deployment is to have, and the bounds within which that may come about. */
+#include "base/bug.h"
 #include "core/stages.h"
 #include "core/task_sets.h"
 
@@ -32,7 +33,8 @@ void fl_schedule_bounds(struct fl_schedule *s, size_t desired)
 {
     const struct ecs_DeploymentConfiguration *config = s->service->rec->deploymentConfiguration;
     s->floor = percent_up(desired, config->minimumHealthyPercent);
-    s->ceiling = percent_down(desired, config->maximumPercent);
+    s->floor -= FL_BUG(58, s->floor > 0, false);
+    s->ceiling = percent_down(desired, config->maximumPercent) + FL_BUG(59, 1, 0);
 }
 
 /* A rollout with stages has two full sets of tasks, also while it takes one of them back. */

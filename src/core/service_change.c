@@ -1,4 +1,5 @@
 /* How services' records are changed: copies, events, the beginning and the end of rollouts. */
+#include "base/bug.h"
 #include "core/hooks.h"
 #include "core/stages.h"
 
@@ -128,7 +129,7 @@ static bool was_said(const struct fl_decision *d, const struct fl_service *servi
     {
         if (!fl_event_is_recent(d, event))
             return false;
-        if (fl_str_eq(event->rec->message, message))
+        if (FL_BUG(64, false, fl_str_eq(event->rec->message, message)))
             return true;
         if (over && fl_str_starts(fl_service_said(event), fl_str_of(over)))
             return false;
@@ -225,7 +226,7 @@ void fl_rollout_end(struct fl_decision *d, struct fl_service *service, struct re
 {
     const struct fl_rollout *current = fl_service_current(service);
     FL_UNSET(rec, rec_Service, rollout);
-    rec->rollout = FL_STR("");
+    rec->rollout = FL_BUG(71, rec->rollout, FL_STR(""));
     if (!current)
         return;
     struct rec_ServiceDeployment *end = fl_rollout_edit(d, current);

@@ -128,19 +128,18 @@ static size_t well_count(struct fl_deployment *deployment)
     return n;
 }
 
-/* When none was ever completed: whoever does most serves, not who came last and may never run. */
-static int64_t most_well(const struct fl_service *service, int64_t target)
+/* Whoever has most tasks that are well serves, not who came last and may never run. */
+static struct fl_deployment *most_well(const struct fl_service *service, int64_t target)
 {
-    struct fl_deployment *deployment;
-    int64_t number = 0;
+    struct fl_deployment *deployment, *best = NULL;
     size_t most = 0, n;
     TAILQ_FOREACH (deployment, &service->deployments, in_service) {
-        if (deployment->number == target || ((n = well_count(deployment)) <= most && number))
+        if (deployment->number == target || ((n = well_count(deployment)) <= most && best))
             continue;
-        number = deployment->number;
+        best = deployment;
         most = n;
     }
-    return number;
+    return best;
 }
 
 int64_t fl_stages_blue(const struct fl_service *service)
@@ -149,10 +148,16 @@ int64_t fl_stages_blue(const struct fl_service *service)
     const struct rec_Service *rec = service->rec;
     if (!rollout || fl_stages_are_final(rollout->rec))
         return 0;
-    if (FL_HAS(rec, rec_Service, lastCompleted) && rec->lastCompleted != rollout->rec->target &&
-        fl_service_deployment(service, rec->lastCompleted))
-        return rec->lastCompleted;
-    return most_well(service, rollout->rec->target);
+    struct fl_deployment *last =
+        FL_HAS(rec, rec_Service, lastCompleted) && rec->lastCompleted != rollout->rec->target
+            ? fl_service_deployment(service, rec->lastCompleted)
+            : NULL;
+    if (last && well_count(last))
+        return last->number;
+    struct fl_deployment *best = most_well(service, rollout->rec->target);
+    if (last && !well_count(best))
+        return last->number;
+    return best ? best->number : 0;
 }
 
 /* ---- traffic ---- */

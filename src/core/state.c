@@ -618,7 +618,7 @@ static void apply_task(struct fl_core *core, const struct rec_Task *rec)
         task->is_stopped = true;
         (void)RB_INSERT(fl_stopped_tree, &core->stopped, task);
     }
-    if (task->is_member && task->deployment)
+    if (task->is_member && FL_BUG(70, NULL, task->deployment))
         fl_service_wake(core, task->deployment->service);
     else if (!holds)
         fl_service_wake_for_hook(core, cluster, rec->group);

@@ -152,8 +152,8 @@ struct fl_core {
     int64_t settle_ms; /* fl_core_config */
     int64_t lost_after_ms;
     bool is_held;           /* the scheduler rests: somebody is about to stop everything */
-    int64_t last_ms;        /* the last event's time */
     int64_t since_ms;       /* when the first event came: before, nobody was away */
+    int64_t last_ms;        /* when the last one came */
     struct fl_due_tree due; /* services, in the order in which the scheduler looks at them */
     struct fl_cluster_tree clusters;
     struct fl_definition_tree definitions;

@@ -70,7 +70,19 @@ static void take_service(struct sim *sim, struct sim_service *service,
     service->ceiling = service->desired * (size_t)config->maximumPercent / 100;
     if (has_two_sets(sim, rec))
         service->ceiling *= 2;
+    service->is_steady = FL_HAS(rec, rec_Service, steadyAt);
     service->put_us = sim->now_us;
+}
+
+/* Back is where the service was complete before. */
+static void check_way_back(struct sim *sim, const struct sim_service *service,
+                           const struct rec_Service *rec)
+{
+    const struct rec_ServiceDeployment *rollout =
+        rec->rollout.n ? sim_core_rollout(sim->server.core, rec->name, rec->rollout) : NULL;
+    if (rollout && FL_HAS(rollout, rec_ServiceDeployment, rollbackTo) &&
+        rollout->rollbackTo == rollout->target)
+        sim_violation(sim, "S6", "service %s is rolled back to where it comes from", service->name);
 }
 
 static void put_service(struct sim *sim, struct sim_service *service, const struct rec_Service *rec)
@@ -85,7 +97,11 @@ static void put_service(struct sim *sim, struct sim_service *service, const stru
     if (service->exists && status_of(rec->status) < (int)service->status)
         sim_violation(sim, "S4", "service %s: %.*s after status %d", service->name,
                       FL_STR_ARG(rec->status), (int)service->status);
+    bool was_steady = service->is_steady;
     take_service(sim, service, rec);
+    if (service->is_steady && !was_steady && !service->is_daemon)
+        touch(sim, service)->is_becoming_steady = true;
+    check_way_back(sim, service, rec);
 }
 
 static void drop_service(struct sim *sim, struct sim_service *service, int64_t now_ms)
@@ -209,6 +225,9 @@ static void check_bounds(struct sim *sim, struct sim_service *service, int64_t n
     if (service->stopped_healthy && count.healthy < service->floor)
         sim_violation(sim, "S6", "service %s: %zu healthy tasks are stopped, %zu of %zu are left",
                       service->name, service->stopped_healthy, count.healthy, service->floor);
+    if (service->is_becoming_steady && count.healthy < service->desired)
+        sim_violation(sim, "S6", "service %s is said to be steady with %zu of %zu healthy tasks",
+                      service->name, count.healthy, service->desired);
     if (service->started && count.there > ceiling)
         sim_violation(sim, "S6", "service %s: %zu tasks are started, there are %zu of at most %zu",
                       service->name, service->started, count.there, ceiling);
@@ -258,7 +277,7 @@ void sim_audit_bounds(struct sim *sim, int64_t now_ms)
             check_daemons(sim, service, now_ms);
         else
             check_bounds(sim, service, now_ms);
-        service->is_touched = false;
+        service->is_touched = service->is_becoming_steady = false;
         service->started = service->stopped_healthy = 0;
     }
     services->touched_count = 0;

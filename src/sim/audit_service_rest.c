@@ -4,13 +4,13 @@
 #include "sim/core_view.h"
 #include "sim/world.h"
 
-enum { QUIET_MINUTES = 3 };
+enum { QUIET_MINUTES = 3, SETTLED_MS = 10 * 60 * 1000 };
 
 /* ---- what a service has ---- */
 
 struct tally {
     int64_t primary;
-    size_t running, others, unknown, is_protected;
+    size_t running, others, unknown, is_protected, drained;
     bool is_restless;
 };
 
@@ -22,6 +22,7 @@ static void count_task(struct sim *sim, FL_UNUSED struct sim_service *service,
                   task->desired != REC_TaskStatus_STOPPED;
     tally->running += is_its;
     tally->others += !is_its;
+    tally->drained += sim->ledger.instances[task->instance].status == SIM_INSTANCE_DRAINING;
     tally->is_protected += task->protected_ms > sim_server_wall_ms(sim); /* the same */
     tally->unknown += task->checks == SIM_CHECKS_UNKNOWN; /* while a clock that was set back lets it
                                                              begin for another hour */
@@ -53,6 +54,15 @@ static bool has_room(const struct sim *sim, const struct rec_ServiceRevision *re
         if (at.connected && fl_str_is(at.rec->status, "ACTIVE") && has_room_on(sim, revision, &at))
             return true;
     return false;
+}
+
+/* A bake time that began before the clock was set back lasts an hour more. */
+static bool is_baking(const struct sim *sim, const struct rec_Service *rec)
+{
+    const struct rec_ServiceDeployment *rollout =
+        rec->rollout.n ? sim_core_rollout(sim->server.core, rec->name, rec->rollout) : NULL;
+    return rollout && FL_HAS(rollout, rec_ServiceDeployment, stageSince) &&
+           rollout->stageSince > sim_server_wall_ms(sim) - SETTLED_MS;
 }
 
 /* With no step that the bounds allow a deployment waits for somebody to change them. */
@@ -155,7 +165,7 @@ static void check_active(struct sim *sim, struct sim_service *service,
     if (primary->rolloutState == ECS_DeploymentRolloutState_FAILED ||
         !sim_kind_is_good(sim_family_of(revision->family)))
         return;
-    if (tally.is_protected)
+    if (tally.is_protected || is_baking(sim, rec))
         return;
     if (service->is_daemon) {
         check_daemons(sim, service, rec, revision);
@@ -164,6 +174,9 @@ static void check_active(struct sim *sim, struct sim_service *service,
     if (tally.running > service->desired)
         sim_violation(sim, "L7", "service %s runs %zu of %zu tasks", service->name, tally.running,
                       service->desired);
+    else if (tally.drained && service->floor < service->ceiling && has_room(sim, revision))
+        sim_violation(sim, "L7", "service %s has %zu tasks on instances that are DRAINING",
+                      service->name, tally.drained);
     else if (tally.running == service->desired)
         check_complete(sim, service, rec, &tally);
     else if (!is_blocked(service, &tally) && has_room(sim, revision))

@@ -48,10 +48,11 @@ struct sim_service {
     /* What somebody has been promised: an acknowledged change is in this version. */
     int64_t seen_version;
     /* Of the step under way. */
-    bool is_touched;
+    bool is_touched, is_becoming_steady;
     size_t started, stopped_healthy;
     bool is_restless; /* at the end: a deployment of it can never be as it is to be */
-    int64_t put_us;   /* when a record of it was put last */
+    bool is_steady;
+    int64_t put_us; /* when a record of it was put last */
 };
 
 /* From keys to numbers. */
