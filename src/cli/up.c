@@ -166,10 +166,11 @@ static int bring_up_server(struct fl_options *options, struct fl_daemon *ret_ser
                            struct fl_err *err)
 {
     static const enum fl_option passed[] = {
-        FL_OPTION_DATA_DIR,     FL_OPTION_LISTEN,   FL_OPTION_TLS_LISTEN,
-        FL_OPTION_ADVERTISE,    FL_OPTION_REGION,   FL_OPTION_ACCOUNT,
-        FL_OPTION_SESSION_LIFE, FL_OPTION_LOGS_MAX, FL_OPTION_HEARTBEAT,
-        FL_OPTION_KEY_LIFE,     FL_OPTION_STRICT,   FL_OPTION_CERTIFICATE_LIFE};
+        FL_OPTION_DATA_DIR,     FL_OPTION_LISTEN,    FL_OPTION_TLS_LISTEN,
+        FL_OPTION_ADVERTISE,    FL_OPTION_REGION,    FL_OPTION_ACCOUNT,
+        FL_OPTION_SESSION_LIFE, FL_OPTION_LOGS_MAX,  FL_OPTION_HEARTBEAT,
+        FL_OPTION_KEY_LIFE,     FL_OPTION_STRICT,    FL_OPTION_CERTIFICATE_LIFE,
+        FL_OPTION_SETTLE,       FL_OPTION_LOST_AFTER};
     *ret_server = fl_daemon_find(options->value[FL_OPTION_DATA_DIR], "server");
     if (ret_server->pid > 0)
         return 0;

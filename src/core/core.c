@@ -585,15 +585,10 @@ static void expire(struct fl_decision *d)
 /* After the clock was set back nothing that is waited for is as far away as it seems. */
 static void note_time(struct fl_core *core, int64_t now_ms)
 {
-    enum { STEP_MS = 1000 };
-    struct fl_cluster *cluster;
-    struct fl_service *service;
     if (core->since_ms == 0 || now_ms < core->since_ms)
         core->since_ms = now_ms;
-    if (now_ms < core->last_ms - STEP_MS)
-        RB_FOREACH (cluster, fl_cluster_tree, &core->clusters)
-            RB_FOREACH (service, fl_service_tree, &cluster->services)
-                fl_service_wake(core, service);
+    if (now_ms < core->last_ms - SET_BACK_MS)
+        fl_services_wake(core);
     core->last_ms = now_ms;
 }
 

@@ -226,7 +226,7 @@ void fl_rollout_end(struct fl_decision *d, struct fl_service *service, struct re
 {
     const struct fl_rollout *current = fl_service_current(service);
     FL_UNSET(rec, rec_Service, rollout);
-    rec->rollout = FL_BUG(71, rec->rollout, FL_STR(""));
+    rec->rollout = FL_STR("");
     if (!current)
         return;
     struct rec_ServiceDeployment *end = fl_rollout_edit(d, current);

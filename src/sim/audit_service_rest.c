@@ -116,18 +116,19 @@ static void mark_task(struct sim *sim, FL_UNUSED struct sim_service *service,
 }
 
 /* As long as there are no more than the floor asks for, none can be replaced. */
-static bool may_move(struct sim *sim, const struct sim_service *service)
+static bool may_move(struct sim *sim, const struct sim_service *service, size_t drained)
 {
     struct sim_core_instance at = {0};
     size_t count = 0;
     while (sim_core_next_instance(sim->server.core, &at))
         count += at.connected && fl_str_is(at.rec->status, "ACTIVE");
-    return (count * service->least + 99) / 100 < service->member_count;
+    return (count * service->least + 99) / 100 + drained < service->member_count;
 }
 
 /* One on every instance that takes it; somebody may be left on one that is DRAINING. */
 static void check_daemons(struct sim *sim, struct sim_service *service,
-                          const struct rec_Service *rec, const struct rec_ServiceRevision *revision)
+                          const struct rec_Service *rec, const struct rec_ServiceRevision *revision,
+                          size_t drained)
 {
     struct sim_core_instance at = {0};
     int64_t primary = rec->deployments.items[0].number;
@@ -140,13 +141,13 @@ static void check_daemons(struct sim *sim, struct sim_service *service,
             sim_ledger_instance(sim, at.rec->id)->marks)
             continue;
         lacking++;
-        if (has_room_on(sim, revision, &at) && may_move(sim, service))
+        if (has_room_on(sim, revision, &at) && may_move(sim, service, drained))
             sim_violation(sim, "L7",
                           "service %s has no daemon on instance %.*s, where there is "
                           "room",
                           service->name, FL_STR_ARG(at.rec->id));
     }
-    if (lacking == 0 &&
+    if (lacking == 0 && drained == 0 && rec->deployments.n == 1 &&
         rec->deployments.items[0].rolloutState != ECS_DeploymentRolloutState_COMPLETED)
         sim_violation(sim, "L7", "service %s has all its daemons, and its rollout is not complete",
                       service->name);
@@ -168,7 +169,7 @@ static void check_active(struct sim *sim, struct sim_service *service,
     if (tally.is_protected || is_baking(sim, rec))
         return;
     if (service->is_daemon) {
-        check_daemons(sim, service, rec, revision);
+        check_daemons(sim, service, rec, revision, tally.drained);
         return;
     }
     if (tally.running > service->desired)

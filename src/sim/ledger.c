@@ -89,7 +89,8 @@ struct sim_instance *sim_ledger_instance(struct sim *sim, struct fl_str id)
     }
     struct sim_instance *instance = &ledger->instances[ledger->instance_count++];
     *instance = (struct sim_instance){.key = key, .host = SIM_NOWHERE};
-    memcpy(instance->id, id.p, FL_MIN(id.n, sizeof(instance->id) - 1));
+    if (id.n)
+        memcpy(instance->id, id.p, FL_MIN(id.n, sizeof(instance->id) - 1));
     sim_index_add(&ledger->by_instance, key, ledger->instance_count);
     return instance;
 }
