@@ -13,6 +13,8 @@
 #include "core/scheduler.h"
 #include "wire/arn.h"
 
+/* A clock that goes back by less was not set back. */
+enum { SET_BACK_MS = 1000 };
 /* What is accepted keeps every record far below its bound; an answer, made of up to a hundred
  * objects that the caller names, may well ask for more than its own. */
 enum { MAX_RECORD = 8 << 20, MAX_REPLY = 64 << 20, KEPT_SCRATCH = 1 << 20 };

@@ -121,6 +121,8 @@ void fl_state_forget_event(struct fl_service *service, struct fl_service_event *
  * is set counts, too: the last word is the scheduler's own. */
 void fl_service_set_due(struct fl_core *core, struct fl_service *service, int64_t due_ms);
 void fl_service_wake(struct fl_core *core, struct fl_service *service);
+/* All of them: the times that were set mean nothing any more. */
+void fl_services_wake(struct fl_core *core);
 /* A task that is a service's lifecycle hook has ended; for any other group nothing happens. */
 void fl_service_wake_for_hook(struct fl_core *core, struct fl_cluster *cluster,
                               struct fl_str group);

@@ -149,6 +149,15 @@ void fl_service_wake_for_hook(struct fl_core *core, struct fl_cluster *cluster, 
         fl_service_wake(core, service);
 }
 
+void fl_services_wake(struct fl_core *core)
+{
+    struct fl_cluster *cluster;
+    struct fl_service *service;
+    RB_FOREACH (cluster, fl_cluster_tree, &core->clusters)
+        RB_FOREACH (service, fl_service_tree, &cluster->services)
+            fl_service_wake(core, service);
+}
+
 void fl_service_set_waiting(struct fl_service *service, bool is_waiting)
 {
     if (is_waiting == service->is_waiting)
