@@ -3,7 +3,7 @@
 
 #include "core/hooks.h"
 
-enum { MAX_NAME = 255, MAX_TOKEN = 36, MAX_SERVICE_BYTES = 64 * 1024 };
+enum { MAX_NAME = 255, MAX_TOKEN = 36 };
 enum { MAX_MINUTES = 1440, MIN_STEP_TENTHS = 30 };
 /* Far beyond what any quota lets run. */
 enum { MAX_PERCENT = 10000 };
@@ -158,12 +158,20 @@ static int check_counts(struct fl_decision *d, const struct ecs_CreateServiceReq
                        INT32_MAX);
 }
 
+int fl_service_check_size(struct fl_decision *d)
+{
+    enum { MAX_BYTES = 64 * 1024 };
+    if (d->input_size <= MAX_BYTES)
+        return 0;
+    return fl_refuse(d, invalid, "The request is longer than %d bytes.", MAX_BYTES);
+}
+
 int fl_service_check_request(struct fl_decision *d, const struct ecs_CreateServiceRequest *in)
 {
     if (check_name(d, in->serviceName) < 0 || check_token(d, in->clientToken) < 0)
         return -1;
-    if (d->input_size > MAX_SERVICE_BYTES)
-        return fl_refuse(d, invalid, "The request is longer than %d bytes.", MAX_SERVICE_BYTES);
+    if (fl_service_check_size(d) < 0)
+        return -1;
     if (check_launch_type(d, in) < 0 || check_counts(d, in) < 0 ||
         check_configuration(d, in->deploymentConfiguration) < 0 ||
         fl_check_tags(d, &in->tags, invalid) < 0)

@@ -7,6 +7,9 @@
 /* ECS's quotas. */
 enum { FL_MAX_SERVICES = 5000, FL_MAX_DESIRED = 5000, FL_MAX_DEPLOYMENTS = 100 };
 
+/* Is the request so small that what is kept of it stays far below a record's bound? 0 or refused.
+ */
+int fl_service_check_size(struct fl_decision *d);
 /* The request by itself: bounds on its members, and what is not implemented yet by name. 0 or
  * refused. UpdateService's request is first made one of CreateService. */
 int fl_service_check_request(struct fl_decision *d, const struct ecs_CreateServiceRequest *in);

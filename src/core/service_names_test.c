@@ -72,11 +72,29 @@ static void another_services_task_set_is_not_meant(FL_UNUSED void **state)
     place_free(p);
 }
 
+/* What a task set keeps of a request is bounded by the request. */
+static void requests_are_bounded(FL_UNUSED void **state)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(1 << 20);
+    struct place *p = place_new();
+    fix_ok(p->f, "CreateService",
+           "{'serviceName':'e','desiredCount':1,'deploymentController':{'type':'EXTERNAL'}}");
+    fl_buf_printf(&text, "{\"cluster\":\"default\",\"service\":\"e\",\"taskDefinition\":\"web\","
+                         "\"networkConfiguration\":{\"awsvpcConfiguration\":{\"subnets\":[");
+    for (int i = 0; i < 5000; i++)
+        fl_buf_printf(&text, "%s\"subnet-%08x\"", i ? "," : "", (unsigned)i);
+    fl_buf_add_z(&text, "]}}}");
+    assert_int_equal(fix_send(p->f, "CreateTaskSet", fl_buf_str(&text)), 400);
+    assert_string_equal(fix_text(p->f, "message"), "The request is longer than 65536 bytes.");
+    place_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(another_clusters_service_is_not_meant),
         cmocka_unit_test(another_services_task_set_is_not_meant),
+        cmocka_unit_test(requests_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,11 +4,6 @@
 
 enum { MAX_DESCRIBED = 10 };
 
-static bool is_external(const struct rec_Service *rec)
-{
-    return rec->deploymentController == ECS_DeploymentControllerType_EXTERNAL;
-}
-
 static void show_revision_of(const struct fl_revision *revision, struct ecs_Deployment *out)
 {
     const struct rec_ServiceRevision *rec = revision->rec;
@@ -50,7 +45,7 @@ static struct ecs_Deployment_list show_deployments(struct fl_decision *d,
 {
     struct ecs_Deployment_list list = {0};
     const struct fl_deployment *deployment;
-    if (is_external(service->rec))
+    if (fl_service_is_external(service))
         return list;
     list.items = fl_arena_new_array(d->arena, struct ecs_Deployment, service->rec->deployments.n);
     TAILQ_FOREACH (deployment, &service->deployments, in_service)
@@ -174,7 +169,7 @@ void fl_show_service(struct fl_decision *d, const struct fl_service *service, bo
     show_wishes(d, rec, out);
     show_current(d, service, out);
     FL_SET(out, ecs_Service, deployments, show_deployments(d, service));
-    if (is_external(rec))
+    if (fl_service_is_external(service))
         FL_SET(out, ecs_Service, taskSets, fl_show_task_sets(d, service));
     FL_SET(out, ecs_Service, events, show_events(d, service));
     FL_SET(out, ecs_Service, createdAt, rec->createdAt);

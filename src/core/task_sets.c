@@ -2,6 +2,7 @@
  * their scale. */
 #include "core/task_sets.h"
 
+#include "core/service_check.h"
 #include "wire/arn.h"
 
 enum { MAX_TOKEN = 36, MAX_EXTERNAL_ID = 255, MAX_DESCRIBED = 100 };
@@ -264,7 +265,7 @@ static int check_create(struct fl_decision *d, const struct fl_service *service,
     if (service->rec->deployments.n >= FL_MAX_TASK_SETS)
         return fl_refuse(d, "InvalidParameterException", "A service can have at most %d task sets.",
                          FL_MAX_TASK_SETS);
-    if (check_scale(d, in->scale) < 0 || check_supported(d, in) < 0)
+    if (fl_service_check_size(d) < 0 || check_scale(d, in->scale) < 0 || check_supported(d, in) < 0)
         return -1;
     return fl_check_tags(d, &in->tags, "InvalidParameterException");
 }
