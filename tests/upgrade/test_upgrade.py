@@ -102,7 +102,7 @@ def test_a_new_build_takes_over_with_tasks_records_and_logs(installed):
         now = installed.ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]
         assert {key: now[key] for key in was} == was
     talker = next(iter(before)).rsplit("/", 1)[1]
-    assert installed.messages("/up", f"t/main/{talker}") == ["before"]
+    clusters.until(lambda: installed.messages("/up", f"t/main/{talker}") == ["before"], timeout=10, what="the line")
     assert installed.messages("/counted", counted) == lines
     found = installed.logs.filter_log_events(logGroupName="/counted", filterPattern="%^2..0$%")
     assert [event["message"] for event in found["events"]] == [str(i) for i in range(2000, 3000, 10)]
