@@ -45,7 +45,11 @@ int fl_list_services(struct fl_decision *d, const void *input, void *output)
 int fl_list_services_by_namespace(struct fl_decision *d, const void *input, void *output)
 {
     const struct ecs_ListServicesByNamespaceRequest *in = input;
+    bool has_max = FL_HAS(in, ecs_ListServicesByNamespaceRequest, maxResults);
+    struct fl_page page;
     (void)output;
+    if (fl_page_read(d, in->nextToken, true, has_max ? in->maxResults : DEFAULT_PAGE, &page) < 0)
+        return -1;
     return fl_refuse(d, "NamespaceNotFoundException", "The namespace '%.*s' was not found.",
                      FL_STR_ARG(fl_cut(in->namespace, 300)));
 }

@@ -263,7 +263,7 @@ static int check_create(struct fl_decision *d, const struct fl_service *service,
         return fl_refuse(d, "InvalidParameterException", "externalId longer than %d.",
                          MAX_EXTERNAL_ID);
     if (service->rec->deployments.n >= FL_MAX_TASK_SETS)
-        return fl_refuse(d, "InvalidParameterException", "A service can have at most %d task sets.",
+        return fl_refuse(d, "LimitExceededException", "A service can have at most %d task sets.",
                          FL_MAX_TASK_SETS);
     if (fl_service_check_size(d) < 0 || check_scale(d, in->scale) < 0 || check_supported(d, in) < 0)
         return -1;
