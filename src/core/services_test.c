@@ -290,6 +290,8 @@ static void services_are_listed(FL_UNUSED void **state)
                 "ListServices", "{'maxResults':101}");
     fix_refused(f, "NamespaceNotFoundException", "The namespace 'n' was not found.",
                 "ListServicesByNamespace", "{'namespace':'n'}");
+    fix_refused(f, "InvalidParameterException", "Invalid token.", "ListServicesByNamespace",
+                "{'namespace':'n','nextToken':'x'}");
     fix_ok(f, "DeleteService", "{'service':'s01'}");
     fix_schedule(f);
     fix_ok(f, "ListServices", "{'maxResults':100}");

@@ -124,6 +124,10 @@ static void what_is_no_task_set_is_refused(FL_UNUSED void **state)
                 "CreateTaskSet",
                 "{'cluster':'default','service':'e','taskDefinition':'web',"
                 "'scale':{'value':100.5}}");
+    for (int i = 0; i < 5; i++)
+        fix_ok(f, "CreateTaskSet", "{'cluster':'default','service':'e','taskDefinition':'web'}");
+    fix_refused(f, "LimitExceededException", "A service can have at most 5 task sets.",
+                "CreateTaskSet", "{'cluster':'default','service':'e','taskDefinition':'web'}");
     fix_free(f);
 }
 
