@@ -3,7 +3,7 @@
 #include "core/scheduler.h"
 
 /* Instances that are asked why; and how long one answer is good enough. */
-enum { MAX_ASKED = 1000, ASK_AGAIN_MS = 60 * 1000 };
+enum { MAX_ASKED = 1000, ASK_AGAIN_MS = 60 * 1000, AGENTS_BACK_MS = 60 * 1000 };
 
 #define UNPLACED                                                                                   \
     "was unable to place a task because no container instance met all of its requirements."
@@ -99,6 +99,13 @@ static bool was_asked(const struct fl_schedule *s)
     return at_ms <= s->d->now_ms && at_ms + ASK_AGAIN_MS > s->d->now_ms;
 }
 
+/* After a restart of the server no agent is connected: that is our doing, and over in a moment. */
+static bool is_on_its_way(struct fl_schedule *s, enum fl_obstacle obstacle)
+{
+    return obstacle == FL_OBSTACLE_AGENT &&
+           fl_schedule_await(s, s->d->core->since_ms + AGENTS_BACK_MS);
+}
+
 void fl_schedule_say_unplaced(struct fl_schedule *s, const struct fl_launch *launch)
 {
     static const char nowhere[] = "Reason: No Container Instances were found in your cluster";
@@ -112,7 +119,7 @@ void fl_schedule_say_unplaced(struct fl_schedule *s, const struct fl_launch *lau
     s->service->asked_ms = s->d->now_ms;
     const struct fl_instance *instance = closest(s, &launch->placement, &obstacle);
     const char *words = instance ? words_for(obstacle) : nowhere;
-    if (was_said(s, words))
+    if (was_said(s, words) || (instance && is_on_its_way(s, obstacle)))
         return;
     if (instance)
         fl_service_say(s->d, s->service,

@@ -212,7 +212,7 @@ def agent_disk(busybox):
     path = pathlib.Path(made.data_dir, "agent")
     made.up()
     made.fairlead("down")
-    shutil.copytree(path, f"{path}.copy", symlinks=True)
+    shutil.copytree(path, f"{path}.copy", symlinks=True, ignore=shutil.ignore_patterns("*.sock"))
     clusters.run("mount", "-t", "tmpfs", "-o", "size=64m,mode=700", "tmpfs", str(path))
     try:
         shutil.copytree(f"{path}.copy", path, symlinks=True, dirs_exist_ok=True)
