@@ -496,10 +496,15 @@ def held_back(registry, layer, size):
     return released
 
 
+def pulls_of(cluster):
+    """The pulls that `fairlead status` shows; nothing in the moment between two reports."""
+    return (cluster.status()["images"] or {"pulls": ()})["pulls"]
+
+
 def test_progress_is_shown_while_it_lasts(cluster, registry, busybox_tar):
     released = held_back(registry, big_image(registry, busybox_tar, "slow"), 4 << 20)
     task = cluster.start(cluster.register(container(image=f"{registry.host}/slow:1")))
-    pull = until(lambda: next((each for each in cluster.status()["images"]["pulls"]
+    pull = until(lambda: next((each for each in pulls_of(cluster)
                                if each["bytesDone"] >= 4 << 20), None), what="four megabytes")
     assert pull["image"] == f"{registry.host}/slow:1"
     assert pull["bytesDone"] < pull["bytes"] and pull["layersDone"] < pull["layers"]
@@ -508,7 +513,7 @@ def test_progress_is_shown_while_it_lasts(cluster, registry, busybox_tar):
     assert cluster.run_to_end(container(command=["true"]))["containers"][0]["exitCode"] == 0
     released.set()
     assert cluster.wait(task)["containers"][0]["exitCode"] == 7
-    until(lambda: not cluster.status()["images"]["pulls"], what="the pull's end")
+    until(lambda: pulls_of(cluster) == [], what="the pull's end")
 
 
 def pull_on_terminal(cluster, image):
