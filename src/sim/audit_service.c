@@ -373,8 +373,8 @@ static void note_session(struct sim *sim, const struct fl_core_event *event)
     struct sim_instance *instance = sim_ledger_instance(sim, event->instance);
     if (event->kind == FL_CORE_EVENT_AGENT_CONNECTED)
         instance->away_ms = instance->low_ms = 0;
-    else if (event->kind == FL_CORE_EVENT_AGENT_DISCONNECTED &&
-             !sim_server_has_session(sim, event->instance))
+    else if (event->kind == FL_CORE_EVENT_AGENT_DISCONNECTED && instance->away_ms == 0 &&
+             !sim_server_has_session(sim, event->instance)) /* an older session may end later */
         instance->away_ms = instance->low_ms = event->now_ms;
 }
 

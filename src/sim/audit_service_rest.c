@@ -71,6 +71,54 @@ static bool is_blocked(const struct sim_service *service, const struct tally *ta
     return service->floor == service->ceiling && tally->others > 0;
 }
 
+/* ---- zones ---- */
+
+enum { ZONES = 3, AGAIN_MS = 10 * 60 * 1000 };
+
+static size_t zone_at(const struct sim_core_instance *at)
+{
+    const struct rec_Instance *rec = at->rec;
+    for (size_t i = 0; i < rec->attributes.n; i++)
+        if (fl_str_is(rec->attributes.items[i].name, "ecs.availability-zone")) {
+            struct fl_str zone = rec->attributes.items[i].value;
+            return (size_t)(zone.p[zone.n - 1] - 'a') % ZONES;
+        }
+    return 0;
+}
+
+static void count_zone(struct sim *sim, FL_UNUSED struct sim_service *service,
+                       const struct sim_task *task, void *context)
+{
+    size_t *counts = context;
+    struct sim_core_instance at;
+    if (sim_core_instance(sim->server.core, fl_str_of(sim->ledger.instances[task->instance].id),
+                          &at))
+        counts[zone_at(&at)]++;
+}
+
+/* With room where there are too few, none has two tasks less than another. A step that came to
+ * nothing is tried again later, and with it one that the clock says is yet to come. */
+static void check_zones(struct sim *sim, struct sim_service *service, const struct rec_Service *rec,
+                        const struct rec_ServiceRevision *revision)
+{
+    struct sim_core_instance at = {0};
+    size_t counts[ZONES] = {0}, most = 0;
+    if (rec->availabilityZoneRebalancing != ECS_AvailabilityZoneRebalancing_ENABLED ||
+        service->ceiling <= service->desired ||
+        (FL_HAS(rec, rec_Service, rebalancedAt) &&
+         rec->rebalancedAt > sim_server_wall_ms(sim) - 2 * AGAIN_MS))
+        return;
+    sim_service_each(sim, service, count_zone, counts);
+    for (size_t i = 0; i < ZONES; i++)
+        most = FL_MAX(most, counts[i]);
+    while (sim_core_next_instance(sim->server.core, &at))
+        if (at.connected && fl_str_is(at.rec->status, "ACTIVE") &&
+            counts[zone_at(&at)] + 1 < most && has_room_on(sim, revision, &at))
+            sim_violation(sim, "L7",
+                          "service %s has %zu tasks in a zone, and room where it has %zu",
+                          service->name, most, counts[zone_at(&at)]);
+}
+
 static void check_complete(struct sim *sim, const struct sim_service *service,
                            const struct rec_Service *rec, const struct tally *tally)
 {
@@ -178,9 +226,10 @@ static void check_active(struct sim *sim, struct sim_service *service,
     else if (tally.drained && service->floor < service->ceiling && has_room(sim, revision))
         sim_violation(sim, "L7", "service %s has %zu tasks on instances that are DRAINING",
                       service->name, tally.drained);
-    else if (tally.running == service->desired)
+    else if (tally.running == service->desired) {
         check_complete(sim, service, rec, &tally);
-    else if (!is_blocked(service, &tally) && has_room(sim, revision))
+        check_zones(sim, service, rec, revision);
+    } else if (!is_blocked(service, &tally) && has_room(sim, revision))
         sim_violation(sim, "L7", "service %s runs %zu of %zu tasks, and there is room for more",
                       service->name, tally.running, service->desired);
 }

@@ -109,9 +109,11 @@ static struct ecs_DeploymentConfiguration *draw_daemon(struct sim *sim, struct s
 static struct ecs_PlacementStrategy_list draw_strategy(struct sim *sim, struct sim_message *call)
 {
     struct ecs_PlacementStrategy_list list = {1, NEW(call, PlacementStrategy)};
-    if (sim_chance(sim, 500)) {
+    if (sim_chance(sim, 600)) {
         FL_SET(list.items, ecs_PlacementStrategy, type, ECS_PlacementStrategyType_spread);
-        FL_SET(list.items, ecs_PlacementStrategy, field, FL_STR("instanceId"));
+        FL_SET(list.items, ecs_PlacementStrategy, field,
+               sim_chance(sim, 500) ? FL_STR("attribute:ecs.availability-zone")
+                                    : FL_STR("instanceId"));
     } else {
         FL_SET(list.items, ecs_PlacementStrategy, type, ECS_PlacementStrategyType_binpack);
         FL_SET(list.items, ecs_PlacementStrategy, field, FL_STR("memory"));
@@ -146,6 +148,9 @@ static void create_service(struct sim *sim)
                (int32_t)sim_below(sim, MOST_DESIRED + 1));
     if (!is_daemon && sim_chance(sim, 600))
         FL_SET(input, ecs_CreateServiceRequest, placementStrategy, draw_strategy(sim, call));
+    if (sim_chance(sim, 200)) /* else those have it that can */
+        FL_SET(input, ecs_CreateServiceRequest, availabilityZoneRebalancing,
+               ECS_AvailabilityZoneRebalancing_DISABLED);
     if (sim_chance(sim, 300))
         FL_SET(input, ecs_CreateServiceRequest, healthCheckGracePeriodSeconds,
                (int32_t)sim_below(sim, 60));
