@@ -52,6 +52,26 @@ static bool has_two_sets(const struct sim *sim, const struct rec_Service *rec)
     return rollout && rollout->deploymentConfiguration->strategy != ECS_DeploymentStrategy_ROLLING;
 }
 
+/* A share of the service's count, in hundredths of a percent, rounded up. */
+size_t sim_set_wanted(const struct rec_Service *rec, const struct rec_Deployment *set)
+{
+    if (fl_str_is(set->status, "DRAINING"))
+        return 0;
+    return ((size_t)rec->desiredCount * (size_t)set->scale + 9999) / 10000;
+}
+
+/* Bounds are those of what all sets together are to have. */
+static void take_sets(struct sim_service *service, const struct rec_Service *rec)
+{
+    service->desired = service->set_count = 0;
+    for (size_t i = 0; i < rec->deployments.n; i++) {
+        if (service->status == SIM_SERVICE_ACTIVE)
+            service->desired += sim_set_wanted(rec, &rec->deployments.items[i]);
+        if (service->set_count < SIM_SETS)
+            service->sets[service->set_count++] = rec->deployments.items[i].number;
+    }
+}
+
 static void take_service(struct sim *sim, struct sim_service *service,
                          const struct rec_Service *rec)
 {
@@ -65,6 +85,9 @@ static void take_service(struct sim *sim, struct sim_service *service,
     service->ended_ms = rec->endedAt;
     service->is_daemon = rec->schedulingStrategy == ECS_SchedulingStrategy_DAEMON;
     service->desired = status == SIM_SERVICE_ACTIVE ? (size_t)rec->desiredCount : 0;
+    service->is_external = rec->deploymentController == ECS_DeploymentControllerType_EXTERNAL;
+    if (service->is_external)
+        take_sets(service, rec);
     service->least = (size_t)config->minimumHealthyPercent;
     service->floor = share_up(service->desired, service->least);
     service->ceiling = service->desired * (size_t)config->maximumPercent / 100;
@@ -297,8 +320,11 @@ static bool family_is(struct sim *sim, const struct rec_Service *rec, struct fl_
 static bool is_created(struct sim *sim, const struct rec_Service *rec,
                        const struct ecs_CreateServiceRequest *in)
 {
-    return rec && rec->desiredCount == in->desiredCount && rec->deployments.n == 1 &&
-           fl_str_is(rec->status, "ACTIVE") && family_is(sim, rec, in->taskDefinition);
+    if (!rec || rec->desiredCount != in->desiredCount || !fl_str_is(rec->status, "ACTIVE"))
+        return false;
+    if (in->deploymentController)
+        return rec->deployments.n == 0;
+    return rec->deployments.n == 1 && family_is(sim, rec, in->taskDefinition);
 }
 
 static bool is_updated(struct sim *sim, const struct rec_Service *rec,
@@ -309,6 +335,45 @@ static bool is_updated(struct sim *sim, const struct rec_Service *rec,
     if (FL_HAS(in, ecs_UpdateServiceRequest, desiredCount) && rec->desiredCount != in->desiredCount)
         return false;
     return in->taskDefinition.n == 0 || family_is(sim, rec, in->taskDefinition);
+}
+
+/* The set of that id; NULL: there is none. */
+static const struct rec_Deployment *set_of(const struct rec_Service *rec, struct fl_str id)
+{
+    int64_t number;
+    if (!rec || !fl_str_to_i64(fl_str_from(id, strlen("ecs-svc/")), &number))
+        return NULL;
+    for (size_t i = 0; i < rec->deployments.n; i++)
+        if (rec->deployments.items[i].number == number)
+            return &rec->deployments.items[i];
+    return NULL;
+}
+
+static bool is_set_made(const struct rec_Service *rec, const struct ecs_CreateTaskSetRequest *in)
+{
+    for (size_t i = 0; rec && i < rec->deployments.n; i++)
+        if (fl_str_eq(rec->deployments.items[i].externalId, in->externalId))
+            return true;
+    return false;
+}
+
+static bool is_set_scaled(const struct rec_Service *rec, const struct ecs_UpdateTaskSetRequest *in)
+{
+    const struct rec_Deployment *set = set_of(rec, in->taskSet);
+    return set && set->scale == (int32_t)(in->scale->value * 100);
+}
+
+static bool is_set_primary(const struct rec_Service *rec,
+                           const struct ecs_UpdateServicePrimaryTaskSetRequest *in)
+{
+    const struct rec_Deployment *set = set_of(rec, in->primaryTaskSet);
+    return set && set == rec->deployments.items && fl_str_is(set->status, "PRIMARY");
+}
+
+static bool is_set_deleted(const struct rec_Service *rec, const struct ecs_DeleteTaskSetRequest *in)
+{
+    const struct rec_Deployment *set = set_of(rec, in->taskSet);
+    return !set || fl_str_is(set->status, "DRAINING");
 }
 
 /* Is what was asked for in the records now? A call that changes nothing was answered before. */
@@ -322,6 +387,14 @@ static bool is_done(struct sim *sim, const struct fl_core_event *event,
         return is_updated(sim, rec, event->input);
     case ECS_OP_DeleteService:
         return !rec || !fl_str_is(rec->status, "ACTIVE");
+    case ECS_OP_CreateTaskSet:
+        return is_set_made(rec, event->input);
+    case ECS_OP_UpdateTaskSet:
+        return is_set_scaled(rec, event->input);
+    case ECS_OP_UpdateServicePrimaryTaskSet:
+        return is_set_primary(rec, event->input);
+    case ECS_OP_DeleteTaskSet:
+        return is_set_deleted(rec, event->input);
     }
     return true;
 }
@@ -449,17 +522,18 @@ static void check_rollout(struct sim *sim, const struct rec_Service *rec)
 /* Deployments have their revisions, the first one is PRIMARY and no other, events are kept. */
 static void check_service(struct sim *sim, const struct rec_Service *rec)
 {
+    bool has_sets = rec->deploymentController == ECS_DeploymentControllerType_EXTERNAL;
     for (size_t i = 0; i < rec->deployments.n; i++) {
         const struct rec_Deployment *entry = &rec->deployments.items[i];
         if (!sim_core_service_revision(sim->server.core, rec->name, entry->number))
             sim_violation(sim, "S12", "service %.*s: deployment %lld has no revision",
                           FL_STR_ARG(rec->name), (long long)entry->number);
-        if (fl_str_is(entry->status, "PRIMARY") != (i == 0) &&
-            rec->deploymentController == ECS_DeploymentControllerType_ECS)
+        bool is_primary = fl_str_is(entry->status, "PRIMARY");
+        if (has_sets ? is_primary && i > 0 : is_primary != (i == 0))
             sim_violation(sim, "S12", "service %.*s: its deployment %zu is %.*s",
                           FL_STR_ARG(rec->name), i, FL_STR_ARG(entry->status));
     }
-    if (fl_str_is(rec->status, "ACTIVE") && rec->deployments.n == 0)
+    if (fl_str_is(rec->status, "ACTIVE") && rec->deployments.n == 0 && !has_sets)
         sim_violation(sim, "S12", "service %.*s has no deployment", FL_STR_ARG(rec->name));
     if (sim_core_service_events(sim->server.core, rec->name) > MOST_EVENTS)
         sim_violation(sim, "S12", "service %.*s keeps too many events", FL_STR_ARG(rec->name));

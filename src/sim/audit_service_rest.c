@@ -201,6 +201,81 @@ static void check_daemons(struct sim *sim, struct sim_service *service,
                       service->name);
 }
 
+/* ---- task sets ---- */
+
+struct set_tally {
+    int64_t number;
+    size_t running, others, drained;
+    bool is_protected;
+};
+
+static void count_of_set(struct sim *sim, FL_UNUSED struct sim_service *service,
+                         const struct sim_task *task, void *context)
+{
+    struct set_tally *tally = context;
+    bool is_running =
+        task->status == REC_TaskStatus_RUNNING && task->desired != REC_TaskStatus_STOPPED;
+    tally->is_protected |= task->protected_ms > sim_server_wall_ms(sim);
+    if (task->deployment != tally->number)
+        return;
+    tally->running += is_running;
+    tally->others += !is_running;
+    tally->drained += sim->ledger.instances[task->instance].status == SIM_INSTANCE_DRAINING;
+}
+
+static bool set_has_room(struct sim *sim, const struct rec_Service *rec, int64_t number)
+{
+    return has_room(sim, sim_core_service_revision(sim->server.core, rec->name, number));
+}
+
+/* Nothing is lacking: nothing is left over, either. */
+static void check_sets_complete(struct sim *sim, const struct sim_service *service,
+                                const struct rec_Service *rec, size_t excess)
+{
+    if (excess)
+        sim_violation(sim, "L7", "service %s: its task sets have %zu tasks too many", service->name,
+                      excess);
+    for (size_t i = 0; i < rec->deployments.n && !sim->ended; i++)
+        if (fl_str_is(rec->deployments.items[i].status, "DRAINING"))
+            sim_violation(sim, "L7", "service %s: a task set is still DRAINING", service->name);
+    if (rec->deployments.n && !FL_HAS(rec, rec_Service, steadyAt))
+        sim_violation(sim, "L7", "service %s has what its task sets want, and is not steady",
+                      service->name);
+    else if (service->put_us > sim->now_us - QUIET_MINUTES * SIM_MINUTE)
+        sim_violation(sim, "L8", "service %s has what its task sets want, and is not quiet",
+                      service->name);
+}
+
+/* Every set has its share, as far as there is room and the bounds of all together allow a step. */
+static void check_sets(struct sim *sim, struct sim_service *service, const struct rec_Service *rec)
+{
+    size_t lacking = 0, excess = 0, drained = 0;
+    bool may_go_on = false;
+    if (service->is_restless) /* the healthy ones of other sets may be needed for the floor */
+        return;
+    for (size_t i = 0; i < rec->deployments.n; i++) {
+        const struct rec_Deployment *set = &rec->deployments.items[i];
+        struct set_tally tally = {.number = set->number};
+        size_t wanted = sim_set_wanted(rec, set);
+        sim_service_each(sim, service, count_of_set, &tally);
+        if (tally.is_protected)
+            return;
+        lacking += wanted > tally.running ? wanted - tally.running : 0;
+        excess += tally.others + (tally.running > wanted ? tally.running - wanted : 0);
+        drained += tally.drained;
+        may_go_on |=
+            (wanted > tally.running || tally.drained) && set_has_room(sim, rec, set->number);
+    }
+    bool is_stuck = service->floor == service->ceiling && excess + drained > 0;
+    if (lacking + drained == 0 && !is_stuck)
+        check_sets_complete(sim, service, rec, excess);
+    else if (may_go_on && !is_stuck)
+        sim_violation(
+            sim, "L7",
+            "service %s: its task sets lack %zu tasks, %zu are to move, and there is room",
+            service->name, lacking, drained);
+}
+
 static void check_active(struct sim *sim, struct sim_service *service,
                          const struct rec_Service *rec)
 {
@@ -261,6 +336,8 @@ void sim_audit_services_rest(struct sim *sim)
         mark_restless(sim, service, rec);
         if (service->exists && service->status == SIM_SERVICE_DRAINING)
             sim_violation(sim, "L7", "service %s is still DRAINING", service->name);
+        else if (service->exists && service->status == SIM_SERVICE_ACTIVE && service->is_external)
+            check_sets(sim, service, rec);
         else if (service->exists && service->status == SIM_SERVICE_ACTIVE)
             check_active(sim, service, rec);
         else

@@ -10,6 +10,7 @@
 
 struct fl_core_event;
 struct fl_turn;
+struct rec_Deployment;
 struct rec_Service;
 struct rec_Task;
 struct sim;
@@ -32,15 +33,17 @@ enum sim_kind {
 
 enum sim_service_status { SIM_SERVICE_ACTIVE, SIM_SERVICE_DRAINING, SIM_SERVICE_INACTIVE };
 
-enum { SIM_SERVICE_NAME = 16 };
+enum { SIM_SERVICE_NAME = 16, SIM_SETS = 8 };
 
 struct sim_service {
     char name[SIM_SERVICE_NAME];
     /* As the core's records have it now. */
-    bool exists, drop_put, is_daemon;
+    bool exists, drop_put, is_daemon, is_external;
     enum sim_service_status status;
     int64_t version, ended_ms;
-    size_t desired, floor, ceiling;
+    size_t desired, floor, ceiling; /* of all task sets together */
+    int64_t sets[SIM_SETS];
+    size_t set_count;
     size_t least; /* minimumHealthyPercent */
     uint32_t
         *members; /* tasks in the ledger; the ones that have stopped are still to be left out */
@@ -116,6 +119,9 @@ void sim_audit_step(struct sim *sim, const struct fl_core_event *event, const st
                     size_t from);
 void sim_audit_services_recovered(struct sim *sim);
 void sim_audit_services(struct sim *sim);
+
+/* How many tasks a task set is to have. */
+size_t sim_set_wanted(const struct rec_Service *rec, const struct rec_Deployment *set);
 
 /* ---- audit_service_rest.c ---- */
 void sim_audit_services_rest(struct sim *sim);

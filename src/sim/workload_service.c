@@ -1,5 +1,5 @@
 /* What clients ask of services: new ones of every size and bound, other definitions, good and bad,
- * other counts, and their end. */
+ * other counts, task sets, and their end. */
 #include "sim/world.h"
 
 enum { ATTEMPTS = 6, MOST_DESIRED = 8, CHANGES = 40 };
@@ -74,8 +74,7 @@ static void draw_stages(struct sim *sim, struct sim_message *call,
         FL_SET(config, ecs_DeploymentConfiguration, lifecycleHooks, draw_pause(sim, call));
 }
 
-static struct ecs_DeploymentConfiguration *draw_configuration(struct sim *sim,
-                                                              struct sim_message *call)
+static struct ecs_DeploymentConfiguration *draw_bounds(struct sim *sim, struct sim_message *call)
 {
     static const int32_t least[] = {0, 25, 50, 75, 100, 100}, most[] = {100, 125, 150, 200, 200};
     struct ecs_DeploymentConfiguration *config = NEW(call, DeploymentConfiguration);
@@ -85,6 +84,13 @@ static struct ecs_DeploymentConfiguration *draw_configuration(struct sim *sim,
            most[sim_below(sim, FL_ARRAY_SIZE(most))]);
     if (config->maximumPercent == 100 && config->minimumHealthyPercent == 100)
         FL_SET(config, ecs_DeploymentConfiguration, maximumPercent, 200);
+    return config;
+}
+
+static struct ecs_DeploymentConfiguration *draw_configuration(struct sim *sim,
+                                                              struct sim_message *call)
+{
+    struct ecs_DeploymentConfiguration *config = draw_bounds(sim, call);
     if (sim_chance(sim, 400))
         FL_SET(config, ecs_DeploymentConfiguration, deploymentCircuitBreaker,
                draw_breaker(sim, call));
@@ -130,17 +136,30 @@ static void send(struct sim *sim, struct sim_operation *operation, struct fl_str
     sim_client_send(sim, operation);
 }
 
+static struct ecs_DeploymentController *external(struct sim_message *call)
+{
+    struct ecs_DeploymentController *controller = NEW(call, DeploymentController);
+    FL_SET(controller, ecs_DeploymentController, type, ECS_DeploymentControllerType_EXTERNAL);
+    return controller;
+}
+
 static void create_service(struct sim *sim)
 {
     struct sim_message *call = sim_message_new(sim);
     struct ecs_CreateServiceRequest *input = NEW(call, CreateServiceRequest);
     struct fl_str name = fl_str_printf(call->arena, "s%zu", sim->services.asked++);
     bool has_token = sim_chance(sim, 500), is_daemon = sim_chance(sim, 150);
+    bool is_external = !is_daemon && sim_chance(sim, 200);
     FL_SET(input, ecs_CreateServiceRequest, cluster, FL_STR("default"));
     FL_SET(input, ecs_CreateServiceRequest, serviceName, name);
-    FL_SET(input, ecs_CreateServiceRequest, taskDefinition, draw_definition(sim, call));
+    if (is_external)
+        FL_SET(input, ecs_CreateServiceRequest, deploymentController, external(call));
+    else
+        FL_SET(input, ecs_CreateServiceRequest, taskDefinition, draw_definition(sim, call));
     FL_SET(input, ecs_CreateServiceRequest, deploymentConfiguration,
-           is_daemon ? draw_daemon(sim, call) : draw_configuration(sim, call));
+           is_daemon     ? draw_daemon(sim, call)
+           : is_external ? draw_bounds(sim, call)
+                         : draw_configuration(sim, call));
     if (is_daemon)
         FL_SET(input, ecs_CreateServiceRequest, schedulingStrategy, ECS_SchedulingStrategy_DAEMON);
     else
@@ -177,7 +196,7 @@ static void update_service(struct sim *sim, const struct sim_service *service)
     struct sim_message *call = sim_message_new(sim);
     struct ecs_UpdateServiceRequest *input = NEW(call, UpdateServiceRequest);
     struct fl_str name = fl_str_dup(call->arena, fl_str_of(service->name));
-    uint64_t what = sim_below(sim, 10);
+    uint64_t what = service->is_external ? 7 + 2 * sim_below(sim, 2) : sim_below(sim, 10);
     FL_SET(input, ecs_UpdateServiceRequest, cluster, FL_STR("default"));
     FL_SET(input, ecs_UpdateServiceRequest, service, name);
     if (what < 6)
@@ -236,6 +255,87 @@ static void protect_tasks(struct sim *sim, const struct sim_service *service)
     sim_client_send(sim, sim_client_call(sim, ECS_OP_UpdateTaskProtection, call, input));
 }
 
+/* ---- task sets ---- */
+
+static struct ecs_Scale *draw_scale(struct sim *sim, struct sim_message *call)
+{
+    static const double shares[] = {0, 10, 25, 50, 100, 100};
+    struct ecs_Scale *scale = NEW(call, Scale);
+    FL_SET(scale, ecs_Scale, value, shares[sim_below(sim, FL_ARRAY_SIZE(shares))]);
+    FL_SET(scale, ecs_Scale, unit, ECS_ScaleUnit_PERCENT);
+    return scale;
+}
+
+static struct fl_str draw_set(struct sim *sim, struct sim_message *call,
+                              const struct sim_service *service)
+{
+    int64_t number = service->sets[sim_below(sim, service->set_count)];
+    return fl_str_printf(call->arena, "ecs-svc/%lld", (long long)number);
+}
+
+static void create_set(struct sim *sim, struct sim_message *call, struct fl_str name)
+{
+    struct ecs_CreateTaskSetRequest *input = NEW(call, CreateTaskSetRequest);
+    struct fl_str id = fl_str_printf(call->arena, "set%zu", sim->clients.count);
+    FL_SET(input, ecs_CreateTaskSetRequest, cluster, FL_STR("default"));
+    FL_SET(input, ecs_CreateTaskSetRequest, service, name);
+    FL_SET(input, ecs_CreateTaskSetRequest, externalId, id);
+    FL_SET(input, ecs_CreateTaskSetRequest, clientToken, id);
+    FL_SET(input, ecs_CreateTaskSetRequest, taskDefinition, draw_definition(sim, call));
+    FL_SET(input, ecs_CreateTaskSetRequest, scale, draw_scale(sim, call));
+    send(sim, sim_client_call(sim, ECS_OP_CreateTaskSet, call, input), name, ATTEMPTS);
+}
+
+static void scale_set(struct sim *sim, struct sim_message *call, const struct sim_service *service,
+                      struct fl_str name)
+{
+    struct ecs_UpdateTaskSetRequest *input = NEW(call, UpdateTaskSetRequest);
+    FL_SET(input, ecs_UpdateTaskSetRequest, cluster, FL_STR("default"));
+    FL_SET(input, ecs_UpdateTaskSetRequest, service, name);
+    FL_SET(input, ecs_UpdateTaskSetRequest, taskSet, draw_set(sim, call, service));
+    FL_SET(input, ecs_UpdateTaskSetRequest, scale, draw_scale(sim, call));
+    send(sim, sim_client_call(sim, ECS_OP_UpdateTaskSet, call, input), name, 3);
+}
+
+static void promote_set(struct sim *sim, struct sim_message *call,
+                        const struct sim_service *service, struct fl_str name)
+{
+    struct ecs_UpdateServicePrimaryTaskSetRequest *input =
+        NEW(call, UpdateServicePrimaryTaskSetRequest);
+    FL_SET(input, ecs_UpdateServicePrimaryTaskSetRequest, cluster, FL_STR("default"));
+    FL_SET(input, ecs_UpdateServicePrimaryTaskSetRequest, service, name);
+    FL_SET(input, ecs_UpdateServicePrimaryTaskSetRequest, primaryTaskSet,
+           draw_set(sim, call, service));
+    send(sim, sim_client_call(sim, ECS_OP_UpdateServicePrimaryTaskSet, call, input), name, 3);
+}
+
+static void delete_set(struct sim *sim, struct sim_message *call, const struct sim_service *service,
+                       struct fl_str name)
+{
+    struct ecs_DeleteTaskSetRequest *input = NEW(call, DeleteTaskSetRequest);
+    FL_SET(input, ecs_DeleteTaskSetRequest, cluster, FL_STR("default"));
+    FL_SET(input, ecs_DeleteTaskSetRequest, service, name);
+    FL_SET(input, ecs_DeleteTaskSetRequest, taskSet, draw_set(sim, call, service));
+    if (sim_chance(sim, 700))
+        FL_SET(input, ecs_DeleteTaskSetRequest, force, true);
+    send(sim, sim_client_call(sim, ECS_OP_DeleteTaskSet, call, input), name, 3);
+}
+
+static void change_set(struct sim *sim, const struct sim_service *service)
+{
+    struct sim_message *call = sim_message_new(sim);
+    struct fl_str name = fl_str_dup(call->arena, fl_str_of(service->name));
+    uint64_t what = sim_below(sim, 100);
+    if (service->set_count == 0 || (what < 25 && service->set_count < SIM_SETS))
+        create_set(sim, call, name);
+    else if (what < 60)
+        scale_set(sim, call, service, name);
+    else if (what < 75)
+        promote_set(sim, call, service, name);
+    else
+        delete_set(sim, call, service, name);
+}
+
 static void change_something(struct sim *sim)
 {
     size_t most = 2 + sim->config.hosts / 2;
@@ -243,6 +343,8 @@ static void change_something(struct sim *sim)
     const struct sim_service *service = some_service(sim);
     if (!service || (what < 20 && sim->services.asked < most))
         create_service(sim);
+    else if (service->is_external && what < 70)
+        change_set(sim, service);
     else if (what < 25 && service->member_count)
         protect_tasks(sim, service);
     else if (what < 75)
