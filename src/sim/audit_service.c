@@ -52,14 +52,6 @@ static bool has_two_sets(const struct sim *sim, const struct rec_Service *rec)
     return rollout && rollout->deploymentConfiguration->strategy != ECS_DeploymentStrategy_ROLLING;
 }
 
-/* A share of the service's count, in hundredths of a percent, rounded up. */
-size_t sim_set_wanted(const struct rec_Service *rec, const struct rec_Deployment *set)
-{
-    if (fl_str_is(set->status, "DRAINING"))
-        return 0;
-    return ((size_t)rec->desiredCount * (size_t)set->scale + 9999) / 10000;
-}
-
 /* Bounds are those of what all sets together are to have. */
 static void take_sets(struct sim_service *service, const struct rec_Service *rec)
 {
@@ -337,45 +329,6 @@ static bool is_updated(struct sim *sim, const struct rec_Service *rec,
     return in->taskDefinition.n == 0 || family_is(sim, rec, in->taskDefinition);
 }
 
-/* The set of that id; NULL: there is none. */
-static const struct rec_Deployment *set_of(const struct rec_Service *rec, struct fl_str id)
-{
-    int64_t number;
-    if (!rec || !fl_str_to_i64(fl_str_from(id, strlen("ecs-svc/")), &number))
-        return NULL;
-    for (size_t i = 0; i < rec->deployments.n; i++)
-        if (rec->deployments.items[i].number == number)
-            return &rec->deployments.items[i];
-    return NULL;
-}
-
-static bool is_set_made(const struct rec_Service *rec, const struct ecs_CreateTaskSetRequest *in)
-{
-    for (size_t i = 0; rec && i < rec->deployments.n; i++)
-        if (fl_str_eq(rec->deployments.items[i].externalId, in->externalId))
-            return true;
-    return false;
-}
-
-static bool is_set_scaled(const struct rec_Service *rec, const struct ecs_UpdateTaskSetRequest *in)
-{
-    const struct rec_Deployment *set = set_of(rec, in->taskSet);
-    return set && set->scale == (int32_t)(in->scale->value * 100);
-}
-
-static bool is_set_primary(const struct rec_Service *rec,
-                           const struct ecs_UpdateServicePrimaryTaskSetRequest *in)
-{
-    const struct rec_Deployment *set = set_of(rec, in->primaryTaskSet);
-    return set && set == rec->deployments.items && fl_str_is(set->status, "PRIMARY");
-}
-
-static bool is_set_deleted(const struct rec_Service *rec, const struct ecs_DeleteTaskSetRequest *in)
-{
-    const struct rec_Deployment *set = set_of(rec, in->taskSet);
-    return !set || fl_str_is(set->status, "DRAINING");
-}
-
 /* Is what was asked for in the records now? A call that changes nothing was answered before. */
 static bool is_done(struct sim *sim, const struct fl_core_event *event,
                     const struct rec_Service *rec)
@@ -387,16 +340,8 @@ static bool is_done(struct sim *sim, const struct fl_core_event *event,
         return is_updated(sim, rec, event->input);
     case ECS_OP_DeleteService:
         return !rec || !fl_str_is(rec->status, "ACTIVE");
-    case ECS_OP_CreateTaskSet:
-        return is_set_made(rec, event->input);
-    case ECS_OP_UpdateTaskSet:
-        return is_set_scaled(rec, event->input);
-    case ECS_OP_UpdateServicePrimaryTaskSet:
-        return is_set_primary(rec, event->input);
-    case ECS_OP_DeleteTaskSet:
-        return is_set_deleted(rec, event->input);
     }
-    return true;
+    return sim_set_is_done(rec, event);
 }
 
 static void take_command(struct sim *sim, const struct fl_core_event *event,

@@ -4,7 +4,7 @@
 #include "sim/core_view.h"
 #include "sim/world.h"
 
-enum { QUIET_MINUTES = 3, SETTLED_MS = 10 * 60 * 1000 };
+enum { SETTLED_MS = 10 * 60 * 1000 };
 
 /* ---- what a service has ---- */
 
@@ -46,8 +46,7 @@ static bool has_room_on(const struct sim *sim, const struct rec_ServiceRevision 
     return at->cpu_used + cpu <= at->rec->cpu && at->memory_used + memory <= at->rec->memory;
 }
 
-/* Is there a host that takes one more of these? */
-static bool has_room(const struct sim *sim, const struct rec_ServiceRevision *revision)
+bool sim_has_room(const struct sim *sim, const struct rec_ServiceRevision *revision)
 {
     struct sim_core_instance at = {0};
     while (sim_core_next_instance(sim->server.core, &at))
@@ -133,7 +132,7 @@ static void check_complete(struct sim *sim, const struct sim_service *service,
                       service->name);
     else if (!FL_HAS(rec, rec_Service, steadyAt))
         sim_violation(sim, "L7", "service %s has what it wants, and is not steady", service->name);
-    else if (service->put_us > sim->now_us - QUIET_MINUTES * SIM_MINUTE)
+    else if (service->put_us > sim->now_us - SIM_QUIET_US)
         sim_violation(sim, "L8", "service %s has what it wants, and is not quiet", service->name);
 }
 
@@ -149,7 +148,7 @@ static void check_breaker(struct sim *sim, const struct sim_service *service,
     int kind = sim_family_of(revision->family) - SIM_FAMILIES;
     bool fails = kind == SIM_KIND_MISSING || kind == SIM_KIND_STILLBORN || kind == SIM_KIND_ILL;
     if (fails && breaker && breaker->enable && service->floor < service->ceiling &&
-        tally->unknown == 0 && has_room(sim, revision))
+        tally->unknown == 0 && sim_has_room(sim, revision))
         sim_violation(sim, "L7", "service %.*s: its rollout can never be complete, and goes on",
                       FL_STR_ARG(rec->name));
 }
@@ -201,81 +200,6 @@ static void check_daemons(struct sim *sim, struct sim_service *service,
                       service->name);
 }
 
-/* ---- task sets ---- */
-
-struct set_tally {
-    int64_t number;
-    size_t running, others, drained;
-    bool is_protected;
-};
-
-static void count_of_set(struct sim *sim, FL_UNUSED struct sim_service *service,
-                         const struct sim_task *task, void *context)
-{
-    struct set_tally *tally = context;
-    bool is_running =
-        task->status == REC_TaskStatus_RUNNING && task->desired != REC_TaskStatus_STOPPED;
-    tally->is_protected |= task->protected_ms > sim_server_wall_ms(sim);
-    if (task->deployment != tally->number)
-        return;
-    tally->running += is_running;
-    tally->others += !is_running;
-    tally->drained += sim->ledger.instances[task->instance].status == SIM_INSTANCE_DRAINING;
-}
-
-static bool set_has_room(struct sim *sim, const struct rec_Service *rec, int64_t number)
-{
-    return has_room(sim, sim_core_service_revision(sim->server.core, rec->name, number));
-}
-
-/* Nothing is lacking: nothing is left over, either. */
-static void check_sets_complete(struct sim *sim, const struct sim_service *service,
-                                const struct rec_Service *rec, size_t excess)
-{
-    if (excess)
-        sim_violation(sim, "L7", "service %s: its task sets have %zu tasks too many", service->name,
-                      excess);
-    for (size_t i = 0; i < rec->deployments.n && !sim->ended; i++)
-        if (fl_str_is(rec->deployments.items[i].status, "DRAINING"))
-            sim_violation(sim, "L7", "service %s: a task set is still DRAINING", service->name);
-    if (rec->deployments.n && !FL_HAS(rec, rec_Service, steadyAt))
-        sim_violation(sim, "L7", "service %s has what its task sets want, and is not steady",
-                      service->name);
-    else if (service->put_us > sim->now_us - QUIET_MINUTES * SIM_MINUTE)
-        sim_violation(sim, "L8", "service %s has what its task sets want, and is not quiet",
-                      service->name);
-}
-
-/* Every set has its share, as far as there is room and the bounds of all together allow a step. */
-static void check_sets(struct sim *sim, struct sim_service *service, const struct rec_Service *rec)
-{
-    size_t lacking = 0, excess = 0, drained = 0;
-    bool may_go_on = false;
-    if (service->is_restless) /* the healthy ones of other sets may be needed for the floor */
-        return;
-    for (size_t i = 0; i < rec->deployments.n; i++) {
-        const struct rec_Deployment *set = &rec->deployments.items[i];
-        struct set_tally tally = {.number = set->number};
-        size_t wanted = sim_set_wanted(rec, set);
-        sim_service_each(sim, service, count_of_set, &tally);
-        if (tally.is_protected)
-            return;
-        lacking += wanted > tally.running ? wanted - tally.running : 0;
-        excess += tally.others + (tally.running > wanted ? tally.running - wanted : 0);
-        drained += tally.drained;
-        may_go_on |=
-            (wanted > tally.running || tally.drained) && set_has_room(sim, rec, set->number);
-    }
-    bool is_stuck = service->floor == service->ceiling && excess + drained > 0;
-    if (lacking + drained == 0 && !is_stuck)
-        check_sets_complete(sim, service, rec, excess);
-    else if (may_go_on && !is_stuck)
-        sim_violation(
-            sim, "L7",
-            "service %s: its task sets lack %zu tasks, %zu are to move, and there is room",
-            service->name, lacking, drained);
-}
-
 static void check_active(struct sim *sim, struct sim_service *service,
                          const struct rec_Service *rec)
 {
@@ -298,13 +222,13 @@ static void check_active(struct sim *sim, struct sim_service *service,
     if (tally.running > service->desired)
         sim_violation(sim, "L7", "service %s runs %zu of %zu tasks", service->name, tally.running,
                       service->desired);
-    else if (tally.drained && service->floor < service->ceiling && has_room(sim, revision))
+    else if (tally.drained && service->floor < service->ceiling && sim_has_room(sim, revision))
         sim_violation(sim, "L7", "service %s has %zu tasks on instances that are DRAINING",
                       service->name, tally.drained);
     else if (tally.running == service->desired) {
         check_complete(sim, service, rec, &tally);
         check_zones(sim, service, rec, revision);
-    } else if (!is_blocked(service, &tally) && has_room(sim, revision))
+    } else if (!is_blocked(service, &tally) && sim_has_room(sim, revision))
         sim_violation(sim, "L7", "service %s runs %zu of %zu tasks, and there is room for more",
                       service->name, tally.running, service->desired);
 }
@@ -337,7 +261,7 @@ void sim_audit_services_rest(struct sim *sim)
         if (service->exists && service->status == SIM_SERVICE_DRAINING)
             sim_violation(sim, "L7", "service %s is still DRAINING", service->name);
         else if (service->exists && service->status == SIM_SERVICE_ACTIVE && service->is_external)
-            check_sets(sim, service, rec);
+            sim_audit_sets_rest(sim, service, rec);
         else if (service->exists && service->status == SIM_SERVICE_ACTIVE)
             check_active(sim, service, rec);
         else

@@ -12,6 +12,7 @@ struct fl_core_event;
 struct fl_turn;
 struct rec_Deployment;
 struct rec_Service;
+struct rec_ServiceRevision;
 struct rec_Task;
 struct sim;
 struct sim_operation;
@@ -120,11 +121,21 @@ void sim_audit_step(struct sim *sim, const struct fl_core_event *event, const st
 void sim_audit_services_recovered(struct sim *sim);
 void sim_audit_services(struct sim *sim);
 
+/* ---- audit_sets.c ---- */
 /* How many tasks a task set is to have. */
 size_t sim_set_wanted(const struct rec_Service *rec, const struct rec_Deployment *set);
+/* Is in the records what was asked of a task set? True of any other call. */
+bool sim_set_is_done(const struct rec_Service *rec, const struct fl_core_event *event);
+/* Nothing is under way any more: every set has its share. */
+void sim_audit_sets_rest(struct sim *sim, struct sim_service *service,
+                         const struct rec_Service *rec);
 
 /* ---- audit_service_rest.c ---- */
+/* Who has what he wants puts no records in the last minutes. */
+#define SIM_QUIET_US (3 * SIM_MINUTE)
 void sim_audit_services_rest(struct sim *sim);
+/* Is there a host that takes one more of these? */
+bool sim_has_room(const struct sim *sim, const struct rec_ServiceRevision *revision);
 /* A task whose service tries again and again, as it must, and is never done. */
 bool sim_is_restless(const struct sim *sim, const struct sim_task *task);
 
