@@ -329,6 +329,20 @@ static bool is_updated(struct sim *sim, const struct rec_Service *rec,
     return in->taskDefinition.n == 0 || family_is(sim, rec, in->taskDefinition);
 }
 
+static bool is_continued(struct sim *sim, const struct rec_Service *rec,
+                         const struct ecs_ContinueServiceDeploymentRequest *in)
+{
+    const struct rec_ServiceDeployment *rollout =
+        rec ? sim_core_rollout(sim->server.core, rec->name, fl_task_id(in->serviceDeploymentArn))
+            : NULL;
+    for (size_t i = 0; rollout && i < rollout->hooks.n; i++) {
+        const struct ecs_DeploymentLifecycleHookDetail *hook = rollout->hooks.items[i].detail;
+        if (fl_str_eq(hook->hookId, in->hookId))
+            return hook->status != ECS_DeploymentLifecycleHookStatus_AWAITING_ACTION;
+    }
+    return false;
+}
+
 /* Is what was asked for in the records now? A call that changes nothing was answered before. */
 static bool is_done(struct sim *sim, const struct fl_core_event *event,
                     const struct rec_Service *rec)
@@ -340,6 +354,8 @@ static bool is_done(struct sim *sim, const struct fl_core_event *event,
         return is_updated(sim, rec, event->input);
     case ECS_OP_DeleteService:
         return !rec || !fl_str_is(rec->status, "ACTIVE");
+    case ECS_OP_ContinueServiceDeployment:
+        return is_continued(sim, rec, event->input);
     }
     return sim_set_is_done(rec, event);
 }

@@ -1,5 +1,6 @@
 /* What clients ask of services: new ones of every size and bound, other definitions, good and bad,
  * other counts, task sets, and their end. */
+#include "sim/core_view.h"
 #include "sim/world.h"
 
 enum { ATTEMPTS = 6, MOST_DESIRED = 8, CHANGES = 40 };
@@ -27,7 +28,7 @@ static struct ecs_DeploymentCircuitBreaker *draw_breaker(struct sim *sim, struct
     return breaker;
 }
 
-/* A pause that nobody ends but its time. */
+/* A pause that its time ends, if nobody does before. */
 static struct ecs_DeploymentLifecycleHook_list draw_pause(struct sim *sim, struct sim_message *call)
 {
     static const enum ecs_DeploymentLifecycleHookStage stages[] = {
@@ -357,10 +358,52 @@ static void change_something(struct sim *sim)
         sim_client_register(sim, draw_family(sim));
 }
 
+/* ---- pauses ---- */
+
+/* The hook for which the service's rollout waits; empty: none. */
+static struct fl_str pause_of(const struct rec_ServiceDeployment *rollout)
+{
+    for (size_t i = 0; i < rollout->hooks.n; i++)
+        if (rollout->hooks.items[i].detail->status ==
+            ECS_DeploymentLifecycleHookStatus_AWAITING_ACTION)
+            return rollout->hooks.items[i].detail->hookId;
+    return FL_STR("");
+}
+
+static void end_pause(struct sim *sim, const struct rec_Service *rec)
+{
+    const struct rec_ServiceDeployment *rollout =
+        rec->rollout.n ? sim_core_rollout(sim->server.core, rec->name, rec->rollout) : NULL;
+    struct fl_str hook = rollout ? pause_of(rollout) : FL_STR("");
+    if (hook.n == 0 || !sim_chance(sim, 300))
+        return;
+    struct sim_message *call = sim_message_new(sim);
+    struct ecs_ContinueServiceDeploymentRequest *input =
+        NEW(call, ContinueServiceDeploymentRequest);
+    FL_SET(input, ecs_ContinueServiceDeploymentRequest, serviceDeploymentArn,
+           fl_str_printf(call->arena,
+                         "arn:aws:ecs:eu-central-1:000000000000:service-deployment/default/"
+                         "%.*s/%.*s",
+                         FL_STR_ARG(rec->name), FL_STR_ARG(rollout->id)));
+    FL_SET(input, ecs_ContinueServiceDeploymentRequest, hookId, fl_str_dup(call->arena, hook));
+    if (sim_chance(sim, 300))
+        FL_SET(input, ecs_ContinueServiceDeploymentRequest, action,
+               ECS_DeploymentLifecycleHookAction_ROLLBACK);
+    send(sim, sim_client_call(sim, ECS_OP_ContinueServiceDeployment, call, input), rec->name, 3);
+}
+
+static void end_pauses(struct sim *sim)
+{
+    const struct rec_Service *rec = NULL;
+    while (sim->server.core && (rec = sim_core_next_service(sim->server.core, rec)))
+        end_pause(sim, rec);
+}
+
 static void fire_change(struct sim *sim, struct sim_event *event)
 {
     if (sim->services.asked < 4 * (2 + (size_t)sim->config.hosts / 2))
         change_something(sim);
+    end_pauses(sim);
     if (sim->now_us < sim->load_until_us)
         sim_at(sim, sim_about(sim, sim->load_until_us / CHANGES), event->action, SIM_CLIENTS, 0,
                NULL);
