@@ -52,6 +52,18 @@ static bool has_two_sets(const struct sim *sim, const struct rec_Service *rec)
     return rollout && rollout->deploymentConfiguration->strategy != ECS_DeploymentStrategy_ROLLING;
 }
 
+/* Bounds are those of what all sets together are to have. */
+static void take_sets(struct sim_service *service, const struct rec_Service *rec)
+{
+    service->desired = service->set_count = 0;
+    for (size_t i = 0; i < rec->deployments.n; i++) {
+        if (service->status == SIM_SERVICE_ACTIVE)
+            service->desired += sim_set_wanted(rec, &rec->deployments.items[i]);
+        if (service->set_count < SIM_SETS)
+            service->sets[service->set_count++] = rec->deployments.items[i].number;
+    }
+}
+
 static void take_service(struct sim *sim, struct sim_service *service,
                          const struct rec_Service *rec)
 {
@@ -65,6 +77,9 @@ static void take_service(struct sim *sim, struct sim_service *service,
     service->ended_ms = rec->endedAt;
     service->is_daemon = rec->schedulingStrategy == ECS_SchedulingStrategy_DAEMON;
     service->desired = status == SIM_SERVICE_ACTIVE ? (size_t)rec->desiredCount : 0;
+    service->is_external = rec->deploymentController == ECS_DeploymentControllerType_EXTERNAL;
+    if (service->is_external)
+        take_sets(service, rec);
     service->least = (size_t)config->minimumHealthyPercent;
     service->floor = share_up(service->desired, service->least);
     service->ceiling = service->desired * (size_t)config->maximumPercent / 100;
@@ -297,8 +312,11 @@ static bool family_is(struct sim *sim, const struct rec_Service *rec, struct fl_
 static bool is_created(struct sim *sim, const struct rec_Service *rec,
                        const struct ecs_CreateServiceRequest *in)
 {
-    return rec && rec->desiredCount == in->desiredCount && rec->deployments.n == 1 &&
-           fl_str_is(rec->status, "ACTIVE") && family_is(sim, rec, in->taskDefinition);
+    if (!rec || rec->desiredCount != in->desiredCount || !fl_str_is(rec->status, "ACTIVE"))
+        return false;
+    if (in->deploymentController)
+        return rec->deployments.n == 0;
+    return rec->deployments.n == 1 && family_is(sim, rec, in->taskDefinition);
 }
 
 static bool is_updated(struct sim *sim, const struct rec_Service *rec,
@@ -309,6 +327,20 @@ static bool is_updated(struct sim *sim, const struct rec_Service *rec,
     if (FL_HAS(in, ecs_UpdateServiceRequest, desiredCount) && rec->desiredCount != in->desiredCount)
         return false;
     return in->taskDefinition.n == 0 || family_is(sim, rec, in->taskDefinition);
+}
+
+static bool is_continued(struct sim *sim, const struct rec_Service *rec,
+                         const struct ecs_ContinueServiceDeploymentRequest *in)
+{
+    const struct rec_ServiceDeployment *rollout =
+        rec ? sim_core_rollout(sim->server.core, rec->name, fl_task_id(in->serviceDeploymentArn))
+            : NULL;
+    for (size_t i = 0; rollout && i < rollout->hooks.n; i++) {
+        const struct ecs_DeploymentLifecycleHookDetail *hook = rollout->hooks.items[i].detail;
+        if (fl_str_eq(hook->hookId, in->hookId))
+            return hook->status != ECS_DeploymentLifecycleHookStatus_AWAITING_ACTION;
+    }
+    return false;
 }
 
 /* Is what was asked for in the records now? A call that changes nothing was answered before. */
@@ -322,8 +354,10 @@ static bool is_done(struct sim *sim, const struct fl_core_event *event,
         return is_updated(sim, rec, event->input);
     case ECS_OP_DeleteService:
         return !rec || !fl_str_is(rec->status, "ACTIVE");
+    case ECS_OP_ContinueServiceDeployment:
+        return is_continued(sim, rec, event->input);
     }
-    return true;
+    return sim_set_is_done(rec, event);
 }
 
 static void take_command(struct sim *sim, const struct fl_core_event *event,
@@ -373,8 +407,8 @@ static void note_session(struct sim *sim, const struct fl_core_event *event)
     struct sim_instance *instance = sim_ledger_instance(sim, event->instance);
     if (event->kind == FL_CORE_EVENT_AGENT_CONNECTED)
         instance->away_ms = instance->low_ms = 0;
-    else if (event->kind == FL_CORE_EVENT_AGENT_DISCONNECTED &&
-             !sim_server_has_session(sim, event->instance))
+    else if (event->kind == FL_CORE_EVENT_AGENT_DISCONNECTED && instance->away_ms == 0 &&
+             !sim_server_has_session(sim, event->instance)) /* an older session may end later */
         instance->away_ms = instance->low_ms = event->now_ms;
 }
 
@@ -449,17 +483,18 @@ static void check_rollout(struct sim *sim, const struct rec_Service *rec)
 /* Deployments have their revisions, the first one is PRIMARY and no other, events are kept. */
 static void check_service(struct sim *sim, const struct rec_Service *rec)
 {
+    bool has_sets = rec->deploymentController == ECS_DeploymentControllerType_EXTERNAL;
     for (size_t i = 0; i < rec->deployments.n; i++) {
         const struct rec_Deployment *entry = &rec->deployments.items[i];
         if (!sim_core_service_revision(sim->server.core, rec->name, entry->number))
             sim_violation(sim, "S12", "service %.*s: deployment %lld has no revision",
                           FL_STR_ARG(rec->name), (long long)entry->number);
-        if (fl_str_is(entry->status, "PRIMARY") != (i == 0) &&
-            rec->deploymentController == ECS_DeploymentControllerType_ECS)
+        bool is_primary = fl_str_is(entry->status, "PRIMARY");
+        if (has_sets ? is_primary && i > 0 : is_primary != (i == 0))
             sim_violation(sim, "S12", "service %.*s: its deployment %zu is %.*s",
                           FL_STR_ARG(rec->name), i, FL_STR_ARG(entry->status));
     }
-    if (fl_str_is(rec->status, "ACTIVE") && rec->deployments.n == 0)
+    if (fl_str_is(rec->status, "ACTIVE") && rec->deployments.n == 0 && !has_sets)
         sim_violation(sim, "S12", "service %.*s has no deployment", FL_STR_ARG(rec->name));
     if (sim_core_service_events(sim->server.core, rec->name) > MOST_EVENTS)
         sim_violation(sim, "S12", "service %.*s keeps too many events", FL_STR_ARG(rec->name));

@@ -4,7 +4,7 @@
 #include "sim/core_view.h"
 #include "sim/world.h"
 
-enum { QUIET_MINUTES = 3, SETTLED_MS = 10 * 60 * 1000 };
+enum { SETTLED_MS = 10 * 60 * 1000 };
 
 /* ---- what a service has ---- */
 
@@ -46,8 +46,7 @@ static bool has_room_on(const struct sim *sim, const struct rec_ServiceRevision 
     return at->cpu_used + cpu <= at->rec->cpu && at->memory_used + memory <= at->rec->memory;
 }
 
-/* Is there a host that takes one more of these? */
-static bool has_room(const struct sim *sim, const struct rec_ServiceRevision *revision)
+bool sim_has_room(const struct sim *sim, const struct rec_ServiceRevision *revision)
 {
     struct sim_core_instance at = {0};
     while (sim_core_next_instance(sim->server.core, &at))
@@ -71,6 +70,54 @@ static bool is_blocked(const struct sim_service *service, const struct tally *ta
     return service->floor == service->ceiling && tally->others > 0;
 }
 
+/* ---- zones ---- */
+
+enum { ZONES = 3, AGAIN_MS = 10 * 60 * 1000 };
+
+static size_t zone_at(const struct sim_core_instance *at)
+{
+    const struct rec_Instance *rec = at->rec;
+    for (size_t i = 0; i < rec->attributes.n; i++)
+        if (fl_str_is(rec->attributes.items[i].name, "ecs.availability-zone")) {
+            struct fl_str zone = rec->attributes.items[i].value;
+            return (size_t)(zone.p[zone.n - 1] - 'a') % ZONES;
+        }
+    return 0;
+}
+
+static void count_zone(struct sim *sim, FL_UNUSED struct sim_service *service,
+                       const struct sim_task *task, void *context)
+{
+    size_t *counts = context;
+    struct sim_core_instance at;
+    if (sim_core_instance(sim->server.core, fl_str_of(sim->ledger.instances[task->instance].id),
+                          &at))
+        counts[zone_at(&at)]++;
+}
+
+/* With room where there are too few, none has two tasks less than another. A step that came to
+ * nothing is tried again later, and with it one that the clock says is yet to come. */
+static void check_zones(struct sim *sim, struct sim_service *service, const struct rec_Service *rec,
+                        const struct rec_ServiceRevision *revision)
+{
+    struct sim_core_instance at = {0};
+    size_t counts[ZONES] = {0}, most = 0;
+    if (rec->availabilityZoneRebalancing != ECS_AvailabilityZoneRebalancing_ENABLED ||
+        service->ceiling <= service->desired ||
+        (FL_HAS(rec, rec_Service, rebalancedAt) &&
+         rec->rebalancedAt > sim_server_wall_ms(sim) - 2 * AGAIN_MS))
+        return;
+    sim_service_each(sim, service, count_zone, counts);
+    for (size_t i = 0; i < ZONES; i++)
+        most = FL_MAX(most, counts[i]);
+    while (sim_core_next_instance(sim->server.core, &at))
+        if (at.connected && fl_str_is(at.rec->status, "ACTIVE") &&
+            counts[zone_at(&at)] + 1 < most && has_room_on(sim, revision, &at))
+            sim_violation(sim, "L7",
+                          "service %s has %zu tasks in a zone, and room where it has %zu",
+                          service->name, most, counts[zone_at(&at)]);
+}
+
 static void check_complete(struct sim *sim, const struct sim_service *service,
                            const struct rec_Service *rec, const struct tally *tally)
 {
@@ -85,7 +132,7 @@ static void check_complete(struct sim *sim, const struct sim_service *service,
                       service->name);
     else if (!FL_HAS(rec, rec_Service, steadyAt))
         sim_violation(sim, "L7", "service %s has what it wants, and is not steady", service->name);
-    else if (service->put_us > sim->now_us - QUIET_MINUTES * SIM_MINUTE)
+    else if (service->put_us > sim->now_us - SIM_QUIET_US)
         sim_violation(sim, "L8", "service %s has what it wants, and is not quiet", service->name);
 }
 
@@ -101,7 +148,7 @@ static void check_breaker(struct sim *sim, const struct sim_service *service,
     int kind = sim_family_of(revision->family) - SIM_FAMILIES;
     bool fails = kind == SIM_KIND_MISSING || kind == SIM_KIND_STILLBORN || kind == SIM_KIND_ILL;
     if (fails && breaker && breaker->enable && service->floor < service->ceiling &&
-        tally->unknown == 0 && has_room(sim, revision))
+        tally->unknown == 0 && sim_has_room(sim, revision))
         sim_violation(sim, "L7", "service %.*s: its rollout can never be complete, and goes on",
                       FL_STR_ARG(rec->name));
 }
@@ -175,12 +222,13 @@ static void check_active(struct sim *sim, struct sim_service *service,
     if (tally.running > service->desired)
         sim_violation(sim, "L7", "service %s runs %zu of %zu tasks", service->name, tally.running,
                       service->desired);
-    else if (tally.drained && service->floor < service->ceiling && has_room(sim, revision))
+    else if (tally.drained && service->floor < service->ceiling && sim_has_room(sim, revision))
         sim_violation(sim, "L7", "service %s has %zu tasks on instances that are DRAINING",
                       service->name, tally.drained);
-    else if (tally.running == service->desired)
+    else if (tally.running == service->desired) {
         check_complete(sim, service, rec, &tally);
-    else if (!is_blocked(service, &tally) && has_room(sim, revision))
+        check_zones(sim, service, rec, revision);
+    } else if (!is_blocked(service, &tally) && sim_has_room(sim, revision))
         sim_violation(sim, "L7", "service %s runs %zu of %zu tasks, and there is room for more",
                       service->name, tally.running, service->desired);
 }
@@ -212,6 +260,8 @@ void sim_audit_services_rest(struct sim *sim)
         mark_restless(sim, service, rec);
         if (service->exists && service->status == SIM_SERVICE_DRAINING)
             sim_violation(sim, "L7", "service %s is still DRAINING", service->name);
+        else if (service->exists && service->status == SIM_SERVICE_ACTIVE && service->is_external)
+            sim_audit_sets_rest(sim, service, rec);
         else if (service->exists && service->status == SIM_SERVICE_ACTIVE)
             check_active(sim, service, rec);
         else

@@ -99,12 +99,15 @@ static struct ecs_Attribute_list attributes_of(const struct sim_host *host, stru
         "ecs.capability.full-sync",
     };
     size_t count = FL_ARRAY_SIZE(names) - !sim_host_has_manifests(host);
-    struct ecs_Attribute_list list = {1 + count,
-                                      fl_arena_new_array(arena, struct ecs_Attribute, 1 + count)};
+    struct ecs_Attribute_list list = {2 + count,
+                                      fl_arena_new_array(arena, struct ecs_Attribute, 2 + count)};
     FL_SET(&list.items[0], ecs_Attribute, name, FL_STR("rack"));
     FL_SET(&list.items[0], ecs_Attribute, value, fl_str_printf(arena, "r%u", host->index % 7));
+    FL_SET(&list.items[1], ecs_Attribute, name, FL_STR("ecs.availability-zone"));
+    FL_SET(&list.items[1], ecs_Attribute, value,
+           fl_str_printf(arena, "eu-central-1%c", 'a' + (int)(host->index % 3)));
     for (size_t i = 0; i < count; i++)
-        FL_SET(&list.items[1 + i], ecs_Attribute, name, fl_str_of(names[i]));
+        FL_SET(&list.items[2 + i], ecs_Attribute, name, fl_str_of(names[i]));
     return list;
 }
 

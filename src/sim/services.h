@@ -10,7 +10,9 @@
 
 struct fl_core_event;
 struct fl_turn;
+struct rec_Deployment;
 struct rec_Service;
+struct rec_ServiceRevision;
 struct rec_Task;
 struct sim;
 struct sim_operation;
@@ -32,15 +34,17 @@ enum sim_kind {
 
 enum sim_service_status { SIM_SERVICE_ACTIVE, SIM_SERVICE_DRAINING, SIM_SERVICE_INACTIVE };
 
-enum { SIM_SERVICE_NAME = 16 };
+enum { SIM_SERVICE_NAME = 16, SIM_SETS = 8 };
 
 struct sim_service {
     char name[SIM_SERVICE_NAME];
     /* As the core's records have it now. */
-    bool exists, drop_put, is_daemon;
+    bool exists, drop_put, is_daemon, is_external;
     enum sim_service_status status;
     int64_t version, ended_ms;
-    size_t desired, floor, ceiling;
+    size_t desired, floor, ceiling; /* of all task sets together */
+    int64_t sets[SIM_SETS];
+    size_t set_count;
     size_t least; /* minimumHealthyPercent */
     uint32_t
         *members; /* tasks in the ledger; the ones that have stopped are still to be left out */
@@ -117,8 +121,21 @@ void sim_audit_step(struct sim *sim, const struct fl_core_event *event, const st
 void sim_audit_services_recovered(struct sim *sim);
 void sim_audit_services(struct sim *sim);
 
+/* ---- audit_sets.c ---- */
+/* How many tasks a task set is to have. */
+size_t sim_set_wanted(const struct rec_Service *rec, const struct rec_Deployment *set);
+/* Is in the records what was asked of a task set? True of any other call. */
+bool sim_set_is_done(const struct rec_Service *rec, const struct fl_core_event *event);
+/* Nothing is under way any more: every set has its share. */
+void sim_audit_sets_rest(struct sim *sim, struct sim_service *service,
+                         const struct rec_Service *rec);
+
 /* ---- audit_service_rest.c ---- */
+/* Who has what he wants puts no records in the last minutes. */
+#define SIM_QUIET_US (3 * SIM_MINUTE)
 void sim_audit_services_rest(struct sim *sim);
+/* Is there a host that takes one more of these? */
+bool sim_has_room(const struct sim *sim, const struct rec_ServiceRevision *revision);
 /* A task whose service tries again and again, as it must, and is never done. */
 bool sim_is_restless(const struct sim *sim, const struct sim_task *task);
 

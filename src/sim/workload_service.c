@@ -1,5 +1,6 @@
 /* What clients ask of services: new ones of every size and bound, other definitions, good and bad,
- * other counts, and their end. */
+ * other counts, task sets, and their end. */
+#include "sim/core_view.h"
 #include "sim/world.h"
 
 enum { ATTEMPTS = 6, MOST_DESIRED = 8, CHANGES = 40 };
@@ -27,7 +28,7 @@ static struct ecs_DeploymentCircuitBreaker *draw_breaker(struct sim *sim, struct
     return breaker;
 }
 
-/* A pause that nobody ends but its time. */
+/* A pause that its time ends, if nobody does before. */
 static struct ecs_DeploymentLifecycleHook_list draw_pause(struct sim *sim, struct sim_message *call)
 {
     static const enum ecs_DeploymentLifecycleHookStage stages[] = {
@@ -74,8 +75,7 @@ static void draw_stages(struct sim *sim, struct sim_message *call,
         FL_SET(config, ecs_DeploymentConfiguration, lifecycleHooks, draw_pause(sim, call));
 }
 
-static struct ecs_DeploymentConfiguration *draw_configuration(struct sim *sim,
-                                                              struct sim_message *call)
+static struct ecs_DeploymentConfiguration *draw_bounds(struct sim *sim, struct sim_message *call)
 {
     static const int32_t least[] = {0, 25, 50, 75, 100, 100}, most[] = {100, 125, 150, 200, 200};
     struct ecs_DeploymentConfiguration *config = NEW(call, DeploymentConfiguration);
@@ -85,6 +85,13 @@ static struct ecs_DeploymentConfiguration *draw_configuration(struct sim *sim,
            most[sim_below(sim, FL_ARRAY_SIZE(most))]);
     if (config->maximumPercent == 100 && config->minimumHealthyPercent == 100)
         FL_SET(config, ecs_DeploymentConfiguration, maximumPercent, 200);
+    return config;
+}
+
+static struct ecs_DeploymentConfiguration *draw_configuration(struct sim *sim,
+                                                              struct sim_message *call)
+{
+    struct ecs_DeploymentConfiguration *config = draw_bounds(sim, call);
     if (sim_chance(sim, 400))
         FL_SET(config, ecs_DeploymentConfiguration, deploymentCircuitBreaker,
                draw_breaker(sim, call));
@@ -109,9 +116,11 @@ static struct ecs_DeploymentConfiguration *draw_daemon(struct sim *sim, struct s
 static struct ecs_PlacementStrategy_list draw_strategy(struct sim *sim, struct sim_message *call)
 {
     struct ecs_PlacementStrategy_list list = {1, NEW(call, PlacementStrategy)};
-    if (sim_chance(sim, 500)) {
+    if (sim_chance(sim, 600)) {
         FL_SET(list.items, ecs_PlacementStrategy, type, ECS_PlacementStrategyType_spread);
-        FL_SET(list.items, ecs_PlacementStrategy, field, FL_STR("instanceId"));
+        FL_SET(list.items, ecs_PlacementStrategy, field,
+               sim_chance(sim, 500) ? FL_STR("attribute:ecs.availability-zone")
+                                    : FL_STR("instanceId"));
     } else {
         FL_SET(list.items, ecs_PlacementStrategy, type, ECS_PlacementStrategyType_binpack);
         FL_SET(list.items, ecs_PlacementStrategy, field, FL_STR("memory"));
@@ -128,17 +137,30 @@ static void send(struct sim *sim, struct sim_operation *operation, struct fl_str
     sim_client_send(sim, operation);
 }
 
+static struct ecs_DeploymentController *external(struct sim_message *call)
+{
+    struct ecs_DeploymentController *controller = NEW(call, DeploymentController);
+    FL_SET(controller, ecs_DeploymentController, type, ECS_DeploymentControllerType_EXTERNAL);
+    return controller;
+}
+
 static void create_service(struct sim *sim)
 {
     struct sim_message *call = sim_message_new(sim);
     struct ecs_CreateServiceRequest *input = NEW(call, CreateServiceRequest);
     struct fl_str name = fl_str_printf(call->arena, "s%zu", sim->services.asked++);
     bool has_token = sim_chance(sim, 500), is_daemon = sim_chance(sim, 150);
+    bool is_external = !is_daemon && sim_chance(sim, 200);
     FL_SET(input, ecs_CreateServiceRequest, cluster, FL_STR("default"));
     FL_SET(input, ecs_CreateServiceRequest, serviceName, name);
-    FL_SET(input, ecs_CreateServiceRequest, taskDefinition, draw_definition(sim, call));
+    if (is_external)
+        FL_SET(input, ecs_CreateServiceRequest, deploymentController, external(call));
+    else
+        FL_SET(input, ecs_CreateServiceRequest, taskDefinition, draw_definition(sim, call));
     FL_SET(input, ecs_CreateServiceRequest, deploymentConfiguration,
-           is_daemon ? draw_daemon(sim, call) : draw_configuration(sim, call));
+           is_daemon     ? draw_daemon(sim, call)
+           : is_external ? draw_bounds(sim, call)
+                         : draw_configuration(sim, call));
     if (is_daemon)
         FL_SET(input, ecs_CreateServiceRequest, schedulingStrategy, ECS_SchedulingStrategy_DAEMON);
     else
@@ -146,6 +168,9 @@ static void create_service(struct sim *sim)
                (int32_t)sim_below(sim, MOST_DESIRED + 1));
     if (!is_daemon && sim_chance(sim, 600))
         FL_SET(input, ecs_CreateServiceRequest, placementStrategy, draw_strategy(sim, call));
+    if (sim_chance(sim, 200)) /* else those have it that can */
+        FL_SET(input, ecs_CreateServiceRequest, availabilityZoneRebalancing,
+               ECS_AvailabilityZoneRebalancing_DISABLED);
     if (sim_chance(sim, 300))
         FL_SET(input, ecs_CreateServiceRequest, healthCheckGracePeriodSeconds,
                (int32_t)sim_below(sim, 60));
@@ -172,7 +197,7 @@ static void update_service(struct sim *sim, const struct sim_service *service)
     struct sim_message *call = sim_message_new(sim);
     struct ecs_UpdateServiceRequest *input = NEW(call, UpdateServiceRequest);
     struct fl_str name = fl_str_dup(call->arena, fl_str_of(service->name));
-    uint64_t what = sim_below(sim, 10);
+    uint64_t what = service->is_external ? 7 + 2 * sim_below(sim, 2) : sim_below(sim, 10);
     FL_SET(input, ecs_UpdateServiceRequest, cluster, FL_STR("default"));
     FL_SET(input, ecs_UpdateServiceRequest, service, name);
     if (what < 6)
@@ -231,6 +256,87 @@ static void protect_tasks(struct sim *sim, const struct sim_service *service)
     sim_client_send(sim, sim_client_call(sim, ECS_OP_UpdateTaskProtection, call, input));
 }
 
+/* ---- task sets ---- */
+
+static struct ecs_Scale *draw_scale(struct sim *sim, struct sim_message *call)
+{
+    static const double shares[] = {0, 10, 25, 50, 100, 100};
+    struct ecs_Scale *scale = NEW(call, Scale);
+    FL_SET(scale, ecs_Scale, value, shares[sim_below(sim, FL_ARRAY_SIZE(shares))]);
+    FL_SET(scale, ecs_Scale, unit, ECS_ScaleUnit_PERCENT);
+    return scale;
+}
+
+static struct fl_str draw_set(struct sim *sim, struct sim_message *call,
+                              const struct sim_service *service)
+{
+    int64_t number = service->sets[sim_below(sim, service->set_count)];
+    return fl_str_printf(call->arena, "ecs-svc/%lld", (long long)number);
+}
+
+static void create_set(struct sim *sim, struct sim_message *call, struct fl_str name)
+{
+    struct ecs_CreateTaskSetRequest *input = NEW(call, CreateTaskSetRequest);
+    struct fl_str id = fl_str_printf(call->arena, "set%zu", sim->clients.count);
+    FL_SET(input, ecs_CreateTaskSetRequest, cluster, FL_STR("default"));
+    FL_SET(input, ecs_CreateTaskSetRequest, service, name);
+    FL_SET(input, ecs_CreateTaskSetRequest, externalId, id);
+    FL_SET(input, ecs_CreateTaskSetRequest, clientToken, id);
+    FL_SET(input, ecs_CreateTaskSetRequest, taskDefinition, draw_definition(sim, call));
+    FL_SET(input, ecs_CreateTaskSetRequest, scale, draw_scale(sim, call));
+    send(sim, sim_client_call(sim, ECS_OP_CreateTaskSet, call, input), name, ATTEMPTS);
+}
+
+static void scale_set(struct sim *sim, struct sim_message *call, const struct sim_service *service,
+                      struct fl_str name)
+{
+    struct ecs_UpdateTaskSetRequest *input = NEW(call, UpdateTaskSetRequest);
+    FL_SET(input, ecs_UpdateTaskSetRequest, cluster, FL_STR("default"));
+    FL_SET(input, ecs_UpdateTaskSetRequest, service, name);
+    FL_SET(input, ecs_UpdateTaskSetRequest, taskSet, draw_set(sim, call, service));
+    FL_SET(input, ecs_UpdateTaskSetRequest, scale, draw_scale(sim, call));
+    send(sim, sim_client_call(sim, ECS_OP_UpdateTaskSet, call, input), name, 3);
+}
+
+static void promote_set(struct sim *sim, struct sim_message *call,
+                        const struct sim_service *service, struct fl_str name)
+{
+    struct ecs_UpdateServicePrimaryTaskSetRequest *input =
+        NEW(call, UpdateServicePrimaryTaskSetRequest);
+    FL_SET(input, ecs_UpdateServicePrimaryTaskSetRequest, cluster, FL_STR("default"));
+    FL_SET(input, ecs_UpdateServicePrimaryTaskSetRequest, service, name);
+    FL_SET(input, ecs_UpdateServicePrimaryTaskSetRequest, primaryTaskSet,
+           draw_set(sim, call, service));
+    send(sim, sim_client_call(sim, ECS_OP_UpdateServicePrimaryTaskSet, call, input), name, 3);
+}
+
+static void delete_set(struct sim *sim, struct sim_message *call, const struct sim_service *service,
+                       struct fl_str name)
+{
+    struct ecs_DeleteTaskSetRequest *input = NEW(call, DeleteTaskSetRequest);
+    FL_SET(input, ecs_DeleteTaskSetRequest, cluster, FL_STR("default"));
+    FL_SET(input, ecs_DeleteTaskSetRequest, service, name);
+    FL_SET(input, ecs_DeleteTaskSetRequest, taskSet, draw_set(sim, call, service));
+    if (sim_chance(sim, 700))
+        FL_SET(input, ecs_DeleteTaskSetRequest, force, true);
+    send(sim, sim_client_call(sim, ECS_OP_DeleteTaskSet, call, input), name, 3);
+}
+
+static void change_set(struct sim *sim, const struct sim_service *service)
+{
+    struct sim_message *call = sim_message_new(sim);
+    struct fl_str name = fl_str_dup(call->arena, fl_str_of(service->name));
+    uint64_t what = sim_below(sim, 100);
+    if (service->set_count == 0 || (what < 25 && service->set_count < SIM_SETS))
+        create_set(sim, call, name);
+    else if (what < 60)
+        scale_set(sim, call, service, name);
+    else if (what < 75)
+        promote_set(sim, call, service, name);
+    else
+        delete_set(sim, call, service, name);
+}
+
 static void change_something(struct sim *sim)
 {
     size_t most = 2 + sim->config.hosts / 2;
@@ -238,6 +344,8 @@ static void change_something(struct sim *sim)
     const struct sim_service *service = some_service(sim);
     if (!service || (what < 20 && sim->services.asked < most))
         create_service(sim);
+    else if (service->is_external && what < 70)
+        change_set(sim, service);
     else if (what < 25 && service->member_count)
         protect_tasks(sim, service);
     else if (what < 75)
@@ -250,10 +358,52 @@ static void change_something(struct sim *sim)
         sim_client_register(sim, draw_family(sim));
 }
 
+/* ---- pauses ---- */
+
+/* The hook for which the service's rollout waits; empty: none. */
+static struct fl_str pause_of(const struct rec_ServiceDeployment *rollout)
+{
+    for (size_t i = 0; i < rollout->hooks.n; i++)
+        if (rollout->hooks.items[i].detail->status ==
+            ECS_DeploymentLifecycleHookStatus_AWAITING_ACTION)
+            return rollout->hooks.items[i].detail->hookId;
+    return FL_STR("");
+}
+
+static void end_pause(struct sim *sim, const struct rec_Service *rec)
+{
+    const struct rec_ServiceDeployment *rollout =
+        rec->rollout.n ? sim_core_rollout(sim->server.core, rec->name, rec->rollout) : NULL;
+    struct fl_str hook = rollout ? pause_of(rollout) : FL_STR("");
+    if (hook.n == 0 || !sim_chance(sim, 300))
+        return;
+    struct sim_message *call = sim_message_new(sim);
+    struct ecs_ContinueServiceDeploymentRequest *input =
+        NEW(call, ContinueServiceDeploymentRequest);
+    FL_SET(input, ecs_ContinueServiceDeploymentRequest, serviceDeploymentArn,
+           fl_str_printf(call->arena,
+                         "arn:aws:ecs:eu-central-1:000000000000:service-deployment/default/"
+                         "%.*s/%.*s",
+                         FL_STR_ARG(rec->name), FL_STR_ARG(rollout->id)));
+    FL_SET(input, ecs_ContinueServiceDeploymentRequest, hookId, fl_str_dup(call->arena, hook));
+    if (sim_chance(sim, 300))
+        FL_SET(input, ecs_ContinueServiceDeploymentRequest, action,
+               ECS_DeploymentLifecycleHookAction_ROLLBACK);
+    send(sim, sim_client_call(sim, ECS_OP_ContinueServiceDeployment, call, input), rec->name, 3);
+}
+
+static void end_pauses(struct sim *sim)
+{
+    const struct rec_Service *rec = NULL;
+    while (sim->server.core && (rec = sim_core_next_service(sim->server.core, rec)))
+        end_pause(sim, rec);
+}
+
 static void fire_change(struct sim *sim, struct sim_event *event)
 {
     if (sim->services.asked < 4 * (2 + (size_t)sim->config.hosts / 2))
         change_something(sim);
+    end_pauses(sim);
     if (sim->now_us < sim->load_until_us)
         sim_at(sim, sim_about(sim, sim->load_until_us / CHANGES), event->action, SIM_CLIENTS, 0,
                NULL);
