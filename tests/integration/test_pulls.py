@@ -2,7 +2,6 @@
 a stub of ours that can do everything wrong; the agent, the unpacking and the containers are real."""
 import base64
 import contextlib
-import fcntl
 import gzip
 import http.client
 import json
@@ -14,10 +13,8 @@ import signal
 import socket
 import ssl
 import stat
-import struct
 import subprocess
 import tempfile
-import termios
 import threading
 import time
 import urllib.error
@@ -31,6 +28,7 @@ import stub_registry as stub
 import test_hosts
 import test_images
 from cluster import container, until
+from terminal import pull_on_terminal
 
 
 @pytest.fixture(scope="module")
@@ -514,23 +512,6 @@ def test_progress_is_shown_while_it_lasts(cluster, registry, busybox_tar):
     released.set()
     assert cluster.wait(task)["containers"][0]["exitCode"] == 7
     until(lambda: pulls_of(cluster) == [], what="the pull's end")
-
-
-def pull_on_terminal(cluster, image):
-    """`fairlead image pull` with a terminal of its own; a function that gives all it has written."""
-    master, slave = os.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-    process = subprocess.Popen([clusters.FAIRLEAD, "image", "pull", "--data-dir", cluster.data_dir, image],
-                               stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
-    os.close(slave)
-    os.set_blocking(master, False)
-    written = bytearray()
-
-    def seen():
-        with contextlib.suppress(OSError):
-            written.extend(os.read(master, 1 << 16))
-        return written.decode(errors="replace")
-    return process, seen
 
 
 def test_a_person_pulls_and_sees_how_far_it_is(cluster, registry, busybox_tar):
