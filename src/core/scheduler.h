@@ -44,6 +44,17 @@ struct fl_member {
     bool is_protected;
 };
 
+static inline bool fl_member_is_running(const struct fl_member *member)
+{
+    return member->task->rec->status == REC_TaskStatus_RUNNING;
+}
+
+/* By how much a count is above a bound; 0: it is not. */
+static inline size_t fl_count_above(size_t count, size_t bound)
+{
+    return count > bound ? count - bound : 0;
+}
+
 /* A deployment's tasks, in order of creation. */
 struct fl_census {
     struct fl_deployment *deployment;

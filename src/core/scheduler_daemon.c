@@ -173,11 +173,6 @@ static void start(struct daemons *daemons)
 
 /* ---- stopping ---- */
 
-static bool is_running(const struct fl_member *member)
-{
-    return member->task->rec->status == REC_TaskStatus_RUNNING;
-}
-
 static void stop(struct daemons *daemons, struct fl_member *member, struct fl_str reason)
 {
     if (daemons->stopped_count == MAX_STOPS)
@@ -201,7 +196,7 @@ static bool is_served(const struct fl_instance *instance)
 /* The last one to go from an instance that is DRAINING. */
 static void leave_drained(struct daemons *daemons, struct host *host, struct fl_member *member)
 {
-    if (!is_running(member) || !is_served(host->instance))
+    if (!fl_member_is_running(member) || !is_served(host->instance))
         stop(daemons, member, daemons->reason);
 }
 

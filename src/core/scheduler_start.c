@@ -59,19 +59,14 @@ static size_t alive(const struct fl_schedule *s)
     return sum;
 }
 
-static size_t above(size_t bound, size_t count)
-{
-    return bound > count ? bound - count : 0;
-}
-
 void fl_schedule_start(struct fl_schedule *s)
 {
     size_t there = alive(s);
     for (size_t i = 0; i < s->count; i++) {
         const struct fl_census *census = &s->censuses[i];
         size_t good = fl_census_good(census);
-        size_t room =
-            FL_MIN(above(s->ceiling, there), above(census->ceiling, fl_census_there(census)));
+        size_t room = FL_MIN(fl_count_above(s->ceiling, there),
+                             fl_count_above(census->ceiling, fl_census_there(census)));
         if (!census->may_start || census->wanted <= good || room == 0)
             continue;
         there += launch_some(s, census, FL_MIN(FL_MIN(census->wanted - good, room), (size_t)BATCH));

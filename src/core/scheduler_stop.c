@@ -25,11 +25,6 @@ struct stops {
     size_t n;
 };
 
-static bool is_running(const struct fl_member *member)
-{
-    return member->task->rec->status == REC_TaskStatus_RUNNING;
-}
-
 static bool may_go(const struct stops *stops, const struct fl_member *member)
 {
     if (stops->n == MAX_STOPS)
@@ -37,7 +32,8 @@ static bool may_go(const struct stops *stops, const struct fl_member *member)
     if (member->is_healthy)
         return FL_BUG(68, true, stops->healthy > stops->s->floor) &&
                stops->own_healthy > stops->own_floor;
-    return member->is_unhealthy || !is_running(member) || stops->healthy >= stops->s->floor;
+    return member->is_unhealthy || !fl_member_is_running(member) ||
+           stops->healthy >= stops->s->floor;
 }
 
 static void stop(struct stops *stops, struct fl_member *member, struct fl_str reason)
@@ -49,15 +45,10 @@ static void stop(struct stops *stops, struct fl_member *member, struct fl_str re
     member->state = FL_MEMBER_GOING;
 }
 
-static size_t above(size_t count, size_t wanted)
-{
-    return count > wanted ? count - wanted : 0;
-}
-
 static void stop_lost(struct stops *stops, struct fl_census *census)
 {
     size_t lost = census->in_state[FL_MEMBER_LOST];
-    size_t replaced = above(census->in_state[FL_MEMBER_HEALTHY] + lost, census->wanted);
+    size_t replaced = fl_count_above(census->in_state[FL_MEMBER_HEALTHY] + lost, census->wanted);
     replaced = FL_MIN(replaced, stops->spare_lost);
     for (size_t i = 0; i < census->count && replaced && stops->n < MAX_STOPS; i++) {
         struct fl_member *member = &census->members[i];
@@ -149,7 +140,7 @@ static void say_protected(const struct stops *stops, const struct fl_census *cen
 /* Whoever is not RUNNING yet goes first, then who is not known to be healthy. */
 static void stop_excess(struct stops *stops, struct fl_census *census)
 {
-    size_t excess = above(fl_census_good(census), census->wanted);
+    size_t excess = fl_count_above(fl_census_good(census), census->wanted);
     for (enum fl_member_state state = FL_MEMBER_PENDING; state <= FL_MEMBER_HEALTHY; state++)
         if (excess && census->in_state[state])
             excess -= stop_some(stops, census, state, excess);
@@ -220,7 +211,7 @@ void fl_schedule_stop(struct fl_schedule *s)
         stops.there += fl_census_there(&s->censuses[i]);
         wanted += s->censuses[i].wanted;
     }
-    stops.spare_lost = FL_MIN(above(stops.healthy + lost, wanted), lost);
+    stops.spare_lost = FL_MIN(fl_count_above(stops.healthy + lost, wanted), lost);
     for (size_t i = s->count; i > 0; i--)
         stop_of(&stops, &s->censuses[i - 1]);
 }

@@ -1,27 +1,10 @@
 /* Task sets of a service with the EXTERNAL controller, and task protection. */
-#include "core/core_fixture.h"
+#include "core/rollout_fixture.h"
 
-static struct fix *fix_ready(void)
-{
-    char instance[64];
-    struct fix *f = fix_new();
-    fix_ok(f, "CreateCluster", "{}");
-    for (int i = 0; i < 2; i++)
-        fix_add_instance(f, "default", 1024, 1000, "{'name':'rack','value':'r1'}", instance);
-    fix_register(f, "web", 50, 50, "");
-    return f;
-}
-
-/* Every task that is wanted has started and settled, every other one has stopped. */
+/* The agents obey, and what they have started settles. */
 static void obey(struct fix *f)
 {
-    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
-    for (int round = 0; round < 2; round++) {
-        fix_ok(f, "ListTasks", "{'desiredStatus':'%s'}", round ? "STOPPED" : "RUNNING");
-        const struct fl_json *arns = fix_copy(fix_at(f->reply, "taskArns"), arena);
-        for (size_t i = 0; i < fl_json_items(arns); i++)
-            fix_report(f, fl_json_z(fl_json_item(arns, i)), round ? "STOPPED" : "RUNNING", "");
-    }
+    fix_obey(f);
     f->now_ms += FL_CORE_STRICT_SETTLE_MS;
     fix_schedule(f);
 }
