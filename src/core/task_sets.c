@@ -321,6 +321,10 @@ int fl_create_task_set(struct fl_decision *d, const void *input, void *output)
     if (!service)
         return -1;
     struct fl_deployment *earlier = made_with(service, in->clientToken);
+    struct fl_str hash = fl_request_hash(d, &ecs_shape_CreateTaskSetRequest, in);
+    if (earlier && !fl_str_eq(fl_deployment_rec(earlier)->requestHash, hash))
+        return fl_refuse(d, "InvalidParameterException",
+                         "Creation of task set was not idempotent.");
     if (earlier) {
         FL_SET(out, ecs_CreateTaskSetResponse, taskSet, shown(d, earlier));
         return 0;
@@ -336,8 +340,10 @@ int fl_create_task_set(struct fl_decision *d, const void *input, void *output)
     FL_SET(entry, rec_Deployment, scale, in->scale ? hundredths(in->scale) : FULL_SCALE);
     if (in->externalId.n)
         FL_SET(entry, rec_Deployment, externalId, in->externalId);
-    if (in->clientToken.n)
+    if (in->clientToken.n) {
         FL_SET(entry, rec_Deployment, clientToken, in->clientToken);
+        FL_SET(entry, rec_Deployment, requestHash, hash);
+    }
     FL_SET(entry, rec_Deployment, tags, in->tags);
     put_primary_first(rec);
     fl_service_put(d, rec);

@@ -114,6 +114,24 @@ static void what_is_no_task_set_is_refused(FL_UNUSED void **state)
     fix_free(f);
 }
 
+/* The same call again gets the same set, another one with its token is refused. */
+static void a_token_stands_for_one_set(FL_UNUSED void **state)
+{
+    static const char call[] = "{'cluster':'default','service':'s','taskDefinition':'web',"
+                               "'clientToken':'one','scale':{'value':%d}}";
+    char id[40];
+    struct fix *f = fix_ready();
+    make_external(f, 1);
+    fix_ok(f, "CreateTaskSet", call, 50);
+    (void)snprintf(id, sizeof(id), "%s", fix_text(f, "taskSet.id"));
+    fix_recover(f, true);
+    fix_ok(f, "CreateTaskSet", call, 50);
+    assert_string_equal(fix_text(f, "taskSet.id"), id);
+    fix_refused(f, "InvalidParameterException", "Creation of task set was not idempotent.",
+                "CreateTaskSet", call, 60);
+    fix_free(f);
+}
+
 static void protected_tasks_stay(FL_UNUSED void **state)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
@@ -204,6 +222,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sets_are_made_scaled_promoted_and_deleted),
         cmocka_unit_test(what_is_no_task_set_is_refused),
+        cmocka_unit_test(a_token_stands_for_one_set),
         cmocka_unit_test(protected_tasks_stay),
         cmocka_unit_test(protection_does_not_block_a_deployment),
     };
