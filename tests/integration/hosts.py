@@ -17,6 +17,18 @@ def ip(*argv, check=True):
     return clusters.run("ip", *argv, check=check)
 
 
+def free_prefix(start, third):
+    """The first 24 bits of a network that nobody on this machine has, and outside the ranges where
+    agents look for their bridges' (src/agent/net_subnet.c): what comes from those is masqueraded,
+    also when the bridge is left from an installation that was killed."""
+    used = ip("-4", "-o", "addr").stdout
+    for i in range(60):
+        prefix = f"10.{192 + (start + i) % 60}.{third}"
+        if f" {prefix}." not in used:
+            return prefix
+    raise AssertionError("no network is free: 10.192.0.0 to 10.251.0.0")
+
+
 class Host:
     """One host: its namespace, its data directory, its agent. index: 1 and up; the rest as the
     agent's flags say it."""
@@ -123,7 +135,7 @@ class Fleet:
         Fleet._made += 1
         self.cluster = cluster
         self.link = f"flh{os.getpid() % 4096:03x}{Fleet._made}"
-        self.prefix = f"10.{(os.getpid() % 200) + 20}.{Fleet._made}"
+        self.prefix = free_prefix(os.getpid() % 60, Fleet._made)
         self.url = f"https://{self.prefix}.1:{tls_port}"
         self.hosts = []
 
