@@ -14,12 +14,14 @@
 #include "server/sessions.h"
 #include "server/telemetry.h"
 #include "server/throttle.h"
+#include "server/vault.h"
 
 /* Largest request body: PutLogEvents' mebibyte of messages with every character escaped. */
 enum { FL_API_MAX_BODY = 8 << 20 };
 
 struct fl_api {
     struct fl_keys *keys;
+    struct fl_vault *vault;
     struct fl_certificate *certificate;
     const struct fl_core *core;
     struct fl_issuer *issuer; /* of credentials of roles */
