@@ -193,7 +193,8 @@ static int check_count(struct fl_decision *d, const struct ecs_CreateServiceRequ
         return fl_refuse(d, "InvalidParameterException",
                          "The daemon scheduling strategy does not support a desired count for "
                          "services. Remove the desired count value and try again");
-    if (!is_daemon && !has_count && rec->version == 0)
+    bool is_external = rec->deploymentController == ECS_DeploymentControllerType_EXTERNAL;
+    if (!is_daemon && !is_external && !has_count && rec->version == 0)
         return fl_refuse(d, "InvalidParameterException", "DesiredCount is missing");
     return 0;
 }
