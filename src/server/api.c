@@ -4,11 +4,13 @@
 #include "base/clock.h"
 #include "server/agent_access.h"
 #include "server/ecr.h"
+#include "server/parameters.h"
 #include "server/query.h"
 #include "server/tokens.h"
 #include "shapes/ecr_shapes.h"
 #include "shapes/ecs_shapes.h"
 #include "shapes/logs_shapes.h"
+#include "shapes/ssm_shapes.h"
 #include "wire/acs.h"
 #include "wire/arn.h"
 #include "wire/json.h"
@@ -234,6 +236,20 @@ static bool may_call_ecr(const struct call *call, int operation)
 {
     bool is_limited = call->caller.role == FL_ROLE_AGENT || call->caller.role == FL_ROLE_EXECUTION;
     return !is_limited || fl_ecr_agent_may(operation);
+}
+
+static bool may_call_ssm(const struct call *call, int operation)
+{
+    switch (call->caller.role) {
+    case FL_ROLE_OPERATOR:
+    case FL_ROLE_TASK:
+        return true;
+    case FL_ROLE_AGENT:
+        return false;
+    case FL_ROLE_EXECUTION:
+        return fl_parameters_execution_may(operation);
+    }
+    return false;
 }
 
 static bool is_of_a_task(const struct call *call)
@@ -483,6 +499,33 @@ static void call_ecr(struct call *call, int operation)
                       call->exchange->arena, on_answer, call->exchange);
 }
 
+static void call_ssm(struct call *call, int operation)
+{
+    const struct fl_operation *op = &ssm_service.operations[operation];
+    struct fl_arena *arena = call->exchange->arena;
+    if (!may_call_ssm(call, operation)) {
+        deny(call, "ssm", fl_str_of(op->name), FL_STR(""));
+        return;
+    }
+    if (!op->input) {
+        fl_api_refuse(call->exchange, 400, FL_STR("ValidationException"),
+                      fl_str_printf(arena, "%s is not implemented yet.", op->name));
+        return;
+    }
+    const struct fl_parameters_caller caller = {
+        .vault = call->api->vault,
+        .region = call->api->region,
+        .account = call->api->account,
+        .user = call->session ? call->session->principal
+                              : fl_str_printf(arena, "arn:aws:iam::%.*s:root",
+                                              FL_STR_ARG(call->api->account)),
+    };
+    void *input = decode_input(call, op, "ValidationException");
+    if (input)
+        fl_parameters_handle(&caller, operation, input, arena, fl_clock_wall_ms(), on_answer,
+                             call->exchange);
+}
+
 static void unknown_operation(struct fl_http_exchange *exchange, struct fl_str target)
 {
     struct fl_str text = target.n
@@ -545,7 +588,10 @@ static void dispatch(struct call *call)
     static const struct {
         const struct fl_aws_service *service;
         void (*handle)(struct call *call, int operation);
-    } services[] = {{&ecs_service, call_ecs}, {&ecr_service, call_ecr}, {&logs_service, call_logs}};
+    } services[] = {{&ecs_service, call_ecs},
+                    {&ecr_service, call_ecr},
+                    {&logs_service, call_logs},
+                    {&ssm_service, call_ssm}};
     struct fl_str target = fl_http_header(call->exchange, "X-Amz-Target");
     struct fl_str name = target, prefix = FL_STR("");
     if (fl_str_is(target, agent_target) && is_of_a_task(call)) {
