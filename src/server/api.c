@@ -10,6 +10,7 @@
 #include "shapes/ecr_shapes.h"
 #include "shapes/ecs_shapes.h"
 #include "shapes/logs_shapes.h"
+#include "shapes/secrets_shapes.h"
 #include "shapes/ssm_shapes.h"
 #include "wire/acs.h"
 #include "wire/arn.h"
@@ -238,7 +239,8 @@ static bool may_call_ecr(const struct call *call, int operation)
     return !is_limited || fl_ecr_agent_may(operation);
 }
 
-static bool may_call_ssm(const struct call *call, int operation)
+/* Secrets and parameters: of an execution role's calls only those that read what a task names. */
+static bool may_call_vault(const struct call *call, bool is_for_execution)
 {
     switch (call->caller.role) {
     case FL_ROLE_OPERATOR:
@@ -247,7 +249,7 @@ static bool may_call_ssm(const struct call *call, int operation)
     case FL_ROLE_AGENT:
         return false;
     case FL_ROLE_EXECUTION:
-        return fl_parameters_execution_may(operation);
+        return is_for_execution;
     }
     return false;
 }
@@ -503,7 +505,7 @@ static void call_ssm(struct call *call, int operation)
 {
     const struct fl_operation *op = &ssm_service.operations[operation];
     struct fl_arena *arena = call->exchange->arena;
-    if (!may_call_ssm(call, operation)) {
+    if (!may_call_vault(call, fl_parameters_execution_may(operation))) {
         deny(call, "ssm", fl_str_of(op->name), FL_STR(""));
         return;
     }
@@ -524,6 +526,24 @@ static void call_ssm(struct call *call, int operation)
     if (input)
         fl_parameters_handle(&caller, operation, input, arena, fl_clock_wall_ms(), on_answer,
                              call->exchange);
+}
+
+static void call_secrets(struct call *call, int operation)
+{
+    const struct fl_operation *op = &secrets_service.operations[operation];
+    if (!may_call_vault(call, fl_secrets_execution_may(operation))) {
+        deny(call, "secretsmanager", fl_str_of(op->name), FL_STR(""));
+        return;
+    }
+    if (!op->input) {
+        fl_api_refuse(call->exchange, 400, FL_STR("InvalidRequestException"),
+                      fl_str_printf(call->exchange->arena, "%s is not implemented yet.", op->name));
+        return;
+    }
+    void *input = decode_input(call, op, "ValidationException");
+    if (input)
+        fl_secrets_handle(call->api->secrets, operation, input, call->exchange->arena,
+                          fl_clock_wall_ms(), on_answer, call->exchange);
 }
 
 static void unknown_operation(struct fl_http_exchange *exchange, struct fl_str target)
@@ -591,6 +611,7 @@ static void dispatch(struct call *call)
     } services[] = {{&ecs_service, call_ecs},
                     {&ecr_service, call_ecr},
                     {&logs_service, call_logs},
+                    {&secrets_service, call_secrets},
                     {&ssm_service, call_ssm}};
     struct fl_str target = fl_http_header(call->exchange, "X-Amz-Target");
     struct fl_str name = target, prefix = FL_STR("");

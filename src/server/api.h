@@ -11,6 +11,7 @@
 #include "server/keys.h"
 #include "server/logs.h"
 #include "server/registry.h"
+#include "server/secrets.h"
 #include "server/sessions.h"
 #include "server/telemetry.h"
 #include "server/throttle.h"
@@ -29,6 +30,7 @@ struct fl_api {
     struct fl_engine *engine;
     struct fl_logs *logs;
     struct fl_registry *registry;
+    struct fl_secrets *secrets;
     struct fl_sessions *sessions;
     struct fl_telemetry *telemetry;
     struct fl_backup *backup;

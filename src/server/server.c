@@ -116,6 +116,8 @@ static int open_core(struct server *server, const struct fl_server_config *confi
     rc = fl_vault_attach(server->api.vault, server->store, err);
     if (rc < 0)
         return rc;
+    server->api.secrets =
+        fl_secrets_open(&server->loop, server->api.vault, config->region, config->account);
     rc = fl_issuer_open(config->data_dir, server->core, 2 * config->session_life_ms,
                         &server->api.issuer, err);
     if (rc < 0)
@@ -277,6 +279,7 @@ static void close_server(struct server *server)
     fl_http_server_stop(server->http);
     uv_close((uv_handle_t *)&server->upkeep, NULL);
     fl_registry_close(server->api.registry);
+    fl_secrets_close(server->api.secrets);
     fl_telemetry_free(server->api.telemetry);
     if (server->api.engine)
         fl_engine_close(server->api.engine);
