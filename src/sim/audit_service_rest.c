@@ -19,7 +19,7 @@ static void count_task(struct sim *sim, FL_UNUSED struct sim_service *service,
 {
     struct tally *tally = context;
     bool is_its = task->deployment == tally->primary && task->status == REC_TaskStatus_RUNNING &&
-                  task->desired != REC_TaskStatus_STOPPED;
+                  task->desired != REC_TaskStatus_STOPPED && !sim_is_gone(sim, task);
     tally->running += is_its;
     tally->others += !is_its;
     tally->drained += sim->ledger.instances[task->instance].status == SIM_INSTANCE_DRAINING;
@@ -263,7 +263,7 @@ void sim_audit_services_rest(struct sim *sim)
         else if (service->exists && service->status == SIM_SERVICE_ACTIVE && service->is_external)
             sim_audit_sets_rest(sim, service, rec);
         else if (service->exists && service->status == SIM_SERVICE_ACTIVE)
-            check_active(sim, service, rec);
+            check_active(sim, service, rec), sim_audit_hooks_rest(sim, rec);
         else
             sim_service_each(sim, service, count_any, NULL);
     }
