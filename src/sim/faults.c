@@ -178,7 +178,7 @@ static const struct kind kinds[] = {
     {freeze, KNOB(freeze_us), 20 * SIM_MINUTE, true},
     {clone_host, KNOB(clone_us), 120 * SIM_MINUTE, true},
     {wake_zombie, KNOB(zombie_us), 5 * SIM_MINUTE, true},
-    {lose_host, KNOB(loss_us), 120 * SIM_MINUTE, true},
+    {lose_host, KNOB(loss_us), 40 * SIM_MINUTE, true},
 };
 #undef KNOB
 
