@@ -69,6 +69,8 @@ void fl_schedule_start(struct fl_schedule *s)
                              fl_count_above(census->ceiling, fl_census_there(census)));
         if (!census->may_start || census->wanted <= good || room == 0)
             continue;
-        there += launch_some(s, census, FL_MIN(FL_MIN(census->wanted - good, room), (size_t)BATCH));
+        room = FL_MIN(FL_MIN(census->wanted - good, room), (size_t)BATCH);
+        if ((room = fl_schedule_allowance(s, room)) > 0)
+            there += launch_some(s, census, room);
     }
 }
