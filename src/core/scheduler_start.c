@@ -28,7 +28,7 @@ void fl_schedule_say_started(struct fl_schedule *s, struct fl_task *const *tasks
 /* How many were started. */
 static size_t launch_some(struct fl_schedule *s, const struct fl_census *census, size_t count)
 {
-    struct fl_task *started[BATCH];
+    struct fl_task *started[BATCH] = {0};
     struct fl_launch launch;
     size_t n = 0;
     if (fl_schedule_launch(s, census, &launch) < 0) {
