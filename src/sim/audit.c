@@ -89,10 +89,11 @@ static void check_place(struct sim *sim, const struct sim_task *task, const stru
                       FL_STR_ARG(at.rec->status));
 }
 
-/* In the step that made it a service's task may be replaced, too: its rollout goes on. */
+/* In the step that made it the task of a service, or of its hook, may be given up, too: its rollout
+ * goes on. */
 static int64_t most_steps(const struct rec_Task *rec)
 {
-    return FL_HAS(rec, rec_Task, deployment) ? 2 : 1;
+    return fl_str_starts(rec->group, FL_STR("service")) ? 2 : 1;
 }
 
 static void put_task(struct sim *sim, struct fl_str id, int64_t now_ms)

@@ -141,6 +141,9 @@ void sim_audit_service_record(struct sim *sim, struct fl_str key, bool is_drop, 
 {
     struct sim_service *service = sim_ledger_service(sim, name_in(key));
     service->put_us = sim->now_us;
+    if (key.p[0] == 'o' && !is_drop)
+        sim_audit_rollout(sim, fl_str_of(service->name),
+                          fl_str_from(key, (size_t)fl_str_rindex(key, '/') + 1));
     if (key.p[0] != 'm')
         return;
     if (is_drop)
@@ -537,4 +540,5 @@ void sim_audit_services(struct sim *sim)
     for (size_t i = 0; i < sim->services.count && !sim->ended; i++)
         check_promise(sim, &sim->services.all[i]);
     check_tasks(sim, arena);
+    sim_audit_hooks(sim);
 }
