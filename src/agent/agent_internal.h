@@ -22,6 +22,7 @@
 #include "agent/reporter.h"
 #include "agent/resolver.h"
 #include "agent/runtime.h"
+#include "agent/secrets.h"
 #include "agent/session.h"
 #include "agent/telemetry.h"
 #include "agent/tunnel.h"
@@ -87,6 +88,7 @@ struct fl_agent {
     struct fl_stats *stats;
     struct fl_metadata_facts facts;
     struct fl_wallet *wallet;
+    struct fl_secrets *secrets;
     struct fl_audit *audit;
     struct fl_metadata *metadata;
     struct fl_introspection *introspection; /* NULL: somebody else has its port */
