@@ -46,7 +46,7 @@ static void keep(struct fl_agent *agent, struct fl_str task_arn, enum fl_acs_rol
         fl_log_warn("task %.*s: its credentials have an id that cannot be used",
                     FL_STR_ARG(fl_task_id(task_arn)));
     else if (role == FL_ACS_ROLE_EXECUTION)
-        fl_secrets_try(agent->secrets);
+        fl_task_secrets_try(agent->secrets);
 }
 
 /* What is not wanted here is acknowledged, too: sending it again would change nothing. */

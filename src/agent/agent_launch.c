@@ -151,7 +151,7 @@ static void ensure_image(struct fl_live *live, const struct fl_task_container *c
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_registry_login login;
     bool has_login =
-        fl_secrets_login(agent->secrets, container->task->arn, container->spec, arena, &login);
+        fl_task_secrets_login(agent->secrets, container->task->arn, container->spec, arena, &login);
     live->pull_started_ms = fl_clock_wall_ms();
     fl_images_ensure(agent->images, container->spec->image, has_login ? &login : NULL, on_image,
                      live);
@@ -180,7 +180,7 @@ void fl_agent_ensure_image(struct fl_agent *agent, struct fl_str container_id)
         return;
     struct fl_live *live = fl_agent_live_new(agent, container_id);
     live->busy = true;
-    fl_secrets_ensure(agent->secrets, container->task->spec, on_secrets, live);
+    fl_task_secrets_ensure(agent->secrets, container->task->spec, on_secrets, live);
 }
 
 /* ---- log stream and network ---- */
@@ -320,12 +320,12 @@ static int add_gpus(struct fl_live *live, const struct fl_container_spec *spec,
 static int add_secrets(struct fl_live *live, const struct fl_task_container *container,
                        struct fl_launch *launch, struct fl_err *err)
 {
-    const struct fl_secrets *secrets = live->agent->secrets;
+    const struct fl_task_secrets *secrets = live->agent->secrets;
     struct fl_key_value *variables, *options;
-    if (!fl_secrets_pairs(secrets, container->task->arn, container->spec, false, live->arena,
-                          &variables, &launch->secret_count) ||
-        !fl_secrets_pairs(secrets, container->task->arn, container->spec, true, live->arena,
-                          &options, &launch->log_secret_count))
+    if (!fl_task_secrets_pairs(secrets, container->task->arn, container->spec, false, live->arena,
+                               &variables, &launch->secret_count) ||
+        !fl_task_secrets_pairs(secrets, container->task->arn, container->spec, true, live->arena,
+                               &options, &launch->log_secret_count))
         return fl_err_set(err, -ENOKEY, "its secrets are not known any more");
     launch->secrets = variables;
     launch->log_secrets = options;
@@ -485,7 +485,7 @@ void fl_agent_release(struct fl_agent *agent, struct fl_str container_id)
         fl_network_detach(agent->network, container_id);
     (void)fl_agent_log_finish(agent, container_id);
     if (container && container->task->status == FL_TASK_STOPPED)
-        fl_secrets_forget(agent->secrets, container->task->arn);
+        fl_task_secrets_forget(agent->secrets, container->task->arn);
     if (!live)
         return;
     live->released = true;

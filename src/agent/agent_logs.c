@@ -42,8 +42,8 @@ static int add_secret_options(const struct fl_agent *agent,
     size_t count, known = spec->log_option_count;
     if (!fl_runtime_log_secrets(agent->runtime, fl_str_of(container->id), arena, &secrets,
                                 &count) &&
-        !fl_secrets_pairs(agent->secrets, container->task->arn, spec, true, arena, &secrets,
-                          &count))
+        !fl_task_secrets_pairs(agent->secrets, container->task->arn, spec, true, arena, &secrets,
+                               &count))
         return fl_err_set(err, -ENOKEY, "the log driver's secret options are not known");
     struct fl_key_value *all = fl_arena_new_array(arena, struct fl_key_value, known + count);
     for (size_t i = 0; i < known + count; i++)

@@ -183,14 +183,14 @@ static bool is_task_wanted(void *context, struct fl_str task_arn)
 
 static void open_secrets(struct fl_agent *agent)
 {
-    const struct fl_secrets_config config = {
+    const struct fl_task_secrets_config config = {
         .loop = &agent->loop,
         .aws = agent->aws,
         .wallet = agent->wallet,
         .is_wanted = is_task_wanted,
         .context = agent,
     };
-    agent->secrets = fl_secrets_new(&config);
+    agent->secrets = fl_task_secrets_new(&config);
 }
 
 static int serve(struct fl_agent *agent, struct fl_err *err)
@@ -240,7 +240,7 @@ void fl_agent_services_close(struct fl_agent *agent)
     fl_resolver_close(agent->resolver);
     fl_metadata_close(agent->metadata);
     fl_stats_free(agent->stats);
-    fl_secrets_free(agent->secrets);
+    fl_task_secrets_free(agent->secrets);
     fl_wallet_free(agent->wallet);
     fl_audit_close(agent->audit);
 }
@@ -285,6 +285,6 @@ void fl_agent_services_ended(struct fl_agent *agent, struct fl_str container_id)
 void fl_agent_services_removed(struct fl_agent *agent, struct fl_str task_arn)
 {
     fl_metadata_file_remove(agent->dir, &agent->facts, task_arn);
-    fl_secrets_forget(agent->secrets, task_arn);
+    fl_task_secrets_forget(agent->secrets, task_arn);
     fl_wallet_forget(agent->wallet, task_arn);
 }

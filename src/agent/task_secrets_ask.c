@@ -1,5 +1,5 @@
 /* Questions to Secrets Manager (one secret each) and to Parameter Store (ten names each). */
-#include "agent/secrets_ask.h"
+#include "agent/task_secrets_ask.h"
 
 #include "net/aws_client.h"
 

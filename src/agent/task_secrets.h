@@ -14,9 +14,9 @@
 #include "net/aws_client.h"
 #include "wire/task_spec.h"
 
-struct fl_secrets;
+struct fl_task_secrets;
 
-struct fl_secrets_config {
+struct fl_task_secrets_config {
     uv_loop_t *loop;
     struct fl_aws_client *aws;
     const struct fl_wallet *wallet;
@@ -25,30 +25,31 @@ struct fl_secrets_config {
     void *context;
 };
 
-struct fl_secrets *fl_secrets_new(const struct fl_secrets_config *config);
+struct fl_task_secrets *fl_task_secrets_new(const struct fl_task_secrets_config *config);
 /* The HTTP client must be gone: nothing comes any more. Who waits is not told. */
-void fl_secrets_free(struct fl_secrets *secrets);
+void fl_task_secrets_free(struct fl_task_secrets *secrets);
 
 /* Whether a container, or any of the task's, has a secret or a registry's password to be asked for.
  */
-bool fl_secrets_has_any(const struct fl_container_spec *container);
-bool fl_secrets_are_needed(const struct fl_task_spec *task);
+bool fl_task_secrets_has_any(const struct fl_container_spec *container);
+bool fl_task_secrets_are_needed(const struct fl_task_spec *task);
 
 /* error: empty when all values are here, else why not, in ECS's words, without any value. */
-typedef void (*fl_secrets_done)(void *context, struct fl_str error);
+typedef void (*fl_task_secrets_done)(void *context, struct fl_str error);
 /* done is called once, maybe before this returns. */
-void fl_secrets_ensure(struct fl_secrets *secrets, const struct fl_task_spec *task,
-                       fl_secrets_done done, void *context);
+void fl_task_secrets_ensure(struct fl_task_secrets *secrets, const struct fl_task_spec *task,
+                            fl_task_secrets_done done, void *context);
 /* The task's credentials have come, or new ones. */
-void fl_secrets_try(struct fl_secrets *secrets);
-void fl_secrets_forget(struct fl_secrets *secrets, struct fl_str task_arn);
+void fl_task_secrets_try(struct fl_task_secrets *secrets);
+void fl_task_secrets_forget(struct fl_task_secrets *secrets, struct fl_str task_arn);
 
 /* A container's variables (or the options of its log driver) with their values, in the arena.
  * False: one of them is not here. */
-bool fl_secrets_pairs(const struct fl_secrets *secrets, struct fl_str task_arn,
-                      const struct fl_container_spec *container, bool log_options,
-                      struct fl_arena *arena, struct fl_key_value **ret_pairs, size_t *ret_count);
+bool fl_task_secrets_pairs(const struct fl_task_secrets *secrets, struct fl_str task_arn,
+                           const struct fl_container_spec *container, bool log_options,
+                           struct fl_arena *arena, struct fl_key_value **ret_pairs,
+                           size_t *ret_count);
 /* What the container's image is pulled with, in the arena. False: there is nothing, or not here. */
-bool fl_secrets_login(const struct fl_secrets *secrets, struct fl_str task_arn,
-                      const struct fl_container_spec *container, struct fl_arena *arena,
-                      struct fl_registry_login *ret_login);
+bool fl_task_secrets_login(const struct fl_task_secrets *secrets, struct fl_str task_arn,
+                           const struct fl_container_spec *container, struct fl_arena *arena,
+                           struct fl_registry_login *ret_login);

@@ -1,13 +1,13 @@
 /* One bundle per task: what is wanted (items), the calls that bring it, who waits. Calls are sent
  * by `pump`, which runs whenever something may have changed; a bundle is active until all is here
  * or one call has failed for good. */
-#include "agent/secrets.h"
+#include "agent/task_secrets.h"
 
 #include <openssl/crypto.h>
 #include <sys/queue.h>
 #include <uthash.h>
 
-#include "agent/secrets_ask.h"
+#include "agent/task_secrets_ask.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "wire/arn.h"
@@ -24,7 +24,7 @@ enum {
 
 struct waiter {
     STAILQ_ENTRY(waiter) link;
-    fl_secrets_done done;
+    fl_task_secrets_done done;
     void *context;
 };
 STAILQ_HEAD(waiters, waiter);
@@ -40,7 +40,7 @@ struct call {
 struct bundle {
     UT_hash_handle hh; /* by task_arn, unless forgotten */
     TAILQ_ENTRY(bundle) link;
-    struct fl_secrets *secrets;
+    struct fl_task_secrets *secrets;
     struct fl_arena *arena;
     struct fl_str task_arn;
     struct fl_secret_item *items;
@@ -59,8 +59,8 @@ struct bundle {
 
 TAILQ_HEAD(bundles, bundle);
 
-struct fl_secrets {
-    struct fl_secrets_config config;
+struct fl_task_secrets {
+    struct fl_task_secrets_config config;
     uv_timer_t *tick; /* while a bundle is active */
     struct bundle *by_task;
     struct bundles active;
@@ -68,16 +68,16 @@ struct fl_secrets {
     unsigned flying;
 };
 
-static void pump(struct fl_secrets *secrets);
+static void pump(struct fl_task_secrets *secrets);
 
 static void on_tick(uv_timer_t *timer)
 {
     pump(timer->data);
 }
 
-struct fl_secrets *fl_secrets_new(const struct fl_secrets_config *config)
+struct fl_task_secrets *fl_task_secrets_new(const struct fl_task_secrets_config *config)
 {
-    struct fl_secrets *secrets = fl_calloc(1, sizeof(*secrets));
+    struct fl_task_secrets *secrets = fl_calloc(1, sizeof(*secrets));
     secrets->config = *config;
     TAILQ_INIT(&secrets->active);
     TAILQ_INIT(&secrets->forgotten);
@@ -105,7 +105,7 @@ static void on_timer_closed(uv_handle_t *handle)
     free(handle);
 }
 
-void fl_secrets_free(struct fl_secrets *secrets)
+void fl_task_secrets_free(struct fl_task_secrets *secrets)
 {
     struct bundle *bundle, *next;
     if (!secrets)
@@ -125,14 +125,14 @@ void fl_secrets_free(struct fl_secrets *secrets)
 
 /* ---- bundles ---- */
 
-static struct bundle *find(const struct fl_secrets *secrets, struct fl_str task_arn)
+static struct bundle *find(const struct fl_task_secrets *secrets, struct fl_str task_arn)
 {
     struct bundle *bundle;
     HASH_FIND(hh, secrets->by_task, task_arn.p, task_arn.n, bundle);
     return bundle;
 }
 
-static struct bundle *bundle_new(struct fl_secrets *secrets, const struct fl_task_spec *task)
+static struct bundle *bundle_new(struct fl_task_secrets *secrets, const struct fl_task_spec *task)
 {
     struct bundle *bundle = fl_calloc(1, sizeof(*bundle));
     struct fl_arena *arena = bundle->arena = fl_arena_new();
@@ -163,7 +163,7 @@ static void deactivate(struct bundle *bundle)
 
 static void forget(struct bundle *bundle)
 {
-    struct fl_secrets *secrets = bundle->secrets;
+    struct fl_task_secrets *secrets = bundle->secrets;
     deactivate(bundle);
     HASH_DEL(secrets->by_task, bundle);
     if (bundle->flying == 0) {
@@ -228,7 +228,7 @@ static void on_answer(void *context, const struct fl_http_response *response)
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct call *call = context;
     struct bundle *bundle = call->bundle;
-    struct fl_secrets *secrets = bundle->secrets;
+    struct fl_task_secrets *secrets = bundle->secrets;
     struct fl_secret_answer answer;
     bundle->flying--;
     secrets->flying--;
@@ -251,7 +251,7 @@ static void on_answer(void *context, const struct fl_http_response *response)
 static void ask(struct call *call, const struct fl_acs_credentials *role)
 {
     struct bundle *bundle = call->bundle;
-    struct fl_secrets *secrets = bundle->secrets;
+    struct fl_task_secrets *secrets = bundle->secrets;
     const struct fl_credentials key = {role->access_key_id, role->secret, role->session_token};
     bool is_asm = call->question.provider == FL_SECRET_ASM;
     const struct fl_aws_request request = {
@@ -270,7 +270,7 @@ static void ask(struct call *call, const struct fl_acs_credentials *role)
 /* False: the bundle is gone. */
 static bool advance(struct bundle *bundle, int64_t now_ms)
 {
-    struct fl_secrets *secrets = bundle->secrets;
+    struct fl_task_secrets *secrets = bundle->secrets;
     const struct fl_acs_credentials *role =
         fl_wallet_of(secrets->config.wallet, bundle->task_arn, FL_ACS_ROLE_EXECUTION);
     if (!secrets->config.is_wanted(secrets->config.context, bundle->task_arn)) {
@@ -292,7 +292,7 @@ static bool advance(struct bundle *bundle, int64_t now_ms)
     return true;
 }
 
-static void pump(struct fl_secrets *secrets)
+static void pump(struct fl_task_secrets *secrets)
 {
     int64_t now_ms = fl_clock_mono_ms();
     struct bundle *bundle = TAILQ_FIRST(&secrets->active);
@@ -306,24 +306,24 @@ static void pump(struct fl_secrets *secrets)
 
 /* ---- what is asked of us ---- */
 
-bool fl_secrets_has_any(const struct fl_container_spec *container)
+bool fl_task_secrets_has_any(const struct fl_container_spec *container)
 {
     return container->secret_count > 0 || container->registry_secret.n > 0;
 }
 
-bool fl_secrets_are_needed(const struct fl_task_spec *task)
+bool fl_task_secrets_are_needed(const struct fl_task_spec *task)
 {
     for (size_t i = 0; i < task->container_count; i++)
-        if (fl_secrets_has_any(&task->containers[i]))
+        if (fl_task_secrets_has_any(&task->containers[i]))
             return true;
     return false;
 }
 
-void fl_secrets_ensure(struct fl_secrets *secrets, const struct fl_task_spec *task,
-                       fl_secrets_done done, void *context)
+void fl_task_secrets_ensure(struct fl_task_secrets *secrets, const struct fl_task_spec *task,
+                            fl_task_secrets_done done, void *context)
 {
     struct bundle *bundle = find(secrets, task->arn);
-    if ((bundle && !bundle->is_active) || !fl_secrets_are_needed(task)) {
+    if ((bundle && !bundle->is_active) || !fl_task_secrets_are_needed(task)) {
         done(context, FL_STR(""));
         return;
     }
@@ -336,19 +336,19 @@ void fl_secrets_ensure(struct fl_secrets *secrets, const struct fl_task_spec *ta
     pump(secrets);
 }
 
-void fl_secrets_try(struct fl_secrets *secrets)
+void fl_task_secrets_try(struct fl_task_secrets *secrets)
 {
     pump(secrets);
 }
 
-void fl_secrets_forget(struct fl_secrets *secrets, struct fl_str task_arn)
+void fl_task_secrets_forget(struct fl_task_secrets *secrets, struct fl_str task_arn)
 {
     struct bundle *bundle = find(secrets, task_arn);
     if (bundle && !bundle->is_active)
         forget(bundle);
 }
 
-static const struct fl_secret_item *find_value(const struct fl_secrets *secrets,
+static const struct fl_secret_item *find_value(const struct fl_task_secrets *secrets,
                                                struct fl_str task_arn,
                                                enum fl_secret_provider provider,
                                                struct fl_str value_from)
@@ -361,9 +361,10 @@ static const struct fl_secret_item *find_value(const struct fl_secrets *secrets,
     return NULL;
 }
 
-bool fl_secrets_pairs(const struct fl_secrets *secrets, struct fl_str task_arn,
-                      const struct fl_container_spec *container, bool log_options,
-                      struct fl_arena *arena, struct fl_key_value **ret_pairs, size_t *ret_count)
+bool fl_task_secrets_pairs(const struct fl_task_secrets *secrets, struct fl_str task_arn,
+                           const struct fl_container_spec *container, bool log_options,
+                           struct fl_arena *arena, struct fl_key_value **ret_pairs,
+                           size_t *ret_count)
 {
     struct fl_key_value *pairs =
         fl_arena_new_array(arena, struct fl_key_value, container->secret_count);
@@ -383,9 +384,9 @@ bool fl_secrets_pairs(const struct fl_secrets *secrets, struct fl_str task_arn,
     return true;
 }
 
-bool fl_secrets_login(const struct fl_secrets *secrets, struct fl_str task_arn,
-                      const struct fl_container_spec *container, struct fl_arena *arena,
-                      struct fl_registry_login *ret_login)
+bool fl_task_secrets_login(const struct fl_task_secrets *secrets, struct fl_str task_arn,
+                           const struct fl_container_spec *container, struct fl_arena *arena,
+                           struct fl_registry_login *ret_login)
 {
     const struct fl_secret_item *item =
         container->registry_secret.n > 0
