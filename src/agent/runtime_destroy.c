@@ -1,6 +1,7 @@
 /* Ending an installation without its agent: containers, shims, cgroups. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/pidfd.h>
@@ -8,6 +9,7 @@
 
 #include "agent/runtime_internal.h"
 #include "base/clock.h"
+#include "base/fs.h"
 
 enum { END_MS = 5000 };
 
@@ -59,5 +61,8 @@ int fl_runtime_destroy(const struct fl_runtime_config *config, struct fl_err *er
     if (!fl_cgroup_remove_tree(&runtime.cgroup, group.p))
         rc = fl_err_set(err, -EBUSY, "the cgroup %s still holds processes", group.p);
     fl_cgroup_close(&runtime.cgroup);
+    struct fl_str memory = fl_runtime_memory_root(config->tag, arena);
+    if (memory.n > 0)
+        (void)fl_fs_remove_tree(AT_FDCWD, memory.p);
     return rc;
 }
