@@ -290,7 +290,7 @@ def test_what_is_updated_without_a_value(sm):
 def test_a_deleted_secret_can_be_restored(sm):
     made = sm.create_secret(Name="d", SecretString="x")
     for members, days in (({}, 30), ({"RecoveryWindowInDays": 7}, 7)):
-        before = datetime.datetime.now(datetime.timezone.utc)
+        before = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
         answer = sm.delete_secret(SecretId="d", **members)
         left = answer["DeletionDate"] - before
         assert datetime.timedelta(days=days) <= left < datetime.timedelta(days=days, minutes=1)
