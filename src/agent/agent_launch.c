@@ -163,11 +163,12 @@ static void on_secrets(void *context, struct fl_str error)
     struct fl_agent *agent = live->agent;
     struct fl_str id = fl_str_of(live->id);
     const struct fl_task_container *container = fl_brain_container(agent->brain, id);
-    if (!live->released && container && container->state != FL_CONTAINER_STOPPED && !error.n) {
+    bool is_wanted = !live->released && container && container->state != FL_CONTAINER_STOPPED;
+    if (is_wanted && error.n == 0) {
         ensure_image(live, container);
         return;
     }
-    if (error.n)
+    if (is_wanted)
         fl_agent_fail(agent, id, FL_EFFECT_ENSURE_IMAGE, FL_FAILURE_RESOURCE, error);
     live_free(live);
 }

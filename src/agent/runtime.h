@@ -95,6 +95,8 @@ struct fl_launch {
 
 /* Whether containers can have secrets: some file system here is in memory. */
 bool fl_runtime_has_memory(void);
+/* For `uninstall`: what containers of an installation had in memory alone. */
+void fl_runtime_forget_memory(struct fl_str tag);
 /* The secret options of the container's log driver, in the arena, from its launch until its
  * removal. False: none are kept. */
 bool fl_runtime_log_secrets(const struct fl_runtime *runtime, struct fl_str container_id,

@@ -1,7 +1,6 @@
 /* Ending an installation without its agent: containers, shims, cgroups. */
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/pidfd.h>
@@ -9,7 +8,6 @@
 
 #include "agent/runtime_internal.h"
 #include "base/clock.h"
-#include "base/fs.h"
 
 enum { END_MS = 5000 };
 
@@ -61,8 +59,6 @@ int fl_runtime_destroy(const struct fl_runtime_config *config, struct fl_err *er
     if (!fl_cgroup_remove_tree(&runtime.cgroup, group.p))
         rc = fl_err_set(err, -EBUSY, "the cgroup %s still holds processes", group.p);
     fl_cgroup_close(&runtime.cgroup);
-    struct fl_str memory = fl_runtime_memory_root(config->tag, arena);
-    if (memory.n > 0)
-        (void)fl_fs_remove_tree(AT_FDCWD, memory.p);
+    fl_runtime_forget_memory(config->tag);
     return rc;
 }

@@ -95,7 +95,7 @@ int fl_runtime_memory_make(const struct fl_runtime *runtime, struct fl_str id, s
     if (mkdir(dir.p, 0700) < 0)
         return fl_err_errno(err, -errno, "cannot make %s", dir.p);
     rc = fl_fs_write_fast(AT_FDCWD, fl_str_printf(arena, "%s/config.json", dir.p).p, config, 0600);
-    if (rc == 0)
+    if (rc == 0 && launch->log_secret_count > 0)
         rc = fl_fs_write_fast(AT_FDCWD, fl_str_printf(arena, "%s/" LOG_OPTIONS, dir.p).p,
                               fl_buf_str(&options), 0600);
     return rc < 0 ? fl_err_errno(err, rc, "cannot write into %s", dir.p) : 0;
@@ -151,4 +151,12 @@ void fl_runtime_memory_remove(const struct fl_runtime *runtime, struct fl_str id
         return;
     (void)fl_fs_remove_tree(AT_FDCWD, fl_runtime_memory_dir(runtime, id, arena).p);
     (void)rmdir(runtime->memory_root.p);
+}
+
+void fl_runtime_forget_memory(struct fl_str tag)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct fl_str root = fl_runtime_memory_root(tag, arena);
+    if (root.n > 0)
+        (void)fl_fs_remove_tree(AT_FDCWD, root.p);
 }

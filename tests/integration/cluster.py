@@ -257,6 +257,8 @@ class Cluster:
         tables = run("nft", "list", "tables").stdout.splitlines()
         found += [f"table {line}" for line in tables if self.tag in line]
         found += [f"namespace {path}" for path in pathlib.Path("/run").glob(f"netns/{self.tag}*")]
+        found += [f"{path} exists" for place in ("/run", "/dev/shm")
+                  for path in pathlib.Path(place).glob(f"fairlead-{self.tag}")]
         if self.tag in pathlib.Path("/etc/hosts").read_text():
             found.append("a line in /etc/hosts")
         return found
