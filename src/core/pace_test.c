@@ -59,6 +59,18 @@ static void no_minute_has_more_than_500(FL_UNUSED void **state)
     pace_end(f);
 }
 
+/* Is a user told that it is the pace? */
+static void explain_waits(struct fix *f, bool expected)
+{
+    struct fl_core_event event = {.kind = FL_CORE_EVENT_EXPLAIN, .service = FL_STR("s")};
+    fix_step(f, &event);
+    assert_int_equal(f->status, 200);
+    const char *said = strstr(
+        fix_text(f, "text"), "500 tasks were launched in the last minute: the next one is launched "
+                             "in 1 seconds\n");
+    assert_int_equal(said != NULL, expected);
+}
+
 static void a_restart_is_no_new_minute(FL_UNUSED void **state)
 {
     struct fix *f = pace_new(true, 2, "'desiredCount':1000");
@@ -67,6 +79,7 @@ static void a_restart_is_no_new_minute(FL_UNUSED void **state)
     after(f, MINUTE_MS - 1);
     assert_int_equal(pending(f), 500);
     fix_recover(f, true);
+    explain_waits(f, true);
     after(f, 1);
     assert_int_equal(pending(f), 1000);
     pace_end(f);
@@ -125,6 +138,7 @@ static void without_strict_there_is_no_bound(FL_UNUSED void **state)
 {
     struct fix *f = pace_new(false, 2, "'desiredCount':1200");
     assert_int_equal(pending(f), 1200);
+    explain_waits(f, false);
     pace_end(f);
 }
 

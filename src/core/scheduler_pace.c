@@ -30,26 +30,35 @@ void fl_service_note_launch(const struct fl_core *core, struct fl_service *servi
     }
 }
 
-/* A service that was made anew has launched nothing of what one of its name did; and what is said
- * to be yet to come was before the clock was set back, who knows when. */
-static bool counts(const struct fl_schedule *s, int64_t at_ms)
+/* How many were launched in the last minute, and when the first of them was. A service that was
+ * made anew has launched nothing of what one of its name did; and what is said to be yet to come
+ * was before the clock was set back, who knows when. */
+static size_t count(const struct fl_service *service, int64_t now_ms, int64_t *ret_first_ms)
 {
-    return at_ms > s->d->now_ms - SPAN_MS && at_ms <= s->d->now_ms &&
-           at_ms >= s->service->rec->createdAt;
+    const struct fl_pace *pace = service->pace;
+    size_t n = 0;
+    for (size_t i = pace ? pace->n : 0; i > 0; i--) {
+        int64_t at_ms = pace->at_ms[i - 1];
+        if (at_ms <= now_ms - SPAN_MS || at_ms > now_ms || at_ms < service->rec->createdAt)
+            continue;
+        *ret_first_ms = at_ms;
+        n++;
+    }
+    return n;
 }
 
 size_t fl_schedule_allowance(struct fl_schedule *s, size_t wanted)
 {
-    const struct fl_pace *pace = s->service->pace;
-    size_t launched = 0;
     int64_t first_ms = 0;
-    for (size_t i = pace ? pace->n : 0; i > 0; i--)
-        if (counts(s, pace->at_ms[i - 1])) {
-            first_ms = pace->at_ms[i - 1];
-            launched++;
-        }
+    size_t launched = count(s->service, s->d->now_ms, &first_ms);
     if (launched + wanted <= MAX_LAUNCHES || !s->d->core->strict)
         return wanted;
     (void)fl_schedule_await(s, first_ms + SPAN_MS);
     return MAX_LAUNCHES - launched;
+}
+
+int64_t fl_service_next_launch(const struct fl_service *service, int64_t now_ms)
+{
+    int64_t first_ms = 0;
+    return count(service, now_ms, &first_ms) < MAX_LAUNCHES ? now_ms : first_ms + SPAN_MS;
 }

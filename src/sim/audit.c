@@ -196,6 +196,8 @@ void sim_audit_records(struct sim *sim, const struct fl_turn *turn, size_t from,
             drop_task(sim, id, now_ms);
         else if (key.p[0] == 't' && is_last)
             put_task(sim, id, now_ms);
+        else if (key.p[0] == 'm' && is_drop && comes_again(turn, i))
+            sim_audit_service_again(sim, key);
         else if (memchr("mnor", key.p[0], 4) && (is_drop || is_last))
             sim_audit_service_record(sim, key, is_drop, now_ms);
     }

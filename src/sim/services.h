@@ -127,6 +127,8 @@ void sim_audit_member(struct sim *sim, const struct sim_task *before, const stru
                       int64_t now_ms);
 /* A record of a service, its events, rollouts, revisions is put or dropped; key is the record's. */
 void sim_audit_service_record(struct sim *sim, struct fl_str key, bool is_drop, int64_t now_ms);
+/* The name in the record's key is given to another service, in this step. */
+void sim_audit_service_again(struct sim *sim, struct fl_str key);
 /* All records of a step have been taken. */
 void sim_audit_bounds(struct sim *sim, int64_t now_ms);
 /* A step begins. */
