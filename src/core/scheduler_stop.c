@@ -75,7 +75,7 @@ static void stop_drained(struct stops *stops, struct fl_census *census)
 static void stop_failed(struct stops *stops, const struct fl_census *census,
                         struct fl_member *member)
 {
-    fl_service_say_of(stops->s->d, stops->s->service, member->task,
+    fl_service_say_of(stops->s->d, stops->s->service, member->task->rec->deployment,
                       "(task %.*s) failed container health checks.",
                       FL_STR_ARG(member->task->rec->id));
     fl_schedule_note_unhealthy(stops->s, census);
@@ -158,8 +158,8 @@ void fl_schedule_say_stopped(struct fl_schedule *s, struct fl_task *const *tasks
         size_t n = FL_MIN(count - first, (size_t)BATCH);
         for (size_t i = 0; i < n; i++)
             fl_buf_printf(&text, " (task %.*s)", FL_STR_ARG(tasks[first + i]->rec->id));
-        fl_service_say_of(s->d, s->service, tasks[first], "has stopped %zu running tasks:%.*s.", n,
-                          FL_STR_ARG(fl_buf_str(&text)));
+        fl_service_say_of(s->d, s->service, tasks[first]->rec->deployment,
+                          "has stopped %zu running tasks:%.*s.", n, FL_STR_ARG(fl_buf_str(&text)));
     }
 }
 
