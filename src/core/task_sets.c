@@ -409,6 +409,13 @@ int fl_set_primary_task_set(struct fl_decision *d, const void *input, void *outp
     return 0;
 }
 
+/* Scaled down is a set that has no tasks, whatever its scale asks for: one that never got any goes
+ * without force, as Terraform's provider relies on. */
+static bool has_tasks(const struct fl_deployment *set)
+{
+    return set->running_count + set->pending_count > 0;
+}
+
 int fl_delete_task_set(struct fl_decision *d, const void *input, void *output)
 {
     const struct ecs_DeleteTaskSetRequest *in = input;
@@ -417,7 +424,7 @@ int fl_delete_task_set(struct fl_decision *d, const void *input, void *output)
     struct fl_deployment *set = service ? find_set(d, service, in->taskSet) : NULL;
     if (!set)
         return -1;
-    if (!in->force && fl_deployment_rec(set)->scale > 0)
+    if (!in->force && fl_deployment_rec(set)->scale > 0 && has_tasks(set))
         return fl_refuse(d, "InvalidParameterException",
                          "The task set cannot be deleted while it is scaled above 0: scale it to 0 "
                          "or use force.");

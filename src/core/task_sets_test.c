@@ -165,6 +165,26 @@ static void what_is_no_task_set_is_refused(FL_UNUSED void **state)
     fix_free(f);
 }
 
+/* A set that is told no scale has none, and one without tasks needs no force. */
+static void a_set_without_tasks_goes_without_force(FL_UNUSED void **state)
+{
+    char id[40];
+    struct fix *f = fix_ready();
+    make_external(f, 2);
+    fix_ok(f, "CreateTaskSet", "{'cluster':'default','service':'s','taskDefinition':'web'}");
+    assert_int_equal(fix_int(f, "taskSet.computedDesiredCount"), 0);
+    assert_string_equal(fix_text(f, "taskSet.scale.unit"), "PERCENT");
+    (void)snprintf(id, sizeof(id), "%s", fix_text(f, "taskSet.id"));
+    fix_ok(f, "UpdateTaskSet",
+           "{'cluster':'default','service':'s','taskSet':'%s','scale':{'value':100}}", id);
+    fix_ok(f, "DeleteTaskSet", "{'cluster':'default','service':'s','taskSet':'%s'}", id);
+    assert_string_equal(fix_text(f, "taskSet.status"), "DRAINING");
+    fix_schedule(f);
+    fix_ok(f, "DescribeTaskSets", "{'cluster':'default','service':'s'}");
+    assert_int_equal(fix_size(f, "taskSets"), 0);
+    fix_free(f);
+}
+
 /* The same call again gets the same set, another one with its token is refused. */
 static void a_token_stands_for_one_set(FL_UNUSED void **state)
 {
@@ -275,6 +295,7 @@ int main(void)
         cmocka_unit_test(a_set_without_scale_is_empty),
         cmocka_unit_test(sets_are_made_scaled_promoted_and_deleted),
         cmocka_unit_test(what_is_no_task_set_is_refused),
+        cmocka_unit_test(a_set_without_tasks_goes_without_force),
         cmocka_unit_test(a_token_stands_for_one_set),
         cmocka_unit_test(protected_tasks_stay),
         cmocka_unit_test(protection_does_not_block_a_deployment),

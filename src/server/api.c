@@ -9,6 +9,7 @@
 #include "shapes/ecr_shapes.h"
 #include "shapes/ecs_shapes.h"
 #include "shapes/logs_shapes.h"
+#include "shapes/secrets_shapes.h"
 #include "wire/acs.h"
 #include "wire/arn.h"
 #include "wire/json.h"
@@ -483,6 +484,38 @@ static void call_ecr(struct call *call, int operation)
                       call->exchange->arena, on_answer, call->exchange);
 }
 
+static bool may_call_secrets(const struct call *call, int operation)
+{
+    switch (call->caller.role) {
+    case FL_ROLE_OPERATOR:
+    case FL_ROLE_TASK:
+        return true;
+    case FL_ROLE_AGENT:
+        return false;
+    case FL_ROLE_EXECUTION:
+        return fl_secrets_execution_may(operation);
+    }
+    return false;
+}
+
+static void call_secrets(struct call *call, int operation)
+{
+    const struct fl_operation *op = &secrets_service.operations[operation];
+    if (!may_call_secrets(call, operation)) {
+        deny(call, "secretsmanager", fl_str_of(op->name), FL_STR(""));
+        return;
+    }
+    if (!op->input) {
+        fl_api_refuse(call->exchange, 400, FL_STR("InvalidRequestException"),
+                      fl_str_printf(call->exchange->arena, "%s is not implemented yet.", op->name));
+        return;
+    }
+    void *input = decode_input(call, op, "ValidationException");
+    if (input)
+        fl_secrets_handle(call->api->secrets, operation, input, call->exchange->arena,
+                          fl_clock_wall_ms(), on_answer, call->exchange);
+}
+
 static void unknown_operation(struct fl_http_exchange *exchange, struct fl_str target)
 {
     struct fl_str text = target.n
@@ -545,7 +578,10 @@ static void dispatch(struct call *call)
     static const struct {
         const struct fl_aws_service *service;
         void (*handle)(struct call *call, int operation);
-    } services[] = {{&ecs_service, call_ecs}, {&ecr_service, call_ecr}, {&logs_service, call_logs}};
+    } services[] = {{&ecs_service, call_ecs},
+                    {&ecr_service, call_ecr},
+                    {&logs_service, call_logs},
+                    {&secrets_service, call_secrets}};
     struct fl_str target = fl_http_header(call->exchange, "X-Amz-Target");
     struct fl_str name = target, prefix = FL_STR("");
     if (fl_str_is(target, agent_target) && is_of_a_task(call)) {
