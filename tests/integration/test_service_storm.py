@@ -103,7 +103,7 @@ class User:
                                             protectionEnabled=self.rand.random() < 0.3)
 
     def replace(self, name):
-        if self.rand.random() < 0.5:
+        if self.rand.random() < 0.2:
             self.ecs.delete_service(service=name, force=True)
         self.ecs.create_service(serviceName=name, desiredCount=self.rand.randrange(4),
                                 taskDefinition=self.rand.choice(self.definitions))
