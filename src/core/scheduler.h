@@ -135,6 +135,9 @@ void fl_schedule_stop(struct fl_schedule *s);
 /* The same: gives up what is being stopped on hosts that are lost. Whoever returns from there still
  * stops it, but the service waits for that no more. */
 void fl_schedule_forsake(struct fl_schedule *s);
+/* protection.c: no task is protected for longer than it can be: an end that is further away was set
+ * before the clock was set back. */
+void fl_schedule_bound_protection(struct fl_schedule *s);
 /* Says that these tasks were stopped. */
 void fl_schedule_say_stopped(struct fl_schedule *s, struct fl_task *const *tasks, size_t n);
 /* scheduler_daemon.c: start and stop of a DAEMON service, one task per instance. */

@@ -21,8 +21,8 @@ void fl_schedule_say_started(struct fl_schedule *s, struct fl_task *const *tasks
     for (size_t i = 0; i < n; i++)
         fl_buf_printf(&text, " (task %.*s)", FL_STR_ARG(tasks[i]->rec->id));
     if (n)
-        fl_service_say(s->d, s->service, "has started %zu tasks:%.*s.", n,
-                       FL_STR_ARG(fl_buf_str(&text)));
+        fl_service_say_of(s->d, s->service, tasks[0], "has started %zu tasks:%.*s.", n,
+                          FL_STR_ARG(fl_buf_str(&text)));
 }
 
 /* How many were started. */

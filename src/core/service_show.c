@@ -139,8 +139,9 @@ static void show_current(struct fl_decision *d, const struct fl_service *service
                          struct ecs_Service *out)
 {
     const struct rec_Service *rec = service->rec;
-    const struct fl_rollout *last =
-        RB_MAX(fl_rollout_tree, (struct fl_rollout_tree *)&service->rollouts);
+    const struct fl_rollout *last = fl_service_current(service);
+    if (!last)
+        last = RB_MAX(fl_rollout_tree, (struct fl_rollout_tree *)&service->rollouts);
     if (!last)
         return;
     int64_t number = rec->deployments.n ? rec->deployments.items[0].number : last->rec->target;

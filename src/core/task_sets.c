@@ -337,7 +337,7 @@ int fl_create_task_set(struct fl_decision *d, const void *input, void *output)
     int64_t number = fl_new_number(d, service);
     struct rec_Service *rec = fl_service_edit(d, service);
     struct rec_Deployment *entry = fl_service_add_entry(d, rec, number, FL_STR("ACTIVE"));
-    FL_SET(entry, rec_Deployment, scale, in->scale ? hundredths(in->scale) : FULL_SCALE);
+    FL_SET(entry, rec_Deployment, scale, in->scale ? hundredths(in->scale) : 0);
     if (in->externalId.n)
         FL_SET(entry, rec_Deployment, externalId, in->externalId);
     if (in->clientToken.n) {
@@ -397,6 +397,13 @@ int fl_set_primary_task_set(struct fl_decision *d, const void *input, void *outp
     return 0;
 }
 
+/* Scaled down is a set that has no tasks, whatever its scale asks for: one that never got any goes
+ * without force, as Terraform's provider relies on. */
+static bool has_tasks(const struct fl_deployment *set)
+{
+    return set->running_count + set->pending_count > 0;
+}
+
 int fl_delete_task_set(struct fl_decision *d, const void *input, void *output)
 {
     const struct ecs_DeleteTaskSetRequest *in = input;
@@ -405,7 +412,7 @@ int fl_delete_task_set(struct fl_decision *d, const void *input, void *output)
     struct fl_deployment *set = service ? find_set(d, service, in->taskSet) : NULL;
     if (!set)
         return -1;
-    if (!in->force && fl_deployment_rec(set)->scale > 0)
+    if (!in->force && fl_deployment_rec(set)->scale > 0 && has_tasks(set))
         return fl_refuse(d, "InvalidParameterException",
                          "The task set cannot be deleted while it is scaled above 0: scale it to 0 "
                          "or use force.");

@@ -143,6 +143,8 @@ bool sim_is_restless(const struct sim *sim, const struct sim_task *task);
 void sim_service_load_start(struct sim *sim);
 /* The run's load is the creation and the update of so many services. */
 void sim_roll_start(struct sim *sim);
+/* The end of the run: that has come about. */
+void sim_roll_check(struct sim *sim);
 /* The answer of status 200 to a call about a service. */
 void sim_service_answered(struct sim *sim, struct sim_operation *operation);
 void sim_service_refused(struct sim *sim, const struct sim_operation *operation,

@@ -153,14 +153,13 @@ static void create_service(struct sim *sim)
     bool is_external = !is_daemon && sim_chance(sim, 200);
     FL_SET(input, ecs_CreateServiceRequest, cluster, FL_STR("default"));
     FL_SET(input, ecs_CreateServiceRequest, serviceName, name);
-    if (is_external)
+    if (is_external) {
         FL_SET(input, ecs_CreateServiceRequest, deploymentController, external(call));
-    else
+    } else {
         FL_SET(input, ecs_CreateServiceRequest, taskDefinition, draw_definition(sim, call));
-    FL_SET(input, ecs_CreateServiceRequest, deploymentConfiguration,
-           is_daemon     ? draw_daemon(sim, call)
-           : is_external ? draw_bounds(sim, call)
-                         : draw_configuration(sim, call));
+        FL_SET(input, ecs_CreateServiceRequest, deploymentConfiguration,
+               is_daemon ? draw_daemon(sim, call) : draw_configuration(sim, call));
+    }
     if (is_daemon)
         FL_SET(input, ecs_CreateServiceRequest, schedulingStrategy, ECS_SchedulingStrategy_DAEMON);
     else

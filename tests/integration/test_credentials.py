@@ -17,6 +17,7 @@ import botocore.exceptions
 import cluster as clusters
 import pytest
 from cluster import idle, until
+from conftest import installation
 from fake_agent import FakeAgent, Refused, WebSocket
 from test_metadata import METADATA, Container
 
@@ -36,20 +37,10 @@ print(json.dumps({"who": {name: who[name] for name in ("UserId", "Account", "Arn
 @pytest.fixture(scope="module")
 def brisk(busybox):
     """Credentials live for twelve seconds there, and are renewed every four."""
-    made = clusters.Cluster("--cpu-units", "65536", "--memory-mib", "65536", "--session-life",
-                            str(LIFE_S // 2), "--metadata-port", str(clusters.free_port()))
-    try:
-        made.up()
-        made.load_image(busybox, "busybox:1")
+    with installation(busybox, "--cpu-units", "65536", "--memory-mib", "65536", "--session-life",
+                      str(LIFE_S // 2), "--metadata-port", str(clusters.free_port())) as made:
         yield made
         made.stop_all()
-    except BaseException:
-        print(made.diagnose())
-        raise
-    finally:
-        made.uninstall()
-    leaks = made.leaks()
-    assert not leaks, "\n".join(leaks)
 
 
 def started(cluster, *containers, **more):
