@@ -2,7 +2,9 @@
 who may read; every answer held against botocore's model, with its client, the AWS CLI and raw
 requests. What was answered is there after a kill, and cannot be read in the server's files."""
 import base64
+import contextlib
 import datetime
+import http.client
 import json
 import os
 import pathlib
@@ -10,6 +12,7 @@ import re
 import shutil
 import string
 import subprocess
+import threading
 import uuid
 
 import botocore.exceptions
@@ -290,7 +293,7 @@ def test_what_is_updated_without_a_value(sm):
 def test_a_deleted_secret_can_be_restored(sm):
     made = sm.create_secret(Name="d", SecretString="x")
     for members, days in (({}, 30), ({"RecoveryWindowInDays": 7}, 7)):
-        before = datetime.datetime.now(datetime.timezone.utc)
+        before = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
         answer = sm.delete_secret(SecretId="d", **members)
         left = answer["DeletionDate"] - before
         assert datetime.timedelta(days=days) <= left < datetime.timedelta(days=days, minutes=1)
@@ -576,6 +579,51 @@ def test_what_was_answered_outlives_a_kill_and_cannot_be_read_in_the_files(vault
     assert sm.get_secret_value(SecretId="deleted")["SecretString"] == value
     for line in pathlib.Path(vaulted.data_dir, "log", "server.log").read_text().splitlines():
         assert value not in line and second not in line
+
+
+class Writer(threading.Thread):
+    """Puts one value after the other, and knows which ones were acknowledged."""
+
+    def __init__(self, vaulted, name):
+        super().__init__()
+        self.vaulted, self.name_of_it, self.acknowledged = vaulted, name, 0
+        self.ends = threading.Event()
+
+    def run(self):
+        number = 0
+        while not self.ends.is_set():
+            number += 1
+            with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+                members = {"SecretId": self.name_of_it, "SecretString": str(number)}
+                status, _ = self.vaulted.call("PutSecretValue", members, service="secretsmanager")
+                if status == 200:
+                    self.acknowledged = number
+
+
+def test_whatever_was_acknowledged_is_there_however_often_the_server_is_killed(vaulted, sm):
+    for n in range(4):
+        sm.create_secret(Name=f"w{n}", SecretString="0")
+    for _ in range(3):
+        writers = [Writer(vaulted, f"w{n}") for n in range(4)]
+        for writer in writers:
+            writer.start()
+        clusters.until(lambda: all(w.acknowledged > 20 for w in writers), what="some values")
+        vaulted.kill("server")
+        for writer in writers:
+            writer.ends.set()
+            writer.join()
+        vaulted.up()
+        for writer in writers:
+            found = vaulted.secretsmanager.get_secret_value(SecretId=writer.name_of_it)
+            # The one that was under way may have come in time, or not.
+            assert int(found["SecretString"]) - writer.acknowledged in (0, 1)
+            versions = vaulted.secretsmanager.list_secret_version_ids(
+                SecretId=writer.name_of_it, IncludeDeprecated=True)["Versions"]
+            labels = [label for v in versions for label in v.get("VersionStages", [])]
+            assert sorted(labels) == ["AWSCURRENT", "AWSPREVIOUS"]
+            for version in versions:    # each has its value
+                vaulted.secretsmanager.get_secret_value(SecretId=writer.name_of_it,
+                                                        VersionId=version["VersionId"])
 
 
 def test_a_backup_has_them_with_their_key_and_nothing_opens_them_without(vaulted, sm, tmp_path):
