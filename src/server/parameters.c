@@ -45,7 +45,8 @@ static void end(void *context)
 {
     struct fl_parameters_call *call = context;
     if (call->error)
-        call->reply(call->context, 400, fl_str_of(call->error), call->error_text);
+        call->reply(call->context, call->error == ssm_error_InternalServerError ? 500 : 400,
+                    fl_str_of(call->error), call->error_text);
     else
         call->reply(call->context, 200, FL_STR(""), fl_buf_str(&call->body));
     fl_buf_free(&call->body);
@@ -143,16 +144,21 @@ const struct rec_Parameter *fl_parameters_need(struct fl_parameters_call *call, 
     return parameter;
 }
 
-const struct rec_ParameterValue *fl_parameters_value(const struct fl_parameters_call *call,
+/* Somebody has been at the store where a value is missing: the whole call fails. */
+const struct rec_ParameterValue *fl_parameters_value(struct fl_parameters_call *call,
                                                      struct fl_str id, int64_t version)
 {
+    static const struct rec_ParameterValue nothing;
     const struct rec_ParameterValue *value =
         fl_vault_get(call->caller.vault, FL_VAULT_PARAMETER_VALUE, value_id(call, id, version));
-    FL_ASSERT(value);
-    return value;
+    if (!value)
+        fl_parameters_fail(call, ssm_error_InternalServerError,
+                           "The value of version %lld of %.*s is missing in the server's store.",
+                           (long long)version, FL_STR_ARG(id));
+    return value ? value : &nothing;
 }
 
-struct fl_str fl_parameters_text(const struct fl_parameters_call *call, struct fl_str id,
+struct fl_str fl_parameters_text(struct fl_parameters_call *call, struct fl_str id,
                                  const struct rec_ParameterVersion *version, bool is_decrypted)
 {
     const struct rec_ParameterValue *value = fl_parameters_value(call, id, version->version);

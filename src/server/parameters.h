@@ -16,8 +16,8 @@ struct fl_parameters_caller {
     struct fl_str user; /* its ARN: LastModifiedUser of what it changes */
 };
 
-/* status 200: body is the answer's JSON. 400: error_code is AWS's name and body the sentence for
- * its message. The strings are valid during the call. */
+/* status 200: body is the answer's JSON. 400 or 500: error_code is AWS's name and body the sentence
+ * for its message. The strings are valid during the call. */
 typedef void (*fl_parameters_reply)(void *context, unsigned status, struct fl_str error_code,
                                     struct fl_str body);
 

@@ -3,7 +3,7 @@
 
 enum { PATH_PAGE = 10, HISTORY_PAGE = 50 };
 
-static void show(const struct fl_parameters_call *call, struct fl_str id, struct fl_str name,
+static void show(struct fl_parameters_call *call, struct fl_str id, struct fl_str name,
                  const struct rec_ParameterVersion *version, bool is_decrypted,
                  struct ssm_Parameter *out)
 {
@@ -38,7 +38,7 @@ static bool look_up(struct fl_parameters_call *call, struct fl_str text, bool is
     if (ref.selector.n)
         FL_SET(out, ssm_Parameter, Selector,
                fl_str_printf(call->arena, ":%.*s", FL_STR_ARG(ref.selector)));
-    return true;
+    return !call->error;
 }
 
 void fl_parameters_get(struct fl_parameters_call *call)
@@ -58,6 +58,13 @@ static bool was_asked(const struct fl_str_list *names, size_t i)
     return false;
 }
 
+/* Did the call fail for a parameter, or a version of it, that is not there? */
+static bool is_missing(const struct fl_parameters_call *call)
+{
+    return fl_str_is(FL_STR("ParameterNotFound"), call->error) ||
+           fl_str_is(FL_STR("ParameterVersionNotFound"), call->error);
+}
+
 void fl_parameters_get_some(struct fl_parameters_call *call)
 {
     const struct ssm_GetParametersRequest *in = call->input;
@@ -73,7 +80,7 @@ void fl_parameters_get_some(struct fl_parameters_call *call)
             found.n++;
             continue;
         }
-        if (fl_str_is(FL_STR("ValidationException"), call->error))
+        if (!is_missing(call))
             return;
         call->error = NULL;
         missing.items[missing.n++] = name;
@@ -155,9 +162,9 @@ void fl_parameters_get_by_path(struct fl_parameters_call *call)
 
 /* ---- history ---- */
 
-static void show_version(const struct fl_parameters_call *call, struct fl_str id,
-                         struct fl_str name, const struct rec_ParameterVersion *version,
-                         bool is_decrypted, struct ssm_ParameterHistory *out)
+static void show_version(struct fl_parameters_call *call, struct fl_str id, struct fl_str name,
+                         const struct rec_ParameterVersion *version, bool is_decrypted,
+                         struct ssm_ParameterHistory *out)
 {
     const struct rec_ParameterValue *value = fl_parameters_value(call, id, version->version);
     struct fl_str text = fl_parameters_text(call, id, version, is_decrypted);

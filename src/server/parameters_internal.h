@@ -35,11 +35,11 @@ const struct rec_Parameter *fl_parameters_find(const struct fl_parameters_call *
 /* Which parameter the text means, and its record; NULL after failing the call. */
 const struct rec_Parameter *fl_parameters_need(struct fl_parameters_call *call, struct fl_str text,
                                                struct fl_parameters_ref *ret_ref);
-/* What a version keeps. */
-const struct rec_ParameterValue *fl_parameters_value(const struct fl_parameters_call *call,
+/* What a version keeps; nothing after failing the call: it is missing in the store. */
+const struct rec_ParameterValue *fl_parameters_value(struct fl_parameters_call *call,
                                                      struct fl_str id, int64_t version);
 /* That value as text: of a SecureString as it is, or sealed. */
-struct fl_str fl_parameters_text(const struct fl_parameters_call *call, struct fl_str id,
+struct fl_str fl_parameters_text(struct fl_parameters_call *call, struct fl_str id,
                                  const struct rec_ParameterVersion *version, bool is_decrypted);
 
 /* Puts the record in place of the one before. */

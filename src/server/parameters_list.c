@@ -5,7 +5,7 @@ enum { DESCRIBE_PAGE = 50 };
 
 /* ---- DescribeParameters ---- */
 
-static void show(const struct fl_parameters_call *call, struct fl_str id,
+static void show(struct fl_parameters_call *call, struct fl_str id,
                  const struct rec_Parameter *parameter, const struct rec_ParameterVersion *version,
                  struct ssm_ParameterMetadata *out)
 {

@@ -246,7 +246,8 @@ void fl_parameters_put(struct fl_parameters_call *call)
     if (!choose_type(call, last, &put.version) || !choose_tier(call, last, &put.version))
         return;
     describe(call, &put);
-    if (!check_pattern(call, &put) || !check_oldest(call, &put) || !check_room(call, &put))
+    if (call->error || !check_pattern(call, &put) || !check_oldest(call, &put) ||
+        !check_room(call, &put))
         return;
     save(call, &put);
     FL_SET(out, ssm_PutParameterResult, Version, put.version.version);

@@ -2,7 +2,9 @@
 every answer held against botocore's model, with its client, the AWS CLI and raw requests. What was
 answered is there after a kill, and a SecureString is shown in the clear only to who asks for it."""
 import base64
+import contextlib
 import json
+import sqlite3
 import subprocess
 import uuid
 
@@ -23,7 +25,7 @@ SERVED = {
 }
 # Documented, but nothing here can bring it about.
 UNPROVOKED = {
-    "InternalServerError": "only a fault of the server's own",
+    "InternalServerError": "a value is missing in the store: the last test",
     "InvalidKeyId": "there is no KMS that could not know a key",
     "TooManyUpdates": "updates come one after the other",
     "HierarchyTypeMismatchException": "AWS, too, changes types where it is asked to",
@@ -738,3 +740,26 @@ def test_every_answer_was_durable(brisk, ssm):
         assert value_of(brisk.ssm, "/count") == f"{n}.19"
     assert [v["Version"] for v in history(brisk.ssm, "/count")] == list(range(1, 62))
     assert json.loads(brisk.fairlead("status", "--json").stdout)["server"]
+
+
+def test_a_value_that_somebody_took_out_of_the_store(brisk, ssm):
+    for name in ("/taken", "/whole"):
+        put(ssm, name, "1")
+        change(ssm, name, "2")
+    brisk.fairlead("down")
+    with contextlib.closing(sqlite3.connect(f"{brisk.data_dir}/server.db")) as db, db:
+        done = db.execute("DELETE FROM record WHERE key = CAST(? AS BLOB)",
+                          ("v/parameter-value/taken\n2",))
+        assert done.rowcount == 1
+    brisk.up()
+    ssm = brisk.ssm
+    missing = ("InternalServerError",
+               "The value of version 2 of /taken is missing in the server's store.")
+    assert refused(ssm.get_parameter, Name="/taken") == missing
+    assert refused(ssm.get_parameters, Names=["/whole", "/taken", "/none"]) == missing
+    assert refused(ssm.get_parameters_by_path, Path="/") == missing
+    assert refused(ssm.describe_parameters) == missing
+    assert refused(change, ssm=ssm, name="/taken") == missing
+    assert value_of(ssm, "/taken:1") == "1" and value_of(ssm, "/whole") == "2"
+    ssm.delete_parameter(Name="/taken")
+    assert names(ssm) == ["/whole"]
