@@ -36,7 +36,7 @@ struct instruction {
 };
 
 struct fl_parameters_pattern {
-    size_t n;
+    size_t n, cap;
     struct instruction *program;
 };
 
@@ -44,7 +44,8 @@ struct parser {
     struct fl_str rest;
     struct fl_arena *arena;
     struct fl_parameters_pattern *pattern;
-    struct instruction *scratch; /* as long as a program: what is being repeated */
+    struct instruction *scratch; /* what is being repeated */
+    size_t scratch_cap;
     size_t depth;
     struct fl_err *err;
 };
@@ -216,11 +217,25 @@ static void finish(struct class *class)
 
 /* ---- the program ---- */
 
+/* Room for n instructions; those that were there are copied. */
+static void grow(struct parser *parser, struct instruction **program, size_t *cap, size_t n)
+{
+    struct instruction *old = *program;
+    size_t had = *cap;
+    if (n <= had)
+        return;
+    *cap = FL_MAX(n, 2 * had);
+    *program = fl_arena_new_array(parser->arena, struct instruction, *cap);
+    if (had > 0)
+        memcpy(*program, old, had * sizeof(*old));
+}
+
 static int emit(struct parser *parser, struct instruction instruction)
 {
     struct fl_parameters_pattern *pattern = parser->pattern;
     if (pattern->n == MAX_PROGRAM)
         return bad(parser, "it is too large");
+    grow(parser, &pattern->program, &pattern->cap, pattern->n + 1);
     pattern->program[pattern->n++] = instruction;
     return 0;
 }
@@ -228,8 +243,8 @@ static int emit(struct parser *parser, struct instruction instruction)
 /* Puts an instruction before those from `at` on, whose distances stay what they are. */
 static int insert(struct parser *parser, size_t at, struct instruction instruction)
 {
-    struct instruction *program = parser->pattern->program;
     int r = emit(parser, instruction);
+    struct instruction *program = parser->pattern->program;
     if (r < 0)
         return r;
     memmove(&program[at + 1], &program[at], (parser->pattern->n - 1 - at) * sizeof(*program));
@@ -252,6 +267,9 @@ static int repeat(struct parser *parser, size_t at, int32_t low, int32_t high)
 {
     size_t n = parser->pattern->n - at;
     int r = 0;
+    if (n == 0) /* an empty group: as often as one likes */
+        return 0;
+    grow(parser, &parser->scratch, &parser->scratch_cap, n);
     memcpy(parser->scratch, &parser->pattern->program[at], n * sizeof(*parser->scratch));
     parser->pattern->n = at;
     for (int32_t i = 0; r == 0 && (i < high || i < low || (high < 0 && i == low)); i++) {
@@ -418,14 +436,9 @@ int fl_parameters_pattern_compile(struct fl_str text, struct fl_arena *arena,
 {
     struct fl_parameters_pattern *pattern =
         fl_arena_new_object(arena, struct fl_parameters_pattern);
-    struct parser parser = {
-        .rest = text,
-        .arena = arena,
-        .pattern = pattern,
-        .scratch = fl_arena_new_array(arena, struct instruction, MAX_PROGRAM),
-        .err = err,
-    };
-    pattern->program = fl_arena_new_array(arena, struct instruction, MAX_PROGRAM);
+    struct parser parser = {.rest = text, .arena = arena, .pattern = pattern, .err = err};
+    pattern->cap = 64;
+    pattern->program = fl_arena_new_array(arena, struct instruction, pattern->cap);
     int r = take_alternatives(&parser);
     if (r == 0 && parser.rest.n > 0)
         r = bad(&parser, "a ) closes nothing");

@@ -21,7 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 FAIRLEAD = os.environ.get("FAIRLEAD_UNDER_TEST", str(ROOT / "build" / "fairlead"))
 AWS = str(ROOT / ".venv" / "bin" / "aws")
 TARGETS = {"ecs": "AmazonEC2ContainerServiceV20141113", "logs": "Logs_20140328",
-           "secretsmanager": "secretsmanager"}
+           "secretsmanager": "secretsmanager", "ssm": "AmazonSSM"}
 
 
 def until(condition, timeout=20.0, what="the condition", pause=0.01):
@@ -107,6 +107,7 @@ class Cluster:
         self.ecs = session.client("ecs", endpoint_url=endpoint, config=config)
         self.logs = session.client("logs", endpoint_url=endpoint, config=config)
         self.secretsmanager = session.client("secretsmanager", endpoint_url=endpoint, config=config)
+        self.ssm = session.client("ssm", endpoint_url=endpoint, config=config)
 
     def status(self):
         return json.loads(self.fairlead("status", "--json", check=False).stdout)
