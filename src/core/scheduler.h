@@ -133,8 +133,10 @@ void fl_schedule_say_unplaced(struct fl_schedule *s, const struct fl_launch *lau
 void fl_schedule_say_stuck(struct fl_schedule *s);
 /* Says that the bounds are in the way. */
 void fl_schedule_say_blocked(struct fl_schedule *s);
-/* Says that these tasks, at most ten, were started. */
-void fl_schedule_say_started(struct fl_schedule *s, struct fl_task *const *tasks, size_t n);
+/* Says that these tasks, at most ten, were started, so many of them in the place of unhealthy ones.
+ */
+void fl_schedule_say_started(struct fl_schedule *s, struct fl_task *const *tasks, size_t n,
+                             size_t replaced);
 /* scheduler_stop.c: stops what is not wanted any more, as far as the floor allows. */
 void fl_schedule_stop(struct fl_schedule *s);
 /* The same: gives up what is being stopped on hosts that are lost. Whoever returns from there still

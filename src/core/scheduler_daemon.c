@@ -165,10 +165,10 @@ static void start(struct daemons *daemons)
         s->started++;
         if (n < BATCH)
             continue;
-        fl_schedule_say_started(s, batch, n);
+        fl_schedule_say_started(s, batch, n, 0);
         n = 0;
     }
-    fl_schedule_say_started(s, batch, n);
+    fl_schedule_say_started(s, batch, n, 0);
     fl_service_set_waiting(s->service, is_short);
     if (is_short)
         fl_schedule_say_unplaced(s, &daemons->launch);

@@ -22,6 +22,7 @@ struct fl_deployment {
     TAILQ_ENTRY(fl_deployment) in_service; /* in the order of the service's record */
     struct fl_service *service;
     int64_t number;
+    struct fl_group *part;       /* of the service's group */
     struct fl_member_tree tasks; /* the ones that are not STOPPED, by creation */
     size_t running_count;        /* of these: RUNNING, wanted or not */
     size_t pending_count;        /* not yet RUNNING, wanted or not */
@@ -82,6 +83,10 @@ RB_PROTOTYPE(fl_due_tree, fl_service, by_due, fl_service_due_order)
 RB_PROTOTYPE(fl_member_tree, fl_task, on_deployment, fl_member_order)
 RB_PROTOTYPE(fl_revision_tree, fl_revision, by_number, fl_revision_order)
 RB_PROTOTYPE(fl_rollout_tree, fl_rollout, by_age, fl_rollout_order)
+
+/* What the tasks of a service's deployment are called as a part of its group; in `buf`. */
+enum { FL_PART_NAME = 300 };
+struct fl_str fl_part_name(char buf[FL_PART_NAME], struct fl_str service, int64_t number);
 
 /* Look-ups; NULL when there is none. */
 struct fl_service *fl_state_service(const struct fl_cluster *cluster, struct fl_str name);

@@ -305,6 +305,7 @@ static void apply_cluster(struct fl_core *core, const struct rec_Cluster *rec)
     RB_INIT(&cluster->tasks);
     RB_INIT(&cluster->instances);
     RB_INIT(&cluster->groups);
+    RB_INIT(&cluster->parts);
     RB_INIT(&cluster->digests);
     RB_INIT(&cluster->attributes);
     RB_INIT(&cluster->services);
@@ -527,6 +528,7 @@ static void count_task(struct fl_task *task, int sign)
         .memory = task->rec->memory,
         .ports = &task->rec->ports,
         .group = task->group,
+        .part = task->is_member && task->deployment ? task->deployment->part : NULL,
         .is_counted = task->rec->desired != REC_TaskStatus_STOPPED,
     };
     fl_load_change(instance, &share, sign);
