@@ -51,7 +51,7 @@ static enum sim_hook draw_task(struct sim *sim)
 static void draw_hook(struct sim *sim, struct sim_message *call,
                       struct ecs_DeploymentLifecycleHook *hook)
 {
-    bool is_pause = sim_chance(sim, 350);
+    bool is_pause = sim_chance(sim, 350) || sim->is_strict; /* ECS knows no other ones */
     int family = SIM_HOOK_FAMILIES + (int)draw_task(sim);
     FL_SET(hook, ecs_DeploymentLifecycleHook, lifecycleStages, draw_stages(sim, call, is_pause));
     FL_SET(hook, ecs_DeploymentLifecycleHook, timeoutConfiguration,

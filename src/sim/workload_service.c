@@ -410,7 +410,8 @@ void sim_service_refused(struct sim *sim, const struct sim_operation *operation,
 {
     const struct sim_service *service = &sim->services.all[operation->service - 1];
     bool is_again = fl_str_contains(text, FL_STR("not idempotent"));
-    bool is_early = fl_str_contains(text, FL_STR("TaskDefinition not found"));
+    bool is_early = fl_str_contains(text, FL_STR("TaskDefinition not found")) ||
+                    fl_str_contains(text, FL_STR("Cluster not found"));
     if (operation->operation == ECS_OP_CreateService && !is_again && !is_early)
         sim_violation(sim, "A1", "service %s is refused: %.*s", service->name, FL_STR_ARG(text));
 }
