@@ -254,15 +254,9 @@ static void add_foreign(struct fl_buf *text, struct fl_str words)
     }
 }
 
-static void add_last_failed(struct fl_buf *text, const struct explanation *e)
+/* Why it stopped, and which of its containers did not end well. */
+static void add_end(struct fl_buf *text, const struct rec_Task *rec)
 {
-    const struct fl_task *task = last_failed(e);
-    if (!task)
-        return;
-    const struct rec_Task *rec = task->rec;
-    fl_buf_add_z(text, "  the last task that failed: ");
-    add_id(text, rec->id);
-    fl_buf_printf(text, " of %.*s:%d: ", FL_STR_ARG(rec->family), rec->revision);
     add_foreign(text, rec->stoppedReason);
     for (size_t i = 0; i < rec->containers.n; i++) {
         const struct rec_TaskContainer *container = &rec->containers.items[i];
@@ -271,6 +265,17 @@ static void add_last_failed(struct fl_buf *text, const struct explanation *e)
                           container->exitCode);
     }
     fl_buf_add_char(text, '\n');
+}
+
+static void add_last_failed(struct fl_buf *text, const struct explanation *e)
+{
+    const struct fl_task *task = last_failed(e);
+    if (!task)
+        return;
+    fl_buf_add_z(text, "  the last task that failed: ");
+    add_id(text, task->rec->id);
+    fl_buf_printf(text, " of %.*s:%d: ", FL_STR_ARG(task->rec->family), task->rec->revision);
+    add_end(text, task->rec);
 }
 
 /* What else keeps the service from starting it. */
@@ -321,6 +326,10 @@ static void add_head(struct fl_buf *text, const struct explanation *e)
     if (e->service) {
         add_delays(text, e);
         return;
+    }
+    if (e->task && e->task->rec->stoppedReason.n) {
+        fl_buf_add_z(text, "  why it stops: ");
+        add_end(text, e->task->rec);
     }
     if (def->rec->definition->status != ECS_TaskDefinitionStatus_ACTIVE)
         fl_buf_add_z(text, "  the definition is not ACTIVE: RunTask refuses it\n");
