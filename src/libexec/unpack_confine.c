@@ -55,7 +55,7 @@ static const int allowed_calls[] = {
     SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
     SCMP_SYS(getpid),       SCMP_SYS(gettid),         SCMP_SYS(tgkill),
     SCMP_SYS(exit),         SCMP_SYS(exit_group),     SCMP_SYS(restart_syscall),
-    SCMP_SYS(renameat),
+    SCMP_SYS(renameat),       SCMP_SYS(rt_sigtimedwait),
 };
 
 static int enter_directory(struct fl_err *err)
