@@ -360,6 +360,7 @@ static void look(struct fl_schedule *s)
     if (!is_moving && FL_HAS(rec, rec_Service, rebalancedAt) && is_recent(s))
         return;
     if (s->service->uneven_seen != s->service->cluster->zones->seen &&
+        fl_schedule_allowance(s, MAX_MOVES) == MAX_MOVES &&
         fl_schedule_launch(s, &s->censuses[0], &launch) == 0) {
         moved = move(s, &list, &launch);
         if (moved)

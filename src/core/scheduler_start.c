@@ -33,7 +33,7 @@ void fl_schedule_say_started(struct fl_schedule *s, struct fl_task *const *tasks
 /* How many were started. */
 static size_t launch_some(struct fl_schedule *s, const struct fl_census *census, size_t count)
 {
-    struct fl_task *started[BATCH];
+    struct fl_task *started[BATCH] = {0};
     struct fl_launch launch;
     size_t n = 0;
     if (fl_schedule_launch(s, census, &launch) < 0) {
@@ -74,6 +74,8 @@ void fl_schedule_start(struct fl_schedule *s)
                              fl_count_above(census->ceiling, fl_census_there(census)));
         if (!census->may_start || census->wanted <= good || room == 0)
             continue;
-        there += launch_some(s, census, FL_MIN(FL_MIN(census->wanted - good, room), (size_t)BATCH));
+        room = FL_MIN(FL_MIN(census->wanted - good, room), (size_t)BATCH);
+        if ((room = fl_schedule_allowance(s, room)) > 0)
+            there += launch_some(s, census, room);
     }
 }

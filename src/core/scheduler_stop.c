@@ -211,7 +211,8 @@ void fl_schedule_forsake(struct fl_schedule *s)
     for (size_t i = 0; i < s->count; i++) {
         const struct fl_census *census = &s->censuses[i];
         for (size_t k = 0; k < census->count; k++)
-            if (census->members[k].is_lost && census->members[k].state == FL_MEMBER_GOING)
+            if (FL_BUG(82, false, census->members[k].is_lost) &&
+                census->members[k].state == FL_MEMBER_GOING)
                 forsake(s->d, census->members[k].task);
     }
 }

@@ -67,6 +67,7 @@ struct fl_service {
     int64_t due_ms; /* when the scheduler is to look: 0 at once, INT64_MAX when something changes */
     int64_t again_ms; /* when it has waited for room: it does not look again before */
     int64_t asked_ms; /* when instances were last asked why none takes a task: scheduler_say.c */
+    struct fl_pace *pace; /* when tasks were launched; NULL: not strict, or none was */
     uint64_t uneven_seen; /* the list of zones for which nothing could be moved: rebalance.c */
     bool is_waiting;      /* for room: in the cluster's list of those */
     bool is_daemon;       /* in the cluster's list of those */
@@ -102,6 +103,9 @@ struct fl_deployment *fl_task_deployment_of(const struct fl_cluster *cluster,
                                             const struct rec_Task *rec);
 /* The task's service counts it no more; that is woken for it. */
 void fl_deployment_leave(struct fl_core *core, struct fl_task *task);
+/* One of its tasks was launched then. Only a server that is strict wants to know: scheduler_pace.c
+ */
+void fl_service_note_launch(const struct fl_core *core, struct fl_service *service, int64_t at_ms);
 /* The service that a task's record names: the part of the group behind "service:". */
 struct fl_str fl_service_of_group(struct fl_str group);
 /* The group of tasks that are a service's lifecycle hooks: this, then its name. */

@@ -428,6 +428,7 @@ void fl_state_forget_service(struct fl_core *core, struct fl_service *service)
         TAILQ_REMOVE(&service->deployments, deployment, in_service);
         free_deployment(deployment);
     }
+    free(service->pace);
     fl_service_set_waiting(service, false);
     set_daemon(core, service, false);
     service->cluster->active_services -= fl_str_is(service->rec->status, "ACTIVE");

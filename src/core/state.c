@@ -582,6 +582,16 @@ static void move_task(struct fl_core *core, struct fl_instance *from, struct fl_
     }
 }
 
+/* What its service is allowed to launch. */
+static void note_launch(const struct fl_core *core, const struct fl_task *task)
+{
+    struct fl_service *service =
+        task->is_member ? fl_state_service(task->cluster, fl_service_of_group(task->rec->group))
+                        : NULL;
+    if (service)
+        fl_service_note_launch(core, service, task->rec->createdAt);
+}
+
 /* The new record takes its shares before the old one gives its own back: they may be the same. */
 static void apply_task(struct fl_core *core, const struct rec_Task *rec)
 {
@@ -609,6 +619,7 @@ static void apply_task(struct fl_core *core, const struct rec_Task *rec)
     } else {
         task = new_task(core, cluster, kept);
         fl_state_count_user(core, definition, 1);
+        note_launch(core, task);
     }
     task->definition = definition;
     task->instance = instance;
