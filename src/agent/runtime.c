@@ -191,6 +191,7 @@ int fl_runtime_open(uv_loop_t *loop, const struct fl_runtime_config *config,
     runtime->context = context;
     runtime->inotify_fd = -1;
     runtime->program_fd = -1;
+    runtime->launcher_fd = -1;
     runtime->cgroup.quick_fd = -1;
     int rc = open_parts(runtime, err);
     if (rc < 0) {
@@ -199,6 +200,7 @@ int fl_runtime_open(uv_loop_t *loop, const struct fl_runtime_config *config,
     }
     if (!runtime->host.is_runc)
         runtime->program_fd = fl_runtime_seal_program(runtime->runtime_path.p);
+    fl_runtime_launcher_open(runtime);
     fl_bundle_look_at_host(&runtime->host);
     runtime->host.cgroup = &runtime->cgroup;
     runtime->host.seccomp = &runtime->seccomp;
@@ -225,6 +227,7 @@ void fl_runtime_close(struct fl_runtime *runtime)
 {
     if (!runtime)
         return;
+    fl_runtime_launcher_close(runtime);
     fl_runtime_watch_close(runtime);
     fl_cgroup_close(&runtime->cgroup);
     if (runtime->program_fd >= 0)
