@@ -102,26 +102,6 @@ static int make_dirs(struct fl_runtime *runtime, struct fl_err *err)
     return 0;
 }
 
-/* A bottom layer of every container: what the runtime mounts over, which it would else make in each
- * container's own layer, with a copy of /etc. An image that has any of it hides ours. */
-static int make_places(struct fl_runtime *runtime, struct fl_err *err)
-{
-    static const char *const dirs[] = {"etc", "dev", "proc", "sys"};
-    static const char *const files[] = {"etc/hosts", "etc/hostname", "etc/resolv.conf"};
-    struct fl_str root =
-        fl_str_printf(runtime->arena, "%.*s/places", FL_STR_ARG(runtime->data_dir));
-    int rc = 0;
-    runtime->places = root;
-    for (size_t i = 0; rc == 0 && i < FL_ARRAY_SIZE(dirs); i++)
-        rc = fl_fs_mkdirs(fl_str_printf(runtime->arena, "%s/%s", root.p, dirs[i]).p, 0755);
-    for (size_t i = 0; rc == 0 && i < FL_ARRAY_SIZE(files); i++) {
-        const char *path = fl_str_printf(runtime->arena, "%s/%s", root.p, files[i]).p;
-        FL_CLEANUP_FD int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-        rc = fd < 0 ? -errno : 0;
-    }
-    return rc < 0 ? fl_err_errno(err, rc, "cannot make %s", root.p) : 0;
-}
-
 static void read_boot_id(struct fl_runtime *runtime)
 {
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(128);
@@ -191,8 +171,6 @@ static void empty_trash(struct fl_runtime *runtime)
 static int open_parts(struct fl_runtime *runtime, struct fl_err *err)
 {
     int rc = make_dirs(runtime, err);
-    if (rc == 0)
-        rc = make_places(runtime, err);
     if (rc == 0)
         rc = find_runtime(runtime, err);
     if (rc == 0)

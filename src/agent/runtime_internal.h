@@ -56,7 +56,6 @@ struct fl_runtime {
     int launcher_fd; /* our end of the launcher's socket; -1: there is none */
     pid_t launcher_pid;
     uv_poll_t *launcher_poll;
-    struct fl_str places;       /* a layer beneath every image: what is mounted over */
     struct fl_str runtime_root; /* its state */
     struct fl_str boot_id;
     struct fl_str description;

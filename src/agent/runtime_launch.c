@@ -25,7 +25,6 @@ enum {
     PROGRAM_MAX = 64 * 1024 * 1024,
     PROFILES_MAX = 64,
     LOG_ATTRS_MAX = 8192,
-    LAYERS_MAX = 128,
 };
 
 /* crun must not be overwritten through /proc/self/exe from a container (CVE-2019-5736), so it
@@ -185,8 +184,6 @@ static void make_orders(const struct fl_runtime *runtime, const struct fl_launch
                             FL_STR_ARG(launch->container_id)));
     for (size_t i = 0; i < launch->layer_count; i++)
         add_order(buf, "layer", launch->layers[i]);
-    if (launch->layer_count < LAYERS_MAX)
-        add_order(buf, "layer", runtime->places);
     order_cgroups(runtime, group, arena, buf);
     if (hold->lock_fd >= 0)
         add_order(buf, "holder", fl_str_printf(arena, "%d", (int)hold->holder_pid));
@@ -244,7 +241,7 @@ static int check_launch(const struct fl_launch *launch, struct fl_err *err)
 {
     if (!fl_runtime_id_is_valid(launch->container_id) || !fl_runtime_id_is_valid(launch->task_id))
         return fl_err_set(err, -EINVAL, "the container's or the task's id is invalid");
-    if (launch->layer_count == 0 || launch->layer_count > LAYERS_MAX || holds_newline(launch))
+    if (launch->layer_count == 0 || launch->layer_count > 128 || holds_newline(launch))
         return fl_err_set(err, -EINVAL, "the image has %zu layers; 1 to 128 are possible",
                           launch->layer_count);
     return 0;
