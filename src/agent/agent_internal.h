@@ -23,6 +23,7 @@
 #include "agent/resolver.h"
 #include "agent/runtime.h"
 #include "agent/session.h"
+#include "agent/task_secrets.h"
 #include "agent/telemetry.h"
 #include "agent/tunnel.h"
 #include "store/store.h"
@@ -87,6 +88,7 @@ struct fl_agent {
     struct fl_stats *stats;
     struct fl_metadata_facts facts;
     struct fl_wallet *wallet;
+    struct fl_task_secrets *secrets;
     struct fl_audit *audit;
     struct fl_metadata *metadata;
     struct fl_introspection *introspection; /* NULL: somebody else has its port */

@@ -1,4 +1,6 @@
 /* Which containers' logs are shipped, and where to. */
+#include <errno.h>
+
 #include "agent/agent_internal.h"
 #include "agent/metadata_documents.h"
 #include "base/log.h"
@@ -30,6 +32,35 @@ static void set_labels(const struct fl_task_container *container, struct fl_log_
     facts->label_count = n;
 }
 
+/* The definition's options and those that are secret: of a container that has been launched, what
+ * it was launched with. */
+static int add_secret_options(const struct fl_agent *agent,
+                              const struct fl_task_container *container, struct fl_arena *arena,
+                              struct fl_container_spec *spec, struct fl_err *err)
+{
+    struct fl_key_value *secrets;
+    size_t count, known = spec->log_option_count;
+    if (!fl_runtime_log_secrets(agent->runtime, fl_str_of(container->id), arena, &secrets,
+                                &count) &&
+        !fl_task_secrets_pairs(agent->secrets, container->task->arn, spec, true, arena, &secrets,
+                               &count))
+        return fl_err_set(err, -ENOKEY, "the log driver's secret options are not known");
+    struct fl_key_value *all = fl_arena_new_array(arena, struct fl_key_value, known + count);
+    for (size_t i = 0; i < known + count; i++)
+        all[i] = i < known ? spec->log_options[i] : secrets[i - known];
+    spec->log_options = all;
+    spec->log_option_count = known + count;
+    return 0;
+}
+
+static bool has_secret_options(const struct fl_container_spec *spec)
+{
+    for (size_t i = 0; i < spec->secret_count; i++)
+        if (spec->secrets[i].is_log_option)
+            return true;
+    return false;
+}
+
 int fl_agent_log_target(struct fl_agent *agent, const struct fl_task_container *container,
                         struct fl_arena *arena, struct fl_log_target *ret_target,
                         struct fl_err *err)
@@ -52,7 +83,10 @@ int fl_agent_log_target(struct fl_agent *agent, const struct fl_task_container *
         .plan = plan,
         .facts = facts,
     };
-    return fl_log_plan_read(container->spec, facts, arena, plan, err);
+    struct fl_container_spec *spec = fl_arena_new_object(arena, struct fl_container_spec);
+    *spec = *container->spec;
+    int rc = has_secret_options(spec) ? add_secret_options(agent, container, arena, spec, err) : 0;
+    return rc < 0 ? rc : fl_log_plan_read(spec, facts, arena, plan, err);
 }
 
 /* A definition that an earlier agent took, and this one does not, leaves its lines in the spool. */

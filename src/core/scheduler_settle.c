@@ -135,11 +135,12 @@ static bool end_service(struct fl_schedule *s, struct rec_Service *rec)
 void fl_schedule_settle(struct fl_schedule *s)
 {
     struct rec_Service *rec = fl_service_edit(s->d, s->service);
-    bool changed;
+    bool changed, is_steady;
     if (fl_str_is(rec->status, "DRAINING")) {
         changed = end_service(s, rec);
     } else if (fl_service_is_external(s->service)) {
-        changed = fl_task_sets_settle(s, rec);
+        changed = fl_task_sets_settle(s, rec, &is_steady);
+        changed |= is_steady ? be_steady(s, rec) : be_unsteady(rec);
     } else {
         changed = drop_empty(s, rec);
         changed |= complete(s, rec);

@@ -4,11 +4,14 @@
 #include "base/clock.h"
 #include "server/agent_access.h"
 #include "server/ecr.h"
+#include "server/parameters.h"
 #include "server/query.h"
 #include "server/tokens.h"
 #include "shapes/ecr_shapes.h"
 #include "shapes/ecs_shapes.h"
 #include "shapes/logs_shapes.h"
+#include "shapes/secrets_shapes.h"
+#include "shapes/ssm_shapes.h"
 #include "wire/acs.h"
 #include "wire/arn.h"
 #include "wire/json.h"
@@ -234,6 +237,21 @@ static bool may_call_ecr(const struct call *call, int operation)
 {
     bool is_limited = call->caller.role == FL_ROLE_AGENT || call->caller.role == FL_ROLE_EXECUTION;
     return !is_limited || fl_ecr_agent_may(operation);
+}
+
+/* Secrets and parameters: of an execution role's calls only those that read what a task names. */
+static bool may_call_vault(const struct call *call, bool is_for_execution)
+{
+    switch (call->caller.role) {
+    case FL_ROLE_OPERATOR:
+    case FL_ROLE_TASK:
+        return true;
+    case FL_ROLE_AGENT:
+        return false;
+    case FL_ROLE_EXECUTION:
+        return is_for_execution;
+    }
+    return false;
 }
 
 static bool is_of_a_task(const struct call *call)
@@ -483,6 +501,51 @@ static void call_ecr(struct call *call, int operation)
                       call->exchange->arena, on_answer, call->exchange);
 }
 
+static void call_ssm(struct call *call, int operation)
+{
+    const struct fl_operation *op = &ssm_service.operations[operation];
+    struct fl_arena *arena = call->exchange->arena;
+    if (!may_call_vault(call, fl_parameters_execution_may(operation))) {
+        deny(call, "ssm", fl_str_of(op->name), FL_STR(""));
+        return;
+    }
+    if (!op->input) {
+        fl_api_refuse(call->exchange, 400, FL_STR("ValidationException"),
+                      fl_str_printf(arena, "%s is not implemented yet.", op->name));
+        return;
+    }
+    const struct fl_parameters_caller caller = {
+        .vault = call->api->vault,
+        .region = call->api->region,
+        .account = call->api->account,
+        .user = call->session ? call->session->principal
+                              : fl_str_printf(arena, "arn:aws:iam::%.*s:root",
+                                              FL_STR_ARG(call->api->account)),
+    };
+    void *input = decode_input(call, op, "ValidationException");
+    if (input)
+        fl_parameters_handle(&caller, operation, input, arena, fl_clock_wall_ms(), on_answer,
+                             call->exchange);
+}
+
+static void call_secrets(struct call *call, int operation)
+{
+    const struct fl_operation *op = &secrets_service.operations[operation];
+    if (!may_call_vault(call, fl_secrets_execution_may(operation))) {
+        deny(call, "secretsmanager", fl_str_of(op->name), FL_STR(""));
+        return;
+    }
+    if (!op->input) {
+        fl_api_refuse(call->exchange, 400, FL_STR("InvalidRequestException"),
+                      fl_str_printf(call->exchange->arena, "%s is not implemented yet.", op->name));
+        return;
+    }
+    void *input = decode_input(call, op, "ValidationException");
+    if (input)
+        fl_secrets_handle(call->api->secrets, operation, input, call->exchange->arena,
+                          fl_clock_wall_ms(), on_answer, call->exchange);
+}
+
 static void unknown_operation(struct fl_http_exchange *exchange, struct fl_str target)
 {
     struct fl_str text = target.n
@@ -545,7 +608,11 @@ static void dispatch(struct call *call)
     static const struct {
         const struct fl_aws_service *service;
         void (*handle)(struct call *call, int operation);
-    } services[] = {{&ecs_service, call_ecs}, {&ecr_service, call_ecr}, {&logs_service, call_logs}};
+    } services[] = {{&ecs_service, call_ecs},
+                    {&ecr_service, call_ecr},
+                    {&logs_service, call_logs},
+                    {&secrets_service, call_secrets},
+                    {&ssm_service, call_ssm}};
     struct fl_str target = fl_http_header(call->exchange, "X-Amz-Target");
     struct fl_str name = target, prefix = FL_STR("");
     if (fl_str_is(target, agent_target) && is_of_a_task(call)) {

@@ -137,10 +137,30 @@ static struct fl_str name_in(struct fl_str key)
     return name;
 }
 
+/* A late copy of the call that made a service may come when that has ended. What was promised of
+ * the former one is not promised of this. */
+void sim_audit_service_again(struct sim *sim, struct fl_str key)
+{
+    struct sim_service *service = sim_ledger_service(sim, name_in(key));
+    uint32_t number = (uint32_t)(service - sim->services.all) + 1;
+    if (!service->exists || service->status != SIM_SERVICE_INACTIVE)
+        sim_violation(sim, "S1", "service %s has not ended, and another one takes its name",
+                      service->name);
+    service->exists = false;
+    service->seen_version = 0;
+    for (size_t i = 0; i < sim->clients.count; i++)
+        if (sim->clients.operations[i].service == number)
+            sim->clients.operations[i].service_version =
+                FL_MIN(sim->clients.operations[i].service_version, INT64_C(1));
+}
+
 void sim_audit_service_record(struct sim *sim, struct fl_str key, bool is_drop, int64_t now_ms)
 {
     struct sim_service *service = sim_ledger_service(sim, name_in(key));
     service->put_us = sim->now_us;
+    if (key.p[0] == 'o' && !is_drop)
+        sim_audit_rollout(sim, fl_str_of(service->name),
+                          fl_str_from(key, (size_t)fl_str_rindex(key, '/') + 1));
     if (key.p[0] != 'm')
         return;
     if (is_drop)
@@ -537,4 +557,5 @@ void sim_audit_services(struct sim *sim)
     for (size_t i = 0; i < sim->services.count && !sim->ended; i++)
         check_promise(sim, &sim->services.all[i]);
     check_tasks(sim, arena);
+    sim_audit_hooks(sim);
 }

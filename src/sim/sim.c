@@ -202,6 +202,8 @@ static void play(struct sim *sim)
         check_now_and_then(sim);
     }
     if (!sim->ended)
+        sim_roll_check(sim);
+    if (!sim->ended)
         sim_audit_full(sim);
     if (!sim->ended && sim->config.mode == FL_SIM_LIVENESS)
         sim_audit_rest(sim);
