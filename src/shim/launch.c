@@ -206,6 +206,8 @@ static bool settle(int argc, char **argv)
     launcher.title = argv[0];
     launcher.title_size = (size_t)(argv[argc - 1] - argv[0]) + strlen(argv[argc - 1]) + 1;
     launcher.shim_path = strdup(argv[1]);
+    memset(argv[1], 0,
+           launcher.title_size - (size_t)(argv[1] - argv[0])); /* the padding is no sight */
     environ = (char **)(uintptr_t)fl_spawn_environment;
     (void)close_range(STDERR_FILENO + 1, SHIM_LOCK_FD, 0);
     (void)close_range(SHIM_QUICK_FD + 1, ~0U, 0);
