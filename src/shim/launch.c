@@ -7,9 +7,8 @@
  * becomes the shim, and a copy of that calls the main function with the arguments of one run.
  *
  * The agent is at the other end of descriptor 0, a SOCK_SEQPACKET socket: one byte from us says
- * that we are ready; each message from it is the number of a task's descriptors and the path of a
- * container's directory; the answer to each is that path again, with the shim's pidfd. The end of
- * the socket is our end, and no shim's. */
+ * that we are ready; each message from it (base/launch.h) names a container's directory; the answer
+ * is that name again, with the shim's pidfd. The end of the socket is our end, and no shim's. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -206,8 +205,7 @@ static bool settle(int argc, char **argv)
     launcher.title = argv[0];
     launcher.title_size = (size_t)(argv[argc - 1] - argv[0]) + strlen(argv[argc - 1]) + 1;
     launcher.shim_path = strdup(argv[1]);
-    memset(argv[1], 0,
-           launcher.title_size - (size_t)(argv[1] - argv[0])); /* the padding is no sight */
+    memset(argv[1], 0, launcher.title_size - (size_t)(argv[1] - argv[0])); /* no sight */
     environ = (char **)(uintptr_t)fl_spawn_environment;
     (void)close_range(STDERR_FILENO + 1, SHIM_LOCK_FD, 0);
     (void)close_range(SHIM_QUICK_FD + 1, ~0U, 0);
