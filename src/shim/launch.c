@@ -1,6 +1,6 @@
 /* fairlead-launch.so: shims and runtimes without the start of a program.
  *
- * To start crun takes more time than what it then does: a dynamic program with eleven libraries is
+ * To start crun is a quarter of what it does: a dynamic program with eleven libraries is
  * mapped, relocated and initialised, and the C library asks the processor some sixty questions
  * (CPUID), each of which traps in a virtual machine. So the agent starts it once, with this module
  * loaded before it: its main function is held back, and for each container a copy of the process
