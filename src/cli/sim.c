@@ -134,9 +134,10 @@ static double seconds(void)
 static void print_roll(const struct fl_sim_config *config, const struct fl_sim_result *result,
                        double used)
 {
-    char faults[32] = "no faults";
+    char faults[64] = "no faults";
     if (!config->calm)
-        (void)snprintf(faults, sizeof(faults), "%llu faults", (unsigned long long)result->faults);
+        (void)snprintf(faults, sizeof(faults), "%llu faults in %.0f minutes",
+                       (unsigned long long)result->faults, (double)result->faults_ms / 6e4);
     (void)printf(
         "seed %llu, %s: %u services of %u tasks on %u hosts: complete after %.1f s, with a "
         "new definition after %.1f s more, by the simulated clock; %.2f s of CPU time\n",

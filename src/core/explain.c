@@ -290,6 +290,12 @@ static void add_delays(struct fl_buf *text, const struct explanation *e)
         fl_buf_printf(text,
                       "  tasks have failed to start: the next one is started in %lld seconds\n",
                       (long long)(entry->nextStartAt - e->d->now_ms + 999) / 1000);
+    int64_t pace_ms = fl_service_next_launch(e->service, e->d->now_ms) - e->d->now_ms;
+    if (pace_ms > 0)
+        fl_buf_printf(text,
+                      "  500 tasks were launched in the last minute: the next one is launched in "
+                      "%lld seconds\n",
+                      (long long)(pace_ms + 999) / 1000);
     add_last_failed(text, e);
     if (last)
         fl_buf_printf(text, "  the last event: %.*s\n", FL_STR_ARG(last->rec->message));

@@ -269,7 +269,9 @@ static void a_service_whose_tasks_fail_is_explained(FL_UNUSED void **state)
     assert_non_null(said);
     assert_non_null(strstr(said, "… of web:1: CannotPullContainerError: [2J no such image\n"));
     fix_ok(f, "ListTasks", "{'desiredStatus':'STOPPED'}");
-    assert_int_equal(explain(f, fix_text(f, "taskArns.0"), ""), 200);
+    char arn[128];
+    (void)snprintf(arn, sizeof(arn), "%s", fix_text(f, "taskArns.0"));
+    assert_int_equal(explain(f, arn, ""), 200);
     assert_non_null(strstr(fix_text(f, "text"), "\n  why it stops: CannotPullContainerError: "));
     fix_free(f);
 }

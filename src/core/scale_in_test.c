@@ -93,6 +93,8 @@ static void the_unborn_go_first(FL_UNUSED void **state)
     char left[200];
     place_first(p, 0, left);
     assert_string_equal(left, running);
+    assert_int_equal(place_events(p, "(service s) stopped 4 pending tasks."), 1);
+    assert_int_equal(place_events(p, "running tasks"), 0);
     place_free(p);
 }
 

@@ -75,7 +75,7 @@ static void stop_drained(struct stops *stops, struct fl_census *census)
 static void stop_failed(struct stops *stops, const struct fl_census *census,
                         struct fl_member *member)
 {
-    fl_service_say_of(stops->s->d, stops->s->service, member->task,
+    fl_service_say_of(stops->s->d, stops->s->service, member->task->rec->deployment,
                       "(task %.*s) failed container health checks.",
                       FL_STR_ARG(member->task->rec->id));
     fl_schedule_note_unhealthy(stops->s, census);
@@ -151,16 +151,30 @@ static void stop_excess(struct stops *stops, struct fl_census *census)
         say_protected(stops, census);
 }
 
+/* Of one event's tasks, the ones that were RUNNING by their ids. */
+static void say_batch(struct fl_schedule *s, struct fl_task *const *tasks, size_t count)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(1024);
+    size_t running = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (tasks[i]->rec->status != REC_TaskStatus_RUNNING)
+            continue;
+        fl_buf_printf(&text, " (task %.*s)", FL_STR_ARG(tasks[i]->rec->id));
+        running++;
+    }
+    if (count > running)
+        fl_service_say_of(s->d, s->service, tasks[0]->rec->deployment, "stopped %zu pending tasks.",
+                          count - running);
+    if (running)
+        fl_service_say_of(s->d, s->service, tasks[0]->rec->deployment,
+                          "has stopped %zu running tasks:%.*s.", running,
+                          FL_STR_ARG(fl_buf_str(&text)));
+}
+
 void fl_schedule_say_stopped(struct fl_schedule *s, struct fl_task *const *tasks, size_t count)
 {
-    for (size_t first = 0; first < count; first += BATCH) {
-        FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(1024);
-        size_t n = FL_MIN(count - first, (size_t)BATCH);
-        for (size_t i = 0; i < n; i++)
-            fl_buf_printf(&text, " (task %.*s)", FL_STR_ARG(tasks[first + i]->rec->id));
-        fl_service_say_of(s->d, s->service, tasks[first], "has stopped %zu running tasks:%.*s.", n,
-                          FL_STR_ARG(fl_buf_str(&text)));
-    }
+    for (size_t first = 0; first < count; first += BATCH)
+        say_batch(s, tasks + first, FL_MIN(count - first, (size_t)BATCH));
 }
 
 static void stop_of(struct stops *stops, struct fl_census *census)
@@ -197,7 +211,8 @@ void fl_schedule_forsake(struct fl_schedule *s)
     for (size_t i = 0; i < s->count; i++) {
         const struct fl_census *census = &s->censuses[i];
         for (size_t k = 0; k < census->count; k++)
-            if (census->members[k].is_lost && census->members[k].state == FL_MEMBER_GOING)
+            if (FL_BUG(82, false, census->members[k].is_lost) &&
+                census->members[k].state == FL_MEMBER_GOING)
                 forsake(s->d, census->members[k].task);
     }
 }

@@ -117,13 +117,13 @@ void fl_service_say(struct fl_decision *d, struct fl_service *service, const cha
     va_end(args);
 }
 
-void fl_service_say_of(struct fl_decision *d, struct fl_service *service,
-                       const struct fl_task *task, const char *fmt, ...)
+void fl_service_say_of(struct fl_decision *d, struct fl_service *service, int64_t number,
+                       const char *fmt, ...)
 {
     struct fl_str set = FL_STR("");
     va_list args;
     if (service->rec->deploymentController == ECS_DeploymentControllerType_EXTERNAL)
-        set = fl_str_printf(d->arena, ", taskSet ecs-svc/%lld", (long long)task->rec->deployment);
+        set = fl_str_printf(d->arena, ", taskSet ecs-svc/%lld", (long long)number);
     va_start(args, fmt);
     add_event(d, service, sentence_of(d, service, set, fmt, args));
     va_end(args);

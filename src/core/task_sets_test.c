@@ -43,6 +43,16 @@ static void events_name_the_set(FL_UNUSED void **state)
     make_set(f, 100, set);
     fix_schedule(f);
     obey(f);
+    (void)snprintf(words, sizeof(words),
+                   "(service s) updated computedDesiredCount for taskSet %s to 2.", set);
+    assert_int_equal(fix_said(f, words), 1);
+    (void)snprintf(words, sizeof(words), "(service s, taskSet %s) updated state to STEADY_STATE.",
+                   set);
+    assert_int_equal(fix_said(f, words), 1);
+    assert_string_equal(fix_service(f, "services.0.taskDefinition"), "(none)");
+    fix_ok(f, "UpdateServicePrimaryTaskSet",
+           "{'cluster':'default','service':'s','primaryTaskSet':'%s'}", set);
+    assert_string_equal(fix_id(fix_service(f, "services.0.taskDefinition")), "web:1");
     (void)snprintf(words, sizeof(words), "(service s, taskSet %s) has started 2 tasks: (task ",
                    set);
     assert_int_equal(fix_said(f, words), 1);
@@ -53,6 +63,23 @@ static void events_name_the_set(FL_UNUSED void **state)
                    "(service s, taskSet %s) has stopped 2 running tasks: ", set);
     assert_int_equal(fix_said(f, words), 1);
     fix_recover(f, true);
+    fix_free(f);
+}
+
+/* A set that is given no scale is steady with no task; time goes by, and it is said again. */
+static void a_set_without_scale_is_empty(FL_UNUSED void **state)
+{
+    struct fix *f = fix_ready();
+    make_external(f, 3);
+    fix_ok(f, "CreateTaskSet", "{'cluster':'default','service':'s','taskDefinition':'web'}");
+    assert_int_equal(fix_int(f, "taskSet.computedDesiredCount"), 0);
+    assert_true(fl_json_number(fix_at(f->reply, "taskSet.scale.value")) == 0);
+    fix_schedule(f);
+    assert_string_equal(fix_newest_event(f), "(service s) has reached a steady state.");
+    assert_int_equal(fix_said(f, ") updated state to STEADY_STATE."), 1);
+    f->now_ms += 6 * 60 * 60 * (int64_t)1000;
+    fix_quiet(f);
+    assert_int_equal(fix_said(f, "has reached a steady state."), 2);
     fix_free(f);
 }
 
@@ -290,6 +317,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(events_name_the_set),
+        cmocka_unit_test(a_set_without_scale_is_empty),
         cmocka_unit_test(sets_are_made_scaled_promoted_and_deleted),
         cmocka_unit_test(what_is_no_task_set_is_refused),
         cmocka_unit_test(a_set_without_tasks_goes_without_force),

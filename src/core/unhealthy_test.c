@@ -96,6 +96,7 @@ static void they_count(FL_UNUSED void **state)
     fix_schedule(f);
     fix_stop_all(f);
     assert_true(failed_tasks(f) > 0);
+    assert_int_equal(fix_said(f, "). Amazon ECS replaced 2 tasks due to an unhealthy status."), 1);
     (void)fix_report_all(f, "RUNNING", "PENDING", "RUNNING", HEALTH("HEALTHY"));
     fix_schedule(f);
     assert_int_equal(failed_tasks(f), 0);

@@ -24,6 +24,9 @@ static const struct rec_SecretVersion *choose(struct fl_secrets_call *call,
         fl_secrets_fail(call, secrets_error_InvalidRequestException,
                         "You provided a VersionStage that is not associated to the provided "
                         "VersionId.");
+    else if (!fl_secrets_value_of(call, secret, version->id)) /* somebody has been at the store */
+        fl_secrets_fail(call, secrets_error_InternalServiceError,
+                        "The value of this version is missing in the server's store.");
     return call->error ? NULL : version;
 }
 

@@ -9,10 +9,12 @@
 #include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 
 #include "base/fs.h"
 #include "base/id.h"
 #include "shapes/rec_shapes.h"
+#include "wire/base64.h"
 
 enum {
     KEY_BYTES = 32,
@@ -30,6 +32,8 @@ static const struct kind {
 } kinds[] = {
     [FL_VAULT_SECRET] = {FL_VAULT_PREFIX "secret/", &rec_shape_Secret},
     [FL_VAULT_SECRET_VALUE] = {FL_VAULT_PREFIX "value/", &rec_shape_SecretValue},
+    [FL_VAULT_PARAMETER] = {FL_VAULT_PREFIX "parameter/", &rec_shape_Parameter},
+    [FL_VAULT_PARAMETER_VALUE] = {FL_VAULT_PREFIX "parameter-value/", &rec_shape_ParameterValue},
 };
 
 struct entry {
@@ -122,8 +126,8 @@ int fl_vault_attach(struct fl_vault *vault, struct fl_store *store, struct fl_er
 
 /* ---- sealing ---- */
 
-static struct fl_str seal(const struct fl_vault *vault, struct fl_str key, struct fl_str plain,
-                          struct fl_arena *arena)
+static struct fl_str seal_with(const struct fl_vault *vault, const uint8_t nonce[NONCE_BYTES],
+                               struct fl_str key, struct fl_str plain, struct fl_arena *arena)
 {
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     uint8_t *out = fl_arena_alloc(arena, plain.n + AROUND_BYTES);
@@ -131,7 +135,7 @@ static struct fl_str seal(const struct fl_vault *vault, struct fl_str key, struc
     int n = 0, rest = 0;
     FL_ASSERT(vault->has_key && ctx);
     out[0] = SEALED_AS;
-    fl_random_bytes(out + 1, NONCE_BYTES);
+    memcpy(out + 1, nonce, NONCE_BYTES);
     FL_ASSERT(EVP_EncryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, vault->key, out + 1) == 1 &&
               EVP_EncryptUpdate(ctx, NULL, &n, (const uint8_t *)key.p, (int)key.n) == 1 &&
               EVP_EncryptUpdate(ctx, cipher, &n, (const uint8_t *)plain.p, (int)plain.n) == 1 &&
@@ -139,6 +143,14 @@ static struct fl_str seal(const struct fl_vault *vault, struct fl_str key, struc
               EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_GET_TAG, TAG_BYTES, cipher + plain.n) == 1);
     EVP_CIPHER_CTX_free(ctx);
     return (struct fl_str){(char *)out, plain.n + AROUND_BYTES};
+}
+
+static struct fl_str seal(const struct fl_vault *vault, struct fl_str key, struct fl_str plain,
+                          struct fl_arena *arena)
+{
+    uint8_t nonce[NONCE_BYTES];
+    fl_random_bytes(nonce, NONCE_BYTES);
+    return seal_with(vault, nonce, key, plain, arena);
 }
 
 /* False: it is not what this key sealed for that record. */
@@ -268,6 +280,22 @@ static struct fl_str key_of(enum fl_vault_kind kind, struct fl_str id, struct fl
     fl_buf_add_str(buf, id);
     FL_ASSERT(!buf->overflow);
     return fl_buf_str(buf);
+}
+
+/* The nonce is made of all that is sealed, so that no two texts have the same one. */
+struct fl_str fl_vault_sealed_text(const struct fl_vault *vault, enum fl_vault_kind kind,
+                                   struct fl_str id, struct fl_str text, struct fl_arena *arena)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(FL_VAULT_MAX_RECORD);
+    struct fl_str key = key_of(kind, id, &buf);
+    struct fl_str all = fl_str_printf(arena, "%.*s\n%.*s", FL_STR_ARG(key), FL_STR_ARG(text));
+    uint8_t mac[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+    FL_ASSERT(
+        vault->has_key &&
+        HMAC(EVP_sha256(), vault->key, KEY_BYTES, (const uint8_t *)all.p, all.n, mac, &size) &&
+        size >= NONCE_BYTES);
+    return fl_base64_encode(arena, seal_with(vault, mac, key, text, arena));
 }
 
 const void *fl_vault_get(const struct fl_vault *vault, enum fl_vault_kind kind, struct fl_str id)

@@ -18,7 +18,12 @@
 #include "base/err.h"
 #include "store/store.h"
 
-enum fl_vault_kind { FL_VAULT_SECRET, FL_VAULT_SECRET_VALUE };
+enum fl_vault_kind {
+    FL_VAULT_SECRET,
+    FL_VAULT_SECRET_VALUE,
+    FL_VAULT_PARAMETER,
+    FL_VAULT_PARAMETER_VALUE,
+};
 
 #define FL_VAULT_PREFIX "v/"
 
@@ -59,3 +64,8 @@ void fl_vault_put(struct fl_vault *vault, enum fl_vault_kind kind, struct fl_str
 void fl_vault_remove(struct fl_vault *vault, enum fl_vault_kind kind, struct fl_str id);
 /* done (or NULL) is called when everything changed so far is durable: at once if it is already. */
 void fl_vault_commit(struct fl_vault *vault, void (*done)(void *context), void *context);
+
+/* The text sealed by the installation's key for that record, in Base64: what is shown to who does
+ * not ask for what is in it. The same for the same text of the same record. */
+struct fl_str fl_vault_sealed_text(const struct fl_vault *vault, enum fl_vault_kind kind,
+                                   struct fl_str id, struct fl_str text, struct fl_arena *arena);

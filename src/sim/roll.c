@@ -93,6 +93,7 @@ static void end_phase(struct sim *sim)
         sim->result->rolled_ms = took_ms;
         sim->load_until_us = sim->now_us;
         sim->faults_until_us = FL_MIN(sim->faults_until_us, sim->now_us);
+        sim->result->faults_ms = sim->faults_until_us / SIM_MS;
         sim->end_us = sim->now_us + (sim->config.mode == FL_SIM_LIVENESS ? REST_US : 0);
     }
     *roll = (struct sim_roll){.phase = roll->phase + 1, .since_us = sim->now_us};

@@ -365,11 +365,16 @@ def test_agents_get_credentials_with_the_task_and_in_time(brisk, agent):
         assert credentials["accessKeyId"].startswith("ASIA") and credentials["expiration"]
     assert app["credentialsId"] != execution["credentialsId"]
     assert client(brisk, app).list_clusters()["clusterArns"]
-    # An execution role writes logs, and that is all.
+    # An execution role does what starting a task needs, and that is all.
     assert refused(client(brisk, execution).list_clusters)[0] == "AccessDeniedException"
     logs = client(brisk, execution, "logs")
     logs.create_log_group(logGroupName="/by/the/agent")
     assert refused(logs.describe_log_groups)[0] == "AccessDeniedException"
+    brisk.secretsmanager.create_secret(Name="for/a/task", SecretString="x")
+    secrets = client(brisk, execution, "secretsmanager")
+    assert secrets.get_secret_value(SecretId="for/a/task")["SecretString"] == "x"
+    for call in (secrets.describe_secret, secrets.delete_secret, secrets.put_secret_value):
+        assert refused(call, SecretId="for/a/task")[0] == "AccessDeniedException"
     # New ones of both come on the connection, under the same ids; over its renewal, too.
     for role, first in (("TaskApplication", app), ("TaskExecution", execution)):
         came = renewed(agent, role)

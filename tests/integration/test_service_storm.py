@@ -8,6 +8,7 @@ import random
 import time
 
 import botocore.exceptions
+import cluster as clusters
 import pytest
 import services as of
 
@@ -52,10 +53,22 @@ def check_rollouts(services, name, is_quiet):
         assert (brief["status"] in FINAL) == ("finishedAt" in brief), brief
 
 
+BREAKER = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
+CALM = [{"maximumPercent": 150, "minimumHealthyPercent": 50},
+        {"maximumPercent": 200, "minimumHealthyPercent": 100},
+        {"maximumPercent": 200, "minimumHealthyPercent": 0}]
+ROUGH = CALM + [BREAKER, {"strategy": "ROLLING"},
+                {"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 0},
+                {"strategy": "CANARY", "canaryConfiguration": {"canaryBakeTimeInMinutes": 0}},
+                {"strategy": "LINEAR", "linearConfiguration": {"stepPercent": 50.0,
+                                                               "stepBakeTimeInMinutes": 0}}]
+
+
 class User:
-    def __init__(self, services, names, definitions, seed):
+    def __init__(self, services, names, definitions, configurations, seed):
         self.services, self.ecs, self.names = services, services.ecs, names
         self.definitions, self.rand = definitions, random.Random(seed)
+        self.configurations = configurations
         self.calls = self.refused = 0
 
     def update(self, name):
@@ -65,10 +78,7 @@ class User:
             {"taskDefinition": self.rand.choice(self.definitions)},
             {"taskDefinition": self.rand.choice(self.definitions),
              "desiredCount": self.rand.randrange(5)},
-            {"deploymentConfiguration": self.rand.choice([
-                {"maximumPercent": 150, "minimumHealthyPercent": 50},
-                {"maximumPercent": 200, "minimumHealthyPercent": 100},
-                {"maximumPercent": 200, "minimumHealthyPercent": 0}])},
+            {"deploymentConfiguration": self.rand.choice(self.configurations)},
         ]))
 
     def look(self, name):
@@ -93,7 +103,7 @@ class User:
                                             protectionEnabled=self.rand.random() < 0.3)
 
     def replace(self, name):
-        if self.rand.random() < 0.5:
+        if self.rand.random() < 0.2:
             self.ecs.delete_service(service=name, force=True)
         self.ecs.create_service(serviceName=name, desiredCount=self.rand.randrange(4),
                                 taskDefinition=self.rand.choice(self.definitions))
@@ -128,22 +138,50 @@ def quiet(services, name):
             s["deployments"][0]["rolloutState"] != "IN_PROGRESS"), what=f"{name} is quiet")
 
 
-def test_a_storm(services, names):
+def rage(services, names, definitions, configurations):
     print(f"seed {SEED}")
-    definitions = [services.definition() for _ in range(3)]
-    users = [User(services, names, definitions, SEED + i) for i in range(USERS)]
+    users = [User(services, names, definitions, configurations, SEED + i) for i in range(USERS)]
     until = time.monotonic() + SECONDS
     with concurrent.futures.ThreadPoolExecutor(USERS) as pool:
         done = [job.result() for job in [pool.submit(user.storm, until) for user in users]]
     print("calls and refusals:", done)
     assert all(calls > refused for calls, refused in done)
+
+
+def check_tasks(services, found):
+    tasks = services.tasks(found["serviceName"])
+    assert len(tasks) == found["desiredCount"]
+    assert {task["startedBy"] for task in tasks} <= {d["id"] for d in found["deployments"]}
+
+
+def test_a_storm(services, names):
+    rage(services, names, [services.definition() for _ in range(3)], CALM)
     for name in names:
         found = quiet(services, name)
         check(found)
         check_rollouts(services, name, True)
-        tasks = services.tasks(name)
-        assert len(tasks) == found["desiredCount"]
-        assert {task["startedBy"] for task in tasks} <= {d["id"] for d in found["deployments"]}
-        if found["status"] == "ACTIVE":
-            services.update(name, forceNewDeployment=True, desiredCount=2)
-            services.steady(name)
+        check_tasks(services, found)
+
+
+def test_a_storm_of_failures(services, names):
+    """Some definitions cannot run, some die at once; deployments go through stages and back."""
+    good = services.definition()
+    bad = [services.definition(of.no_such_image(services.cluster)),
+           services.definition(clusters.sh("exit 1", memory=16)),
+           services.definition(clusters.idle(memory=1 << 20))]
+    rage(services, names, [good, good, *bad], ROUGH)
+    for name in names:
+        if services.get(name)["status"] == "DRAINING":
+            services.until(name, lambda s: s["status"] == "INACTIVE")
+        if services.get(name)["status"] == "INACTIVE":
+            check_tasks(services, services.get(name))
+            continue
+        for task in services.tasks(name):
+            services.ecs.update_task_protection(cluster="default", tasks=[task["taskArn"]],
+                                                protectionEnabled=False)
+        services.update(name, taskDefinition=good, desiredCount=2, forceNewDeployment=True,
+                        deploymentConfiguration=CALM[1])
+        found = services.steady(name)
+        check(found)
+        check_rollouts(services, name, True)
+        check_tasks(services, found)

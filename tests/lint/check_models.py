@@ -22,6 +22,7 @@ MODELS = [
     ("sts.api", ["botocore/sts/*/service-2.json"]),
     ("ecr.api", ["botocore/ecr/*/service-2.json"]),
     ("secretsmanager.api", ["botocore/secretsmanager/*/service-2.json"]),
+    ("ssm.api", ["botocore/ssm/*/service-2.json"]),
 ]
 # Members that agents send (ECS's, or ours alone) and the public model does not have.
 UNPUBLISHED = {"RegisterContainerInstanceRequest": ["clientToken"],
