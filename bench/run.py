@@ -42,8 +42,7 @@ def make_root(scratch):
     root = scratch / "root"
     for name in ("dev", "etc", "proc", "sys", "tmp"):
         (root / name).mkdir(parents=True)
-    clusters.run("gcc", "-O2", "-static", "-nostdlib", "-o", str(root / "idle"),
-                 str(ROOT / "bench" / "idle.c"))
+    clusters.run("gcc", "-O2", "-static", "-o", str(root / "idle"), str(ROOT / "bench" / "idle.c"))
     return root
 
 
