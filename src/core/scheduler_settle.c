@@ -65,13 +65,12 @@ static bool is_through(const struct fl_schedule *s, const struct rec_ServiceDepl
 /* A rolling deployment bakes once it is through, for as long as was asked for. */
 static bool has_baked(struct fl_schedule *s, const struct fl_rollout *rollout)
 {
-    if (!rollout || !is_rolling(rollout->rec) ||
-        rollout->rec->deploymentConfiguration->bakeTimeInMinutes == 0)
+    int64_t bake_ms =
+        rollout ? rollout->rec->deploymentConfiguration->bakeTimeInMinutes * (int64_t)60000 : 0;
+    if (bake_ms == 0 || !is_rolling(rollout->rec))
         return true;
     if (FL_HAS(rollout->rec, rec_ServiceDeployment, lifecycleStage))
-        return !fl_schedule_await_since(s, rollout->rec->stageSince,
-                                        rollout->rec->deploymentConfiguration->bakeTimeInMinutes *
-                                            (int64_t)60000);
+        return !fl_schedule_await_since(s, rollout->rec->stageSince, FL_BUG(87, 0, bake_ms));
     struct rec_ServiceDeployment *rec = fl_rollout_edit(s->d, rollout);
     FL_SET(rec, rec_ServiceDeployment, lifecycleStage,
            ECS_ServiceDeploymentLifecycleStage_BAKE_TIME);

@@ -284,6 +284,7 @@ static struct fl_core *new_core(const struct sim *sim)
         .endpoint = FL_STR("http://server/"),
         .settle_ms = sim->settle_ms,
         .lost_after_ms = sim->lost_after_ms,
+        .strict = sim->is_strict,
     };
     return fl_core_new(&config);
 }

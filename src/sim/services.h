@@ -172,6 +172,8 @@ bool sim_is_restless(const struct sim *sim, const struct sim_task *task);
 /* Gives a configuration with stages some lifecycle hooks. */
 void sim_hooks_draw(struct sim *sim, struct sim_message *call,
                     struct ecs_DeploymentConfiguration *config);
+/* Of the service's present rollout. */
+struct fl_str sim_rollout_arn(struct sim_message *call, const struct rec_Service *rec);
 /* Somebody ends some of the pauses that there are. */
 void sim_hooks_end_pauses(struct sim *sim);
 

@@ -51,7 +51,7 @@ static enum sim_hook draw_task(struct sim *sim)
 static void draw_hook(struct sim *sim, struct sim_message *call,
                       struct ecs_DeploymentLifecycleHook *hook)
 {
-    bool is_pause = sim_chance(sim, 350);
+    bool is_pause = sim_chance(sim, 350) || sim->is_strict; /* ECS knows no other ones */
     int family = SIM_HOOK_FAMILIES + (int)draw_task(sim);
     FL_SET(hook, ecs_DeploymentLifecycleHook, lifecycleStages, draw_stages(sim, call, is_pause));
     FL_SET(hook, ecs_DeploymentLifecycleHook, timeoutConfiguration,
@@ -88,6 +88,14 @@ static struct fl_str pause_of(const struct rec_ServiceDeployment *rollout)
     return FL_STR("");
 }
 
+struct fl_str sim_rollout_arn(struct sim_message *call, const struct rec_Service *rec)
+{
+    return fl_str_printf(call->arena,
+                         "arn:aws:ecs:eu-central-1:000000000000:service-deployment/default/"
+                         "%.*s/%.*s",
+                         FL_STR_ARG(rec->name), FL_STR_ARG(rec->rollout));
+}
+
 static void end_pause(struct sim *sim, const struct rec_Service *rec)
 {
     const struct rec_ServiceDeployment *rollout =
@@ -99,10 +107,7 @@ static void end_pause(struct sim *sim, const struct rec_Service *rec)
     struct ecs_ContinueServiceDeploymentRequest *input =
         NEW(call, ContinueServiceDeploymentRequest);
     FL_SET(input, ecs_ContinueServiceDeploymentRequest, serviceDeploymentArn,
-           fl_str_printf(call->arena,
-                         "arn:aws:ecs:eu-central-1:000000000000:service-deployment/default/"
-                         "%.*s/%.*s",
-                         FL_STR_ARG(rec->name), FL_STR_ARG(rollout->id)));
+           sim_rollout_arn(call, rec));
     FL_SET(input, ecs_ContinueServiceDeploymentRequest, hookId, fl_str_dup(call->arena, hook));
     if (sim_chance(sim, 300))
         FL_SET(input, ecs_ContinueServiceDeploymentRequest, action,

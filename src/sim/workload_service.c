@@ -20,12 +20,45 @@ static struct fl_str draw_definition(struct sim *sim, struct sim_message *call)
     return fl_str_printf(call->arena, "f%d", draw_family(sim));
 }
 
+/* So low that what always fails is given up while somebody watches. */
+static struct ecs_ThresholdConfiguration *draw_threshold(struct sim *sim, struct sim_message *call)
+{
+    struct ecs_ThresholdConfiguration *threshold = NEW(call, ThresholdConfiguration);
+    enum ecs_ThresholdType type = (enum ecs_ThresholdType)sim_below(sim, 3);
+    FL_SET(threshold, ecs_ThresholdConfiguration, type, type);
+    FL_SET(threshold, ecs_ThresholdConfiguration, value,
+           1 + (int32_t)sim_below(sim, type == ECS_ThresholdType_COUNT ? 5 : 60));
+    return threshold;
+}
+
 static struct ecs_DeploymentCircuitBreaker *draw_breaker(struct sim *sim, struct sim_message *call)
 {
     struct ecs_DeploymentCircuitBreaker *breaker = NEW(call, DeploymentCircuitBreaker);
     FL_SET(breaker, ecs_DeploymentCircuitBreaker, enable, true);
     FL_SET(breaker, ecs_DeploymentCircuitBreaker, rollback, sim_chance(sim, 600));
+    if (sim_chance(sim, 300))
+        FL_SET(breaker, ecs_DeploymentCircuitBreaker, resetOnHealthyTask, sim_chance(sim, 500));
+    if (sim_chance(sim, 400))
+        FL_SET(breaker, ecs_DeploymentCircuitBreaker, thresholdConfiguration,
+               draw_threshold(sim, call));
     return breaker;
+}
+
+/* What a ROLLING deployment waits for, or does not. */
+static void draw_ending(struct sim *sim, struct sim_message *call,
+                        struct ecs_DeploymentConfiguration *config)
+{
+    int32_t least = config->minimumHealthyPercent;
+    struct ecs_DeploymentEarlySuccessCriteria *criteria = NEW(call, DeploymentEarlySuccessCriteria);
+    FL_SET(criteria, ecs_DeploymentEarlySuccessCriteria, enable, true);
+    FL_SET(criteria, ecs_DeploymentEarlySuccessCriteria, healthyPercent,
+           least + (int32_t)sim_below(sim, (uint64_t)(101 - least)));
+    FL_SET(criteria, ecs_DeploymentEarlySuccessCriteria, sourceServiceRevisionCleanup,
+           sim_chance(sim, 500) ? ECS_ServiceRevisionCleanup_BLOCKING
+                                : ECS_ServiceRevisionCleanup_DEFERRED);
+    FL_SET(config, ecs_DeploymentConfiguration, bakeTimeInMinutes, (int32_t)sim_below(sim, 3));
+    if (sim_chance(sim, 500))
+        FL_SET(config, ecs_DeploymentConfiguration, earlySuccessCriteria, criteria);
 }
 
 /* One of the strategies with stages, with short times. */
@@ -71,6 +104,8 @@ static struct ecs_DeploymentConfiguration *draw_configuration(struct sim *sim,
                draw_breaker(sim, call));
     if (sim_chance(sim, 350))
         draw_stages(sim, call, config);
+    else if (sim_chance(sim, 300))
+        draw_ending(sim, call, config);
     return config;
 }
 
@@ -310,6 +345,19 @@ static void change_set(struct sim *sim, const struct sim_service *service)
         delete_set(sim, call, service, name);
 }
 
+static void stop_rollout(struct sim *sim, const struct sim_service *service)
+{
+    const struct rec_Service *rec =
+        sim->server.core ? sim_core_service(sim->server.core, fl_str_of(service->name)) : NULL;
+    if (!rec || rec->rollout.n == 0)
+        return;
+    struct sim_message *call = sim_message_new(sim);
+    struct ecs_StopServiceDeploymentRequest *input = NEW(call, StopServiceDeploymentRequest);
+    FL_SET(input, ecs_StopServiceDeploymentRequest, serviceDeploymentArn,
+           sim_rollout_arn(call, rec));
+    send(sim, sim_client_call(sim, ECS_OP_StopServiceDeployment, call, input), rec->name, 3);
+}
+
 static void change_something(struct sim *sim)
 {
     size_t most = 2 + sim->config.hosts / 2;
@@ -321,8 +369,10 @@ static void change_something(struct sim *sim)
         change_set(sim, service);
     else if (what < 25 && service->member_count)
         protect_tasks(sim, service);
-    else if (what < 75)
+    else if (what < 72)
         update_service(sim, service);
+    else if (what < 78)
+        stop_rollout(sim, service);
     else if (what < 85)
         describe_service(sim, service);
     else if (what < 92)
@@ -360,7 +410,8 @@ void sim_service_refused(struct sim *sim, const struct sim_operation *operation,
 {
     const struct sim_service *service = &sim->services.all[operation->service - 1];
     bool is_again = fl_str_contains(text, FL_STR("not idempotent"));
-    bool is_early = fl_str_contains(text, FL_STR("TaskDefinition not found"));
+    bool is_early = fl_str_contains(text, FL_STR("TaskDefinition not found")) ||
+                    fl_str_contains(text, FL_STR("Cluster not found"));
     if (operation->operation == ECS_OP_CreateService && !is_again && !is_early)
         sim_violation(sim, "A1", "service %s is refused: %.*s", service->name, FL_STR_ARG(text));
 }

@@ -375,7 +375,8 @@ struct sim {
     struct sim_clients clients;
     struct sim_ledger ledger;
     bool has_services;
-    int64_t settle_ms, lost_after_ms; /* the core's */
+    bool is_strict; /* this and what follows: the core's */
+    int64_t settle_ms, lost_after_ms;
     struct sim_services services;
     uint64_t next_ref, next_connection, next_message;
     uint64_t step;  /* events that came up */
