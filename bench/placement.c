@@ -144,7 +144,7 @@ static void account(struct bench *b, struct fl_instance *instance, uint32_t kind
 {
     static const struct fl_int_list no_ports;
     const struct fl_requirement *r = &b->placements[kind].requirement;
-    struct fl_share share = {r->cpu, r->memory, &no_ports, b->groups[kind], true};
+    struct fl_share share = {r->cpu, r->memory, &no_ports, b->groups[kind], NULL, true};
     fl_load_change(instance, &share, sign);
     fl_index_touch(b->cluster->index, instance);
 }

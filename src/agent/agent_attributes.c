@@ -39,6 +39,15 @@ static const char *const names[] = {
     "ecs.capability.network.container-port-range",
 };
 
+/* Where values can be kept in memory alone. */
+static const char *const secret_names[] = {
+    "ecs.capability.private-registry-authentication.secretsmanager",
+    "ecs.capability.secrets.asm.environment-variables",
+    "ecs.capability.secrets.ssm.environment-variables",
+    "ecs.capability.secrets.asm.bootstrap.log-driver",
+    "ecs.capability.secrets.ssm.bootstrap.log-driver",
+};
+
 /* Logging drivers that this agent has; "none" writes nothing and needs no capability. */
 static const char *const drivers[] = {"awslogs", "fluentd", "journald", "json-file", "syslog"};
 
@@ -73,7 +82,8 @@ struct fl_key_value *fl_agent_capabilities(const struct fl_agent_config *config,
         {FL_STR("ecs.os-family"), FL_STR("LINUX")},
         {FL_STR("ecs.cpu-architecture"), fl_config_cpu_architecture(arena)},
     };
-    size_t most = FL_ARRAY_SIZE(names) + FL_ARRAY_SIZE(drivers) + OPTIONAL + FL_ARRAY_SIZE(valued);
+    size_t most = FL_ARRAY_SIZE(names) + FL_ARRAY_SIZE(drivers) + OPTIONAL + FL_ARRAY_SIZE(valued) +
+                  FL_ARRAY_SIZE(secret_names);
     struct fl_key_value *list = fl_arena_new_array(arena, struct fl_key_value, most);
     size_t n = 0;
     if (config->ecs.task_role)
@@ -88,6 +98,8 @@ struct fl_key_value *fl_agent_capabilities(const struct fl_agent_config *config,
         list[n++].key = FL_STR("com.amazonaws.ecs.capability.privileged-container");
     for (size_t i = 0; i < FL_ARRAY_SIZE(names); i++)
         list[n++].key = fl_str_of(names[i]);
+    for (size_t i = 0; fl_runtime_has_memory() && i < FL_ARRAY_SIZE(secret_names); i++)
+        list[n++].key = fl_str_of(secret_names[i]);
     for (size_t i = 0; i < FL_ARRAY_SIZE(drivers); i++)
         if (offers_driver(&config->ecs, drivers[i]))
             list[n++].key =

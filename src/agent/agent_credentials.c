@@ -45,6 +45,8 @@ static void keep(struct fl_agent *agent, struct fl_str task_arn, enum fl_acs_rol
     if (!fl_wallet_put(agent->wallet, task_arn, role, &kept))
         fl_log_warn("task %.*s: its credentials have an id that cannot be used",
                     FL_STR_ARG(fl_task_id(task_arn)));
+    else if (role == FL_ACS_ROLE_EXECUTION)
+        fl_task_secrets_try(agent->secrets);
 }
 
 /* What is not wanted here is acknowledged, too: sending it again would change nothing. */

@@ -23,6 +23,7 @@
 #include "agent/resolver.h"
 #include "agent/runtime.h"
 #include "agent/session.h"
+#include "agent/task_secrets.h"
 #include "agent/telemetry.h"
 #include "agent/tunnel.h"
 #include "store/store.h"
@@ -88,6 +89,7 @@ struct fl_agent {
     struct fl_stats *stats;
     struct fl_metadata_facts facts;
     struct fl_wallet *wallet;
+    struct fl_task_secrets *secrets;
     struct fl_audit *audit;
     struct fl_metadata *metadata;
     struct fl_introspection *introspection; /* NULL: somebody else has its port */
@@ -144,7 +146,10 @@ void fl_agent_exit_forget(struct fl_live *live);
 
 /* agent_logs.c */
 bool fl_agent_is_shipped(const struct fl_container_spec *spec);
-/* In the arena. 0, or -EINVAL with Docker's sentence about an option. */
+/* Whether that option's value, or (empty) any option's, is a secret. */
+bool fl_agent_log_hides(const struct fl_container_spec *spec, struct fl_str option);
+/* In the arena. 0, or -EINVAL with Docker's sentence about an option; -ENOKEY while values of
+ * secret ones are not known. */
 int fl_agent_log_target(struct fl_agent *agent, const struct fl_task_container *container,
                         struct fl_arena *arena, struct fl_log_target *ret_target,
                         struct fl_err *err);

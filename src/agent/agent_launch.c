@@ -163,6 +163,34 @@ static void on_image(void *context, const struct fl_image_ready *ready,
     (void)fl_agent_post(agent, &event);
 }
 
+static void ensure_image(struct fl_live *live, const struct fl_task_container *container)
+{
+    struct fl_agent *agent = live->agent;
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct fl_registry_login login;
+    bool has_login =
+        fl_task_secrets_login(agent->secrets, container->task->arn, container->spec, arena, &login);
+    live->pull_started_ms = fl_clock_wall_ms();
+    fl_images_ensure(agent->images, container->spec->image, has_login ? &login : NULL, on_image,
+                     live);
+}
+
+static void on_secrets(void *context, struct fl_str error)
+{
+    struct fl_live *live = context;
+    struct fl_agent *agent = live->agent;
+    struct fl_str id = fl_str_of(live->id);
+    const struct fl_task_container *container = fl_brain_container(agent->brain, id);
+    bool is_wanted = !live->released && container && container->state != FL_CONTAINER_STOPPED;
+    if (is_wanted && error.n == 0) {
+        ensure_image(live, container);
+        return;
+    }
+    if (is_wanted)
+        fl_agent_fail(agent, id, FL_EFFECT_ENSURE_IMAGE, FL_FAILURE_RESOURCE, error);
+    live_free(live);
+}
+
 void fl_agent_ensure_image(struct fl_agent *agent, struct fl_str container_id)
 {
     const struct fl_task_container *container = fl_brain_container(agent->brain, container_id);
@@ -171,8 +199,7 @@ void fl_agent_ensure_image(struct fl_agent *agent, struct fl_str container_id)
         return;
     struct fl_live *live = fl_agent_live_new(agent, container_id);
     live->busy = true;
-    live->pull_started_ms = fl_clock_wall_ms();
-    fl_images_ensure(agent->images, container->spec->image, on_image, live);
+    fl_task_secrets_ensure(agent->secrets, container->task->spec, on_secrets, live);
 }
 
 /* ---- log stream and network ---- */
@@ -228,7 +255,8 @@ static void attach(struct fl_live *live, const struct fl_task_container *contain
     struct fl_log_target target;
     struct fl_brain_event event = {.type = FL_EVENT_PREPARED};
     event.prepared.container_id = id;
-    if (fl_agent_log_target(agent, container, live->arena, &target, NULL) == 0)
+    if (!fl_agent_log_hides(container->spec, FL_STR("awslogs-stream")) &&
+        fl_agent_log_target(agent, container, live->arena, &target, NULL) == 0)
         event.prepared.log_stream = target.plan->stream;
     memcpy(event.prepared.address, live->endpoint.address, sizeof(event.prepared.address));
     event.prepared.bindings = copy_bindings(&live->endpoint, live->arena);
@@ -309,6 +337,22 @@ static int add_gpus(struct fl_live *live, const struct fl_container_spec *spec,
     return 0;
 }
 
+/* The container's variables and its log driver's options, with their values. */
+static int add_secrets(struct fl_live *live, const struct fl_task_container *container,
+                       struct fl_launch *launch, struct fl_err *err)
+{
+    const struct fl_task_secrets *secrets = live->agent->secrets;
+    struct fl_key_value *variables, *options;
+    if (!fl_task_secrets_pairs(secrets, container->task->arn, container->spec, false, live->arena,
+                               &variables, &launch->secret_count) ||
+        !fl_task_secrets_pairs(secrets, container->task->arn, container->spec, true, live->arena,
+                               &options, &launch->log_secret_count))
+        return fl_err_set(err, -ENOKEY, "its secrets are not known any more");
+    launch->secrets = variables;
+    launch->log_secrets = options;
+    return 0;
+}
+
 /* What the container's links add to its environment. */
 static int add_links(struct fl_live *live, const struct fl_task_container *container,
                      struct fl_launch *launch, struct fl_err *err)
@@ -353,6 +397,8 @@ static int fill_launch(struct fl_live *live, const struct fl_task_container *con
     launch->log = target.plan;
     fl_agent_add_environment(agent, container, arena, launch);
     rc = add_links(live, container, launch, err);
+    if (rc == 0)
+        rc = add_secrets(live, container, launch, err);
     if (rc == 0)
         rc = add_gpus(live, container->spec, launch, err);
     if (rc == 0)
@@ -462,6 +508,8 @@ void fl_agent_release(struct fl_agent *agent, struct fl_str container_id)
     if (!container || container->restarts == 0 || container->state != FL_CONTAINER_PULLED)
         fl_network_detach(agent->network, container_id);
     (void)fl_agent_log_finish(agent, container_id);
+    if (container && container->task->status == FL_TASK_STOPPED)
+        fl_task_secrets_forget(agent->secrets, container->task->arn);
     if (!live)
         return;
     live->released = true;

@@ -1,4 +1,6 @@
 /* Which containers' logs are shipped, and where to. */
+#include <errno.h>
+
 #include "agent/agent_internal.h"
 #include "agent/metadata_documents.h"
 #include "base/log.h"
@@ -30,6 +32,36 @@ static void set_labels(const struct fl_task_container *container, struct fl_log_
     facts->label_count = n;
 }
 
+/* The definition's options and those that are secret: of a container that has been launched, what
+ * it was launched with. */
+static int add_secret_options(const struct fl_agent *agent,
+                              const struct fl_task_container *container, struct fl_arena *arena,
+                              struct fl_container_spec *spec, struct fl_err *err)
+{
+    struct fl_key_value *secrets;
+    size_t count, known = spec->log_option_count;
+    if (!fl_runtime_log_secrets(agent->runtime, fl_str_of(container->id), arena, &secrets,
+                                &count) &&
+        !fl_task_secrets_pairs(agent->secrets, container->task->arn, spec, true, arena, &secrets,
+                               &count))
+        return fl_err_set(err, -ENOKEY, "the log driver's secret options are not known");
+    struct fl_key_value *all = fl_arena_new_array(arena, struct fl_key_value, known + count);
+    for (size_t i = 0; i < known + count; i++)
+        all[i] = i < known ? spec->log_options[i] : secrets[i - known];
+    spec->log_options = all;
+    spec->log_option_count = known + count;
+    return 0;
+}
+
+bool fl_agent_log_hides(const struct fl_container_spec *spec, struct fl_str option)
+{
+    for (size_t i = 0; i < spec->secret_count; i++)
+        if (spec->secrets[i].is_log_option &&
+            (option.n == 0 || fl_str_eq(spec->secrets[i].name, option)))
+            return true;
+    return false;
+}
+
 int fl_agent_log_target(struct fl_agent *agent, const struct fl_task_container *container,
                         struct fl_arena *arena, struct fl_log_target *ret_target,
                         struct fl_err *err)
@@ -52,7 +84,17 @@ int fl_agent_log_target(struct fl_agent *agent, const struct fl_task_container *
         .plan = plan,
         .facts = facts,
     };
-    return fl_log_plan_read(container->spec, facts, arena, plan, err);
+    struct fl_container_spec *spec = fl_arena_new_object(arena, struct fl_container_spec);
+    *spec = *container->spec;
+    if (!fl_agent_log_hides(spec, FL_STR("")))
+        return fl_log_plan_read(spec, facts, arena, plan, err);
+    int rc = add_secret_options(agent, container, arena, spec, err);
+    if (rc == 0 && fl_log_plan_read(spec, facts, arena, plan, NULL) < 0)
+        rc = fl_err_set(err, -EINVAL,
+                        "the options of the log driver %.*s, of which some are secret, are wrong",
+                        FL_STR_ARG(spec->log_driver));
+    plan->address.is_secret = true;
+    return rc;
 }
 
 /* A definition that an earlier agent took, and this one does not, leaves its lines in the spool. */

@@ -174,6 +174,25 @@ static void open_audit(struct fl_agent *agent)
         fl_log_warn("requests for credentials are not noted: %s", err.text);
 }
 
+static bool is_task_wanted(void *context, struct fl_str task_arn)
+{
+    const struct fl_agent *agent = context;
+    const struct fl_task *task = fl_brain_task(agent->brain, task_arn);
+    return task && task->desired_running && task->status != FL_TASK_STOPPED;
+}
+
+static void open_secrets(struct fl_agent *agent)
+{
+    const struct fl_task_secrets_config config = {
+        .loop = &agent->loop,
+        .aws = agent->aws,
+        .wallet = agent->wallet,
+        .is_wanted = is_task_wanted,
+        .context = agent,
+    };
+    agent->secrets = fl_task_secrets_new(&config);
+}
+
 static int serve(struct fl_agent *agent, struct fl_err *err)
 {
     agent->services.metadata_port = fl_metadata_port(agent->metadata);
@@ -201,6 +220,7 @@ int fl_agent_services_open(struct fl_agent *agent, struct fl_err *err)
         .context = agent,
     };
     agent->wallet = fl_wallet_new();
+    open_secrets(agent);
     fl_agent_expect_credentials(agent);
     open_audit(agent);
     int r = open_metadata(agent, err);
@@ -220,6 +240,7 @@ void fl_agent_services_close(struct fl_agent *agent)
     fl_resolver_close(agent->resolver);
     fl_metadata_close(agent->metadata);
     fl_stats_free(agent->stats);
+    fl_task_secrets_free(agent->secrets);
     fl_wallet_free(agent->wallet);
     fl_audit_close(agent->audit);
 }
@@ -264,5 +285,6 @@ void fl_agent_services_ended(struct fl_agent *agent, struct fl_str container_id)
 void fl_agent_services_removed(struct fl_agent *agent, struct fl_str task_arn)
 {
     fl_metadata_file_remove(agent->dir, &agent->facts, task_arn);
+    fl_task_secrets_forget(agent->secrets, task_arn);
     fl_wallet_forget(agent->wallet, task_arn);
 }

@@ -71,7 +71,7 @@ void fl_bundle_environment(const struct fl_launch *launch, struct fl_str hostnam
                            struct fl_arena *arena, struct fl_str **ret_items, size_t *ret_count)
 {
     size_t most = 2 + launch->image->environment_count + launch->extra_environment_count +
-                  launch->container->environment_count;
+                  launch->container->environment_count + launch->secret_count;
     struct environment env = {.items = fl_arena_new_array(arena, struct fl_str, most)};
     set_item(&env, FL_STR(DEFAULT_PATH));
     set_item(&env, fl_str_printf(arena, "HOSTNAME=%.*s", FL_STR_ARG(hostname)));
@@ -80,6 +80,7 @@ void fl_bundle_environment(const struct fl_launch *launch, struct fl_str hostnam
             set_item(&env, launch->image->environment[i]);
     set_pairs(&env, launch->extra_environment, launch->extra_environment_count, arena);
     set_pairs(&env, launch->container->environment, launch->container->environment_count, arena);
+    set_pairs(&env, launch->secrets, launch->secret_count, arena);
     *ret_items = env.items;
     *ret_count = env.count;
 }

@@ -142,7 +142,7 @@ static int make_confinement(const struct fl_runtime *runtime, struct fl_str id,
 {
     FL_CLEANUP_BUF struct fl_buf config = FL_BUF_INIT(FL_BUNDLE_CONFIG_MAX);
     struct fl_str path =
-        fl_str_printf(arena, "%.*s/config.json", FL_STR_ARG(fl_runtime_dir(runtime, id, arena)));
+        fl_str_printf(arena, "%s/config.json", fl_runtime_config_dir(runtime, id, arena).p);
     int rc = fl_fs_read(AT_FDCWD, path.p, FL_BUNDLE_CONFIG_MAX, &config);
     if (rc == 0)
         rc = add_cgroups(runtime, id, arena, orders);
@@ -160,7 +160,7 @@ static int open_confinement(const struct fl_exec *exec, struct fl_err *err)
     const struct fl_runtime *runtime = exec->execer->runtime;
     struct fl_str id = exec->order.container_id;
     struct fl_str path = fl_str_printf(exec->arena, "%s/" FL_EXEC_CONFINEMENT,
-                                       fl_runtime_dir(runtime, id, exec->arena).p);
+                                       fl_runtime_config_dir(runtime, id, exec->arena).p);
     int fd = open(path.p, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd >= 0)
         return fd;

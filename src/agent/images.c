@@ -61,6 +61,8 @@ static void pull_free(struct fl_pull *pull)
     fl_images_forget(&pull->waiters);
     cached_free(pull->image);
     fl_source_unref(pull->source);
+    if (pull->login_arena)
+        fl_arena_free(pull->login_arena);
     free(pull->present);
     free(pull->was_present);
     free(pull->error);
@@ -447,11 +449,24 @@ void fl_images_unpark(struct fl_images *images)
     settle(images);
 }
 
-static struct fl_pull *find_pull(struct fl_images *images, const struct fl_digest *digest)
+bool fl_images_same_login(const struct fl_registry_login *a, const struct fl_registry_login *b)
+{
+    return fl_str_eq(a->user, b->user) && fl_str_eq(a->password, b->password);
+}
+
+struct fl_registry_login fl_images_copy_login(const struct fl_registry_login *login,
+                                              struct fl_arena *arena)
+{
+    return (struct fl_registry_login){.user = fl_str_dup(arena, login->user),
+                                      .password = fl_str_dup(arena, login->password)};
+}
+
+static struct fl_pull *find_pull(struct fl_images *images, const struct fl_digest *digest,
+                                 const struct fl_registry_login *login)
 {
     struct fl_pull *pull;
     TAILQ_FOREACH (pull, &images->pulls, link) {
-        if (fl_digest_eq(&pull->facts.digest, digest))
+        if (fl_digest_eq(&pull->facts.digest, digest) && fl_images_same_login(&pull->login, login))
             return pull;
     }
     return NULL;
@@ -482,7 +497,8 @@ static void note_use(struct fl_images *images, struct fl_cached_image *image, st
 }
 
 void fl_images_provide(struct fl_images *images, const struct fl_digest *digest, struct fl_str name,
-                       const struct fl_looked_up *found, struct fl_image_waiters *waiters)
+                       const struct fl_looked_up *found, const struct fl_registry_login *login,
+                       struct fl_image_waiters *waiters)
 {
     struct fl_err err = {0};
     struct fl_cached_image *known = NULL;
@@ -492,7 +508,7 @@ void fl_images_provide(struct fl_images *images, const struct fl_digest *digest,
         tell(waiters, &known->ready, FL_IMAGE_CANNOT_PULL, FL_STR(""));
         return;
     }
-    struct fl_pull *pull = find_pull(images, digest);
+    struct fl_pull *pull = find_pull(images, digest, login);
     if (pull) {
         STAILQ_CONCAT(&pull->waiters, waiters);
         return;
@@ -502,6 +518,8 @@ void fl_images_provide(struct fl_images *images, const struct fl_digest *digest,
         fl_images_fail(waiters, FL_IMAGE_CANNOT_PULL, err.text);
         return;
     }
+    pull->login_arena = fl_arena_new();
+    pull->login = fl_images_copy_login(login, pull->login_arena);
     STAILQ_CONCAT(&pull->waiters, waiters);
     TAILQ_INSERT_TAIL(&images->pulls, pull, link);
     pull_start(images, pull);
@@ -637,8 +655,9 @@ static struct fl_str own_name(const struct fl_images *images, const struct fl_im
     return fl_image_name_full(&own, arena);
 }
 
-static void make_ready(struct fl_images *images, struct fl_str name, bool afresh,
-                       fl_images_done done, void *context)
+static void make_ready(struct fl_images *images, struct fl_str name,
+                       const struct fl_registry_login *login, bool afresh, fl_images_done done,
+                       void *context)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_image_waiters waiters = STAILQ_HEAD_INITIALIZER(waiters);
@@ -654,7 +673,7 @@ static void make_ready(struct fl_images *images, struct fl_str name, bool afresh
     if (!images->store)
         (void)fl_image_store_open(images->config.registry_dir, false, &images->store, NULL);
     if (resolve(images, &parsed, arena, &digest) == 0) {
-        fl_images_provide(images, &digest, own_name(images, &parsed, arena), NULL, &waiters);
+        fl_images_provide(images, &digest, own_name(images, &parsed, arena), NULL, login, &waiters);
         return;
     }
     if (is_decided_here(images, &parsed)) {
@@ -662,17 +681,23 @@ static void make_ready(struct fl_images *images, struct fl_str name, bool afresh
         return;
     }
     fl_images_forget(&waiters);
-    fl_images_search(images, &parsed, fl_image_name_full(&parsed, arena), afresh, done, context);
+    const struct fl_image_wish wish = {.name = &parsed,
+                                       .full = fl_image_name_full(&parsed, arena),
+                                       .afresh = afresh,
+                                       .login = login};
+    fl_images_search(images, &wish, done, context);
 }
 
-void fl_images_ensure(struct fl_images *images, struct fl_str name, fl_images_done done,
-                      void *context)
+static const struct fl_registry_login no_login;
+
+void fl_images_ensure(struct fl_images *images, struct fl_str name,
+                      const struct fl_registry_login *login, fl_images_done done, void *context)
 {
-    make_ready(images, name, false, done, context);
+    make_ready(images, name, login ? login : &no_login, false, done, context);
 }
 
 void fl_images_pull(struct fl_images *images, struct fl_str name, fl_images_done done,
                     void *context)
 {
-    make_ready(images, name, true, done, context);
+    make_ready(images, name, &no_login, true, done, context);
 }

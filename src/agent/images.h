@@ -69,9 +69,11 @@ typedef void (*fl_images_done)(void *context, const struct fl_image_ready *ready
                                enum fl_image_failure failure, struct fl_str error);
 
 /* Makes an image ready to run: resolves its name, fetches and unpacks what is missing (one pull for
- * many waiting). done may run before this returns when nothing had to be unpacked. */
-void fl_images_ensure(struct fl_images *images, struct fl_str name, fl_images_done done,
-                      void *context);
+ * many waiting that have the same login). done may run before this returns when nothing had to be
+ * unpacked. login: for the registry that the name says, in place of the operator's; NULL: none;
+ * copied. */
+void fl_images_ensure(struct fl_images *images, struct fl_str name,
+                      const struct fl_registry_login *login, fl_images_done done, void *context);
 
 /* The same for a person who asks for it: a registry is asked whatever ECS_IMAGE_PULL_BEHAVIOR says,
  * and when it does not give the image, none that is here stands in. */

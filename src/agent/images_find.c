@@ -64,13 +64,14 @@ static void not_found(struct fl_search *search, enum fl_image_failure failure, s
     struct fl_image_waiters waiters = STAILQ_HEAD_INITIALIZER(waiters);
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
     struct fl_str name = fl_str_dup(arena, search->name);
+    struct fl_registry_login login = fl_images_copy_login(&search->login, arena);
     const char *text = fl_str_z(arena, error);
     STAILQ_CONCAT(&waiters, &search->waiters);
     search_free(search);
     if (record) {
         struct fl_digest digest = record->digest;
         fl_log_warn("image %.*s: the cached one is used: %s", FL_STR_ARG(name), text);
-        fl_images_provide(images, &digest, name, NULL, &waiters);
+        fl_images_provide(images, &digest, name, NULL, &login, &waiters);
         return;
     }
     if (failure == FL_IMAGE_CANNOT_PULL && (behavior == FL_PULL_ALWAYS || behavior == FL_PULL_ONCE))
@@ -92,9 +93,10 @@ static void on_found(void *context, const struct fl_looked_up *found)
     }
     struct fl_image_waiters waiters = STAILQ_HEAD_INITIALIZER(waiters);
     struct fl_str name = fl_str_dup(arena, search->name);
+    struct fl_registry_login login = fl_images_copy_login(&search->login, arena);
     STAILQ_CONCAT(&waiters, &search->waiters);
     search_free(search);
-    fl_images_provide(images, &found->digest, name, found, &waiters);
+    fl_images_provide(images, &found->digest, name, found, &login, &waiters);
 }
 
 void fl_images_search_expire(struct fl_images *images, int64_t now_ms)
@@ -144,28 +146,32 @@ static bool is_known(void *context, const struct fl_digest *digest)
     return fl_images_has(search->images, digest);
 }
 
-static struct fl_search *find_search(const struct fl_images *images, struct fl_str name,
-                                     bool afresh)
+static struct fl_search *find_search(const struct fl_images *images,
+                                     const struct fl_image_wish *wish)
 {
     struct fl_search *search;
     TAILQ_FOREACH (search, &images->searches, link) {
-        if (search->afresh == afresh && fl_str_eq(search->name, name))
+        if (search->afresh == wish->afresh && fl_str_eq(search->name, wish->full) &&
+            fl_images_same_login(&search->login, wish->login))
             return search;
     }
     return NULL;
 }
 
-static void search_start(struct fl_images *images, const struct fl_image_name *name,
-                         struct fl_str full, bool afresh, fl_images_done done, void *context)
+static void search_start(struct fl_images *images, const struct fl_image_wish *wish,
+                         fl_images_done done, void *context)
 {
     struct fl_search *search = fl_calloc(1, sizeof(*search));
-    struct fl_lookup_order order = {
-        .puller = images->config.puller, .name = *name, .known = is_known};
-    order.host_count = hosts_of(images, name, order.hosts);
+    struct fl_lookup_order order = {.puller = images->config.puller,
+                                    .name = *wish->name,
+                                    .login = wish->login->user.n ? wish->login : NULL,
+                                    .known = is_known};
+    order.host_count = hosts_of(images, wish->name, order.hosts);
     search->images = images;
     search->arena = fl_arena_new();
-    search->name = fl_str_dup(search->arena, full);
-    search->afresh = afresh;
+    search->name = fl_str_dup(search->arena, wish->full);
+    search->login = fl_images_copy_login(wish->login, search->arena);
+    search->afresh = wish->afresh;
     search->begun_ms = fl_clock_mono_ms();
     STAILQ_INIT(&search->waiters);
     fl_images_wait(&search->waiters, done, context);
@@ -174,21 +180,22 @@ static void search_start(struct fl_images *images, const struct fl_image_name *n
     fl_images_watch(images);
 }
 
-void fl_images_search(struct fl_images *images, const struct fl_image_name *name,
-                      struct fl_str full, bool afresh, fl_images_done done, void *context)
+void fl_images_search(struct fl_images *images, const struct fl_image_wish *wish,
+                      fl_images_done done, void *context)
 {
     enum fl_pull_behavior behavior = images->config.behavior;
-    bool from_cache = !afresh && (behavior == FL_PULL_ONCE || behavior == FL_PULL_PREFER_CACHED);
-    const struct fl_image_record *record = from_cache ? cached_under(images, full) : NULL;
-    struct fl_search *search = record ? NULL : find_search(images, full, afresh);
+    bool from_cache =
+        !wish->afresh && (behavior == FL_PULL_ONCE || behavior == FL_PULL_PREFER_CACHED);
+    const struct fl_image_record *record = from_cache ? cached_under(images, wish->full) : NULL;
+    struct fl_search *search = record ? NULL : find_search(images, wish);
     if (search) {
         fl_images_wait(&search->waiters, done, context);
     } else if (record) {
         struct fl_image_waiters waiters = STAILQ_HEAD_INITIALIZER(waiters);
         struct fl_digest digest = record->digest;
         fl_images_wait(&waiters, done, context);
-        fl_images_provide(images, &digest, full, NULL, &waiters);
+        fl_images_provide(images, &digest, wish->full, NULL, wish->login, &waiters);
     } else {
-        search_start(images, name, full, afresh, done, context);
+        search_start(images, wish, done, context);
     }
 }

@@ -32,10 +32,12 @@ STAILQ_HEAD(fl_image_waiters, fl_image_waiter);
 
 /* An image being made ready: its layers, and who waits. */
 struct fl_pull {
-    struct fl_cached_image *image; /* enters the cache when nothing is missing */
-    struct fl_image_record facts;  /* for its record; in the image's arena */
-    struct fl_str name;            /* written out; the first that was asked for */
-    struct fl_source *source;      /* NULL: the layers are in the built-in store */
+    struct fl_cached_image *image;  /* enters the cache when nothing is missing */
+    struct fl_image_record facts;   /* for its record; in the image's arena */
+    struct fl_str name;             /* written out; the first that was asked for */
+    struct fl_source *source;       /* NULL: the layers are in the built-in store */
+    struct fl_registry_login login; /* what it is pulled with; user empty: nothing of a task's */
+    struct fl_arena *login_arena;   /* the image's stays in the cache */
     struct fl_digest *diff_ids;
     uint64_t *sizes; /* packed */
     bool *present;
@@ -55,9 +57,10 @@ TAILQ_HEAD(fl_pulls, fl_pull);
 struct fl_search {
     struct fl_images *images;
     struct fl_arena *arena;
-    struct fl_str name; /* written out: the key */
-    struct fl_lookup *lookup;
+    struct fl_str name; /* written out: with the next two the key */
     bool afresh;
+    struct fl_registry_login login; /* user empty: none of a task's */
+    struct fl_lookup *lookup;
     int64_t begun_ms; /* monotonic */
     struct fl_image_waiters waiters;
     TAILQ_ENTRY(fl_search) link;
@@ -100,10 +103,15 @@ struct fl_images {
 };
 
 /* images.c. An image that a digest names: from the cache, the records, the built-in store, or what
- * has just been looked up (found; else NULL). The waiters are taken over; they may be told before
- * this returns. */
+ * has just been looked up (found; else NULL) with that login. The waiters are taken over; they may
+ * be told before this returns. */
 void fl_images_provide(struct fl_images *images, const struct fl_digest *digest, struct fl_str name,
-                       const struct fl_looked_up *found, struct fl_image_waiters *waiters);
+                       const struct fl_looked_up *found, const struct fl_registry_login *login,
+                       struct fl_image_waiters *waiters);
+/* A login of a task is one's who has the same user and password. */
+bool fl_images_same_login(const struct fl_registry_login *a, const struct fl_registry_login *b);
+struct fl_registry_login fl_images_copy_login(const struct fl_registry_login *login,
+                                              struct fl_arena *arena);
 /* The store here is the server's own, which is on this machine. */
 bool fl_images_has_servers_store(const struct fl_images *images);
 bool fl_images_has(const struct fl_images *images, const struct fl_digest *digest);
@@ -141,10 +149,16 @@ void fl_images_yield_open(struct fl_images *images, uv_timer_t *timer);
 /* images_report.c */
 void fl_images_report(struct fl_images *images);
 
-/* images_find.c. Looks the name up as the behaviour says, for all who ask meanwhile; afresh: as
- * fl_images_pull does. */
-void fl_images_search(struct fl_images *images, const struct fl_image_name *name,
-                      struct fl_str full, bool afresh, fl_images_done done, void *context);
+/* images_find.c. Looks the name up as the behaviour says, for all who ask meanwhile with the same
+ * login; afresh: as fl_images_pull does. */
+struct fl_image_wish {
+    const struct fl_image_name *name;
+    struct fl_str full; /* the name written out */
+    bool afresh;
+    const struct fl_registry_login *login; /* user empty: none of a task's */
+};
+void fl_images_search(struct fl_images *images, const struct fl_image_wish *wish,
+                      fl_images_done done, void *context);
 void fl_images_search_expire(struct fl_images *images, int64_t now_ms);
 void fl_images_search_free_all(struct fl_images *images);
 /* "1m0s", "2h0m0s": durations as ECS's agent prints them. */

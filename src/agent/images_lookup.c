@@ -195,7 +195,7 @@ static void ask_next(struct fl_lookup *lookup)
     if (fl_str_is(host, "docker.io") && fl_str_index(repository, '/') < 0)
         repository = fl_str_printf(lookup->arena, "library/%.*s", FL_STR_ARG(repository));
     fl_source_unref(lookup->source);
-    lookup->source = fl_source_new(lookup->order.puller, host, repository);
+    lookup->source = fl_source_new(lookup->order.puller, host, repository, lookup->order.login);
     struct fl_str path =
         name->has_digest ? fl_str_printf(lookup->arena, "manifests/sha256:%s", name->digest.hex)
                          : fl_str_printf(lookup->arena, "manifests/%.*s", FL_STR_ARG(name->tag));
@@ -212,6 +212,12 @@ struct fl_lookup *fl_lookup_start(const struct fl_lookup_order *order, fl_lookup
     struct fl_lookup *lookup = fl_calloc(1, sizeof(*lookup));
     struct fl_arena *arena = lookup->arena = fl_arena_new();
     lookup->order = *order;
+    if (order->login) {
+        struct fl_registry_login *login = fl_arena_new_object(arena, struct fl_registry_login);
+        login->user = fl_str_dup(arena, order->login->user);
+        login->password = fl_str_dup(arena, order->login->password);
+        lookup->order.login = login;
+    }
     lookup->order.name.host = fl_str_dup(arena, order->name.host);
     lookup->order.name.repository = fl_str_dup(arena, order->name.repository);
     lookup->order.name.tag = fl_str_dup(arena, order->name.tag);

@@ -13,6 +13,7 @@ struct fl_lookup_order {
     /* Registries to ask, in order: the next one when a name is not known. Empty: the built-in. */
     struct fl_str hosts[FL_LOOKUP_HOSTS_MAX];
     size_t host_count;
+    const struct fl_registry_login *login; /* NULL: the operator's, if there is one; copied */
     /* True: what the name leads to is known already, no more has to be fetched. */
     bool (*known)(void *context, const struct fl_digest *digest);
 };

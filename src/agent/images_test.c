@@ -181,7 +181,7 @@ static void done(void *context, const struct fl_image_ready *ready,
 static struct told ensure(struct fixture *f, const char *name)
 {
     struct told told = {0};
-    fl_images_ensure(f->images, fl_str_of(name), done, &told);
+    fl_images_ensure(f->images, fl_str_of(name), NULL, done, &told);
     while (!told.times && uv_run(&f->loop, UV_RUN_ONCE))
         ;
     assert_int_equal(told.times, 1);
@@ -220,7 +220,7 @@ static void layers_are_unpacked_once_for_all_who_wait(void **state)
     struct told told[3] = {0}, warm = {0};
     make_image(f, "1", files, 2, false);
     for (int i = 0; i < 3; i++)
-        fl_images_ensure(f->images, FL_STR("app:1"), done, &told[i]);
+        fl_images_ensure(f->images, FL_STR("app:1"), NULL, done, &told[i]);
     (void)uv_run(&f->loop, UV_RUN_DEFAULT);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(told[i].times, 1);
@@ -231,7 +231,7 @@ static void layers_are_unpacked_once_for_all_who_wait(void **state)
         assert_string_equal(told[i].command, "/base");
     }
     assert_int_equal(count_layers(f), 2);
-    fl_images_ensure(f->images, FL_STR("127.0.0.1:4566/app:1"), done, &warm);
+    fl_images_ensure(f->images, FL_STR("127.0.0.1:4566/app:1"), NULL, done, &warm);
     assert_int_equal(warm.times, 1);
     assert_true(warm.ready);
 }
@@ -247,7 +247,7 @@ static void layers_outlive_the_agent_and_leftovers_do_not(void **state)
     assert_int_equal(fl_fs_mkdirs(beneath(f, "agent/layers/tmp.1234/x").p, 0700), 0);
     open_images(f);
     assert_int_equal(count_layers(f), 1);
-    fl_images_ensure(f->images, FL_STR("app:1"), done, &told);
+    fl_images_ensure(f->images, FL_STR("app:1"), NULL, done, &told);
     assert_true(told.ready);
 }
 
@@ -299,7 +299,7 @@ static void closing_while_a_layer_unpacks_is_quiet(void **state)
     static const char *const files[] = {"a", "b", "c", "d"};
     struct told told = {0};
     make_image(f, "1", files, 4, false);
-    fl_images_ensure(f->images, FL_STR("app:1"), done, &told);
+    fl_images_ensure(f->images, FL_STR("app:1"), NULL, done, &told);
     fl_images_close(f->images);
     (void)uv_run(&f->loop, UV_RUN_DEFAULT);
     assert_int_equal(told.times, 0);

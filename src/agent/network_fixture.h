@@ -173,21 +173,39 @@ static void start_server(int netns_fd, uint16_t port, const char *name)
     close(ready[0]);
 }
 
+/* An address of either family with its port; the size of what was filled in. */
+static socklen_t name_of(const char *address, uint16_t port, struct sockaddr_storage *ret_name)
+{
+    struct sockaddr_in *v4 = (struct sockaddr_in *)ret_name;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret_name;
+    memset(ret_name, 0, sizeof(*ret_name));
+    if (inet_pton(AF_INET, address, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons(port);
+        return sizeof(*v4);
+    }
+    assert_int_equal(inet_pton(AF_INET6, address, &v6->sin6_addr), 1);
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(port);
+    return sizeof(*v6);
+}
+
 /* What the server at address:port says to a client in that namespace; "" when nothing comes. */
 static const char *ask_within(int netns_fd, const char *address, uint16_t port, bool udp,
                               int patience_ms)
 {
     static char reply[128];
     struct timeval patience = {.tv_sec = patience_ms / 1000, .tv_usec = patience_ms % 1000 * 1000};
-    struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons(port)};
-    inet_pton(AF_INET, address, &name.sin_addr);
+    struct sockaddr_storage name;
+    socklen_t size = name_of(address, port, &name);
     enter(netns_fd);
-    FL_CLEANUP_FD int fd = socket(AF_INET, (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+    FL_CLEANUP_FD int fd =
+        socket(name.ss_family, (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
     enter(t.home_fd);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     reply[0] = '\0';
-    if (connect(fd, (struct sockaddr *)&name, sizeof(name)) < 0)
+    if (connect(fd, (struct sockaddr *)&name, size) < 0)
         return reply;
     if (udp && send(fd, "?", 1, 0) < 0)
         return reply;

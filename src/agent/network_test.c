@@ -234,29 +234,6 @@ static void a_flushed_table_comes_back(FL_UNUSED void **state)
     detach(t.network, "web", &web);
 }
 
-/* The same server by another family: what a TCP client there is told. */
-static const char *ask_ipv6(int netns_fd, const char *address, uint16_t port, bool udp,
-                            int patience_ms)
-{
-    static char reply[128];
-    struct timeval patience = {.tv_sec = patience_ms / 1000, .tv_usec = patience_ms % 1000 * 1000};
-    struct sockaddr_in6 name = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-    inet_pton(AF_INET6, address, &name.sin6_addr);
-    enter(netns_fd);
-    FL_CLEANUP_FD int fd = socket(AF_INET6, (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
-    enter(t.home_fd);
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-    reply[0] = '\0';
-    if (connect(fd, (struct sockaddr *)&name, sizeof(name)) < 0)
-        return reply;
-    if (udp && send(fd, "?", 1, 0) < 0)
-        return reply;
-    ssize_t n = recv(fd, reply, sizeof(reply) - 1, 0);
-    reply[n > 0 ? n : 0] = '\0';
-    return reply;
-}
-
 /* Whoever comes by IPv6 is the bridge to the container. Where bridged frames are filtered
  * (br_netfilter) ::1 cannot answer; then it refuses at once, and clients go on to 127.0.0.1. */
 static void a_published_port_answers_by_ipv6(FL_UNUSED void **state)
@@ -276,16 +253,17 @@ static void a_published_port_answers_by_ipv6(FL_UNUSED void **state)
         assert_true(web.bindings[0].ipv6);
         start_server(web.netns_fd, 80, "web");
         for (int udp = 0; udp < 2; udp++) {
-            assert_string_equal(ask_ipv6(t.home_fd, "2001:db8::1", 8080, udp, PATIENCE_MS),
+            assert_string_equal(ask_within(t.home_fd, "2001:db8::1", 8080, udp, PATIENCE_MS),
                                 expected);
-            assert_string_equal(ask_ipv6(t.world_fd, "2001:db8::1", 8080, udp, PATIENCE_MS),
+            assert_string_equal(ask_within(t.world_fd, "2001:db8::1", 8080, udp, PATIENCE_MS),
                                 expected);
-            assert_string_equal(ask_ipv6(t.home_fd, "::1", 8080, udp, udp ? SHORT_MS : PATIENCE_MS),
-                                filtered && has_filter ? "" : expected);
+            assert_string_equal(
+                ask_within(t.home_fd, "::1", 8080, udp, udp ? SHORT_MS : PATIENCE_MS),
+                filtered && has_filter ? "" : expected);
         }
         detach(t.network, "web", &web);
         stop_servers();
-        assert_string_equal(ask_ipv6(t.home_fd, "2001:db8::1", 8080, false, SHORT_MS), "");
+        assert_string_equal(ask_within(t.home_fd, "2001:db8::1", 8080, false, SHORT_MS), "");
     }
 }
 
@@ -295,7 +273,7 @@ static void containers_have_no_way_out_by_ipv6(FL_UNUSED void **state)
     struct fl_endpoint web = attach(t.network, "web", web_ports, 2);
     struct fl_endpoint plain = attach(t.network, "plain", NULL, 0);
     start_server(t.world_fd, 7, "world");
-    assert_string_equal(ask_ipv6(web.netns_fd, "2001:db8::2", 7, false, SHORT_MS), "");
+    assert_string_equal(ask_within(web.netns_fd, "2001:db8::2", 7, false, SHORT_MS), "");
     enter(plain.netns_fd);
     int has_address = sh("ip -6 addr show dev eth0 | grep -q inet6");
     enter(web.netns_fd);
@@ -322,7 +300,7 @@ static void what_has_no_ipv6_is_not_published_there(FL_UNUSED void **state)
     assert_false(again.bindings[0].ipv6);
     start_server(again.netns_fd, 80, "web");
     assert_true(is_reached("web", t.home_fd, "127.0.0.1", 8080, false));
-    assert_string_equal(ask_ipv6(t.home_fd, "2001:db8::1", 8080, false, PATIENCE_MS), "");
+    assert_string_equal(ask_within(t.home_fd, "2001:db8::1", 8080, false, PATIENCE_MS), "");
     close(again.netns_fd);
     detach(t.network, "web", &web);
 }

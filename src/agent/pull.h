@@ -38,9 +38,10 @@ void fl_puller_close(struct fl_puller *puller);
 
 /* A repository somewhere; counted references. */
 struct fl_source;
-/* host: as in image names; empty: the built-in registry of the server. */
+/* host: as in image names; empty: the built-in registry of the server. login: a task's own for that
+ * host and no other place, in place of the operator's (its host is not looked at); NULL: none. */
 struct fl_source *fl_source_new(struct fl_puller *puller, struct fl_str host,
-                                struct fl_str repository);
+                                struct fl_str repository, const struct fl_registry_login *login);
 struct fl_source *fl_source_ref(struct fl_source *source);
 void fl_source_unref(struct fl_source *source);
 

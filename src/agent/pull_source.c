@@ -142,8 +142,17 @@ static struct fl_str server_url(const struct fl_puller *puller, struct fl_arena 
                          FL_STR_ARG(origin.authority));
 }
 
+/* A mirror is another host: what a task has for the registry is not its business. */
+static void use_login(struct fl_source *source, const struct fl_registry_login *login)
+{
+    struct fl_endpoint_of_source *last = &source->endpoints[source->endpoint_count - 1];
+    last->login =
+        (struct fl_registry_login){.user = fl_str_dup(source->arena, login->user),
+                                   .password = fl_str_dup(source->arena, login->password)};
+}
+
 struct fl_source *fl_source_new(struct fl_puller *puller, struct fl_str host,
-                                struct fl_str repository)
+                                struct fl_str repository, const struct fl_registry_login *login)
 {
     struct fl_source *source = fl_calloc(1, sizeof(*source));
     source->puller = puller;
@@ -160,6 +169,8 @@ struct fl_source *fl_source_new(struct fl_puller *puller, struct fl_str host,
     for (size_t i = 0; entry && i < entry->mirror_count; i++)
         add_endpoint(source, entry->mirrors[i], host_and_port(entry->mirrors[i]));
     add_endpoint(source, fl_registry_url(&puller->registries, host, source->arena), host);
+    if (login)
+        use_login(source, login);
     return source;
 }
 

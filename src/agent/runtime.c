@@ -83,6 +83,7 @@ static int make_dirs(struct fl_runtime *runtime, struct fl_err *err)
     }
     runtime->runtime_root =
         fl_str_printf(runtime->arena, "%.*s/run/runtime", FL_STR_ARG(runtime->data_dir));
+    runtime->memory_root = fl_runtime_memory_root(runtime->tag, runtime->arena);
     return 0;
 }
 
@@ -319,6 +320,7 @@ int fl_runtime_remove(struct fl_runtime *runtime, struct fl_str container_id, st
     struct fl_str state = fl_str_printf(arena, "%.*s/%.*s", FL_STR_ARG(runtime->runtime_root),
                                         FL_STR_ARG(container_id));
     (void)fl_fs_remove_tree(AT_FDCWD, state.p);
+    fl_runtime_memory_remove(runtime, container_id);
     struct fl_str dir = fl_runtime_dir(runtime, container_id, arena);
     int rc = discard(runtime, dir, arena);
     return rc < 0 ? fl_err_errno(err, rc, "cannot remove %s", dir.p) : 0;

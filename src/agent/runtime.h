@@ -76,6 +76,12 @@ struct fl_launch {
     size_t layer_count;
     const struct fl_key_value *extra_environment; /* over the image's, under the definition's */
     size_t extra_environment_count;
+    /* Variables over all others, and options of the log driver, whose values are secret: they are
+     * in memory alone, and so is a configuration that holds them. */
+    const struct fl_key_value *secrets;
+    size_t secret_count;
+    const struct fl_key_value *log_secrets;
+    size_t log_secret_count;
     struct fl_str metadata_dir; /* bound read-only at metadata_mount; empty: none */
     struct fl_str metadata_mount;
     const struct fl_str *device_nodes; /* of the host, to be the container's too, beneath /dev */
@@ -86,6 +92,16 @@ struct fl_launch {
     int netns_fd;                  /* the shim enters it before the runtime; -1: the host's */
     const struct fl_log_plan *log; /* what becomes of the output; NULL: Docker's json-file */
 };
+
+/* Whether containers can have secrets: some file system here is in memory. */
+bool fl_runtime_has_memory(void);
+/* For `uninstall`: what containers of an installation had in memory alone. */
+void fl_runtime_forget_memory(struct fl_str tag);
+/* The secret options of the container's log driver, in the arena, from its launch until its
+ * removal. False: none are kept. */
+bool fl_runtime_log_secrets(const struct fl_runtime *runtime, struct fl_str container_id,
+                            struct fl_arena *arena, struct fl_key_value **ret_pairs,
+                            size_t *ret_count);
 
 /* Writes bundle and orders, starts the shim. 0: started or failed will follow. Failures that are
  * known at once (no such user, command missing) come back here with the sentence that ECS users

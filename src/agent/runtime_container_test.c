@@ -214,6 +214,56 @@ static void test_environment(void **state)
                   "/sbin:/bin\nbox\nbox\n127.0.0.1 localhost\n");
 }
 
+static bool is_on_disk(const char *text)
+{
+    char command[256];
+    (void)snprintf(command, sizeof(command), "grep -rqasF %s %s", text, fixture.dir);
+    return system(command) == 0;
+}
+
+static bool is_in_memory(const char *text)
+{
+    char command[256];
+    (void)snprintf(command, sizeof(command),
+                   "grep -rqaF %s /run/fairlead-%s /dev/shm/fairlead-%s 2>/dev/null", text,
+                   fixture.tag, fixture.tag);
+    return system(command) == 0;
+}
+
+/* A secret is in the container and in no file of ours; it is gone with the container's last end,
+ * but for the log driver's options. */
+static void test_secrets(void **state)
+{
+    const struct fl_key_value secrets[] = {{FL_STR("PW"), FL_STR("hush-variable")}};
+    const struct fl_key_value options[] = {{FL_STR("tag"), FL_STR("hush-option")}};
+    struct fl_key_value pairs[] = {{FL_STR("PW"), FL_STR("open")}};
+    struct fixture_want want = {.task_id = "task", .secrets = secrets, .log_secrets = options};
+    struct fl_key_value *kept;
+    size_t count;
+    (void)state;
+    want.container.environment = pairs;
+    want.container.environment_count = 1;
+    fixture_script(&fixture, &want, "test \"$PW\" = hush-variable && echo right; exec sleep 1000");
+    struct fixture_record *record = start(&want);
+    struct fl_str id = fl_str_of(record->id);
+    while (fixture_output(&fixture, record->id, 'o').n == 0)
+        (void)uv_run(&fixture.loop, UV_RUN_NOWAIT);
+    assert_true(fl_str_is(fixture_output(&fixture, record->id, 'o'), "right\n"));
+    assert_false(is_on_disk("hush-variable") || is_on_disk("hush-option"));
+    assert_true(fl_runtime_log_secrets(fixture.runtime, id, fixture.arena, &kept, &count));
+    assert_int_equal(count, 1);
+    assert_true(fl_str_is(kept[0].key, "tag") && fl_str_is(kept[0].value, "hush-option"));
+    assert_int_equal(fl_runtime_kill(fixture.runtime, id, SIGKILL), 0);
+    assert_true(fixture_await(&fixture, &record->is_exited));
+    assert_true(is_in_memory("hush-variable"));
+    fl_runtime_let_go(fixture.runtime, id);
+    assert_false(is_in_memory("hush-variable"));
+    assert_true(is_in_memory("hush-option"));
+    discard(record);
+    assert_false(is_in_memory("hush-option"));
+    assert_false(is_on_disk("hush-variable") || is_on_disk("hush-option"));
+}
+
 static void test_root_is_isolated(void **state)
 {
     struct fixture_want want = {.task_id = "task", .container.readonly_rootfs = true};
@@ -558,6 +608,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_privileged),
         cmocka_unit_test(test_no_foreign_descriptors),
         cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_secrets),
         cmocka_unit_test(test_root_is_isolated),
         cmocka_unit_test(test_volumes),
         cmocka_unit_test(test_rlimit),

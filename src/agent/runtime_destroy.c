@@ -59,5 +59,6 @@ int fl_runtime_destroy(const struct fl_runtime_config *config, struct fl_err *er
     if (!fl_cgroup_remove_tree(&runtime.cgroup, group.p))
         rc = fl_err_set(err, -EBUSY, "the cgroup %s still holds processes", group.p);
     fl_cgroup_close(&runtime.cgroup);
+    fl_runtime_forget_memory(config->tag);
     return rc;
 }

@@ -216,7 +216,9 @@ struct fixture_want {
     struct fl_task_spec task;
     struct fl_image_config image;
     const char *task_id;
-    int netns_fd; /* 0: the host's */
+    int netns_fd;                       /* 0: the host's */
+    const struct fl_key_value *secrets; /* NULL: none; else one */
+    const struct fl_key_value *log_secrets;
 };
 
 /* `sh -c script` for want->container. */
@@ -252,6 +254,10 @@ static inline int fixture_launch(struct fixture *f, struct fixture_want *want,
         .etc_resolv_conf = FL_STR("nameserver 127.0.0.1\n"),
         .netns_fd = want->netns_fd > 0 ? want->netns_fd : -1,
         .log = &spooled,
+        .secrets = want->secrets,
+        .secret_count = want->secrets ? 1 : 0,
+        .log_secrets = want->log_secrets,
+        .log_secret_count = want->log_secrets ? 1 : 0,
     };
     *ret_record = fixture_record(f, launch.container_id);
     return fl_runtime_launch(f->runtime, &launch, err);

@@ -199,6 +199,7 @@ void fl_runtime_keep_hold(struct fl_runtime *runtime, struct fl_str container_id
 void fl_runtime_let_go(struct fl_runtime *runtime, struct fl_str container_id)
 {
     struct fl_runtime_container *container = fl_runtime_find(runtime, container_id);
+    fl_runtime_memory_clear(runtime, container_id);
     if (!container || container->lock_fd < 0)
         return;
     (void)close(container->lock_fd);

@@ -53,6 +53,7 @@ struct fl_runtime {
     struct fl_str runtime_version;
     int program_fd;             /* a sealed copy of its program; -1: none */
     struct fl_str runtime_root; /* its state */
+    struct fl_str memory_root;  /* for what must not be on a disk; empty: there is no such place */
     struct fl_str boot_id;
     struct fl_str description;
     struct fl_runtime_callbacks callbacks;
@@ -104,6 +105,21 @@ struct fl_str fl_runtime_sentence(struct fl_str raw, struct fl_arena *arena);
 int64_t fl_runtime_start_time(pid_t pid);
 /* A pidfd of exactly the process that started then; -ESRCH when it is gone. */
 int fl_runtime_open_process(pid_t pid, int64_t start_time);
+
+/* runtime_memory.c: what must not be on a disk. */
+struct fl_str fl_runtime_memory_root(struct fl_str tag, struct fl_arena *arena);
+/* The container's directory there, whether it exists or not. */
+struct fl_str fl_runtime_memory_dir(const struct fl_runtime *runtime, struct fl_str id,
+                                    struct fl_arena *arena);
+/* Makes it and writes the configuration and the log driver's options that are secret. */
+int fl_runtime_memory_make(const struct fl_runtime *runtime, struct fl_str id, struct fl_str config,
+                           const struct fl_launch *launch, struct fl_err *err);
+/* Where config.json really is, and what is made of it may be. */
+struct fl_str fl_runtime_config_dir(const struct fl_runtime *runtime, struct fl_str id,
+                                    struct fl_arena *arena);
+/* The container will not be started again. */
+void fl_runtime_memory_clear(const struct fl_runtime *runtime, struct fl_str id);
+void fl_runtime_memory_remove(const struct fl_runtime *runtime, struct fl_str id);
 
 /* runtime_hold.c: namespaces that a task's containers share. */
 struct fl_runtime_hold {

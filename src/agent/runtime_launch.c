@@ -86,12 +86,27 @@ static void add_order(struct fl_buf *buf, const char *word, struct fl_str value)
     fl_buf_printf(buf, "%s %.*s\n", word, FL_STR_ARG(value));
 }
 
+static bool has_secrets(const struct fl_launch *launch)
+{
+    return launch->secret_count + launch->log_secret_count > 0;
+}
+
+/* The runtime keeps a copy of the configuration with its state. */
+static struct fl_str root_of(const struct fl_runtime *runtime, const struct fl_launch *launch,
+                             struct fl_arena *arena)
+{
+    struct fl_str dir = fl_runtime_memory_dir(runtime, launch->container_id, arena);
+    if (!has_secrets(launch))
+        return runtime->runtime_root;
+    return fl_str_printf(arena, "%.*s/runtime", FL_STR_ARG(dir));
+}
+
 static void order_run(const struct fl_runtime *runtime, const struct fl_launch *launch,
-                      struct fl_buf *buf)
+                      struct fl_str root, struct fl_buf *buf)
 {
     add_order(buf, "run", runtime->runtime_path);
     add_order(buf, "run", FL_STR("--root"));
-    add_order(buf, "run", runtime->runtime_root);
+    add_order(buf, "run", root);
     if (!runtime->host.is_runc)
         add_order(buf, "run", FL_STR("--cgroup-manager=cgroupfs"));
     add_order(buf, "run", FL_STR("--log=runtime.log"));
@@ -104,11 +119,12 @@ static void order_run(const struct fl_runtime *runtime, const struct fl_launch *
     add_order(buf, "run", launch->container_id);
 }
 
-static void order_delete(const struct fl_runtime *runtime, struct fl_str id, struct fl_buf *buf)
+static void order_delete(const struct fl_runtime *runtime, struct fl_str id, struct fl_str root,
+                         struct fl_buf *buf)
 {
     add_order(buf, "delete", runtime->runtime_path);
     add_order(buf, "delete", FL_STR("--root"));
-    add_order(buf, "delete", runtime->runtime_root);
+    add_order(buf, "delete", root);
     if (!runtime->host.is_runc)
         add_order(buf, "delete", FL_STR("--cgroup-manager=cgroupfs"));
     add_order(buf, "delete", FL_STR("delete"));
@@ -173,15 +189,16 @@ static void make_orders(const struct fl_runtime *runtime, const struct fl_launch
                         const struct fl_runtime_hold *hold, struct fl_str group,
                         struct fl_arena *arena, struct fl_buf *buf)
 {
+    struct fl_str root = root_of(runtime, launch, arena);
     add_order(buf, "boot", runtime->boot_id);
     add_order(buf, "timeout_ms",
               fl_str_printf(arena, "%lld", (long long)runtime->start_timeout_ms));
     add_order(buf, "netns", launch->netns_fd >= 0 ? FL_STR("1") : FL_STR("0"));
     add_order(buf, "runtime_fd", runtime->program_fd >= 0 ? FL_STR("1") : FL_STR("0"));
     order_log(launch->log, arena, buf);
-    add_order(buf, "state",
-              fl_str_printf(arena, "%.*s/%.*s", FL_STR_ARG(runtime->runtime_root),
-                            FL_STR_ARG(launch->container_id)));
+    add_order(
+        buf, "state",
+        fl_str_printf(arena, "%.*s/%.*s", FL_STR_ARG(root), FL_STR_ARG(launch->container_id)));
     for (size_t i = 0; i < launch->layer_count; i++)
         add_order(buf, "layer", launch->layers[i]);
     order_cgroups(runtime, group, arena, buf);
@@ -191,8 +208,8 @@ static void make_orders(const struct fl_runtime *runtime, const struct fl_launch
         add_order(buf, "ipc", FL_STR("1"));
     if (launch->task->pid_mode != FL_NS_PRIVATE)
         add_order(buf, "kill", FL_STR("1"));
-    order_run(runtime, launch, buf);
-    order_delete(runtime, launch->container_id, buf);
+    order_run(runtime, launch, root, buf);
+    order_delete(runtime, launch->container_id, root, buf);
 }
 
 /* Nothing reads these files before they are whole, so they need no rename. */
@@ -205,8 +222,8 @@ static int write_file(int dir_fd, const char *name, struct fl_str text, mode_t m
     return fl_fs_write_all(fd, text.p, text.n);
 }
 
-static int write_files(int dir_fd, const struct fl_launch *launch, struct fl_str config,
-                       struct fl_str orders, struct fl_arena *arena)
+static int write_files(int dir_fd, const struct fl_launch *launch, struct fl_str orders,
+                       struct fl_arena *arena)
 {
     struct fl_str name =
         launch->hostname.n ? launch->hostname : fl_str_sub(launch->container_id, 0, 12);
@@ -218,7 +235,6 @@ static int write_files(int dir_fd, const struct fl_launch *launch, struct fl_str
         {"hosts", launch->etc_hosts, 0644},
         {"hostname", fl_str_printf(arena, "%.*s\n", FL_STR_ARG(name)), 0644},
         {"resolv.conf", launch->etc_resolv_conf, 0644},
-        {"config.json", config, 0600},
         {"orders", orders, 0600},
     };
     for (size_t i = 0; i < FL_ARRAY_SIZE(files); i++) {
@@ -227,6 +243,24 @@ static int write_files(int dir_fd, const struct fl_launch *launch, struct fl_str
             return rc;
     }
     return 0;
+}
+
+/* The bundle's own, or a link to what is in memory alone. */
+static int write_config(const struct fl_runtime *runtime, int dir_fd,
+                        const struct fl_launch *launch, struct fl_str config,
+                        struct fl_arena *arena, struct fl_err *err)
+{
+    struct fl_str dir = fl_runtime_memory_dir(runtime, launch->container_id, arena);
+    const char *path = fl_str_printf(arena, "%.*s/config.json", FL_STR_ARG(dir)).p;
+    int rc;
+    if (!has_secrets(launch)) {
+        rc = write_file(dir_fd, "config.json", config, 0600);
+        return rc < 0 ? fl_err_errno(err, rc, "cannot write config.json") : 0;
+    }
+    rc = fl_runtime_memory_make(runtime, launch->container_id, config, launch, err);
+    if (rc == 0 && symlinkat(path, dir_fd, "config.json") < 0)
+        rc = fl_err_errno(err, -errno, "cannot make a link to %s", path);
+    return rc;
 }
 
 static bool holds_newline(const struct fl_launch *launch)
@@ -341,9 +375,12 @@ static int prepare(struct fl_runtime *runtime, const struct fl_launch *launch,
     rc = make_dir(dir, err, &dir_fd);
     if (rc < 0)
         return rc;
-    rc = write_files(dir_fd, launch, fl_buf_str(&config), fl_buf_str(&orders), arena);
+    rc = write_files(dir_fd, launch, fl_buf_str(&orders), arena);
     if (rc < 0 || orders.overflow)
         return fl_err_errno(err, rc < 0 ? rc : -E2BIG, "cannot write into %s", dir.p);
+    rc = write_config(runtime, dir_fd, launch, fl_buf_str(&config), arena, err);
+    if (rc < 0)
+        return rc;
     return limit_task(runtime, launch, arena, err);
 }
 
@@ -387,7 +424,9 @@ int fl_runtime_launch(struct fl_runtime *runtime, const struct fl_launch *launch
         fl_runtime_keep_hold(runtime, launch->container_id, FL_TAKE_FD(hold.lock_fd));
     if (hold.lock_fd >= 0)
         (void)close(hold.lock_fd);
-    if (rc < 0 && rc != -EEXIST)
+    if (rc < 0 && rc != -EEXIST) {
+        fl_runtime_memory_remove(runtime, launch->container_id);
         (void)fl_fs_remove_tree(AT_FDCWD, dir.p);
+    }
     return rc;
 }

@@ -96,12 +96,12 @@ static int rewrite(const char *dir, const char *name, size_t max, const char *be
  * is looked for cannot be part of anything else: a value in the orders ends with its line, and in
  * the bundle's strings each quotation mark has a backslash. */
 static int follow_holder(const struct fl_runtime_hold *held, struct fl_str dir,
-                         struct fl_arena *arena)
+                         struct fl_str config_dir, struct fl_arena *arena)
 {
     int rc = rewrite(dir.p, "orders", 2 * FL_RUNTIME_FILE_MAX, "\nholder ", "\n", held->holder_pid,
                      arena);
     if (rc == 0)
-        rc = rewrite(dir.p, "config.json", FL_BUNDLE_CONFIG_MAX,
+        rc = rewrite(config_dir.p, "config.json", FL_BUNDLE_CONFIG_MAX,
                      "{\"type\":\"pid\",\"path\":\"/proc/", "/ns/pid\"}", held->init_pid, arena);
     return rc;
 }
@@ -116,7 +116,8 @@ static int hold(struct fl_runtime *runtime, const struct fl_relaunch *relaunch,
     int rc = fl_runtime_hold(runtime, &launch, arena, &held, err);
     if (rc == 0 && held.lock_fd >= 0) {
         struct fl_str dir = fl_runtime_dir(runtime, relaunch->container_id, arena);
-        rc = follow_holder(&held, dir, arena);
+        rc = follow_holder(&held, dir,
+                           fl_runtime_config_dir(runtime, relaunch->container_id, arena), arena);
         if (rc < 0)
             (void)fl_err_errno(err, rc, "cannot tell the container of its task's namespaces");
     }

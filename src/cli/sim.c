@@ -124,6 +124,27 @@ static void on_abort(int number)
     (void)raise(number);
 }
 
+static double seconds(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void print_roll(const struct fl_sim_config *config, const struct fl_sim_result *result,
+                       double used)
+{
+    char faults[64] = "no faults";
+    if (!config->calm)
+        (void)snprintf(faults, sizeof(faults), "%llu faults in %.0f minutes",
+                       (unsigned long long)result->faults, (double)result->faults_ms / 6e4);
+    (void)printf(
+        "seed %llu, %s: %u services of %u tasks on %u hosts: complete after %.1f s, with a "
+        "new definition after %.1f s more, by the simulated clock; %.2f s of CPU time\n",
+        (unsigned long long)config->seed, faults, config->services, config->tasks, config->hosts,
+        (double)result->created_ms / 1e3, (double)result->rolled_ms / 1e3, used);
+}
+
 static void run(const struct wanted *wanted, uint64_t i, struct fl_sim_result *total)
 {
     struct fl_sim_config config = wanted->config;
@@ -137,6 +158,7 @@ static void run(const struct wanted *wanted, uint64_t i, struct fl_sim_result *t
                    "sim: the process failed in seed %llu, hosts %u, tasks %u, %s\n",
                    (unsigned long long)config.seed, config.hosts, config.tasks,
                    config.mode == FL_SIM_SAFETY ? "safety" : "liveness");
+    double begin = seconds();
     fl_sim_run(&config, &result);
     total->events += result.events;
     for (size_t k = 0; k < result.kind_count; k++)
@@ -151,21 +173,10 @@ static void run(const struct wanted *wanted, uint64_t i, struct fl_sim_result *t
                      (unsigned long long)result.faults, (unsigned long long)result.tasks,
                      (unsigned long long)result.trace_hash);
     if (config.services && !result.violations)
-        (void)printf(
-            "seed %llu: %u services of %u tasks on %u hosts: complete after %.1f s, with a "
-            "new definition after %.1f s more\n",
-            (unsigned long long)config.seed, config.services, config.tasks, config.hosts,
-            (double)result.created_ms / 1e3, (double)result.rolled_ms / 1e3);
+        print_roll(&config, &result, seconds() - begin);
     if (result.violations)
         (void)printf("%s", result.text);
     (void)fflush(stdout);
-}
-
-static double seconds(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
 static int what_if(const char *from, const char *svg_path)

@@ -14,21 +14,27 @@
 #include "core/core.h"
 #include "image/repository.h"
 #include "server/keys.h"
+#include "server/vault.h"
 #include "store/logs_store.h"
 #include "store/store.h"
 
 struct loaded {
     struct fl_core *core;
     struct fl_keys *keys;
+    struct fl_vault *vault;
 };
 
 static int add_record(void *context, struct fl_str key, struct fl_str value)
 {
     struct loaded *loaded = context;
     struct fl_err err = {0};
-    int r = fl_str_starts(key, FL_STR(FL_KEYS_PREFIX))
-                ? fl_keys_load_record(loaded->keys, key, value, &err)
-                : fl_core_load(loaded->core, key, value, &err);
+    int r;
+    if (fl_str_starts(key, FL_STR(FL_KEYS_PREFIX)))
+        r = fl_keys_load_record(loaded->keys, key, value, &err);
+    else if (fl_str_starts(key, FL_STR(FL_VAULT_PREFIX)))
+        r = fl_vault_load_record(loaded->vault, key, value, &err);
+    else
+        r = fl_core_load(loaded->core, key, value, &err);
     if (r < 0)
         (void)fprintf(stderr, "fairlead: record %.*s: %s\n", FL_STR_ARG(key), err.text);
     return r;
@@ -47,9 +53,11 @@ static int check_records(const struct fl_options *options, const char *dir, uint
         return fl_err_errno(err, -errno, "cannot open %s", path);
     uv_loop_t loop;
     struct fl_store *store = NULL;
-    struct loaded loaded = {fl_core_new(&config), fl_keys_new()};
+    struct loaded loaded = {fl_core_new(&config), fl_keys_new(), NULL};
     (void)uv_loop_init(&loop);
     int r = fl_store_verify(path, leap, err);
+    if (r == 0)
+        r = fl_vault_open(fl_str_of(dir), &loaded.vault, err);
     if (r == 0)
         r = fl_store_open_sqlite(path, &loop, &store, err);
     if (r == 0)
@@ -62,6 +70,7 @@ static int check_records(const struct fl_options *options, const char *dir, uint
     }
     fl_core_free(loaded.core);
     fl_keys_free(loaded.keys);
+    fl_vault_free(loaded.vault);
     if (store)
         fl_store_close(store);
     (void)uv_run(&loop, UV_RUN_DEFAULT);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "agent/network.h"
+#include "agent/runtime.h"
 #include "base/fs.h"
 #include "base/program.h"
 #include "cli/cli.h"
@@ -112,6 +113,7 @@ static int uninstall(const struct fl_options *options, struct fl_err *err)
         r = fl_hosts_remove(data_dir, FL_HOSTS_FILE, err);
     if (r < 0)
         return r;
+    fl_runtime_forget_memory(fl_str_of(tag));
     fl_userenv_remove(options, fl_install_env_user(data_dir));
     return fl_options_on(options, FL_OPTION_KEEP_DATA) ? 0
                                                        : remove_data(data_dir, options->arena, err);

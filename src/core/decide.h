@@ -178,6 +178,10 @@ void fl_derive_attributes(struct fl_decision *d, struct ecs_TaskDefinition *def)
 bool fl_is_role(struct fl_str text);
 /* The task's roles, its overrides considered, in the decision's arena; NULL: it has none. */
 const struct fl_core_roles *fl_roles_of(struct fl_decision *d, const struct fl_task *task);
+struct fl_container_spec;
+/* What a container's agent is told of its secrets and of its registry's password. */
+void fl_task_object_secrets(struct fl_decision *d, const struct ecs_ContainerDefinition *c,
+                            struct fl_container_spec *spec);
 /* The protocol's Task object for a task's agent, into an effect. */
 void fl_task_object(struct fl_decision *d, const struct fl_task *task,
                     struct fl_core_effect *effect);

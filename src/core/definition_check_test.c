@@ -117,6 +117,11 @@ static const struct {
     {ONE(",'secrets':[{'name':'A','valueFrom':'p'}]"),
      "When you are specifying container secrets, you must also specify a value for "
      "'executionRoleArn'."},
+    {ONE(",'repositoryCredentials':{'credentialsParameter':'arn:aws:secretsmanager:r:1:secret:x'}"),
+     "Private repository authentication requires that the task definition specify a value for "
+     "executionRoleArn."},
+    {TASK(",'executionRoleArn':'r'", C(",'repositoryCredentials':{'credentialsParameter':''}")),
+     "Invalid setting for container 'app'. 'credentialsParameter' should not be empty."},
     {ONE(",'environmentFiles':[{'type':'s3','value':'x'}]"), "Invalid arn syntax."},
     {ONE(",'resourceRequirements':[{'type':'GPU','value':'some'}]"),
      "Container 'app': the value of a GPU requirement must be a whole number between 1 and 64."},

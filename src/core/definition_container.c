@@ -234,6 +234,24 @@ static int check_secrets(struct fl_decision *d, const struct ecs_RegisterTaskDef
     return 0;
 }
 
+static int check_registry_secret(struct fl_decision *d,
+                                 const struct ecs_RegisterTaskDefinitionRequest *in,
+                                 const struct ecs_ContainerDefinition *c)
+{
+    if (!c->repositoryCredentials)
+        return 0;
+    if (c->repositoryCredentials->credentialsParameter.n == 0)
+        return fl_refuse(d, "ClientException",
+                         "Invalid setting for container '%.*s'. 'credentialsParameter' should not "
+                         "be empty.",
+                         FL_STR_ARG(c->name));
+    if (in->executionRoleArn.n == 0)
+        return fl_refuse(d, "ClientException",
+                         "Private repository authentication requires that the task definition "
+                         "specify a value for executionRoleArn.");
+    return 0;
+}
+
 static int check_environment_files(struct fl_decision *d, const struct ecs_ContainerDefinition *c)
 {
     if (c->environmentFiles.n > MAX_ENVIRONMENT_FILES)
@@ -259,6 +277,8 @@ static int check_lists(struct fl_decision *d, const struct ecs_ContainerDefiniti
         {"mountPoints", c->mountPoints.n},
         {"dockerLabels", c->dockerLabels.n},
         {"ulimits", c->ulimits.n},
+        {"secrets",
+         c->secrets.n + (c->logConfiguration ? c->logConfiguration->secretOptions.n : 0)},
         {"log options", c->logConfiguration ? c->logConfiguration->options.n : 0},
     };
     for (size_t i = 0; i < FL_ARRAY_SIZE(lists); i++)
@@ -287,7 +307,8 @@ int fl_check_container(struct fl_decision *d, const struct ecs_RegisterTaskDefin
         check_ulimits(d, c) < 0)
         return -1;
     if (check_capabilities(d, c) < 0 || fl_check_linux(d, in, c) < 0 ||
-        check_secrets(d, in, c) < 0 || check_environment_files(d, c) < 0)
+        check_secrets(d, in, c) < 0 || check_registry_secret(d, in, c) < 0 ||
+        check_environment_files(d, c) < 0)
         return -1;
     if (fl_gpu_check(d, "ClientException", c->name, &c->resourceRequirements) < 0)
         return -1;

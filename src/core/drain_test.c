@@ -152,13 +152,66 @@ static void drained_and_lost(FL_UNUSED void **state)
     place_free(p);
 }
 
+/* A deployment's tasks are spread over all hosts, wherever those are that they replace. */
+static void back_before_a_deployment(FL_UNUSED void **state)
+{
+    static const char *const strategies[] = {
+        "",
+        ",'placementStrategy':[{'type':'spread','field':'attribute:ecs.availability-zone'}]",
+        ",'placementStrategy':[{'type':'spread','field':'instanceId'}]",
+    };
+    for (size_t i = 0; i < FL_ARRAY_SIZE(strategies); i++) {
+        struct place *p = place_new();
+        char more[300];
+        for (int host = 0; host < 3; host++)
+            place_add_host(p, host == 0 ? "a" : host == 1 ? "b" : "c", 1500);
+        (void)snprintf(more, sizeof(more),
+                       ",'desiredCount':6,'availabilityZoneRebalancing':'DISABLED'%s",
+                       strategies[i]);
+        place_create(p, more);
+        place_drain(p, 0, "DRAINING");
+        place_settle(p);
+        place_drain(p, 0, "ACTIVE");
+        place_settle(p);
+        assert_int_equal(place_count(p, 0), 0);
+        fix_ok(p->f, "UpdateService", "{'service':'s','forceNewDeployment':true}");
+        place_settle(p);
+        assert_true(place_is_steady(p));
+        for (int host = 0; host < 3; host++)
+            assert_int_equal(place_count(p, host), 2);
+        place_free(p);
+    }
+}
+
+/* What must be alone is alone beside other deployments' tasks, too. */
+static void distinct_over_deployments(FL_UNUSED void **state)
+{
+    struct place *p = place_new();
+    for (int host = 0; host < 3; host++)
+        place_add_host(p, "a", 1500);
+    place_create(p, ",'desiredCount':2,'placementConstraints':[{'type':'distinctInstance'}]");
+    fix_ok(p->f, "UpdateService", "{'service':'s','forceNewDeployment':true}");
+    fix_schedule(p->f);
+    for (int host = 0; host < 3; host++)
+        assert_int_equal(place_count(p, host), 1);
+    place_settle(p);
+    assert_true(place_is_steady(p));
+    place_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(replacements_come_first), cmocka_unit_test(within_narrow_bounds),
-        cmocka_unit_test(no_leeway_at_all),        cmocka_unit_test(pending_tasks_go_at_once),
-        cmocka_unit_test(nowhere_to_go),           cmocka_unit_test(back_in_the_middle),
-        cmocka_unit_test(deregistered_by_force),   cmocka_unit_test(drained_and_lost),
+        cmocka_unit_test(replacements_come_first),
+        cmocka_unit_test(within_narrow_bounds),
+        cmocka_unit_test(no_leeway_at_all),
+        cmocka_unit_test(pending_tasks_go_at_once),
+        cmocka_unit_test(nowhere_to_go),
+        cmocka_unit_test(back_in_the_middle),
+        cmocka_unit_test(deregistered_by_force),
+        cmocka_unit_test(drained_and_lost),
+        cmocka_unit_test(back_before_a_deployment),
+        cmocka_unit_test(distinct_over_deployments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

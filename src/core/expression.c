@@ -275,6 +275,8 @@ static bool test_groups(const struct fl_expression *e, const struct fl_instance 
     bool found = false;
     for (uint32_t i = 0; i < instance->group_count; i++) {
         struct fl_str name = instance->groups[i].group->name;
+        if (instance->groups[i].group->is_part)
+            continue;
         if (!e->pattern) {
             found |= is_among(e->query, name);
             continue;

@@ -3,6 +3,7 @@
  * stage came. */
 #include "core/hooks.h"
 
+#include "base/bug.h"
 #include "core/stages.h"
 
 enum { DEFAULT_TIMEOUT_MINUTES = 1440 };
@@ -50,7 +51,7 @@ static void stop_task(struct fl_decision *d, const struct fl_service *service,
                       const struct rec_RolloutHook *entry, struct fl_str reason)
 {
     struct fl_task *task = task_of(service, entry);
-    if (task && task->rec->status != REC_TaskStatus_STOPPED)
+    if (FL_BUG(79, NULL, task) && task->rec->status != REC_TaskStatus_STOPPED)
         fl_request_stop(d, task, ECS_TaskStopCode_ServiceSchedulerInitiated, reason);
 }
 
@@ -294,7 +295,7 @@ static void follow_task(struct run *run, struct rec_RolloutHook *entry)
         return;
     const struct rec_TaskContainer *container = main_of(task);
     bool has_ended = container && FL_HAS(container, rec_TaskContainer, exitCode);
-    if (has_ended && container->exitCode == 0) {
+    if (has_ended && FL_BUG(78, true, container->exitCode == 0)) {
         settle(entry, ECS_DeploymentLifecycleHookStatus_SUCCEEDED);
         run->changed = true;
         return;
@@ -328,7 +329,7 @@ static enum fl_hooks_verdict verdict_of(const struct rec_RolloutHook *entry)
     case ECS_DeploymentLifecycleHookStatus_SUCCEEDED:
         return FL_HOOKS_DONE;
     case ECS_DeploymentLifecycleHookStatus_FAILED:
-        return FL_HOOKS_FAILED;
+        return FL_BUG(77, FL_HOOKS_DONE, FL_HOOKS_FAILED);
     case ECS_DeploymentLifecycleHookStatus_TIMED_OUT:
         break;
     }
@@ -357,9 +358,9 @@ static enum fl_hooks_verdict follow(struct run *run, struct rec_RolloutHook *ent
     keep_up(run, entry);
     if (is_task && entry->task.n)
         follow_task(run, entry);
-    if (is_open(entry) && !fl_schedule_await(run->s, entry->detail->expiresAt))
+    if (is_open(entry) && FL_BUG(80, false, !fl_schedule_await(run->s, entry->detail->expiresAt)))
         expire(run, entry);
-    else if (is_open(entry) && is_task && entry->task.n == 0)
+    else if (is_open(entry) && is_task && FL_BUG(76, true, entry->task.n == 0))
         launch(run, entry);
     return verdict_of(entry);
 }
@@ -384,7 +385,7 @@ enum fl_hooks_verdict fl_hooks_run(struct fl_schedule *s, struct rec_ServiceDepl
         if (!is_for(&hooks->items[i], stage))
             continue;
         const struct rec_RolloutHook *entry = find_entry(rec, i, stage);
-        if (!entry || entry->step != rec->step)
+        if (!entry || FL_BUG(84, false, entry->step != rec->step))
             begin(&run, i, stage);
         enum fl_hooks_verdict verdict = follow(&run, find_entry(rec, i, stage));
         worst = FL_MAX(worst, verdict);

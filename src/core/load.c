@@ -38,10 +38,17 @@ struct fl_group *fl_group_use(struct fl_cluster *cluster, struct fl_str name)
     return use(&cluster->groups, name);
 }
 
+struct fl_group *fl_part_use(struct fl_cluster *cluster, struct fl_str name)
+{
+    struct fl_group *part = use(&cluster->parts, name);
+    part->is_part = true;
+    return part;
+}
+
 void fl_group_release(struct fl_cluster *cluster, struct fl_group *group)
 {
     if (group)
-        release(&cluster->groups, group);
+        release(group->is_part ? &cluster->parts : &cluster->groups, group);
 }
 
 struct fl_str fl_digest_use(struct fl_cluster *cluster, struct fl_str digest)
@@ -151,6 +158,12 @@ static void count_group(struct fl_instance *instance, struct fl_group *group, in
         *found = instance->groups[--instance->group_count];
 }
 
+static void count(struct fl_instance *instance, struct fl_group *group, int sign)
+{
+    count_group(instance, group, sign);
+    fl_tally_change(group, instance, sign);
+}
+
 void fl_load_change(struct fl_instance *instance, const struct fl_share *share, int sign)
 {
     instance->cpu_used += sign * share->cpu;
@@ -160,10 +173,11 @@ void fl_load_change(struct fl_instance *instance, const struct fl_share *share, 
         fl_load_add_ports(instance, share->ports);
     else
         fl_load_remove_ports(instance, share->ports);
-    if (share->is_counted) {
-        count_group(instance, share->group, sign);
-        fl_tally_change(share->group, instance, sign);
-    }
+    if (!share->is_counted)
+        return;
+    count(instance, share->group, sign);
+    if (share->part)
+        count(instance, share->part, sign);
 }
 
 void fl_load_init(struct fl_instance *instance)

@@ -13,16 +13,19 @@ struct fl_cluster;
 struct fl_instance;
 struct fl_tally;
 
+/* A task counts for its group, and for a part of it if it has one: a deployment's tasks are a part
+ * of their service's. Parts have names of their own. */
 struct fl_group {
     RB_ENTRY(fl_group) by_name;
     struct fl_str name;
+    bool is_part;
     size_t users;
     size_t task_count;              /* on all instances together, as in fl_group_count */
     SLIST_HEAD(, fl_tally) tallies; /* tally.h */
 };
 RB_HEAD(fl_group_tree, fl_group);
 
-/* The group's tasks on one instance, those that are being stopped left out. */
+/* The group's or part's tasks on one instance, those that are being stopped left out. */
 struct fl_group_count {
     struct fl_group *group;
     uint32_t count;
@@ -33,6 +36,7 @@ enum { FL_OWN_GROUPS = 2 };
 
 /* The cluster's one object for the name; every call is one user more. */
 struct fl_group *fl_group_use(struct fl_cluster *cluster, struct fl_str name);
+struct fl_group *fl_part_use(struct fl_cluster *cluster, struct fl_str name);
 void fl_group_release(struct fl_cluster *cluster, struct fl_group *group);
 
 /* The same for digests of images, of which many tasks have the same few. */
@@ -48,6 +52,7 @@ struct fl_share {
     int64_t memory;
     const struct fl_int_list *ports; /* port * 2 + udp */
     struct fl_group *group;
+    struct fl_group *part; /* NULL: none */
     bool is_counted;
 };
 void fl_load_change(struct fl_instance *instance, const struct fl_share *share, int sign);

@@ -94,7 +94,7 @@ struct fl_instance *fl_placement_choose(struct fl_decision *d, struct fl_placeme
     if (!placement->view || placement->view_epoch != index->epoch) {
         placement->view = fl_view_get(cluster, placement->filter, &placement->requirement,
                                       &placement->strategies);
-        fl_view_tallies(cluster, placement->view, placement->requirement.group, placement->tallies);
+        fl_view_tallies(cluster, placement->view, &placement->requirement, placement->tallies);
         placement->view_epoch = index->epoch;
     }
     return fl_view_choose(cluster, placement->view, placement->tallies, &d->rand);
@@ -124,7 +124,8 @@ static struct fl_hindrance check_resources(const struct fl_placement *placement,
 static uint32_t group_here(const struct fl_instance *instance, struct fl_str group)
 {
     for (uint32_t i = 0; i < instance->group_count; i++)
-        if (fl_str_eq(instance->groups[i].group->name, group))
+        if (!instance->groups[i].group->is_part &&
+            fl_str_eq(instance->groups[i].group->name, group))
             return instance->groups[i].count;
     return 0;
 }

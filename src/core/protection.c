@@ -100,19 +100,35 @@ static int check_update(struct fl_decision *d, const struct ecs_UpdateTaskProtec
     return 0;
 }
 
+static void put_until(struct fl_decision *d, const struct fl_task *task, int64_t until_ms)
+{
+    struct rec_Task rec = *task->rec;
+    if (until_ms)
+        FL_SET(&rec, rec_Task, protectedUntil, until_ms);
+    else
+        FL_UNSET(&rec, rec_Task, protectedUntil);
+    FL_SET(&rec, rec_Task, version, rec.version + 1);
+    fl_put(d, FL_RECORD_TASK, &rec);
+}
+
+void fl_schedule_bound_protection(struct fl_schedule *s)
+{
+    int64_t latest_ms = s->d->now_ms + (int64_t)MAX_MINUTES * 60 * 1000;
+    for (size_t i = 0; i < s->count; i++)
+        for (size_t k = 0; k < s->censuses[i].count; k++) {
+            const struct fl_member *member = &s->censuses[i].members[k];
+            if (member->is_protected && member->task->rec->protectedUntil > latest_ms)
+                put_until(s->d, member->task, latest_ms);
+        }
+}
+
 static void protect(struct fl_decision *d, struct fl_task *task,
                     const struct ecs_UpdateTaskProtectionRequest *in)
 {
     int64_t minutes = FL_HAS(in, ecs_UpdateTaskProtectionRequest, expiresInMinutes)
                           ? in->expiresInMinutes
                           : DEFAULT_MINUTES;
-    struct rec_Task rec = *task->rec;
-    if (in->protectionEnabled)
-        FL_SET(&rec, rec_Task, protectedUntil, d->now_ms + minutes * 60 * 1000);
-    else
-        FL_UNSET(&rec, rec_Task, protectedUntil);
-    FL_SET(&rec, rec_Task, version, rec.version + 1);
-    fl_put(d, FL_RECORD_TASK, &rec);
+    put_until(d, task, in->protectionEnabled ? d->now_ms + minutes * 60 * 1000 : 0);
 }
 
 int fl_update_protection(struct fl_decision *d, const void *input, void *output)

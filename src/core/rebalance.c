@@ -172,9 +172,8 @@ static void say_zones(struct fl_schedule *s, const struct zone_list *list, bool 
 {
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(2048);
     for (size_t i = 0; i < list->n; i++)
-        fl_buf_printf(&text, "%s%s%zu %sin %.*s", i ? ", " : "",
-                      i && i + 1 == list->n ? "and " : "", list->items[i].count,
-                      i == 0 || is_even_now ? "tasks " : "", FL_STR_ARG(list->items[i].name));
+        fl_buf_printf(&text, "%s%zu tasks in %.*s", i ? ", " : "", list->items[i].count,
+                      FL_STR_ARG(list->items[i].name));
     fl_service_say(s->d, s->service, "is %sAZ balanced with %.*s.%s", is_even_now ? "" : "not ",
                    FL_STR_ARG(fl_buf_str(&text)),
                    is_even_now ? "" : " AZ Rebalancing in progress.");
@@ -361,6 +360,7 @@ static void look(struct fl_schedule *s)
     if (!is_moving && FL_HAS(rec, rec_Service, rebalancedAt) && is_recent(s))
         return;
     if (s->service->uneven_seen != s->service->cluster->zones->seen &&
+        fl_schedule_allowance(s, MAX_MOVES) == MAX_MOVES &&
         fl_schedule_launch(s, &s->censuses[0], &launch) == 0) {
         moved = move(s, &list, &launch);
         if (moved)

@@ -72,8 +72,9 @@ static bool is_essential(const struct fl_task *task, struct fl_str name)
     return true;
 }
 
-/* A task that ran and ended between two reports: an essential container has ended by itself, and
- * there is none that could not be started (which may come with an exit code, too). */
+/* A task that ran and ended between two reports: all of its essential containers have ended, and
+ * there is none that could not be started (which may come with an exit code, too) or was not yet
+ * when another one ended it all. */
 static bool has_run_unseen(const struct fl_task *task, const struct rec_Task *rec)
 {
     bool exited = false;
@@ -81,9 +82,9 @@ static bool has_run_unseen(const struct fl_task *task, const struct rec_Task *re
         const struct rec_TaskContainer *c = &rec->containers.items[i];
         if (!is_essential(task, c->name))
             continue;
-        if (fl_str_starts(c->reason, FL_STR("Cannot")))
+        if (!FL_HAS(c, rec_TaskContainer, exitCode) || fl_str_starts(c->reason, FL_STR("Cannot")))
             return false;
-        exited |= FL_HAS(c, rec_TaskContainer, exitCode);
+        exited = true;
     }
     return exited;
 }

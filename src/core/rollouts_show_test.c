@@ -59,6 +59,30 @@ static void revisions_are_shown(FL_UNUSED void **state)
     fix_free(f);
 }
 
+/* However many begin in a millisecond, the last one is the one that counts. */
+static void the_last_one_counts(FL_UNUSED void **state)
+{
+    char number[64], arn[300];
+    struct fix *f = fix_ready();
+    fix_ok(f, "CreateService", "{'serviceName':'s','taskDefinition':'web','desiredCount':0}");
+    for (int i = 0; i < 30; i++) {
+        fix_ok(f, "UpdateService", "{'service':'s','forceNewDeployment':true}");
+        (void)snprintf(number, sizeof(number), "%s",
+                       fix_id(fix_text(f, "service.deployments.0.id")));
+        (void)snprintf(arn, sizeof(arn), "%s", fix_text(f, "service.currentServiceDeployment"));
+        fix_schedule(f); /* it is complete */
+        fix_ok(f, "DescribeServices", "{'services':['s']}");
+        assert_string_equal(fix_text(f, "services.0.deployments.0.rolloutState"), "COMPLETED");
+        assert_string_equal(fix_text(f, "services.0.currentServiceDeployment"), arn);
+        fix_ok(f, "ListServiceDeployments", "{'service':'s','maxResults':1}");
+        assert_string_equal(fix_text(f, "serviceDeployments.0.serviceDeploymentArn"), arn);
+        assert_string_equal(fix_id(fix_text(f, "serviceDeployments.0.targetServiceRevisionArn")),
+                            number);
+    }
+    fix_recover(f, false);
+    fix_free(f);
+}
+
 /* The newest first; a page ends where the next one begins. */
 static void they_are_listed(FL_UNUSED void **state)
 {
@@ -135,8 +159,11 @@ static void they_refuse(FL_UNUSED void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ids_join),        cmocka_unit_test(revisions_are_shown),
-        cmocka_unit_test(they_are_listed), cmocka_unit_test(the_breaker_is_shown),
+        cmocka_unit_test(ids_join),
+        cmocka_unit_test(revisions_are_shown),
+        cmocka_unit_test(the_last_one_counts),
+        cmocka_unit_test(they_are_listed),
+        cmocka_unit_test(the_breaker_is_shown),
         cmocka_unit_test(they_refuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

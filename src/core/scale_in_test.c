@@ -93,6 +93,8 @@ static void the_unborn_go_first(FL_UNUSED void **state)
     char left[200];
     place_first(p, 0, left);
     assert_string_equal(left, running);
+    assert_int_equal(place_events(p, "(service s) stopped 4 pending tasks."), 1);
+    assert_int_equal(place_events(p, "running tasks"), 0);
     place_free(p);
 }
 
@@ -154,13 +156,42 @@ static void protected_from_deployments(FL_UNUSED void **state)
     place_free(p);
 }
 
+/* A clock that was set back makes nobody's protection outlast what can be asked for. */
+static void protected_for_two_days_at_most(FL_UNUSED void **state)
+{
+    enum { MINUTE_MS = 60 * 1000 };
+    struct place *p = place_new();
+    char task[200];
+    place_add_host(p, "a", 1000);
+    place_create(p, ",'desiredCount':1");
+    place_first(p, 0, task);
+    fix_ok(p->f, "UpdateTaskProtection",
+           "{'cluster':'default','tasks':['%s'],'protectionEnabled':true,'expiresInMinutes':2880}",
+           task);
+    p->f->now_ms -= 365 * 24 * 60 * (int64_t)MINUTE_MS;
+    fix_ok(p->f, "UpdateService", "{'service':'s','desiredCount':0}");
+    place_settle(p);
+    place_restart(p);
+    p->f->now_ms += 2870 * (int64_t)MINUTE_MS;
+    place_settle(p);
+    assert_int_equal(place_count(p, -1), 1);
+    p->f->now_ms += 10 * (int64_t)MINUTE_MS;
+    place_settle(p);
+    assert_int_equal(place_count(p, -1), 0);
+    place_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(zones_stay_balanced),        cmocka_unit_test(many_at_once),
-        cmocka_unit_test(packed_tasks_stay_together), cmocka_unit_test(spread_over_an_attribute),
-        cmocka_unit_test(the_unborn_go_first),        cmocka_unit_test(protected_tasks_stay),
+        cmocka_unit_test(zones_stay_balanced),
+        cmocka_unit_test(many_at_once),
+        cmocka_unit_test(packed_tasks_stay_together),
+        cmocka_unit_test(spread_over_an_attribute),
+        cmocka_unit_test(the_unborn_go_first),
+        cmocka_unit_test(protected_tasks_stay),
         cmocka_unit_test(protected_from_deployments),
+        cmocka_unit_test(protected_for_two_days_at_most),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,6 +56,7 @@ static size_t look(struct fl_decision *d, struct fl_service *service)
     fl_service_set_waiting(service, false);
     fl_schedule_observe(&s);
     fl_schedule_forsake(&s);
+    fl_schedule_bound_protection(&s);
     if (!fl_schedule_judge(&s)) {
         fl_schedule_targets(&s);
         if (!fl_schedule_show_targets(&s) && !fl_schedule_stages(&s)) {

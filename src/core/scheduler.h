@@ -113,6 +113,11 @@ void fl_schedule_bounds(struct fl_schedule *s, size_t desired);
 bool fl_schedule_show_targets(struct fl_schedule *s);
 /* scheduler_start.c: starts what is wanted and has room. */
 void fl_schedule_start(struct fl_schedule *s);
+/* scheduler_pace.c: how many tasks may be launched now, `wanted` at most; if that is less, the next
+ * look is when it is more. */
+size_t fl_schedule_allowance(struct fl_schedule *s, size_t wanted);
+/* The same: when the service may launch another one; now_ms: now. */
+int64_t fl_service_next_launch(const struct fl_service *service, int64_t now_ms);
 /* One launch for a deployment's tasks: 0, or -1 when it cannot be prepared (the reason is in the
  * decision's error). */
 int fl_schedule_launch(struct fl_schedule *s, const struct fl_census *census,
@@ -128,13 +133,18 @@ void fl_schedule_say_unplaced(struct fl_schedule *s, const struct fl_launch *lau
 void fl_schedule_say_stuck(struct fl_schedule *s);
 /* Says that the bounds are in the way. */
 void fl_schedule_say_blocked(struct fl_schedule *s);
-/* Says that these tasks, at most ten, were started. */
-void fl_schedule_say_started(struct fl_schedule *s, struct fl_task *const *tasks, size_t n);
+/* Says that these tasks, at most ten, were started, so many of them in the place of unhealthy ones.
+ */
+void fl_schedule_say_started(struct fl_schedule *s, struct fl_task *const *tasks, size_t n,
+                             size_t replaced);
 /* scheduler_stop.c: stops what is not wanted any more, as far as the floor allows. */
 void fl_schedule_stop(struct fl_schedule *s);
 /* The same: gives up what is being stopped on hosts that are lost. Whoever returns from there still
  * stops it, but the service waits for that no more. */
 void fl_schedule_forsake(struct fl_schedule *s);
+/* protection.c: no task is protected for longer than it can be: an end that is further away was set
+ * before the clock was set back. */
+void fl_schedule_bound_protection(struct fl_schedule *s);
 /* Says that these tasks were stopped. */
 void fl_schedule_say_stopped(struct fl_schedule *s, struct fl_task *const *tasks, size_t n);
 /* scheduler_daemon.c: start and stop of a DAEMON service, one task per instance. */

@@ -80,12 +80,12 @@ static void take_census(struct fl_schedule *s, struct fl_census *census)
 size_t fl_census_good(const struct fl_census *census)
 {
     return census->in_state[FL_MEMBER_PENDING] + census->in_state[FL_MEMBER_SETTLING] +
-           census->in_state[FL_MEMBER_HEALTHY];
+           census->in_state[FL_MEMBER_HEALTHY] + FL_BUG(83, census->in_state[FL_MEMBER_LOST], 0);
 }
 
 size_t fl_census_there(const struct fl_census *census)
 {
-    return census->count - census->in_state[FL_MEMBER_LOST];
+    return census->count - FL_BUG(85, 0, census->in_state[FL_MEMBER_LOST]);
 }
 
 void fl_schedule_observe(struct fl_schedule *s)

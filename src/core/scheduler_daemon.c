@@ -147,9 +147,12 @@ static void start(struct daemons *daemons)
 {
     struct fl_schedule *s = daemons->s;
     struct fl_task *batch[BATCH];
-    size_t n = 0;
+    size_t n = 0, most = 0;
     bool is_short = false;
-    for (size_t i = 0; i < daemons->host_count && s->started < MAX_STARTS; i++) {
+    for (size_t i = 0; i < daemons->host_count; i++)
+        most += is_lacking(&daemons->hosts[i]);
+    most = fl_schedule_allowance(s, FL_MIN(most, (size_t)MAX_STARTS));
+    for (size_t i = 0; i < daemons->host_count && s->started < most; i++) {
         const struct host *host = &daemons->hosts[i];
         if (!is_lacking(host))
             continue;
@@ -162,10 +165,10 @@ static void start(struct daemons *daemons)
         s->started++;
         if (n < BATCH)
             continue;
-        fl_schedule_say_started(s, batch, n);
+        fl_schedule_say_started(s, batch, n, 0);
         n = 0;
     }
-    fl_schedule_say_started(s, batch, n);
+    fl_schedule_say_started(s, batch, n, 0);
     fl_service_set_waiting(s->service, is_short);
     if (is_short)
         fl_schedule_say_unplaced(s, &daemons->launch);

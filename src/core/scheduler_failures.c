@@ -1,9 +1,11 @@
-/* Tasks that end without having been RUNNING, and launches that are refused: what a deployment
- * remembers of them, when the next attempt is made, and when it is forgotten.
+/* Tasks that end without having been RUNNING, launches that are refused, health checks that fail:
+ * what a deployment remembers of them, when the next attempt is made, and when it is forgotten.
  *
  * Failures are counted for show and for a rollback (failedTasks), for the throttle (failedStarts:
  * rounds, what was launched before the throttle's end being one) and for the circuit breaker. A
- * task that reaches RUNNING after the last failure resets the first two. */
+ * task that reaches RUNNING after the last failure resets the first two. Of tasks whose health
+ * checks have failed only failedTasks and the breaker know; they count for the former while the
+ * deployment has no healthy task, and one that is healthy resets it. */
 #include "core/scheduler.h"
 
 /* From so many rounds on a user is told. */
@@ -93,23 +95,41 @@ static void note_run(struct fl_decision *d, const struct fl_deployment *deployme
     fl_service_put(d, rec);
 }
 
+/* A sentence without its full stop. */
+static struct fl_str clause(struct fl_str text)
+{
+    return fl_str_ends(text, FL_STR(".")) ? fl_str_sub(text, 0, text.n - 1) : text;
+}
+
+/* Once for a cause: the next attempts are made for it, too. */
+static void say_why(struct fl_decision *d, struct fl_service *service, struct fl_str reason)
+{
+    if (reason.n)
+        fl_service_say_until(d, service, "has reached a steady state",
+                             "was unable to place a task. Reason: %.*s.",
+                             FL_STR_ARG(clause(reason)));
+}
+
 void fl_scheduler_task_ended(struct fl_decision *d, const struct fl_task *task)
 {
     const struct rec_Task *rec = task->rec;
     const struct fl_deployment *deployment = fl_task_deployment_of(task->cluster, rec);
     if (!deployment || !fl_str_is(deployment->service->rec->status, "ACTIVE"))
         return;
-    if (FL_HAS(rec, rec_Task, startedAt))
+    if (FL_HAS(rec, rec_Task, startedAt)) {
         note_run(d, deployment, rec->startedAt);
-    else if (rec->stopCode == ECS_TaskStopCode_TaskFailedToStart)
+    } else if (rec->stopCode == ECS_TaskStopCode_TaskFailedToStart) {
+        say_why(d, deployment->service, rec->stoppedReason);
         note_failure(d, deployment, rec->createdAt, rec->stoppedReason,
                      fl_is_incurable(rec->stoppedReason));
+    }
 }
 
-/* A sentence without its full stop. */
-static struct fl_str clause(struct fl_str text)
+/* The service's record was replaced. */
+static void read_entries(struct fl_schedule *s)
 {
-    return fl_str_ends(text, FL_STR(".")) ? fl_str_sub(text, 0, text.n - 1) : text;
+    for (size_t i = 0; i < s->count; i++)
+        s->censuses[i].entry = fl_deployment_rec(s->censuses[i].deployment);
 }
 
 void fl_schedule_refused(struct fl_schedule *s, const struct fl_census *census)
@@ -118,13 +138,20 @@ void fl_schedule_refused(struct fl_schedule *s, const struct fl_census *census)
     fl_service_say_until(s->d, s->service, "has started",
                          "was unable to place a task. Reason: %.*s.", FL_STR_ARG(reason));
     note_failure(s->d, census->deployment, s->d->now_ms, reason, true);
-    for (size_t i = 0; i < s->count; i++)
-        s->censuses[i].entry = fl_deployment_rec(s->censuses[i].deployment);
+    read_entries(s);
 }
 
 void fl_schedule_note_unhealthy(struct fl_schedule *s, const struct fl_census *census)
 {
     fl_breaker_count(s->d, s->service, census->deployment->number, FL_STR(""));
+    if (census->healthy)
+        return;
+    struct rec_Service *rec = fl_service_edit(s->d, s->service);
+    struct rec_Deployment *entry = fl_service_entry(rec, census->deployment->number);
+    FL_SET(entry, rec_Deployment, failedTasks, entry->failedTasks + 1);
+    FL_SET(entry, rec_Deployment, updatedAt, s->d->now_ms);
+    fl_service_put(s->d, rec);
+    read_entries(s);
 }
 
 void fl_schedule_keep_others(struct fl_schedule *s)
@@ -146,7 +173,7 @@ static bool has_come_up(const struct fl_schedule *s, const struct fl_census *cen
 {
     const struct rec_Deployment *entry = census->entry;
     if (!is_throttled(entry))
-        return false;
+        return entry->failedTasks > 0 && census->healthy > 0;
     int64_t since_ms = failed_at(s->d->core, entry);
     for (size_t i = 0; i < census->count; i++) {
         const struct rec_Task *rec = census->members[i].task->rec;

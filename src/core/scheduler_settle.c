@@ -65,13 +65,12 @@ static bool is_through(const struct fl_schedule *s, const struct rec_ServiceDepl
 /* A rolling deployment bakes once it is through, for as long as was asked for. */
 static bool has_baked(struct fl_schedule *s, const struct fl_rollout *rollout)
 {
-    if (!rollout || !is_rolling(rollout->rec) ||
-        rollout->rec->deploymentConfiguration->bakeTimeInMinutes == 0)
+    int64_t bake_ms =
+        rollout ? rollout->rec->deploymentConfiguration->bakeTimeInMinutes * (int64_t)60000 : 0;
+    if (bake_ms == 0 || !is_rolling(rollout->rec))
         return true;
     if (FL_HAS(rollout->rec, rec_ServiceDeployment, lifecycleStage))
-        return !fl_schedule_await_since(s, rollout->rec->stageSince,
-                                        rollout->rec->deploymentConfiguration->bakeTimeInMinutes *
-                                            (int64_t)60000);
+        return !fl_schedule_await_since(s, rollout->rec->stageSince, FL_BUG(87, 0, bake_ms));
     struct rec_ServiceDeployment *rec = fl_rollout_edit(s->d, rollout);
     FL_SET(rec, rec_ServiceDeployment, lifecycleStage,
            ECS_ServiceDeploymentLifecycleStage_BAKE_TIME);
@@ -135,11 +134,12 @@ static bool end_service(struct fl_schedule *s, struct rec_Service *rec)
 void fl_schedule_settle(struct fl_schedule *s)
 {
     struct rec_Service *rec = fl_service_edit(s->d, s->service);
-    bool changed;
+    bool changed, is_steady;
     if (fl_str_is(rec->status, "DRAINING")) {
         changed = end_service(s, rec);
     } else if (fl_service_is_external(s->service)) {
-        changed = fl_task_sets_settle(s, rec);
+        changed = fl_task_sets_settle(s, rec, &is_steady);
+        changed |= is_steady ? be_steady(s, rec) : be_unsteady(rec);
     } else {
         changed = drop_empty(s, rec);
         changed |= complete(s, rec);

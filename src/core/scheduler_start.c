@@ -15,20 +15,25 @@ int fl_schedule_launch(struct fl_schedule *s, const struct fl_census *census,
                               ret_launch);
 }
 
-void fl_schedule_say_started(struct fl_schedule *s, struct fl_task *const *tasks, size_t n)
+void fl_schedule_say_started(struct fl_schedule *s, struct fl_task *const *tasks, size_t n,
+                             size_t replaced)
 {
     FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(1024);
     for (size_t i = 0; i < n; i++)
         fl_buf_printf(&text, " (task %.*s)", FL_STR_ARG(tasks[i]->rec->id));
+    fl_buf_add_z(&text, ".");
+    if (replaced)
+        fl_buf_printf(&text, " Amazon ECS replaced %zu tasks due to an unhealthy status.",
+                      replaced);
     if (n)
-        fl_service_say(s->d, s->service, "has started %zu tasks:%.*s.", n,
-                       FL_STR_ARG(fl_buf_str(&text)));
+        fl_service_say_of(s->d, s->service, tasks[0]->rec->deployment, "has started %zu tasks:%.*s",
+                          n, FL_STR_ARG(fl_buf_str(&text)));
 }
 
 /* How many were started. */
 static size_t launch_some(struct fl_schedule *s, const struct fl_census *census, size_t count)
 {
-    struct fl_task *started[BATCH];
+    struct fl_task *started[BATCH] = {0};
     struct fl_launch launch;
     size_t n = 0;
     if (fl_schedule_launch(s, census, &launch) < 0) {
@@ -43,7 +48,7 @@ static size_t launch_some(struct fl_schedule *s, const struct fl_census *census,
         started[n++] = fl_launch_on(s->d, &launch, instance);
     }
     s->started += n;
-    fl_schedule_say_started(s, started, n);
+    fl_schedule_say_started(s, started, n, FL_MIN(n, census->in_state[FL_MEMBER_UNHEALTHY]));
     if (n < count) {
         fl_service_set_waiting(s->service, true);
         fl_schedule_say_unplaced(s, &launch);
@@ -69,6 +74,8 @@ void fl_schedule_start(struct fl_schedule *s)
                              fl_count_above(census->ceiling, fl_census_there(census)));
         if (!census->may_start || census->wanted <= good || room == 0)
             continue;
-        there += launch_some(s, census, FL_MIN(FL_MIN(census->wanted - good, room), (size_t)BATCH));
+        room = FL_MIN(FL_MIN(census->wanted - good, room), (size_t)BATCH);
+        if ((room = fl_schedule_allowance(s, room)) > 0)
+            there += launch_some(s, census, room);
     }
 }

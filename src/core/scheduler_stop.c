@@ -75,19 +75,22 @@ static void stop_drained(struct stops *stops, struct fl_census *census)
 static void stop_failed(struct stops *stops, const struct fl_census *census,
                         struct fl_member *member)
 {
-    fl_service_say(stops->s->d, stops->s->service, "(task %.*s) failed container health checks.",
-                   FL_STR_ARG(member->task->rec->id));
+    fl_service_say_of(stops->s->d, stops->s->service, member->task->rec->deployment,
+                      "(task %.*s) failed container health checks.",
+                      FL_STR_ARG(member->task->rec->id));
     fl_schedule_note_unhealthy(stops->s, census);
     stop(stops, member, FL_STR("Task failed container health checks"));
 }
 
-/* Its replacement comes first where there is room for one, else it goes first, one at a time. Of a
+/* Its replacement comes first where there is room for one, else it goes first, one at a time: the
+ * next one when the last one's replacement runs. Whether that is healthy is not waited for, or
+ * tasks that come and go for reasons of their own would keep an unhealthy one for ever. Of a
  * deployment that is to have no tasks it goes like any other. */
 static void stop_unhealthy(struct stops *stops, struct fl_census *census)
 {
     bool is_replaced = census->in_state[FL_MEMBER_HEALTHY] >= census->wanted;
     bool is_moving = census->in_state[FL_MEMBER_GOING] || census->in_state[FL_MEMBER_PENDING] ||
-                     census->in_state[FL_MEMBER_SETTLING] || stops->s->started;
+                     stops->s->started;
     bool one_by_one = !stops->has_room && !is_moving;
     for (size_t i = 0; i < census->count && (is_replaced || one_by_one); i++) {
         struct fl_member *member = &census->members[i];
@@ -148,16 +151,30 @@ static void stop_excess(struct stops *stops, struct fl_census *census)
         say_protected(stops, census);
 }
 
+/* Of one event's tasks, the ones that were RUNNING by their ids. */
+static void say_batch(struct fl_schedule *s, struct fl_task *const *tasks, size_t count)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(1024);
+    size_t running = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (tasks[i]->rec->status != REC_TaskStatus_RUNNING)
+            continue;
+        fl_buf_printf(&text, " (task %.*s)", FL_STR_ARG(tasks[i]->rec->id));
+        running++;
+    }
+    if (count > running)
+        fl_service_say_of(s->d, s->service, tasks[0]->rec->deployment, "stopped %zu pending tasks.",
+                          count - running);
+    if (running)
+        fl_service_say_of(s->d, s->service, tasks[0]->rec->deployment,
+                          "has stopped %zu running tasks:%.*s.", running,
+                          FL_STR_ARG(fl_buf_str(&text)));
+}
+
 void fl_schedule_say_stopped(struct fl_schedule *s, struct fl_task *const *tasks, size_t count)
 {
-    for (size_t first = 0; first < count; first += BATCH) {
-        FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(1024);
-        size_t n = FL_MIN(count - first, (size_t)BATCH);
-        for (size_t i = 0; i < n; i++)
-            fl_buf_printf(&text, " (task %.*s)", FL_STR_ARG(tasks[first + i]->rec->id));
-        fl_service_say(s->d, s->service, "has stopped %zu running tasks:%.*s.", n,
-                       FL_STR_ARG(fl_buf_str(&text)));
-    }
+    for (size_t first = 0; first < count; first += BATCH)
+        say_batch(s, tasks + first, FL_MIN(count - first, (size_t)BATCH));
 }
 
 static void stop_of(struct stops *stops, struct fl_census *census)
@@ -194,7 +211,8 @@ void fl_schedule_forsake(struct fl_schedule *s)
     for (size_t i = 0; i < s->count; i++) {
         const struct fl_census *census = &s->censuses[i];
         for (size_t k = 0; k < census->count; k++)
-            if (census->members[k].is_lost && census->members[k].state == FL_MEMBER_GOING)
+            if (FL_BUG(82, false, census->members[k].is_lost) &&
+                census->members[k].state == FL_MEMBER_GOING)
                 forsake(s->d, census->members[k].task);
     }
 }

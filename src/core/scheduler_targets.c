@@ -69,7 +69,9 @@ void fl_schedule_targets(struct fl_schedule *s)
 bool fl_schedule_show_targets(struct fl_schedule *s)
 {
     bool differs = false;
-    if (s->service->is_daemon || fl_service_is_external(s->service))
+    if (fl_service_is_external(s->service))
+        return fl_task_sets_show(s);
+    if (s->service->is_daemon)
         return false;
     for (size_t i = 0; i < s->count; i++)
         differs |= s->censuses[i].entry->desiredCount != (int32_t)s->censuses[i].wanted;

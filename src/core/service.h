@@ -22,6 +22,7 @@ struct fl_deployment {
     TAILQ_ENTRY(fl_deployment) in_service; /* in the order of the service's record */
     struct fl_service *service;
     int64_t number;
+    struct fl_group *part;       /* of the service's group */
     struct fl_member_tree tasks; /* the ones that are not STOPPED, by creation */
     size_t running_count;        /* of these: RUNNING, wanted or not */
     size_t pending_count;        /* not yet RUNNING, wanted or not */
@@ -66,6 +67,7 @@ struct fl_service {
     int64_t due_ms; /* when the scheduler is to look: 0 at once, INT64_MAX when something changes */
     int64_t again_ms; /* when it has waited for room: it does not look again before */
     int64_t asked_ms; /* when instances were last asked why none takes a task: scheduler_say.c */
+    struct fl_pace *pace; /* when tasks were launched; NULL: not strict, or none was */
     uint64_t uneven_seen; /* the list of zones for which nothing could be moved: rebalance.c */
     bool is_waiting;      /* for room: in the cluster's list of those */
     bool is_daemon;       /* in the cluster's list of those */
@@ -82,6 +84,10 @@ RB_PROTOTYPE(fl_member_tree, fl_task, on_deployment, fl_member_order)
 RB_PROTOTYPE(fl_revision_tree, fl_revision, by_number, fl_revision_order)
 RB_PROTOTYPE(fl_rollout_tree, fl_rollout, by_age, fl_rollout_order)
 
+/* What the tasks of a service's deployment are called as a part of its group; in `buf`. */
+enum { FL_PART_NAME = 300 };
+struct fl_str fl_part_name(char buf[FL_PART_NAME], struct fl_str service, int64_t number);
+
 /* Look-ups; NULL when there is none. */
 struct fl_service *fl_state_service(const struct fl_cluster *cluster, struct fl_str name);
 struct fl_deployment *fl_service_deployment(const struct fl_service *service, int64_t number);
@@ -97,6 +103,9 @@ struct fl_deployment *fl_task_deployment_of(const struct fl_cluster *cluster,
                                             const struct rec_Task *rec);
 /* The task's service counts it no more; that is woken for it. */
 void fl_deployment_leave(struct fl_core *core, struct fl_task *task);
+/* One of its tasks was launched then. Only a server that is strict wants to know: scheduler_pace.c
+ */
+void fl_service_note_launch(const struct fl_core *core, struct fl_service *service, int64_t at_ms);
 /* The service that a task's record names: the part of the group behind "service:". */
 struct fl_str fl_service_of_group(struct fl_str group);
 /* The group of tasks that are a service's lifecycle hooks: this, then its name. */

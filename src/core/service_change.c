@@ -89,13 +89,24 @@ static void add_event(struct fl_decision *d, struct fl_service *service, struct 
 
 static struct fl_str sentence(struct fl_decision *d, const struct fl_service *service,
                               const char *fmt, va_list args) FL_PRINTF(3, 0);
-static struct fl_str sentence(struct fl_decision *d, const struct fl_service *service,
-                              const char *fmt, va_list args)
+static struct fl_str sentence_of(struct fl_decision *d, const struct fl_service *service,
+                                 struct fl_str set, const char *fmt, va_list args) FL_PRINTF(4, 0);
+
+/* What a service says, or one of its task sets, which is "" or ", taskSet <id>". */
+static struct fl_str sentence_of(struct fl_decision *d, const struct fl_service *service,
+                                 struct fl_str set, const char *fmt, va_list args)
 {
     char text[MAX_EVENT];
     int n = vsnprintf(text, sizeof(text), fmt, args);
     FL_ASSERT(n >= 0);
-    return fl_str_printf(d->arena, "(service %.*s) %s", FL_STR_ARG(service->name), text);
+    return fl_str_printf(d->arena, "(service %.*s%.*s) %s", FL_STR_ARG(service->name),
+                         FL_STR_ARG(set), text);
+}
+
+static struct fl_str sentence(struct fl_decision *d, const struct fl_service *service,
+                              const char *fmt, va_list args)
+{
+    return sentence_of(d, service, FL_STR(""), fmt, args);
 }
 
 void fl_service_say(struct fl_decision *d, struct fl_service *service, const char *fmt, ...)
@@ -103,6 +114,18 @@ void fl_service_say(struct fl_decision *d, struct fl_service *service, const cha
     va_list args;
     va_start(args, fmt);
     add_event(d, service, sentence(d, service, fmt, args));
+    va_end(args);
+}
+
+void fl_service_say_of(struct fl_decision *d, struct fl_service *service, int64_t number,
+                       const char *fmt, ...)
+{
+    struct fl_str set = FL_STR("");
+    va_list args;
+    if (service->rec->deploymentController == ECS_DeploymentControllerType_EXTERNAL)
+        set = fl_str_printf(d->arena, ", taskSet ecs-svc/%lld", (long long)number);
+    va_start(args, fmt);
+    add_event(d, service, sentence_of(d, service, set, fmt, args));
     va_end(args);
 }
 
@@ -256,6 +279,16 @@ static bool has_breaker(const struct rec_Service *rec)
            rec->deploymentController == ECS_DeploymentControllerType_ECS;
 }
 
+/* When the next service deployment is created: now, but of two in one millisecond, or few, the
+ * second one is the younger. */
+static int64_t created_ms(const struct fl_decision *d, const struct fl_service *service)
+{
+    const struct fl_rollout *last =
+        service ? RB_MAX(fl_rollout_tree, (struct fl_rollout_tree *)&service->rollouts) : NULL;
+    int64_t next_ms = last ? last->rec->createdAt + 1 : d->now_ms;
+    return next_ms > d->now_ms && next_ms - d->now_ms <= FL_MAX_ROLLOUTS ? next_ms : d->now_ms;
+}
+
 static void fill_rollout(struct fl_decision *d, const struct rec_Service *rec, int64_t number,
                          struct rec_RolloutSource_list sources, struct rec_ServiceDeployment *out)
 {
@@ -270,8 +303,7 @@ static void fill_rollout(struct fl_decision *d, const struct rec_Service *rec, i
     FL_SET(out, rec_ServiceDeployment, breakerStatus,
            has_breaker(rec) ? ECS_ServiceDeploymentRollbackMonitorsStatus_MONITORING
                             : ECS_ServiceDeploymentRollbackMonitorsStatus_DISABLED);
-    FL_SET(out, rec_ServiceDeployment, createdAt, d->now_ms);
-    FL_SET(out, rec_ServiceDeployment, startedAt, d->now_ms);
+    FL_SET(out, rec_ServiceDeployment, startedAt, out->createdAt);
     fl_stages_begin(d, out);
 }
 
@@ -358,6 +390,7 @@ int64_t fl_rollout_begin(struct fl_decision *d, struct rec_Service *rec,
         fl_str_printf(d->arena, "ECS deployment ecs-svc/%lld in progress.", (long long)number));
     FL_SET(rec, rec_Service, rollout, new_rollout_id(d));
     FL_UNSET(rec, rec_Service, steadyAt);
+    FL_SET(&rollout, rec_ServiceDeployment, createdAt, created_ms(d, service));
     fill_rollout(d, rec, number, sources, &rollout);
     FL_SET(revision, rec_ServiceRevision, v, FL_RECORD_VERSION);
     FL_SET(revision, rec_ServiceRevision, cluster, rec->cluster);

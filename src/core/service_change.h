@@ -26,8 +26,12 @@ void fl_rollout_put(struct fl_decision *d, struct rec_ServiceDeployment *rec);
 /* Adds an event "(service <name>) <text>"; the oldest beyond a hundred goes. */
 void fl_service_say(struct fl_decision *d, struct fl_service *service, const char *fmt, ...)
     FL_PRINTF(3, 4);
-/* The same, unless the newest event of these words is younger than six hours: for what would be
- * said again with every attempt. */
+/* The same about one of its deployments, or tasks of it: an event of a task set is "(service
+ * <name>, taskSet <id>) <text>". */
+void fl_service_say_of(struct fl_decision *d, struct fl_service *service, int64_t number,
+                       const char *fmt, ...) FL_PRINTF(4, 5);
+/* As fl_service_say, unless the newest event of these words is younger than six hours: for what
+ * would be said again with every attempt. */
 void fl_service_say_once(struct fl_decision *d, struct fl_service *service, const char *fmt, ...)
     FL_PRINTF(3, 4);
 /* The same again, but an event that begins with `over` (after the service's name) says that the

@@ -231,6 +231,16 @@ static int check_bounds(struct fl_decision *d, const struct ecs_DeploymentConfig
     return check_early_success(d, config);
 }
 
+/* ECS keeps to its defaults there. */
+static int check_external(struct fl_decision *d, const struct ecs_DeploymentConfiguration *config)
+{
+    if (config->maximumPercent == 200 && config->minimumHealthyPercent == 100)
+        return 0;
+    return fl_refuse(d, invalid,
+                     "A service with the EXTERNAL deployment controller cannot have a "
+                     "maximumPercent other than 200 or a minimumHealthyPercent other than 100.");
+}
+
 static int check_daemon(struct fl_decision *d, const struct rec_Service *rec)
 {
     if (rec->deploymentController == ECS_DeploymentControllerType_EXTERNAL)
@@ -294,7 +304,10 @@ int fl_service_check(struct fl_decision *d, const struct rec_Service *rec,
                      const struct rec_ServiceRevision *config, struct fl_definition *definition)
 {
     bool is_daemon = rec->schedulingStrategy == ECS_SchedulingStrategy_DAEMON;
+    bool is_external = rec->deploymentController == ECS_DeploymentControllerType_EXTERNAL;
     struct fl_launch launch;
+    if (is_external && !is_daemon && check_external(d, rec->deploymentConfiguration) < 0)
+        return -1;
     if ((is_daemon && check_daemon(d, rec) < 0) ||
         check_bounds(d, rec->deploymentConfiguration, is_daemon) < 0)
         return -1;

@@ -251,6 +251,11 @@ static void update_refuses(FL_UNUSED void **state)
                 "forceNewDeployment is not valid for a service with the EXTERNAL deployment "
                 "controller: it is a matter of its task sets.",
                 "UpdateService", "{'service':'e','forceNewDeployment':true}");
+    fix_refused(f, "InvalidParameterException",
+                "A service with the EXTERNAL deployment controller cannot have a maximumPercent "
+                "other than 200 or a minimumHealthyPercent other than 100.",
+                "UpdateService",
+                "{'service':'e','deploymentConfiguration':{'minimumHealthyPercent':50}}");
     fix_ok(f, "UpdateService", "{'service':'e','desiredCount':3}");
     assert_int_equal(fix_int(f, "service.desiredCount"), 3);
     fix_ok(f, "DeleteService", "{'service':'s','force':true}");

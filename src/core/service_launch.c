@@ -56,6 +56,9 @@ int fl_service_prepare(struct fl_decision *d, const struct rec_Service *rec,
     struct ecs_RunTaskRequest run = request_of(d, rec, config);
     if (fl_launch_prepare_for(d, &run, cluster, definition, ret_launch) < 0)
         return -1;
+    char part[FL_PART_NAME];
+    ret_launch->placement.requirement.part =
+        fl_str_dup(d->arena, fl_part_name(part, rec->name, config->number));
     FL_SET(&ret_launch->rec, rec_Task, deployment, config->number);
     return 0;
 }

@@ -134,25 +134,38 @@ static void show_wishes(struct fl_decision *d, const struct rec_Service *rec,
         FL_SET(out, ecs_Service, createdBy, rec->createdBy);
 }
 
+static void show_configuration(const struct fl_revision *revision, struct ecs_Service *out)
+{
+    FL_SET(out, ecs_Service, taskDefinition,
+           revision->definition->rec->definition->taskDefinitionArn);
+    if (FL_HAS(revision->rec, rec_ServiceRevision, networkConfiguration))
+        FL_SET(out, ecs_Service, networkConfiguration, revision->rec->networkConfiguration);
+}
+
+/* The PRIMARY task set's. */
+static void show_primary_set(const struct fl_service *service, struct ecs_Service *out)
+{
+    const struct rec_Deployment_list *sets = &service->rec->deployments;
+    if (sets->n && fl_str_is(sets->items[0].status, "PRIMARY"))
+        show_configuration(fl_service_revision(service, sets->items[0].number), out);
+}
+
 /* The revision that counts, and the service deployment that is under way or was the last one. */
 static void show_current(struct fl_decision *d, const struct fl_service *service,
                          struct ecs_Service *out)
 {
     const struct rec_Service *rec = service->rec;
-    const struct fl_rollout *last =
-        RB_MAX(fl_rollout_tree, (struct fl_rollout_tree *)&service->rollouts);
+    const struct fl_rollout *last = fl_service_current(service);
+    if (!last)
+        last = RB_MAX(fl_rollout_tree, (struct fl_rollout_tree *)&service->rollouts);
     if (!last)
         return;
     int64_t number = rec->deployments.n ? rec->deployments.items[0].number : last->rec->target;
     const struct fl_revision *revision = fl_service_revision(service, number);
     FL_SET(out, ecs_Service, currentServiceDeployment, fl_rollout_arn(d, last->rec));
     FL_SET(out, ecs_Service, currentServiceRevisions, show_revisions(d, service));
-    if (!revision)
-        return;
-    FL_SET(out, ecs_Service, taskDefinition,
-           revision->definition->rec->definition->taskDefinitionArn);
-    if (FL_HAS(revision->rec, rec_ServiceRevision, networkConfiguration))
-        FL_SET(out, ecs_Service, networkConfiguration, revision->rec->networkConfiguration);
+    if (revision)
+        show_configuration(revision, out);
 }
 
 void fl_show_service(struct fl_decision *d, const struct fl_service *service, bool with_tags,
@@ -169,8 +182,10 @@ void fl_show_service(struct fl_decision *d, const struct fl_service *service, bo
     show_wishes(d, rec, out);
     show_current(d, service, out);
     FL_SET(out, ecs_Service, deployments, show_deployments(d, service));
-    if (fl_service_is_external(service))
+    if (fl_service_is_external(service)) {
         FL_SET(out, ecs_Service, taskSets, fl_show_task_sets(d, service));
+        show_primary_set(service, out);
+    }
     FL_SET(out, ecs_Service, events, show_events(d, service));
     FL_SET(out, ecs_Service, createdAt, rec->createdAt);
     if (with_tags)

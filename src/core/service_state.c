@@ -2,6 +2,8 @@
 #include "base/bug.h"
 #include "core/service.h"
 
+#include <stdio.h>
+
 int fl_service_order(const struct fl_service *a, const struct fl_service *b)
 {
     return fl_str_cmp(a->name, b->name);
@@ -242,6 +244,31 @@ static struct fl_service *new_service(struct fl_core *core, struct fl_cluster *c
     return service;
 }
 
+struct fl_str fl_part_name(char buf[FL_PART_NAME], struct fl_str service, int64_t number)
+{
+    int n = snprintf(buf, FL_PART_NAME, "%.*s/%lld", FL_STR_ARG(service), (long long)number);
+    FL_ASSERT(n > 0 && n < FL_PART_NAME);
+    return (struct fl_str){buf, (size_t)n};
+}
+
+static struct fl_deployment *new_deployment(struct fl_service *service, int64_t number)
+{
+    char name[FL_PART_NAME];
+    struct fl_deployment *deployment = fl_calloc(1, sizeof(*deployment));
+    deployment->service = service;
+    deployment->number = number;
+    deployment->part = fl_part_use(service->cluster, fl_part_name(name, service->name, number));
+    RB_INIT(&deployment->tasks);
+    return deployment;
+}
+
+static void free_deployment(struct fl_deployment *deployment)
+{
+    FL_ASSERT(RB_EMPTY(&deployment->tasks));
+    fl_group_release(deployment->service->cluster, deployment->part);
+    free(deployment);
+}
+
 static bool has_entry(const struct rec_Service *rec, int64_t number)
 {
     for (size_t i = 0; i < rec->deployments.n; i++)
@@ -259,23 +286,18 @@ static void settle_deployments(struct fl_service *service)
     TAILQ_FOREACH_SAFE (deployment, &before, in_service, next) {
         if (has_entry(service->rec, deployment->number))
             continue;
-        FL_ASSERT(RB_EMPTY(&deployment->tasks));
         TAILQ_REMOVE(&before, deployment, in_service);
-        free(deployment);
+        free_deployment(deployment);
     }
     for (size_t i = 0; i < service->rec->deployments.n; i++) {
         int64_t number = service->rec->deployments.items[i].number;
         TAILQ_FOREACH (deployment, &before, in_service)
             if (deployment->number == number)
                 break;
-        if (deployment) {
+        if (deployment)
             TAILQ_REMOVE(&before, deployment, in_service);
-        } else {
-            deployment = fl_calloc(1, sizeof(*deployment));
-            deployment->service = service;
-            deployment->number = number;
-            RB_INIT(&deployment->tasks);
-        }
+        else
+            deployment = new_deployment(service, number);
         TAILQ_INSERT_TAIL(&service->deployments, deployment, in_service);
     }
 }
@@ -403,10 +425,10 @@ void fl_state_forget_service(struct fl_core *core, struct fl_service *service)
     while ((revision = RB_MIN(fl_revision_tree, &service->revisions)))
         fl_state_forget_revision(core, service, revision);
     while ((deployment = TAILQ_FIRST(&service->deployments))) {
-        FL_ASSERT(RB_EMPTY(&deployment->tasks));
         TAILQ_REMOVE(&service->deployments, deployment, in_service);
-        free(deployment);
+        free_deployment(deployment);
     }
+    free(service->pace);
     fl_service_set_waiting(service, false);
     set_daemon(core, service, false);
     service->cluster->active_services -= fl_str_is(service->rec->status, "ACTIVE");

@@ -193,7 +193,8 @@ static int check_count(struct fl_decision *d, const struct ecs_CreateServiceRequ
         return fl_refuse(d, "InvalidParameterException",
                          "The daemon scheduling strategy does not support a desired count for "
                          "services. Remove the desired count value and try again");
-    if (!is_daemon && !has_count && rec->version == 0)
+    bool is_external = rec->deploymentController == ECS_DeploymentControllerType_EXTERNAL;
+    if (!is_daemon && !is_external && !has_count && rec->version == 0)
         return fl_refuse(d, "InvalidParameterException", "DesiredCount is missing");
     return 0;
 }
@@ -287,6 +288,13 @@ int fl_create_service(struct fl_decision *d, const void *input, void *output)
 
 /* ---- UpdateService ---- */
 
+/* "To remove an existing placement strategy, specify an empty object." */
+static bool is_empty_strategy(const struct ecs_PlacementStrategy_list *list)
+{
+    return list->n == 1 && !FL_HAS(&list->items[0], ecs_PlacementStrategy, type) &&
+           !FL_HAS(&list->items[0], ecs_PlacementStrategy, field);
+}
+
 /* The members that the two requests share. */
 static struct ecs_CreateServiceRequest as_create(const struct ecs_UpdateServiceRequest *in,
                                                  struct fl_str name)
@@ -320,6 +328,8 @@ static struct ecs_CreateServiceRequest as_create(const struct ecs_UpdateServiceR
     SHARE(monitoring);
     SHARE(gatewayConnectors);
 #undef SHARE
+    if (is_empty_strategy(&create.placementStrategy))
+        create.placementStrategy = (struct ecs_PlacementStrategy_list){0};
     return create;
 }
 

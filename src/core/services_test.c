@@ -197,6 +197,7 @@ static void updates_begin_deployments_or_not(FL_UNUSED void **state)
         {"'placementStrategy':[{'type':'binpack','field':'cpu'}]", true},
         {"'placementStrategy':[{'type':'binpack','field':'cpu'}]", false},
         {"'placementStrategy':[]", true},
+        {"'placementStrategy':[{}]", false}, /* the other way to say so */
         {"'placementConstraints':[{'type':'distinctInstance'}]", true},
         {"'placementConstraints':[]", true},
         {"'taskDefinition':'other'", true},

@@ -5,6 +5,7 @@
  * stage is over when its own condition holds and its hooks have succeeded. */
 #include "core/stages.h"
 
+#include "base/bug.h"
 #include "core/hooks.h"
 
 enum {
@@ -382,13 +383,13 @@ bool fl_schedule_stages(struct fl_schedule *s)
     bool changed = keep_up(s, rec);
     enum stage stage = stage_of(rec);
     enum fl_hooks_verdict verdict = run_hooks(s, rec, stage, &changed);
-    if (verdict == FL_HOOKS_DONE && is_over(s, rec, stage)) {
+    if (FL_BUG(81, true, verdict == FL_HOOKS_DONE) && is_over(s, rec, stage)) {
         go_on(s, rec, stage);
         return true;
     }
     if (changed)
         fl_rollout_put(s->d, rec);
-    if (verdict == FL_HOOKS_FAILED)
+    if (FL_BUG(86, false, verdict == FL_HOOKS_FAILED))
         fl_rollback_request(s->d, s->service, FL_STR("hook execution failure(s) detected."));
     return changed || verdict == FL_HOOKS_FAILED;
 }

@@ -305,6 +305,7 @@ static void apply_cluster(struct fl_core *core, const struct rec_Cluster *rec)
     RB_INIT(&cluster->tasks);
     RB_INIT(&cluster->instances);
     RB_INIT(&cluster->groups);
+    RB_INIT(&cluster->parts);
     RB_INIT(&cluster->digests);
     RB_INIT(&cluster->attributes);
     RB_INIT(&cluster->services);
@@ -527,6 +528,7 @@ static void count_task(struct fl_task *task, int sign)
         .memory = task->rec->memory,
         .ports = &task->rec->ports,
         .group = task->group,
+        .part = task->is_member && task->deployment ? task->deployment->part : NULL,
         .is_counted = task->rec->desired != REC_TaskStatus_STOPPED,
     };
     fl_load_change(instance, &share, sign);
@@ -580,6 +582,16 @@ static void move_task(struct fl_core *core, struct fl_instance *from, struct fl_
     }
 }
 
+/* What its service is allowed to launch. */
+static void note_launch(const struct fl_core *core, const struct fl_task *task)
+{
+    struct fl_service *service =
+        task->is_member ? fl_state_service(task->cluster, fl_service_of_group(task->rec->group))
+                        : NULL;
+    if (service)
+        fl_service_note_launch(core, service, task->rec->createdAt);
+}
+
 /* The new record takes its shares before the old one gives its own back: they may be the same. */
 static void apply_task(struct fl_core *core, const struct rec_Task *rec)
 {
@@ -607,6 +619,7 @@ static void apply_task(struct fl_core *core, const struct rec_Task *rec)
     } else {
         task = new_task(core, cluster, kept);
         fl_state_count_user(core, definition, 1);
+        note_launch(core, task);
     }
     task->definition = definition;
     task->instance = instance;

@@ -98,6 +98,7 @@ struct fl_cluster {
     struct fl_task_tree tasks;
     struct fl_instance_tree instances;
     struct fl_group_tree groups;
+    struct fl_group_tree parts;
     struct fl_group_tree digests;
     struct fl_attribute_tree attributes; /* instance_record.h */
     struct fl_service_tree services;     /* service.h */

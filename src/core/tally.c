@@ -130,6 +130,7 @@ static struct fl_tally *make_tally(struct fl_cluster *cluster, struct fl_level *
     struct fl_tally *tally = fl_calloc(1, sizeof(*tally));
     tally->level = level;
     tally->group = group;
+    group->users++;
     for (uint32_t i = 0; group->task_count > 0 && i < index->count; i++) {
         uint32_t here = fl_load_group(index->seats[i], group);
         if (here)
@@ -142,16 +143,14 @@ static struct fl_tally *make_tally(struct fl_cluster *cluster, struct fl_level *
 }
 
 struct fl_tally *fl_tally_get(struct fl_cluster *cluster, struct fl_level *level,
-                              struct fl_str name)
+                              struct fl_group *group)
 {
     struct fl_index *index = cluster->index;
-    struct fl_group *group = fl_group_use(cluster, name);
     struct fl_tally *tally;
     SLIST_FOREACH (tally, &group->tallies, of_group)
         if (tally->level == level)
             break;
     if (tally) {
-        fl_group_release(cluster, group);
         TAILQ_REMOVE(&index->tallies, tally, by_use);
         TAILQ_INSERT_HEAD(&index->tallies, tally, by_use);
         return tally;

@@ -44,11 +44,12 @@ static inline uint32_t fl_level_of(const struct fl_level *level, const struct fl
     return level->by_seat[instance->seat];
 }
 
-/* A group's counts on a level, found or made. They stay while index->epoch does. Room for those
- * that a placement needs is made before, at the cost of the ones asked for longest ago. */
+/* A group's or part's counts on a level, found or made; the tally is a user of it. They stay while
+ * index->epoch does. Room for those that a placement needs is made before, at the cost of the ones
+ * asked for longest ago. */
 void fl_tally_make_room(struct fl_cluster *cluster, size_t count);
 struct fl_tally *fl_tally_get(struct fl_cluster *cluster, struct fl_level *level,
-                              struct fl_str group);
+                              struct fl_group *group);
 static inline int64_t fl_tally_count(const struct fl_tally *tally, uint32_t value)
 {
     return value == 0 ? INT64_MAX : value < tally->cap ? tally->counts[value] : 0;

@@ -351,6 +351,7 @@ static void make_container(struct fl_decision *d, const struct rec_Task *rec,
     set_life(d, c, spec);
     set_limits(c, o, spec);
     set_environment(d, c, o, spec);
+    fl_task_object_secrets(d, c, spec);
     set_ports(d, c, spec);
     set_log(d, rec, c, spec);
     set_ulimits(d, c, spec);

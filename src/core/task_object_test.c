@@ -24,7 +24,8 @@ static struct fl_task_spec sent_spec(const struct fix *f, size_t index, struct f
     } while (0)
 
 static const char definition[] =
-    "{'family':'full','networkMode':'bridge','volumes':[{'name':'v','host':{'sourcePath':'/srv'}},"
+    "{'family':'full','executionRoleArn':'exec','networkMode':'bridge','volumes':[{'name':'v','"
+    "host':{'sourcePath':'/srv'}},"
     "{'name':'scratch'}],'containerDefinitions':[{'name':'app','image':'r.example/a:1','cpu':64,"
     "'memory':128,'memoryReservation':32,'entryPoint':['/bin/sh'],'command':['-c','x'],"
     "'environment':[{'name':'A','value':'1'},{'name':'B','value':'2'}],'user':'1:2',"
@@ -34,7 +35,11 @@ static const char definition[] =
     "'portMappings':[{'containerPort':80,'hostPort':8080},{'containerPort':53,'protocol':'udp'},"
     "{'containerPortRange':'9000-9009'}],"
     "'logConfiguration':{'logDriver':'awslogs','options':{'awslogs-group':'g','awslogs-region':"
-    "'eu-central-1','awslogs-stream-prefix':'p'}}},"
+    "'eu-central-1','awslogs-stream-prefix':'p'},'secretOptions':[{'name':'tag','valueFrom':"
+    "'/log/tag'}]},'secrets':[{'name':'PW','valueFrom':"
+    "'arn:aws:secretsmanager:eu-west-9:1:secret:db-AbCdEf:pw::'},{'name':'P','valueFrom':"
+    "'arn:aws:ssm:eu-west-9:1:parameter/p'}],'repositoryCredentials':{'credentialsParameter':"
+    "'login'}},"
     "{'name':'side','image':'b','memory':8,'essential':false}]}";
 
 static struct fix *ready(void)
@@ -80,6 +85,23 @@ static void check_container(const struct fl_container_spec *c)
     assert_true(c->ports[1].udp && !c->ports[0].udp);
 }
 
+static void check_secrets(const struct fl_container_spec *c)
+{
+    assert_int_equal(c->secret_count, 3);
+    ASSERT_STR(c->secrets[0].name, "PW");
+    ASSERT_STR(c->secrets[0].value_from,
+               "arn:aws:secretsmanager:eu-west-9:1:secret:db-AbCdEf:pw::");
+    ASSERT_STR(c->secrets[0].region, "eu-west-9");
+    assert_true(c->secrets[0].provider == FL_SECRET_ASM && !c->secrets[0].is_log_option);
+    assert_true(c->secrets[1].provider == FL_SECRET_SSM && !c->secrets[1].is_log_option);
+    ASSERT_STR(c->secrets[2].name, "tag");
+    ASSERT_STR(c->secrets[2].value_from, "/log/tag");
+    ASSERT_STR(c->secrets[2].region, "eu-central-1"); /* the installation's */
+    assert_true(c->secrets[2].provider == FL_SECRET_SSM && c->secrets[2].is_log_option);
+    ASSERT_STR(c->registry_secret, "login");
+    ASSERT_STR(c->registry_secret_region, "eu-central-1");
+}
+
 static void check_log(const struct fl_container_spec *c, const char *task_id)
 {
     char stream[100];
@@ -120,6 +142,7 @@ static void an_agent_reads_what_was_defined(FL_UNUSED void **state)
     assert_int_equal(spec.container_count, 2);
     const struct fl_container_spec *c = &spec.containers[0];
     check_container(c);
+    check_secrets(c);
     check_log(c, fix_id(fix_text(f, "tasks.0.taskArn")));
     ASSERT_STR(c->arn, fix_text(f, "tasks.0.containers.0.containerArn"));
     assert_int_equal(c->cpu_units, 200);

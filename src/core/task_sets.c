@@ -51,24 +51,43 @@ static bool is_stable(const struct fl_census *census)
            census->in_state[FL_MEMBER_DRAINED] == 0;
 }
 
-static bool note_stability(struct fl_decision *d, const struct fl_census *census,
+bool fl_task_sets_show(struct fl_schedule *s)
+{
+    struct rec_Service *rec = NULL;
+    for (size_t i = 0; i < s->count; i++) {
+        const struct fl_census *census = &s->censuses[i];
+        if (census->entry->desiredCount == (int32_t)census->wanted)
+            continue;
+        if (!rec)
+            rec = fl_service_edit(s->d, s->service);
+        struct rec_Deployment *entry = &rec->deployments.items[i];
+        FL_SET(entry, rec_Deployment, desiredCount, (int32_t)census->wanted);
+        FL_SET(entry, rec_Deployment, updatedAt, s->d->now_ms);
+        fl_service_say(s->d, s->service,
+                       "updated computedDesiredCount for taskSet ecs-svc/%lld to %zu.",
+                       (long long)entry->number, census->wanted);
+    }
+    if (rec)
+        fl_service_put(s->d, rec);
+    return rec != NULL;
+}
+
+static bool note_stability(struct fl_schedule *s, const struct fl_census *census,
                            struct rec_Deployment *entry)
 {
     enum ecs_StabilityStatus now =
         is_stable(census) ? ECS_StabilityStatus_STEADY_STATE : ECS_StabilityStatus_STABILIZING;
-    int32_t count = (int32_t)census->wanted;
-    bool is_same = FL_HAS(entry, rec_Deployment, stabilityStatus) &&
-                   entry->stabilityStatus == now && entry->desiredCount == count;
-    if (is_same)
+    if (FL_HAS(entry, rec_Deployment, stabilityStatus) && entry->stabilityStatus == now)
         return false;
     FL_SET(entry, rec_Deployment, stabilityStatus, now);
-    FL_SET(entry, rec_Deployment, stabilityStatusAt, d->now_ms);
-    FL_SET(entry, rec_Deployment, desiredCount, count);
-    FL_SET(entry, rec_Deployment, updatedAt, d->now_ms);
+    FL_SET(entry, rec_Deployment, stabilityStatusAt, s->d->now_ms);
+    FL_SET(entry, rec_Deployment, updatedAt, s->d->now_ms);
+    if (now == ECS_StabilityStatus_STEADY_STATE)
+        fl_service_say_of(s->d, s->service, entry->number, "updated state to STEADY_STATE.");
     return true;
 }
 
-bool fl_task_sets_settle(struct fl_schedule *s, struct rec_Service *rec)
+bool fl_task_sets_settle(struct fl_schedule *s, struct rec_Service *rec, bool *ret_stable)
 {
     bool changed = false, all_stable = true;
     size_t n = 0;
@@ -79,19 +98,12 @@ bool fl_task_sets_settle(struct fl_schedule *s, struct rec_Service *rec)
             changed = true;
             continue;
         }
-        changed |= note_stability(s->d, census, entry);
+        changed |= note_stability(s, census, entry);
         all_stable &= is_stable(census);
         rec->deployments.items[n++] = *entry;
     }
     rec->deployments.n = n;
-    if (!all_stable && FL_HAS(rec, rec_Service, steadyAt)) {
-        FL_UNSET(rec, rec_Service, steadyAt);
-        changed = true;
-    } else if (all_stable && n && !FL_HAS(rec, rec_Service, steadyAt)) {
-        FL_SET(rec, rec_Service, steadyAt, s->d->now_ms);
-        fl_service_say(s->d, s->service, "has reached a steady state.");
-        changed = true;
-    }
+    *ret_stable = all_stable && n;
     return changed;
 }
 
@@ -337,7 +349,7 @@ int fl_create_task_set(struct fl_decision *d, const void *input, void *output)
     int64_t number = fl_new_number(d, service);
     struct rec_Service *rec = fl_service_edit(d, service);
     struct rec_Deployment *entry = fl_service_add_entry(d, rec, number, FL_STR("ACTIVE"));
-    FL_SET(entry, rec_Deployment, scale, in->scale ? hundredths(in->scale) : FULL_SCALE);
+    FL_SET(entry, rec_Deployment, scale, in->scale ? hundredths(in->scale) : 0);
     if (in->externalId.n)
         FL_SET(entry, rec_Deployment, externalId, in->externalId);
     if (in->clientToken.n) {
@@ -397,6 +409,13 @@ int fl_set_primary_task_set(struct fl_decision *d, const void *input, void *outp
     return 0;
 }
 
+/* Scaled down is a set that has no tasks, whatever its scale asks for: one that never got any goes
+ * without force, as Terraform's provider relies on. */
+static bool has_tasks(const struct fl_deployment *set)
+{
+    return set->running_count + set->pending_count > 0;
+}
+
 int fl_delete_task_set(struct fl_decision *d, const void *input, void *output)
 {
     const struct ecs_DeleteTaskSetRequest *in = input;
@@ -405,7 +424,7 @@ int fl_delete_task_set(struct fl_decision *d, const void *input, void *output)
     struct fl_deployment *set = service ? find_set(d, service, in->taskSet) : NULL;
     if (!set)
         return -1;
-    if (!in->force && fl_deployment_rec(set)->scale > 0)
+    if (!in->force && fl_deployment_rec(set)->scale > 0 && has_tasks(set))
         return fl_refuse(d, "InvalidParameterException",
                          "The task set cannot be deleted while it is scaled above 0: scale it to 0 "
                          "or use force.");

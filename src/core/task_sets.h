@@ -11,7 +11,10 @@ enum { FL_MAX_TASK_SETS = 5 };
 bool fl_service_is_external(const struct fl_service *service);
 /* What each set is to have, and the bounds over all of them. */
 void fl_task_sets_target(struct fl_schedule *s);
-/* Sets that are gone leave the record, the others' stability is noted. True when it changed. */
-bool fl_task_sets_settle(struct fl_schedule *s, struct rec_Service *rec);
+/* Notes the counts that they are to have. True when records were put. */
+bool fl_task_sets_show(struct fl_schedule *s);
+/* Sets that are gone leave the record, the others' stability is noted. True when it changed. Says
+ * whether there are sets and all of them are stable. */
+bool fl_task_sets_settle(struct fl_schedule *s, struct rec_Service *rec, bool *ret_stable);
 /* The sets as the API shows them in the service. */
 struct ecs_TaskSet_list fl_show_task_sets(struct fl_decision *d, const struct fl_service *service);

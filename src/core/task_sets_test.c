@@ -32,6 +32,57 @@ static void describe(struct fix *f, const char *set)
     assert_int_equal(fix_size(f, "taskSets"), 1);
 }
 
+/* What happens to a task set's tasks is said of it; a service needs no count but its own. */
+static void events_name_the_set(FL_UNUSED void **state)
+{
+    char set[40], words[100];
+    struct fix *f = fix_ready();
+    fix_ok(f, "CreateService", "{'serviceName':'s','deploymentController':{'type':'EXTERNAL'}}");
+    assert_int_equal(fix_int(f, "service.desiredCount"), 0);
+    fix_ok(f, "UpdateService", "{'service':'s','desiredCount':2}");
+    make_set(f, 100, set);
+    fix_schedule(f);
+    obey(f);
+    (void)snprintf(words, sizeof(words),
+                   "(service s) updated computedDesiredCount for taskSet %s to 2.", set);
+    assert_int_equal(fix_said(f, words), 1);
+    (void)snprintf(words, sizeof(words), "(service s, taskSet %s) updated state to STEADY_STATE.",
+                   set);
+    assert_int_equal(fix_said(f, words), 1);
+    assert_string_equal(fix_service(f, "services.0.taskDefinition"), "(none)");
+    fix_ok(f, "UpdateServicePrimaryTaskSet",
+           "{'cluster':'default','service':'s','primaryTaskSet':'%s'}", set);
+    assert_string_equal(fix_id(fix_service(f, "services.0.taskDefinition")), "web:1");
+    (void)snprintf(words, sizeof(words), "(service s, taskSet %s) has started 2 tasks: (task ",
+                   set);
+    assert_int_equal(fix_said(f, words), 1);
+    assert_int_equal(fix_said(f, "(service s) has reached a steady state."), 1);
+    fix_ok(f, "UpdateService", "{'service':'s','desiredCount':0}");
+    fix_schedule(f);
+    (void)snprintf(words, sizeof(words),
+                   "(service s, taskSet %s) has stopped 2 running tasks: ", set);
+    assert_int_equal(fix_said(f, words), 1);
+    fix_recover(f, true);
+    fix_free(f);
+}
+
+/* A set that is given no scale is steady with no task; time goes by, and it is said again. */
+static void a_set_without_scale_is_empty(FL_UNUSED void **state)
+{
+    struct fix *f = fix_ready();
+    make_external(f, 3);
+    fix_ok(f, "CreateTaskSet", "{'cluster':'default','service':'s','taskDefinition':'web'}");
+    assert_int_equal(fix_int(f, "taskSet.computedDesiredCount"), 0);
+    assert_true(fl_json_number(fix_at(f->reply, "taskSet.scale.value")) == 0);
+    fix_schedule(f);
+    assert_string_equal(fix_newest_event(f), "(service s) has reached a steady state.");
+    assert_int_equal(fix_said(f, ") updated state to STEADY_STATE."), 1);
+    f->now_ms += 6 * 60 * 60 * (int64_t)1000;
+    fix_quiet(f);
+    assert_int_equal(fix_said(f, "has reached a steady state."), 2);
+    fix_free(f);
+}
+
 static void sets_are_made_scaled_promoted_and_deleted(FL_UNUSED void **state)
 {
     char blue[40], green[40];
@@ -111,6 +162,51 @@ static void what_is_no_task_set_is_refused(FL_UNUSED void **state)
         fix_ok(f, "CreateTaskSet", "{'cluster':'default','service':'e','taskDefinition':'web'}");
     fix_refused(f, "LimitExceededException", "A service can have at most 5 task sets.",
                 "CreateTaskSet", "{'cluster':'default','service':'e','taskDefinition':'web'}");
+    fix_free(f);
+}
+
+/* A set that is told no scale has none, and one without tasks needs no force. */
+static void a_set_without_tasks_goes_without_force(FL_UNUSED void **state)
+{
+    char id[40];
+    struct fix *f = fix_ready();
+    make_external(f, 2);
+    fix_ok(f, "CreateTaskSet", "{'cluster':'default','service':'s','taskDefinition':'web'}");
+    assert_int_equal(fix_int(f, "taskSet.computedDesiredCount"), 0);
+    assert_string_equal(fix_text(f, "taskSet.scale.unit"), "PERCENT");
+    (void)snprintf(id, sizeof(id), "%s", fix_text(f, "taskSet.id"));
+    fix_ok(f, "UpdateTaskSet",
+           "{'cluster':'default','service':'s','taskSet':'%s','scale':{'value':100}}", id);
+    fix_ok(f, "DeleteTaskSet", "{'cluster':'default','service':'s','taskSet':'%s'}", id);
+    assert_string_equal(fix_text(f, "taskSet.status"), "DRAINING");
+    fix_schedule(f);
+    fix_ok(f, "DescribeTaskSets", "{'cluster':'default','service':'s'}");
+    assert_int_equal(fix_size(f, "taskSets"), 0);
+    fix_free(f);
+}
+
+static void a_set_is_tagged(FL_UNUSED void **state)
+{
+    char arn[160];
+    struct fix *f = fix_ready();
+    make_external(f, 1);
+    fix_ok(f, "CreateTaskSet",
+           "{'cluster':'default','service':'s','taskDefinition':'web',"
+           "'tags':[{'key':'a','value':'1'}]}");
+    (void)snprintf(arn, sizeof(arn), "%s", fix_text(f, "taskSet.taskSetArn"));
+    fix_ok(f, "TagResource",
+           "{'resourceArn':'%s','tags':[{'key':'a','value':'2'},{'key':'b','value':'3'}]}", arn);
+    fix_ok(f, "UntagResource", "{'resourceArn':'%s','tagKeys':['b']}", arn);
+    fix_recover(f, true);
+    fix_ok(f, "ListTagsForResource", "{'resourceArn':'%s'}", arn);
+    assert_int_equal(fix_size(f, "tags"), 1);
+    assert_string_equal(fix_text(f, "tags.0.value"), "2");
+    fix_ok(f, "DescribeTaskSets", "{'cluster':'default','service':'s','include':['TAGS']}");
+    assert_string_equal(fix_text(f, "taskSets.0.tags.0.value"), "2");
+    assert_int_equal(
+        fix_call(f, "TagResource", "{'resourceArn':'%s1','tags':[{'key':'a','value':'b'}]}", arn),
+        400);
+    assert_string_equal(fix_text(f, "__type"), "ResourceNotFoundException");
     fix_free(f);
 }
 
@@ -220,8 +316,12 @@ static void protection_does_not_block_a_deployment(FL_UNUSED void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(events_name_the_set),
+        cmocka_unit_test(a_set_without_scale_is_empty),
         cmocka_unit_test(sets_are_made_scaled_promoted_and_deleted),
         cmocka_unit_test(what_is_no_task_set_is_refused),
+        cmocka_unit_test(a_set_without_tasks_goes_without_force),
+        cmocka_unit_test(a_set_is_tagged),
         cmocka_unit_test(a_token_stands_for_one_set),
         cmocka_unit_test(protected_tasks_stay),
         cmocka_unit_test(protection_does_not_block_a_deployment),

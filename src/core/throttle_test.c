@@ -28,6 +28,9 @@ static void waits_grow_to_27_minutes(FL_UNUSED void **state)
         assert_int_equal(fix_fail(f, "ResourceInitializationError: later"), 2);
         assert_int_equal(fix_service_int(f, "services.0.deployments.0.failedTasks"),
                          2 * (int64_t)(i + 1));
+        assert_int_equal(fix_said(f, "(service s) was unable to place a task. Reason: "
+                                     "ResourceInitializationError: later."),
+                         1);
         assert_int_equal(fix_said(f, "is unable to consistently start tasks successfully. For "),
                          i < 2 ? 0 : 1);
         if (i % 4 == 0)
@@ -102,6 +105,25 @@ static void a_short_life_is_a_life(FL_UNUSED void **state)
     fix_schedule(f);
     assert_int_equal(fix_service_int(f, "services.0.deployments.0.failedTasks"), 0);
     assert_int_equal(fix_service_int(f, "services.0.pendingCount"), 2);
+    fix_free(f);
+}
+
+/* One essential container ended while another one was still on its way: it never ran. */
+static void half_a_task_has_not_run(FL_UNUSED void **state)
+{
+    static const char half[] =
+        ",'containers':[{'containerName':'app','status':'STOPPED','exitCode':1},"
+        "{'containerName':'side','status':'STOPPED','reason':'Task stopped before image pull'}]";
+    struct fix *f = fix_ready();
+    fix_ok(f, "RegisterTaskDefinition",
+           "{'family':'two','containerDefinitions':["
+           "{'name':'app','image':'busybox:1','cpu':100,'memory':50,'essential':true},"
+           "{'name':'side','image':'busybox:1','cpu':100,'memory':50,'essential':true}]}");
+    fix_ok(f, "CreateService", "{'serviceName':'s','taskDefinition':'two','desiredCount':1}");
+    fix_schedule(f);
+    assert_int_equal(fix_report_all(f, "RUNNING", "PENDING", "STOPPED", half), 1);
+    assert_int_equal(wait_ms(f), 1000);
+    assert_int_equal(fix_service_int(f, "services.0.deployments.0.failedTasks"), 1);
     fix_free(f);
 }
 
@@ -205,6 +227,7 @@ int main(void)
         cmocka_unit_test(one_round_is_one_failure),
         cmocka_unit_test(who_comes_up_is_forgiven),
         cmocka_unit_test(a_short_life_is_a_life),
+        cmocka_unit_test(half_a_task_has_not_run),
         cmocka_unit_test(who_is_stopped_has_not_failed),
         cmocka_unit_test(a_new_deployment_begins_anew),
         cmocka_unit_test(who_cannot_be_launched_waits_too),

@@ -34,7 +34,8 @@ struct fl_view {
     struct fl_str key;
     struct fl_filter *filter;
     struct fl_requirement requirement;
-    struct fl_group *group; /* NULL: does not matter */
+    struct fl_group *group;  /* that distinctInstance is about; NULL: does not matter */
+    struct fl_group *spread; /* what is spread over instances; the same */
     struct step steps[FL_MAX_STRATEGIES];
     size_t step_count;
     struct fl_str level_names[FL_MAX_STRATEGIES]; /* attributes to spread over */
@@ -114,14 +115,19 @@ static void read_strategies(struct fl_view *view, const struct ecs_PlacementStra
     }
 }
 
-/* Does the order of two instances in a bucket, or whether one can take the task, depend on what the
- * group has there? Its counts by value do not belong to the view. */
-static bool needs_group(const struct fl_view *view)
+/* Does the order of two instances in a bucket depend on what is spread there? What there is by
+ * value does not belong to the view. */
+static bool spreads(const struct fl_view *view)
 {
-    bool needs = view->requirement.distinct;
     for (size_t i = 0; i < view->word_count; i++)
-        needs |= view->words[i] == GROUP_HERE;
-    return needs;
+        if (view->words[i] == GROUP_HERE)
+            return true;
+    return false;
+}
+
+static struct fl_group *spread_use(struct fl_cluster *cluster, const struct fl_requirement *r)
+{
+    return r->part.n ? fl_part_use(cluster, r->part) : fl_group_use(cluster, r->group);
 }
 
 /* Everything that tells one view from another. */
@@ -142,7 +148,10 @@ static void write_key(const struct fl_view *view, struct fl_buf *key)
         if (is_level)
             fl_buf_add_str(key, view->level_names[step.at]);
     }
-    if (needs_group(view))
+    if (spreads(view))
+        fl_buf_printf(key, "%c%.*s;", r->part.n ? 'p' : 'g',
+                      FL_STR_ARG(r->part.n ? r->part : r->group));
+    if (r->distinct)
         fl_buf_add_str(key, r->group);
     FL_ASSERT(!key->overflow);
 }
@@ -189,22 +198,26 @@ static bool ports_are_free(const struct fl_int_list *wanted, const struct fl_ins
     return true;
 }
 
-static bool can_take(const struct fl_view *view, const struct fl_instance *instance,
-                     uint32_t group_here)
+/* Has the instance a task that the new one must not be beside? */
+static bool is_taken(const struct fl_view *view, const struct fl_instance *instance)
+{
+    return view->group && fl_load_group(instance, view->group) > 0;
+}
+
+static bool can_take(const struct fl_view *view, const struct fl_instance *instance)
 {
     const struct fl_requirement *r = &view->requirement;
     return instance->is_open && instance->cpu - instance->cpu_used >= r->cpu - FL_BUG(31, 1, 0) &&
            instance->memory - instance->memory_used >= r->memory &&
-           instance->gpus_free >= r->gpus && !(r->distinct && group_here > 0) &&
+           instance->gpus_free >= r->gpus && !is_taken(view, instance) &&
            FL_BUG(33, true, ports_are_free(&r->ports, instance)) &&
            fl_filter_passes(view->filter, instance);
 }
 
-static struct fl_node make_leaf(const struct fl_view *view, const struct fl_instance *instance,
-                                uint32_t group_here)
+static struct fl_node make_leaf(const struct fl_view *view, const struct fl_instance *instance)
 {
     uint32_t words[KEY_WORDS] = {0};
-    if (!can_take(view, instance, group_here))
+    if (!can_take(view, instance))
         return fl_node_nobody;
     for (size_t i = 0; i < view->word_count; i++) {
         switch (view->words[i]) {
@@ -215,7 +228,7 @@ static struct fl_node make_leaf(const struct fl_view *view, const struct fl_inst
             words[i] = (uint32_t)(instance->memory - instance->memory_used);
             break;
         case GROUP_HERE:
-            words[i] = group_here;
+            words[i] = fl_load_group(instance, view->spread);
             break;
         }
     }
@@ -226,9 +239,7 @@ static struct fl_node make_leaf(const struct fl_view *view, const struct fl_inst
 static void look_at(struct fl_view *view, const struct fl_instance *instance, bool climb)
 {
     struct seat *seat = &view->seats[instance->seat];
-    uint32_t group_here = view->group ? fl_load_group(instance, view->group) : 0;
-    fl_tournament_set(&seat->bucket->tournament, seat->place, make_leaf(view, instance, group_here),
-                      climb);
+    fl_tournament_set(&seat->bucket->tournament, seat->place, make_leaf(view, instance), climb);
 }
 
 static bool has_moved(struct fl_view *view, const struct fl_instance *instance)
@@ -300,6 +311,7 @@ static void free_view(struct fl_cluster *cluster, struct fl_view *view)
 {
     free_buckets(view);
     fl_group_release(cluster, view->group);
+    fl_group_release(cluster, view->spread);
     for (size_t i = 0; i < view->level_count; i++)
         fl_level_release(cluster, view->levels[i]);
     free((int32_t *)view->requirement.ports.items);
@@ -342,8 +354,11 @@ static void own(struct fl_cluster *cluster, struct fl_view *view, struct fl_str 
         view->level_names[i] = view->levels[i]->name;
     }
     view->key = (struct fl_str){memcpy(fl_calloc(1, key.n), key.p, key.n), key.n};
-    view->group = needs_group(view) ? fl_group_use(cluster, view->requirement.group) : NULL;
-    view->requirement.group = FL_STR("");
+    if (view->requirement.distinct)
+        view->group = fl_group_use(cluster, view->requirement.group);
+    if (spreads(view))
+        view->spread = spread_use(cluster, &view->requirement);
+    view->requirement.group = view->requirement.part = FL_STR("");
     view->filter->users++;
 }
 
@@ -448,12 +463,15 @@ static struct fl_instance *pick_from(struct fl_view *view, struct bucket *bucket
     return instance;
 }
 
-void fl_view_tallies(struct fl_cluster *cluster, const struct fl_view *view, struct fl_str group,
+void fl_view_tallies(struct fl_cluster *cluster, const struct fl_view *view,
+                     const struct fl_requirement *requirement,
                      struct fl_tally *tallies[FL_MAX_STRATEGIES])
 {
+    struct fl_group *spread = view->level_count ? spread_use(cluster, requirement) : NULL;
     fl_tally_make_room(cluster, view->level_count);
     for (size_t i = 0; i < view->level_count; i++)
-        tallies[i] = fl_tally_get(cluster, view->levels[i], group);
+        tallies[i] = fl_tally_get(cluster, view->levels[i], spread);
+    fl_group_release(cluster, spread);
 }
 
 struct fl_instance *fl_view_choose(struct fl_cluster *cluster, struct fl_view *view,

@@ -25,7 +25,8 @@ struct fl_requirement {
     int64_t memory;
     uint32_t gpus;
     struct fl_int_list ports; /* static host ports: port * 2 + udp */
-    struct fl_str group;      /* for distinctInstance and spread */
+    struct fl_str group;      /* for distinctInstance, and for spread if there is no part */
+    struct fl_str part;       /* of the group, for spread; empty: none */
     bool distinct;            /* no other task of the group beside it */
 };
 
@@ -36,9 +37,10 @@ struct fl_view *fl_view_get(struct fl_cluster *cluster, struct fl_filter *filter
 /* The best instance now, or NULL when none can take the task. */
 struct fl_instance *fl_view_choose(struct fl_cluster *cluster, struct fl_view *view,
                                    struct fl_tally *const *tallies, struct fl_rand *rand);
-/* What a group's tasks weigh in the view's choices: a tally for each attribute that it spreads
- * over. They stay while index->epoch does. */
-void fl_view_tallies(struct fl_cluster *cluster, const struct fl_view *view, struct fl_str group,
+/* What the tasks that are spread weigh in the view's choices: a tally for each attribute that it
+ * spreads over. They stay while index->epoch does. */
+void fl_view_tallies(struct fl_cluster *cluster, const struct fl_view *view,
+                     const struct fl_requirement *requirement,
                      struct fl_tally *tallies[FL_MAX_STRATEGIES]);
 void fl_view_drop(struct fl_cluster *cluster, struct fl_view *view);
 

@@ -11,15 +11,18 @@
 #include "server/keys.h"
 #include "server/logs.h"
 #include "server/registry.h"
+#include "server/secrets.h"
 #include "server/sessions.h"
 #include "server/telemetry.h"
 #include "server/throttle.h"
+#include "server/vault.h"
 
 /* Largest request body: PutLogEvents' mebibyte of messages with every character escaped. */
 enum { FL_API_MAX_BODY = 8 << 20 };
 
 struct fl_api {
     struct fl_keys *keys;
+    struct fl_vault *vault;
     struct fl_certificate *certificate;
     const struct fl_core *core;
     struct fl_issuer *issuer; /* of credentials of roles */
@@ -27,6 +30,7 @@ struct fl_api {
     struct fl_engine *engine;
     struct fl_logs *logs;
     struct fl_registry *registry;
+    struct fl_secrets *secrets;
     struct fl_sessions *sessions;
     struct fl_telemetry *telemetry;
     struct fl_backup *backup;

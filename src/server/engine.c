@@ -167,6 +167,7 @@ static void arm_timer(struct fl_engine *engine)
 struct loading {
     struct fl_core *core;
     struct fl_keys *keys;
+    struct fl_vault *vault;
     struct fl_err *err;
 };
 
@@ -175,14 +176,17 @@ static int load_record(void *context, struct fl_str key, struct fl_str value)
     struct loading *loading = context;
     if (fl_str_starts(key, FL_STR(FL_KEYS_PREFIX)))
         return fl_keys_load_record(loading->keys, key, value, loading->err);
+    if (fl_str_starts(key, FL_STR(FL_VAULT_PREFIX)))
+        return fl_vault_load_record(loading->vault, key, value, loading->err);
     return fl_core_load(loading->core, key, value, loading->err);
 }
 
 int fl_engine_open(uv_loop_t *loop, struct fl_core *core, struct fl_keys *keys,
-                   struct fl_store *store, const struct fl_engine_callbacks *callbacks,
-                   void *context, struct fl_engine **ret_engine, struct fl_err *err)
+                   struct fl_vault *vault, struct fl_store *store,
+                   const struct fl_engine_callbacks *callbacks, void *context,
+                   struct fl_engine **ret_engine, struct fl_err *err)
 {
-    struct loading loading = {.core = core, .keys = keys, .err = err};
+    struct loading loading = {.core = core, .keys = keys, .vault = vault, .err = err};
     int rc = fl_store_load(store, load_record, &loading, err);
     if (rc < 0)
         return rc;

@@ -6,6 +6,7 @@
 
 #include "core/core.h"
 #include "server/keys.h"
+#include "server/vault.h"
 #include "store/store.h"
 
 struct fl_engine;
@@ -17,10 +18,11 @@ struct fl_engine_callbacks {
     void (*turn_done)(void *context);
 };
 
-/* Loads every record into the core, or into the keys. All of them outlive the engine. */
+/* Loads every record into the core, the keys, or the vault. All of them outlive the engine. */
 int fl_engine_open(uv_loop_t *loop, struct fl_core *core, struct fl_keys *keys,
-                   struct fl_store *store, const struct fl_engine_callbacks *callbacks,
-                   void *context, struct fl_engine **ret_engine, struct fl_err *err);
+                   struct fl_vault *vault, struct fl_store *store,
+                   const struct fl_engine_callbacks *callbacks, void *context,
+                   struct fl_engine **ret_engine, struct fl_err *err);
 /* Commits what is open. The loop must run once more for the handles to close. */
 void fl_engine_close(struct fl_engine *engine);
 

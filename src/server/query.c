@@ -144,6 +144,27 @@ static void unknown_action(struct fl_http_exchange *exchange, const struct fl_aw
                          (int)FL_MIN(version.n, (size_t)20), version.p));
 }
 
+/* A service that is not here. EC2's errors have an envelope of their own; in another one its
+ * clients see no code and no text. */
+static void unknown_service(struct fl_http_exchange *exchange, struct fl_str service,
+                            struct fl_str action)
+{
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(64 * 1024);
+    char id[37];
+    struct fl_str request = fl_request_id(exchange, id);
+    struct fl_str text = fl_str_printf(exchange->arena, "%.*s:%.*s is not implemented yet.",
+                                       (int)FL_MIN(service.n, (size_t)100), service.p,
+                                       (int)FL_MIN(action.n, (size_t)100), action.p);
+    if (!fl_str_is(service, "ec2")) {
+        refuse(exchange, NULL, 400, "InvalidAction", text);
+        return;
+    }
+    fl_buf_printf(&buf, "<Response><Errors><Error><Code>InvalidAction</Code><Message>");
+    fl_xml_text(&buf, text);
+    fl_buf_printf(&buf, "</Message></Error></Errors><RequestID>%s</RequestID></Response>", id);
+    reply(exchange, 400, request, &buf);
+}
+
 static struct fl_str parameter(const struct fl_form *form, const char *name)
 {
     const struct fl_form_item *item = fl_form_find(form, fl_str_of(name));
@@ -183,5 +204,5 @@ void fl_query_handle(struct fl_http_exchange *exchange, const struct fl_query_ca
         answer(exchange, service, op, output);
         return;
     }
-    unknown_action(exchange, NULL, action, version);
+    unknown_service(exchange, caller->service, action);
 }

@@ -108,11 +108,16 @@ static int open_core(struct server *server, const struct fl_server_config *confi
         .certificate = server->api.certificate,
     };
     server->api.sessions = fl_sessions_new(&server->loop, server->core, &sessions);
-    rc = fl_engine_open(&server->loop, server->core, server->api.keys, server->store, &callbacks,
-                        server, &server->api.engine, err);
+    rc = fl_engine_open(&server->loop, server->core, server->api.keys, server->api.vault,
+                        server->store, &callbacks, server, &server->api.engine, err);
     if (rc < 0)
         return rc;
     fl_keys_attach(server->api.keys, server->core, server->store);
+    rc = fl_vault_attach(server->api.vault, server->store, err);
+    if (rc < 0)
+        return rc;
+    server->api.secrets =
+        fl_secrets_open(&server->loop, server->api.vault, config->region, config->account);
     rc = fl_issuer_open(config->data_dir, server->core, 2 * config->session_life_ms,
                         &server->api.issuer, err);
     if (rc < 0)
@@ -252,6 +257,8 @@ static int open_server(struct server *server, const struct fl_server_config *con
         rc = fl_certificate_open(config->data_dir, config->certificate_life_ms,
                                  &server->api.certificate, err);
     if (rc == 0)
+        rc = fl_vault_open(config->data_dir, &server->api.vault, err);
+    if (rc == 0)
         rc = open_core(server, config, err);
     if (rc == 0)
         rc = open_logs(server, config, err);
@@ -272,6 +279,7 @@ static void close_server(struct server *server)
     fl_http_server_stop(server->http);
     uv_close((uv_handle_t *)&server->upkeep, NULL);
     fl_registry_close(server->api.registry);
+    fl_secrets_close(server->api.secrets);
     fl_telemetry_free(server->api.telemetry);
     if (server->api.engine)
         fl_engine_close(server->api.engine);
@@ -290,6 +298,7 @@ static void close_server(struct server *server)
     fl_core_free(server->core);
     fl_issuer_free(server->api.issuer);
     fl_keys_free(server->api.keys);
+    fl_vault_free(server->api.vault);
     fl_certificate_free(server->api.certificate);
     fl_sigv4_cache_free(server->api.cache);
     fl_throttle_free(server->api.throttle);

@@ -89,10 +89,11 @@ static void check_place(struct sim *sim, const struct sim_task *task, const stru
                       FL_STR_ARG(at.rec->status));
 }
 
-/* In the step that made it a service's task may be replaced, too: its rollout goes on. */
+/* In the step that made it the task of a service, or of its hook, may be given up, too: its rollout
+ * goes on. */
 static int64_t most_steps(const struct rec_Task *rec)
 {
-    return FL_HAS(rec, rec_Task, deployment) ? 2 : 1;
+    return fl_str_starts(rec->group, FL_STR("service")) ? 2 : 1;
 }
 
 static void put_task(struct sim *sim, struct fl_str id, int64_t now_ms)
@@ -195,6 +196,8 @@ void sim_audit_records(struct sim *sim, const struct fl_turn *turn, size_t from,
             drop_task(sim, id, now_ms);
         else if (key.p[0] == 't' && is_last)
             put_task(sim, id, now_ms);
+        else if (key.p[0] == 'm' && is_drop && comes_again(turn, i))
+            sim_audit_service_again(sim, key);
         else if (memchr("mnor", key.p[0], 4) && (is_drop || is_last))
             sim_audit_service_record(sim, key, is_drop, now_ms);
     }

@@ -23,6 +23,13 @@ static bool is_abandoned(struct sim *sim, const struct sim_task *task)
     return is_gone && (is_away(sim, host) || !sim_host_has_manifests(host));
 }
 
+bool sim_is_gone(const struct sim *sim, const struct sim_task *task)
+{
+    const struct sim_instance *instance = &sim->ledger.instances[task->instance];
+    uint32_t host = instance->host != SIM_NOWHERE ? instance->host : instance->machine;
+    return sim->hosts[host].is_gone;
+}
+
 /* Its host has lost what it knew of it, and has joined again as another instance. */
 static bool is_lost(struct sim *sim, const struct sim_task *task)
 {
@@ -32,7 +39,7 @@ static bool is_lost(struct sim *sim, const struct sim_task *task)
 
 static void check_task(struct sim *sim, const struct sim_task *task)
 {
-    if (sim_is_restless(sim, task))
+    if (sim_is_restless(sim, task) || (task->exists && sim_is_gone(sim, task)))
         return;
     bool is_running = task->exists && task->status == REC_TaskStatus_RUNNING;
     if (task->exists && task->status != REC_TaskStatus_STOPPED && is_lost(sim, task))
@@ -81,7 +88,7 @@ static void check_health(struct sim *sim, const struct sim_host *host, const str
 
 static void check_host(struct sim *sim, const struct sim_host *host)
 {
-    if (host->up && is_away(sim, host))
+    if (host->is_gone || (host->up && is_away(sim, host)))
         return;
     if (!host->up || host->stage != SIM_OPEN || !sim_server_is_connected(sim, host->index)) {
         sim_violation(sim, "L3", "host %u is not connected", host->index);

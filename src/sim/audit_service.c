@@ -137,10 +137,52 @@ static struct fl_str name_in(struct fl_str key)
     return name;
 }
 
+/* A ROLLING deployment that is to bake has done so; a clock that was set back shortens that. */
+static void check_bake(struct sim *sim, const struct rec_ServiceDeployment *rec)
+{
+    const struct ecs_DeploymentConfiguration *config = rec->deploymentConfiguration;
+    int64_t until_ms = rec->stageSince + config->bakeTimeInMinutes * (int64_t)60000;
+    if (rec->status != ECS_ServiceDeploymentStatus_SUCCESSFUL || config->bakeTimeInMinutes == 0 ||
+        config->strategy != ECS_DeploymentStrategy_ROLLING)
+        return;
+    if (!FL_HAS(rec, rec_ServiceDeployment, lifecycleStage) ||
+        (rec->stageSince <= rec->finishedAt && rec->finishedAt < until_ms))
+        sim_violation(sim, "S6", "service %.*s: its deployment is complete before it has baked",
+                      FL_STR_ARG(rec->service));
+}
+
+static void put_rollout(struct sim *sim, struct fl_str service, struct fl_str id)
+{
+    const struct rec_ServiceDeployment *rec = sim_core_rollout(sim->server.core, service, id);
+    if (rec)
+        check_bake(sim, rec);
+    sim_audit_rollout(sim, service, id);
+}
+
+/* A late copy of the call that made a service may come when that has ended. What was promised of
+ * the former one is not promised of this. */
+void sim_audit_service_again(struct sim *sim, struct fl_str key)
+{
+    struct sim_service *service = sim_ledger_service(sim, name_in(key));
+    uint32_t number = (uint32_t)(service - sim->services.all) + 1;
+    if (!service->exists || service->status != SIM_SERVICE_INACTIVE)
+        sim_violation(sim, "S1", "service %s has not ended, and another one takes its name",
+                      service->name);
+    service->exists = false;
+    service->seen_version = 0;
+    for (size_t i = 0; i < sim->clients.count; i++)
+        if (sim->clients.operations[i].service == number)
+            sim->clients.operations[i].service_version =
+                FL_MIN(sim->clients.operations[i].service_version, INT64_C(1));
+}
+
 void sim_audit_service_record(struct sim *sim, struct fl_str key, bool is_drop, int64_t now_ms)
 {
     struct sim_service *service = sim_ledger_service(sim, name_in(key));
     service->put_us = sim->now_us;
+    if (key.p[0] == 'o' && !is_drop)
+        put_rollout(sim, fl_str_of(service->name),
+                    fl_str_from(key, (size_t)fl_str_rindex(key, '/') + 1));
     if (key.p[0] != 'm')
         return;
     if (is_drop)
@@ -343,6 +385,16 @@ static bool is_continued(struct sim *sim, const struct rec_Service *rec,
     return false;
 }
 
+static bool is_stopped(struct sim *sim, const struct rec_Service *rec,
+                       const struct ecs_StopServiceDeploymentRequest *in)
+{
+    const struct rec_ServiceDeployment *rollout =
+        rec ? sim_core_rollout(sim->server.core, rec->name, fl_task_id(in->serviceDeploymentArn))
+            : NULL;
+    return rollout && rollout->status != ECS_ServiceDeploymentStatus_PENDING &&
+           rollout->status != ECS_ServiceDeploymentStatus_IN_PROGRESS;
+}
+
 /* Is what was asked for in the records now? A call that changes nothing was answered before. */
 static bool is_done(struct sim *sim, const struct fl_core_event *event,
                     const struct rec_Service *rec)
@@ -356,6 +408,8 @@ static bool is_done(struct sim *sim, const struct fl_core_event *event,
         return !rec || !fl_str_is(rec->status, "ACTIVE");
     case ECS_OP_ContinueServiceDeployment:
         return is_continued(sim, rec, event->input);
+    case ECS_OP_StopServiceDeployment:
+        return is_stopped(sim, rec, event->input);
     }
     return sim_set_is_done(rec, event);
 }
@@ -372,6 +426,7 @@ static void take_command(struct sim *sim, const struct fl_core_event *event,
         return;
     struct sim_service *service = &sim->services.all[operation->service - 1];
     const struct rec_Service *rec = sim_core_service(sim->server.core, fl_str_of(service->name));
+    has_put |= event->operation == ECS_OP_StopServiceDeployment; /* again: it is on its way back */
     if (has_put && !is_done(sim, event, rec))
         sim_violation(sim, "S1", "service %s: call %u is answered and not obeyed", service->name,
                       (unsigned)index - 1);
@@ -537,4 +592,5 @@ void sim_audit_services(struct sim *sim)
     for (size_t i = 0; i < sim->services.count && !sim->ended; i++)
         check_promise(sim, &sim->services.all[i]);
     check_tasks(sim, arena);
+    sim_audit_hooks(sim);
 }

@@ -10,7 +10,7 @@ enum { SETTLED_MS = 10 * 60 * 1000 };
 
 struct tally {
     int64_t primary;
-    size_t running, others, unknown, is_protected, drained;
+    size_t running, others, unknown, is_protected, drained, gone;
     bool is_restless;
 };
 
@@ -19,9 +19,10 @@ static void count_task(struct sim *sim, FL_UNUSED struct sim_service *service,
 {
     struct tally *tally = context;
     bool is_its = task->deployment == tally->primary && task->status == REC_TaskStatus_RUNNING &&
-                  task->desired != REC_TaskStatus_STOPPED;
+                  task->desired != REC_TaskStatus_STOPPED && !sim_is_gone(sim, task);
     tally->running += is_its;
     tally->others += !is_its;
+    tally->gone += sim_is_gone(sim, task);
     tally->drained += sim->ledger.instances[task->instance].status == SIM_INSTANCE_DRAINING;
     tally->is_protected += task->protected_ms > sim_server_wall_ms(sim); /* the same */
     tally->unknown += task->checks == SIM_CHECKS_UNKNOWN; /* while a clock that was set back lets it
@@ -163,19 +164,20 @@ static void mark_task(struct sim *sim, FL_UNUSED struct sim_service *service,
 }
 
 /* As long as there are no more than the floor asks for, none can be replaced. */
-static bool may_move(struct sim *sim, const struct sim_service *service, size_t drained)
+static bool may_move(struct sim *sim, const struct sim_service *service, const struct tally *tally)
 {
     struct sim_core_instance at = {0};
     size_t count = 0;
     while (sim_core_next_instance(sim->server.core, &at))
         count += at.connected && fl_str_is(at.rec->status, "ACTIVE");
-    return (count * service->least + 99) / 100 + drained < service->member_count;
+    return (count * service->least + 99) / 100 + tally->drained + tally->gone <
+           service->member_count;
 }
 
 /* One on every instance that takes it; somebody may be left on one that is DRAINING. */
 static void check_daemons(struct sim *sim, struct sim_service *service,
                           const struct rec_Service *rec, const struct rec_ServiceRevision *revision,
-                          size_t drained)
+                          const struct tally *tally)
 {
     struct sim_core_instance at = {0};
     int64_t primary = rec->deployments.items[0].number;
@@ -188,13 +190,13 @@ static void check_daemons(struct sim *sim, struct sim_service *service,
             sim_ledger_instance(sim, at.rec->id)->marks)
             continue;
         lacking++;
-        if (has_room_on(sim, revision, &at) && may_move(sim, service, drained))
+        if (has_room_on(sim, revision, &at) && may_move(sim, service, tally))
             sim_violation(sim, "L7",
                           "service %s has no daemon on instance %.*s, where there is "
                           "room",
                           service->name, FL_STR_ARG(at.rec->id));
     }
-    if (lacking == 0 && drained == 0 && rec->deployments.n == 1 &&
+    if (lacking == 0 && tally->drained == 0 && rec->deployments.n == 1 &&
         rec->deployments.items[0].rolloutState != ECS_DeploymentRolloutState_COMPLETED)
         sim_violation(sim, "L7", "service %s has all its daemons, and its rollout is not complete",
                       service->name);
@@ -216,7 +218,7 @@ static void check_active(struct sim *sim, struct sim_service *service,
     if (tally.is_protected || is_baking(sim, rec))
         return;
     if (service->is_daemon) {
-        check_daemons(sim, service, rec, revision, tally.drained);
+        check_daemons(sim, service, rec, revision, &tally);
         return;
     }
     if (tally.running > service->desired)
@@ -263,7 +265,7 @@ void sim_audit_services_rest(struct sim *sim)
         else if (service->exists && service->status == SIM_SERVICE_ACTIVE && service->is_external)
             sim_audit_sets_rest(sim, service, rec);
         else if (service->exists && service->status == SIM_SERVICE_ACTIVE)
-            check_active(sim, service, rec);
+            check_active(sim, service, rec), sim_audit_hooks_rest(sim, rec);
         else
             sim_service_each(sim, service, count_any, NULL);
     }

@@ -80,8 +80,8 @@ static void count_of_set(struct sim *sim, FL_UNUSED struct sim_service *service,
                          const struct sim_task *task, void *context)
 {
     struct set_tally *tally = context;
-    bool is_running =
-        task->status == REC_TaskStatus_RUNNING && task->desired != REC_TaskStatus_STOPPED;
+    bool is_running = task->status == REC_TaskStatus_RUNNING &&
+                      task->desired != REC_TaskStatus_STOPPED && !sim_is_gone(sim, task);
     tally->is_protected |= task->protected_ms > sim_server_wall_ms(sim);
     if (task->deployment != tally->number)
         return;

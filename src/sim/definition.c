@@ -221,9 +221,32 @@ static struct ecs_ContainerDefinition_list draw_member(struct sim *sim, struct f
     return list;
 }
 
+/* ---- a hook's ---- */
+
+static struct ecs_ContainerDefinition_list draw_hook(struct sim *sim, struct fl_arena *arena,
+                                                     enum sim_hook hook)
+{
+    static const char *const images[SIM_HOOKS] = {[SIM_HOOK_GOOD] = "done:1",
+                                                  [SIM_HOOK_BAD] = "wrong:1",
+                                                  [SIM_HOOK_LONG] = "service:1",
+                                                  [SIM_HOOK_MISSING] = "missing:1",
+                                                  [SIM_HOOK_HUGE] = "done:1"};
+    struct ecs_ContainerDefinition_list list = {
+        1, fl_arena_new_object(arena, struct ecs_ContainerDefinition)};
+    FL_SET(list.items, ecs_ContainerDefinition, name, FL_STR("e0"));
+    FL_SET(list.items, ecs_ContainerDefinition, image, fl_str_of(images[hook]));
+    FL_SET(list.items, ecs_ContainerDefinition, cpu,
+           hook == SIM_HOOK_HUGE ? 100000 : between(sim, 10, 60));
+    FL_SET(list.items, ecs_ContainerDefinition, memory, 20);
+    FL_SET(list.items, ecs_ContainerDefinition, essential, true);
+    return list;
+}
+
 struct ecs_ContainerDefinition_list sim_definition_draw(struct sim *sim, struct fl_arena *arena,
                                                         int family)
 {
+    if (family >= SIM_HOOK_FAMILIES)
+        return draw_hook(sim, arena, (enum sim_hook)(family - SIM_HOOK_FAMILIES));
     if (family >= SIM_FAMILIES)
         return draw_member(sim, arena, (enum sim_kind)(family - SIM_FAMILIES));
     struct ecs_ContainerDefinition_list list = {.n = 1 + (size_t)family % 3};

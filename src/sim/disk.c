@@ -51,6 +51,7 @@ void sim_disk_append(struct sim_disk *disk, struct sim_commit *commit)
 {
     TAILQ_INSERT_TAIL(&disk->waiting, commit, entry);
     disk->waiting_count++;
+    disk->waiting_writes += commit->count;
 }
 
 static struct sim_record *record_new(struct fl_str key)
@@ -94,6 +95,7 @@ static struct sim_commit *take(struct sim_disk *disk)
         return NULL;
     TAILQ_REMOVE(&disk->waiting, commit, entry);
     disk->waiting_count--;
+    disk->waiting_writes -= commit->count;
     return commit;
 }
 

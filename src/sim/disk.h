@@ -54,7 +54,8 @@ struct sim_disk {
     struct sim_record_tree records;
     struct sim_commit_list waiting;
     size_t waiting_count;
-    size_t syncing; /* the first so many of the waiting ones; 0: no sync is under way */
+    size_t waiting_writes; /* of them together */
+    size_t syncing;        /* the first so many of the waiting ones; 0: no sync is under way */
     bool full;
 };
 

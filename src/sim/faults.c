@@ -8,9 +8,13 @@ enum { MOST_AT_ONCE = 50 };
 /* Every kind of repeated fault: its knob in struct sim_knobs, and what it does. */
 typedef void (*fault_fn)(struct sim *sim);
 
+/* One that is not gone for good; most are not. */
 static struct sim_host *some_host(struct sim *sim)
 {
-    return &sim->hosts[sim_below(sim, sim->host_count)];
+    size_t i = sim_below(sim, sim->host_count);
+    while (sim->hosts[i].is_gone)
+        i = (i + 1) % sim->host_count;
+    return &sim->hosts[i];
 }
 
 static void kill_server(struct sim *sim)
@@ -138,6 +142,22 @@ static void clone_host(struct sim *sim)
     sim_host_clone(sim, host, from);
 }
 
+/* At most a quarter of them, so that there is room for what was there. Who was told never to take a
+ * host for lost is told by somebody, and now and then so are others. */
+static void lose_host(struct sim *sim)
+{
+    struct sim_host *host = some_host(sim);
+    size_t gone = 0;
+    for (size_t i = 0; i < sim->host_count; i++)
+        gone += sim->hosts[i].is_gone;
+    if (4 * (gone + 1) > sim->host_count + 1)
+        return;
+    sim_fault_counted(sim, "a machine is gone for good", host->index);
+    sim_host_lose(sim, host);
+    if (sim->lost_after_ms == 0 || sim_chance(sim, 300))
+        sim_client_write_off(sim, host->index);
+}
+
 struct kind {
     fault_fn act;
     size_t knob;     /* offset of its mean interval */
@@ -158,6 +178,7 @@ static const struct kind kinds[] = {
     {freeze, KNOB(freeze_us), 20 * SIM_MINUTE, true},
     {clone_host, KNOB(clone_us), 120 * SIM_MINUTE, true},
     {wake_zombie, KNOB(zombie_us), 5 * SIM_MINUTE, true},
+    {lose_host, KNOB(loss_us), 40 * SIM_MINUTE, true},
 };
 #undef KNOB
 

@@ -348,7 +348,7 @@ static void drop_foreign(struct sim *sim, struct sim_host *host)
 static void fire_start(struct sim *sim, struct sim_event *event)
 {
     struct sim_host *host = &sim->hosts[event->who];
-    if (!host->up)
+    if (!host->up && !host->is_gone)
         sim_host_start(sim, host);
 }
 const struct sim_action sim_host_start_action = {"an agent starts", fire_start};
@@ -453,6 +453,16 @@ void sim_host_reboot(struct sim *sim, struct sim_host *host)
     host->booted_us = sim->now_us;
     sim_at_any(sim, SIM_SECOND + (int64_t)sim_below(sim, 60 * SIM_SECOND), &sim_host_start_action,
                host->index, 0, NULL);
+}
+
+void sim_host_lose(struct sim *sim, struct sim_host *host)
+{
+    char id[SIM_ID];
+    die(sim, host);
+    sim_runtime_die(sim, host);
+    host->is_gone = true;
+    sim_host_instance_id(host, id); /* it may be registered, and not have learned of it */
+    sim_ledger_instance(sim, fl_str_of(id))->machine = host->index;
 }
 
 /* Installed anew: nothing of what it was is left, and the control plane sees another instance. */

@@ -260,11 +260,20 @@ static void count_running(struct sim *sim, const struct sim_host *host,
 static void end_container(struct sim *sim, struct sim_container *c, int exit_code)
 {
     struct sim_task *task = &sim->ledger.tasks[c->task];
-    if (c->state == SIM_RUNNING)
+    if (c->state == SIM_RUNNING) {
         task->running--;
+        task->has_worked |= exit_code == 0;
+    }
     task->troubled = true;
     c->state = SIM_DEAD;
     c->exit_code = exit_code;
+}
+
+static int code_of(struct sim *sim, const struct sim_container *c)
+{
+    if (c->living == SIM_DONE || c->living == SIM_WRONG)
+        return c->living == SIM_WRONG;
+    return sim_is_busy(sim) ? (int)sim_below(sim, 3) / 2 : 0;
 }
 
 static void fire_exits(struct sim *sim, struct sim_event *event)
@@ -276,7 +285,7 @@ static void fire_exits(struct sim *sim, struct sim_event *event)
         return;
     }
     c->ended_ms = sim_host_wall_ms(sim, host);
-    end_container(sim, c, sim_is_busy(sim) ? (int)sim_below(sim, 3) / 2 : 0);
+    end_container(sim, c, code_of(sim, c));
     tell(sim, host, c, &told_exited);
 }
 static const struct sim_action exits = {"a container exits", fire_exits};
@@ -305,6 +314,11 @@ static void arrange_end(struct sim *sim, const struct sim_host *host, const stru
         return;
     case SIM_BATCH:
         sim_at_any(sim, sim_about(sim, sim_chance(sim, 200) ? 20 * SIM_MS : SIM_MINUTE), &exits,
+                   host->index, c->key, NULL);
+        return;
+    case SIM_DONE:
+    case SIM_WRONG:
+        sim_at_any(sim, sim_about(sim, sim_chance(sim, 500) ? SIM_SECOND : 20 * SIM_SECOND), &exits,
                    host->index, c->key, NULL);
         return;
     case SIM_FLAKY:
@@ -342,7 +356,8 @@ static enum sim_living living_of(struct fl_str image)
 {
     static const char *const names[] = {
         [SIM_SERVICE] = "service:1",   [SIM_BATCH] = "batch:1",         [SIM_FLAKY] = "flaky:1",
-        [SIM_CRASHING] = "crashing:1", [SIM_STILLBORN] = "stillborn:1", [SIM_ILL] = "ill:1"};
+        [SIM_CRASHING] = "crashing:1", [SIM_STILLBORN] = "stillborn:1", [SIM_ILL] = "ill:1",
+        [SIM_DONE] = "done:1",         [SIM_WRONG] = "wrong:1"};
     for (size_t i = 0; i < FL_ARRAY_SIZE(names); i++)
         if (fl_str_is(image, names[i]))
             return (enum sim_living)i;
@@ -385,6 +400,7 @@ void sim_runtime_launch(struct sim *sim, struct sim_host *host, struct fl_str id
     live->launching = true;
     if (!c)
         c = new_container(sim, host, container);
+    sim_audit_hook_launch(sim, container, c->task);
     c->state = SIM_STARTING;
     c->run = container->restarts;
     c->watched_by = host->life;

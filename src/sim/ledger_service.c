@@ -102,5 +102,7 @@ void sim_services_free(struct sim *sim)
         free(sim->services.all[i].members);
     free(sim->services.all);
     free(sim->services.by_name.slots);
+    free(sim->services.by_hook.slots);
+    free(sim->services.hooks);
     free(sim->services.touched);
 }

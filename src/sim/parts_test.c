@@ -52,12 +52,14 @@ static void a_disk_keeps_what_was_applied(FL_UNUSED void **state)
     sim_disk_init(&disk);
     for (size_t i = 0; i < FL_ARRAY_SIZE(commits); i++)
         sim_disk_append(&disk, &commits[i]);
+    assert_int_equal(disk.waiting_writes, 6);
     assert_null(value_of(&disk, "a"));
     assert_ptr_equal(sim_disk_apply(&disk), &commits[0]);
     const struct sim_record *at = sim_disk_next(&disk, NULL);
     assert_true(fl_str_is(at->key, "a"));
     assert_true(fl_str_is(sim_disk_next(&disk, at)->key, "b"));
     assert_ptr_equal(sim_disk_apply(&disk), &commits[1]);
+    assert_int_equal(disk.waiting_writes, 2);
     assert_null(value_of(&disk, "b"));
     assert_memory_equal(value_of(&disk, "a"), "3", 1);
     assert_ptr_equal(sim_disk_lose(&disk), &commits[2]);

@@ -3,7 +3,7 @@
 #include "sim/core_view.h"
 #include "sim/world.h"
 
-enum { GROUP = 64 }; /* turns in one sync */
+enum { ROW_US = 30 }; /* of a sync, for each record: SQLite writes some 30,000 in a second */
 
 int64_t sim_server_wall_ms(const struct sim *sim)
 {
@@ -230,7 +230,8 @@ static void start_sync(struct sim *sim)
     int64_t us = sim_about(sim, sim->knobs.sync_us);
     if (sim_fault(sim, sim->knobs.slow_sync))
         us += (int64_t)sim_below(sim, 3 * SIM_SECOND);
-    disk->syncing = FL_MIN(disk->waiting_count, (size_t)GROUP);
+    disk->syncing = disk->waiting_count;
+    us += ROW_US * (int64_t)disk->waiting_writes;
     sim_at(sim, us, &synced, SIM_SERVER, disk->syncing, NULL);
 }
 
@@ -283,6 +284,7 @@ static struct fl_core *new_core(const struct sim *sim)
         .endpoint = FL_STR("http://server/"),
         .settle_ms = sim->settle_ms,
         .lost_after_ms = sim->lost_after_ms,
+        .strict = sim->is_strict,
     };
     return fl_core_new(&config);
 }

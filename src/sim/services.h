@@ -8,13 +8,16 @@
 
 #include "base/str.h"
 
+struct ecs_DeploymentConfiguration;
 struct fl_core_event;
+struct fl_task_container;
 struct fl_turn;
 struct rec_Deployment;
 struct rec_Service;
 struct rec_ServiceRevision;
 struct rec_Task;
 struct sim;
+struct sim_message;
 struct sim_operation;
 struct sim_task;
 
@@ -30,6 +33,16 @@ enum sim_kind {
     SIM_KIND_ILL,       /* no health check ever finds it well */
     SIM_KIND_HUGE,      /* no host has room for it */
     SIM_KINDS
+};
+
+/* What becomes of the tasks that are lifecycle hooks: the families after those. */
+enum sim_hook {
+    SIM_HOOK_GOOD,    /* it ends well */
+    SIM_HOOK_BAD,     /* it says no */
+    SIM_HOOK_LONG,    /* it never ends */
+    SIM_HOOK_MISSING, /* its image does not exist */
+    SIM_HOOK_HUGE,    /* no host has room for it */
+    SIM_HOOKS
 };
 
 enum sim_service_status { SIM_SERVICE_ACTIVE, SIM_SERVICE_DRAINING, SIM_SERVICE_INACTIVE };
@@ -85,6 +98,9 @@ struct sim_services {
     uint32_t *touched; /* in the step under way */
     size_t touched_count, touched_cap;
     struct sim_roll roll;
+    struct sim_index by_hook; /* hookIds of the tasks that have run for them: */
+    uint32_t *hooks;          /* in the ledger */
+    size_t hook_count;
     size_t asked;                      /* names that were given */
     uint64_t idle_timers, busy_timers; /* that came up and are not made up for by other events */
     int64_t leaked_us;
@@ -111,6 +127,8 @@ void sim_audit_member(struct sim *sim, const struct sim_task *before, const stru
                       int64_t now_ms);
 /* A record of a service, its events, rollouts, revisions is put or dropped; key is the record's. */
 void sim_audit_service_record(struct sim *sim, struct fl_str key, bool is_drop, int64_t now_ms);
+/* The name in the record's key is given to another service, in this step. */
+void sim_audit_service_again(struct sim *sim, struct fl_str key);
 /* All records of a step have been taken. */
 void sim_audit_bounds(struct sim *sim, int64_t now_ms);
 /* A step begins. */
@@ -130,6 +148,17 @@ bool sim_set_is_done(const struct rec_Service *rec, const struct fl_core_event *
 void sim_audit_sets_rest(struct sim *sim, struct sim_service *service,
                          const struct rec_Service *rec);
 
+/* ---- audit_hooks.c ---- */
+/* A container of the task is launched. */
+void sim_audit_hook_launch(struct sim *sim, const struct fl_task_container *container,
+                           uint32_t task);
+/* A service deployment's record is put. */
+void sim_audit_rollout(struct sim *sim, struct fl_str service, struct fl_str id);
+/* Whoever is a hook's task and is to run is waited for. */
+void sim_audit_hooks(struct sim *sim);
+/* Nothing is under way any more: no hook waits for longer than it may. */
+void sim_audit_hooks_rest(struct sim *sim, const struct rec_Service *rec);
+
 /* ---- audit_service_rest.c ---- */
 /* Who has what he wants puts no records in the last minutes. */
 #define SIM_QUIET_US (3 * SIM_MINUTE)
@@ -139,10 +168,21 @@ bool sim_has_room(const struct sim *sim, const struct rec_ServiceRevision *revis
 /* A task whose service tries again and again, as it must, and is never done. */
 bool sim_is_restless(const struct sim *sim, const struct sim_task *task);
 
+/* ---- workload_hooks.c ---- */
+/* Gives a configuration with stages some lifecycle hooks. */
+void sim_hooks_draw(struct sim *sim, struct sim_message *call,
+                    struct ecs_DeploymentConfiguration *config);
+/* Of the service's present rollout. */
+struct fl_str sim_rollout_arn(struct sim_message *call, const struct rec_Service *rec);
+/* Somebody ends some of the pauses that there are. */
+void sim_hooks_end_pauses(struct sim *sim);
+
 /* ---- workload_service.c ---- */
 void sim_service_load_start(struct sim *sim);
 /* The run's load is the creation and the update of so many services. */
 void sim_roll_start(struct sim *sim);
+/* The end of the run: that has come about. */
+void sim_roll_check(struct sim *sim);
 /* The answer of status 200 to a call about a service. */
 void sim_service_answered(struct sim *sim, struct sim_operation *operation);
 void sim_service_refused(struct sim *sim, const struct sim_operation *operation,

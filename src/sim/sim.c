@@ -202,6 +202,8 @@ static void play(struct sim *sim)
         check_now_and_then(sim);
     }
     if (!sim->ended)
+        sim_roll_check(sim);
+    if (!sim->ended)
         sim_audit_full(sim);
     if (!sim->ended && sim->config.mode == FL_SIM_LIVENESS)
         sim_audit_rest(sim);
@@ -226,6 +228,11 @@ static void draw_services(struct sim *sim)
     static const int64_t lost_ms[] = {0, 30 * 1000, 120 * 1000, 120 * 1000};
     sim->settle_ms = sim_chance(sim, 300) ? FL_CORE_STRICT_SETTLE_MS : 2000;
     sim->lost_after_ms = lost_ms[sim_below(sim, FL_ARRAY_SIZE(lost_ms))];
+    sim->is_strict = !sim->config.services && sim_chance(sim, 150);
+    if (sim->is_strict) {
+        sim->settle_ms = FL_CORE_STRICT_SETTLE_MS;
+        sim->lost_after_ms = 0;
+    }
     if (sim->config.mode == FL_SIM_LIVENESS)
         sim->end_us += SERVICES_REST_US;
     sim->next_full_check_us = sim->end_us / CHECKS;

@@ -54,7 +54,8 @@ struct fl_sim_result {
     uint64_t restarts;   /* of server and agents */
     int64_t simulated_ms;
     int64_t created_ms; /* with services: what it took until all of them were complete, */
-    int64_t rolled_ms;  /* and once more after their update */
+    int64_t rolled_ms;  /* and once more after their update, */
+    int64_t faults_ms;  /* and how long there were faults */
     struct fl_sim_fault kinds[FL_SIM_FAULT_KINDS];
     size_t kind_count;
     char text[16384]; /* the violation: invariant, step, what it was, the last events */

@@ -79,11 +79,27 @@ static void the_codecs_change_nothing(FL_UNUSED void **state)
     }
 }
 
+/* Many services at once, with faults: all of them are complete, and once more after an update. */
+static void services_are_rolled(FL_UNUSED void **state)
+{
+    for (uint64_t seed = FIRST; seed < FIRST + 4; seed++) {
+        struct fl_sim_config config = {
+            .seed = seed, .hosts = 60, .services = 20, .tasks = 10, .mode = FL_SIM_LIVENESS};
+        struct fl_sim_result result;
+        fl_sim_run(&config, &result);
+        if (result.violations)
+            print_message("# %s\n", result.text);
+        assert_int_equal(result.violations, 0);
+        assert_true(result.created_ms > 0 && result.rolled_ms > 0 && result.faults_ms > 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_wrong_is_ever_seen),
         cmocka_unit_test(when_faults_stop_everything_comes_about),
+        cmocka_unit_test(services_are_rolled),
         cmocka_unit_test(a_seed_is_a_history),
         cmocka_unit_test(the_codecs_change_nothing),
     };

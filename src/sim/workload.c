@@ -203,21 +203,50 @@ static void update_instances(struct sim *sim)
     sim_client_send(sim, operation);
 }
 
-static void deregister_instance(struct sim *sim)
+static void deregister(struct sim *sim, struct sim_message *call, struct fl_str instance,
+                       bool is_forced)
 {
-    struct sim_message *call = sim_message_new(sim);
     struct ecs_DeregisterContainerInstanceRequest *input =
         NEW(call, DeregisterContainerInstanceRequest);
     FL_SET(input, ecs_DeregisterContainerInstanceRequest, cluster, FL_STR("default"));
-    FL_SET(input, ecs_DeregisterContainerInstanceRequest, containerInstance,
-           some_instance(sim, call));
-    sim_ledger_instance(sim, input->containerInstance)->leave_asked = true;
-    if (sim_chance(sim, 500))
+    FL_SET(input, ecs_DeregisterContainerInstanceRequest, containerInstance, instance);
+    sim_ledger_instance(sim, instance)->leave_asked = true;
+    if (is_forced)
         FL_SET(input, ecs_DeregisterContainerInstanceRequest, force, true);
     struct sim_operation *operation =
         sim_client_call(sim, ECS_OP_DeregisterContainerInstance, call, input);
     operation->attempts_left = 3;
     sim_client_send(sim, operation);
+}
+
+static void deregister_instance(struct sim *sim)
+{
+    struct sim_message *call = sim_message_new(sim);
+    struct fl_str instance = some_instance(sim, call);
+    deregister(sim, call, instance, sim_chance(sim, 500));
+}
+
+/* As often as it takes. */
+static void fire_write_off(struct sim *sim, struct sim_event *event)
+{
+    bool is_over = true;
+    for (size_t i = 0; i < sim->ledger.instance_count; i++) {
+        const struct sim_instance *instance = &sim->ledger.instances[i];
+        if (instance->machine != event->number || instance->drop_put ||
+            instance->status == SIM_INSTANCE_INACTIVE)
+            continue;
+        struct sim_message *call = sim_message_new(sim);
+        deregister(sim, call, fl_str_dup(call->arena, fl_str_of(instance->id)), true);
+        is_over = false;
+    }
+    if (!is_over)
+        sim_at(sim, 2 * SIM_MINUTE, event->action, SIM_CLIENTS, event->number, NULL);
+}
+
+void sim_client_write_off(struct sim *sim, uint32_t host)
+{
+    static const struct sim_action action = {"a client writes a host off", fire_write_off};
+    sim_at(sim, sim_about(sim, 3 * SIM_MINUTE), &action, SIM_CLIENTS, host, NULL);
 }
 
 static void describe_instances(struct sim *sim)

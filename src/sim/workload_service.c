@@ -20,38 +20,45 @@ static struct fl_str draw_definition(struct sim *sim, struct sim_message *call)
     return fl_str_printf(call->arena, "f%d", draw_family(sim));
 }
 
+/* So low that what always fails is given up while somebody watches. */
+static struct ecs_ThresholdConfiguration *draw_threshold(struct sim *sim, struct sim_message *call)
+{
+    struct ecs_ThresholdConfiguration *threshold = NEW(call, ThresholdConfiguration);
+    enum ecs_ThresholdType type = (enum ecs_ThresholdType)sim_below(sim, 3);
+    FL_SET(threshold, ecs_ThresholdConfiguration, type, type);
+    FL_SET(threshold, ecs_ThresholdConfiguration, value,
+           1 + (int32_t)sim_below(sim, type == ECS_ThresholdType_COUNT ? 5 : 60));
+    return threshold;
+}
+
 static struct ecs_DeploymentCircuitBreaker *draw_breaker(struct sim *sim, struct sim_message *call)
 {
     struct ecs_DeploymentCircuitBreaker *breaker = NEW(call, DeploymentCircuitBreaker);
     FL_SET(breaker, ecs_DeploymentCircuitBreaker, enable, true);
     FL_SET(breaker, ecs_DeploymentCircuitBreaker, rollback, sim_chance(sim, 600));
+    if (sim_chance(sim, 300))
+        FL_SET(breaker, ecs_DeploymentCircuitBreaker, resetOnHealthyTask, sim_chance(sim, 500));
+    if (sim_chance(sim, 400))
+        FL_SET(breaker, ecs_DeploymentCircuitBreaker, thresholdConfiguration,
+               draw_threshold(sim, call));
     return breaker;
 }
 
-/* A pause that its time ends, if nobody does before. */
-static struct ecs_DeploymentLifecycleHook_list draw_pause(struct sim *sim, struct sim_message *call)
+/* What a ROLLING deployment waits for, or does not. */
+static void draw_ending(struct sim *sim, struct sim_message *call,
+                        struct ecs_DeploymentConfiguration *config)
 {
-    static const enum ecs_DeploymentLifecycleHookStage stages[] = {
-        ECS_DeploymentLifecycleHookStage_RECONCILE_SERVICE,
-        ECS_DeploymentLifecycleHookStage_PRE_SCALE_UP,
-        ECS_DeploymentLifecycleHookStage_POST_SCALE_UP,
-        ECS_DeploymentLifecycleHookStage_PRE_PRODUCTION_TRAFFIC_SHIFT,
-        ECS_DeploymentLifecycleHookStage_POST_PRODUCTION_TRAFFIC_SHIFT};
-    struct ecs_DeploymentLifecycleHook_list list = {1, NEW(call, DeploymentLifecycleHook)};
-    struct ecs_DeploymentLifecycleHookTimeoutConfiguration *timeout =
-        NEW(call, DeploymentLifecycleHookTimeoutConfiguration);
-    struct ecs_DeploymentLifecycleHookStage_list named = {
-        1, fl_arena_new_array(call->arena, enum ecs_DeploymentLifecycleHookStage, 1)};
-    named.items[0] = stages[sim_below(sim, FL_ARRAY_SIZE(stages))];
-    FL_SET(timeout, ecs_DeploymentLifecycleHookTimeoutConfiguration, timeoutInMinutes, 1);
-    FL_SET(timeout, ecs_DeploymentLifecycleHookTimeoutConfiguration, action,
-           sim_chance(sim, 700) ? ECS_DeploymentLifecycleHookAction_CONTINUE
-                                : ECS_DeploymentLifecycleHookAction_ROLLBACK);
-    FL_SET(list.items, ecs_DeploymentLifecycleHook, targetType,
-           ECS_DeploymentLifecycleHookTargetType_PAUSE);
-    FL_SET(list.items, ecs_DeploymentLifecycleHook, lifecycleStages, named);
-    FL_SET(list.items, ecs_DeploymentLifecycleHook, timeoutConfiguration, timeout);
-    return list;
+    int32_t least = config->minimumHealthyPercent;
+    struct ecs_DeploymentEarlySuccessCriteria *criteria = NEW(call, DeploymentEarlySuccessCriteria);
+    FL_SET(criteria, ecs_DeploymentEarlySuccessCriteria, enable, true);
+    FL_SET(criteria, ecs_DeploymentEarlySuccessCriteria, healthyPercent,
+           least + (int32_t)sim_below(sim, (uint64_t)(101 - least)));
+    FL_SET(criteria, ecs_DeploymentEarlySuccessCriteria, sourceServiceRevisionCleanup,
+           sim_chance(sim, 500) ? ECS_ServiceRevisionCleanup_BLOCKING
+                                : ECS_ServiceRevisionCleanup_DEFERRED);
+    FL_SET(config, ecs_DeploymentConfiguration, bakeTimeInMinutes, (int32_t)sim_below(sim, 3));
+    if (sim_chance(sim, 500))
+        FL_SET(config, ecs_DeploymentConfiguration, earlySuccessCriteria, criteria);
 }
 
 /* One of the strategies with stages, with short times. */
@@ -71,8 +78,8 @@ static void draw_stages(struct sim *sim, struct sim_message *call,
         FL_SET(config, ecs_DeploymentConfiguration, linearConfiguration, linear);
     if (strategy == ECS_DeploymentStrategy_CANARY)
         FL_SET(config, ecs_DeploymentConfiguration, canaryConfiguration, canary);
-    if (sim_chance(sim, 400))
-        FL_SET(config, ecs_DeploymentConfiguration, lifecycleHooks, draw_pause(sim, call));
+    if (sim_chance(sim, 600))
+        sim_hooks_draw(sim, call, config);
 }
 
 static struct ecs_DeploymentConfiguration *draw_bounds(struct sim *sim, struct sim_message *call)
@@ -97,6 +104,8 @@ static struct ecs_DeploymentConfiguration *draw_configuration(struct sim *sim,
                draw_breaker(sim, call));
     if (sim_chance(sim, 350))
         draw_stages(sim, call, config);
+    else if (sim_chance(sim, 300))
+        draw_ending(sim, call, config);
     return config;
 }
 
@@ -153,14 +162,13 @@ static void create_service(struct sim *sim)
     bool is_external = !is_daemon && sim_chance(sim, 200);
     FL_SET(input, ecs_CreateServiceRequest, cluster, FL_STR("default"));
     FL_SET(input, ecs_CreateServiceRequest, serviceName, name);
-    if (is_external)
+    if (is_external) {
         FL_SET(input, ecs_CreateServiceRequest, deploymentController, external(call));
-    else
+    } else {
         FL_SET(input, ecs_CreateServiceRequest, taskDefinition, draw_definition(sim, call));
-    FL_SET(input, ecs_CreateServiceRequest, deploymentConfiguration,
-           is_daemon     ? draw_daemon(sim, call)
-           : is_external ? draw_bounds(sim, call)
-                         : draw_configuration(sim, call));
+        FL_SET(input, ecs_CreateServiceRequest, deploymentConfiguration,
+               is_daemon ? draw_daemon(sim, call) : draw_configuration(sim, call));
+    }
     if (is_daemon)
         FL_SET(input, ecs_CreateServiceRequest, schedulingStrategy, ECS_SchedulingStrategy_DAEMON);
     else
@@ -337,6 +345,19 @@ static void change_set(struct sim *sim, const struct sim_service *service)
         delete_set(sim, call, service, name);
 }
 
+static void stop_rollout(struct sim *sim, const struct sim_service *service)
+{
+    const struct rec_Service *rec =
+        sim->server.core ? sim_core_service(sim->server.core, fl_str_of(service->name)) : NULL;
+    if (!rec || rec->rollout.n == 0)
+        return;
+    struct sim_message *call = sim_message_new(sim);
+    struct ecs_StopServiceDeploymentRequest *input = NEW(call, StopServiceDeploymentRequest);
+    FL_SET(input, ecs_StopServiceDeploymentRequest, serviceDeploymentArn,
+           sim_rollout_arn(call, rec));
+    send(sim, sim_client_call(sim, ECS_OP_StopServiceDeployment, call, input), rec->name, 3);
+}
+
 static void change_something(struct sim *sim)
 {
     size_t most = 2 + sim->config.hosts / 2;
@@ -348,8 +369,10 @@ static void change_something(struct sim *sim)
         change_set(sim, service);
     else if (what < 25 && service->member_count)
         protect_tasks(sim, service);
-    else if (what < 75)
+    else if (what < 72)
         update_service(sim, service);
+    else if (what < 78)
+        stop_rollout(sim, service);
     else if (what < 85)
         describe_service(sim, service);
     else if (what < 92)
@@ -358,52 +381,11 @@ static void change_something(struct sim *sim)
         sim_client_register(sim, draw_family(sim));
 }
 
-/* ---- pauses ---- */
-
-/* The hook for which the service's rollout waits; empty: none. */
-static struct fl_str pause_of(const struct rec_ServiceDeployment *rollout)
-{
-    for (size_t i = 0; i < rollout->hooks.n; i++)
-        if (rollout->hooks.items[i].detail->status ==
-            ECS_DeploymentLifecycleHookStatus_AWAITING_ACTION)
-            return rollout->hooks.items[i].detail->hookId;
-    return FL_STR("");
-}
-
-static void end_pause(struct sim *sim, const struct rec_Service *rec)
-{
-    const struct rec_ServiceDeployment *rollout =
-        rec->rollout.n ? sim_core_rollout(sim->server.core, rec->name, rec->rollout) : NULL;
-    struct fl_str hook = rollout ? pause_of(rollout) : FL_STR("");
-    if (hook.n == 0 || !sim_chance(sim, 300))
-        return;
-    struct sim_message *call = sim_message_new(sim);
-    struct ecs_ContinueServiceDeploymentRequest *input =
-        NEW(call, ContinueServiceDeploymentRequest);
-    FL_SET(input, ecs_ContinueServiceDeploymentRequest, serviceDeploymentArn,
-           fl_str_printf(call->arena,
-                         "arn:aws:ecs:eu-central-1:000000000000:service-deployment/default/"
-                         "%.*s/%.*s",
-                         FL_STR_ARG(rec->name), FL_STR_ARG(rollout->id)));
-    FL_SET(input, ecs_ContinueServiceDeploymentRequest, hookId, fl_str_dup(call->arena, hook));
-    if (sim_chance(sim, 300))
-        FL_SET(input, ecs_ContinueServiceDeploymentRequest, action,
-               ECS_DeploymentLifecycleHookAction_ROLLBACK);
-    send(sim, sim_client_call(sim, ECS_OP_ContinueServiceDeployment, call, input), rec->name, 3);
-}
-
-static void end_pauses(struct sim *sim)
-{
-    const struct rec_Service *rec = NULL;
-    while (sim->server.core && (rec = sim_core_next_service(sim->server.core, rec)))
-        end_pause(sim, rec);
-}
-
 static void fire_change(struct sim *sim, struct sim_event *event)
 {
     if (sim->services.asked < 4 * (2 + (size_t)sim->config.hosts / 2))
         change_something(sim);
-    end_pauses(sim);
+    sim_hooks_end_pauses(sim);
     if (sim->now_us < sim->load_until_us)
         sim_at(sim, sim_about(sim, sim->load_until_us / CHANGES), event->action, SIM_CLIENTS, 0,
                NULL);
@@ -428,7 +410,8 @@ void sim_service_refused(struct sim *sim, const struct sim_operation *operation,
 {
     const struct sim_service *service = &sim->services.all[operation->service - 1];
     bool is_again = fl_str_contains(text, FL_STR("not idempotent"));
-    bool is_early = fl_str_contains(text, FL_STR("TaskDefinition not found"));
+    bool is_early = fl_str_contains(text, FL_STR("TaskDefinition not found")) ||
+                    fl_str_contains(text, FL_STR("Cluster not found"));
     if (operation->operation == ECS_OP_CreateService && !is_again && !is_early)
         sim_violation(sim, "A1", "service %s is refused: %.*s", service->name, FL_STR_ARG(text));
 }

@@ -27,8 +27,12 @@
 
 enum { SIM_PAYLOAD_TASKS = 100 }; /* in one frame, at most */
 enum { SIM_ID = 33, SIM_NOTES = 48, SIM_REVISIONS = 4096, SIM_MAX_COUNT = 10 };
-/* RunTask's, then those of services. */
-enum { SIM_FAMILIES = 12, SIM_ALL_FAMILIES = SIM_FAMILIES + SIM_KINDS };
+/* RunTask's, then those of services, then those of hooks. */
+enum {
+    SIM_FAMILIES = 12,
+    SIM_HOOK_FAMILIES = SIM_FAMILIES + SIM_KINDS,
+    SIM_ALL_FAMILIES = SIM_HOOK_FAMILIES + SIM_HOOKS
+};
 
 /* A task as an answer shows it. */
 struct sim_shown {
@@ -96,7 +100,7 @@ struct sim_knobs {
     unsigned loss, duplicate, slow; /* of calls and their answers */
     unsigned pull_fails, launch_fails, hangs, lies, ignores_term;
     int64_t server_kill_us, host_kill_us, reboot_us, wipe_us, partition_us, break_us, clock_us;
-    int64_t full_us, zombie_us, freeze_us, clone_us;
+    int64_t full_us, zombie_us, freeze_us, clone_us, loss_us;
     int64_t sync_us; /* a disk's usual sync */
     unsigned slow_sync;
 };
@@ -152,9 +156,10 @@ struct sim_task {
     /* What really is. */
     uint32_t running; /* containers */
     uint32_t running_on;
-    bool stop_put;  /* a stop has ever been asked for */
-    bool troubled;  /* something of it has ended by itself */
-    bool is_ending; /* its host's agent means it to end, and has from an earlier step on */
+    bool stop_put;   /* a stop has ever been asked for */
+    bool troubled;   /* something of it has ended by itself */
+    bool is_ending;  /* its host's agent means it to end, and has from an earlier step on */
+    bool has_worked; /* a container of it has ended with 0 */
 };
 
 struct sim_ledger {
@@ -218,6 +223,8 @@ enum sim_living {
     SIM_CRASHING,
     SIM_STILLBORN, /* it cannot be started */
     SIM_ILL,       /* no check finds it well */
+    SIM_DONE,      /* its work is done soon, and well */
+    SIM_WRONG,     /* soon, and not */
 };
 
 /* What really exists of a container. It outlives the agent. */
@@ -279,7 +286,8 @@ struct sim_order {
 
 struct sim_host {
     uint32_t index;
-    bool up, powered;
+    bool up;
+    bool is_gone;        /* for good */
     uint32_t life, boot; /* of the agent, of the machine */
     int64_t frozen_us;   /* until when the agent does nothing */
     struct fl_brain *brain;
@@ -367,7 +375,8 @@ struct sim {
     struct sim_clients clients;
     struct sim_ledger ledger;
     bool has_services;
-    int64_t settle_ms, lost_after_ms; /* the core's */
+    bool is_strict; /* this and what follows: the core's */
+    int64_t settle_ms, lost_after_ms;
     struct sim_services services;
     uint64_t next_ref, next_connection, next_message;
     uint64_t step;  /* events that came up */
@@ -482,6 +491,8 @@ void sim_host_start(struct sim *sim, struct sim_host *host);
 void sim_host_kill(struct sim *sim, struct sim_host *host);
 void sim_host_reboot(struct sim *sim, struct sim_host *host);
 void sim_host_wipe(struct sim *sim, struct sim_host *host);
+/* It never returns. */
+void sim_host_lose(struct sim *sim, struct sim_host *host);
 /* Installed anew with a copy of another host's data directory. */
 void sim_host_clone(struct sim *sim, struct sim_host *host, const struct sim_host *from);
 /* Forgets the container instance: the next registration makes a new one. */
@@ -555,6 +566,8 @@ struct ecs_ContainerDefinition_list sim_definition_draw(struct sim *sim, struct 
 void sim_clients_start(struct sim *sim);
 void sim_client_stop(struct sim *sim, const char *id);
 void sim_client_register(struct sim *sim, int family);
+/* Somebody sees to it that the instances of a host that is gone are deregistered. */
+void sim_client_write_off(struct sim *sim, uint32_t host);
 /* The same token again, with another body. */
 void sim_client_conflict(struct sim *sim, struct sim_operation *operation);
 
@@ -606,4 +619,6 @@ void sim_audit_check(struct sim *sim, struct sim_host *host, const struct sim_co
 void sim_audit_overdue(struct sim *sim, const struct sim_host *host);
 
 /* ---- audit_rest.c: the end of a run in liveness mode ---- */
+/* Its host is gone for good, whatever its record says. */
+bool sim_is_gone(const struct sim *sim, const struct sim_task *task);
 void sim_audit_rest(struct sim *sim);

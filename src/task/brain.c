@@ -196,6 +196,7 @@ static bool is_answer(enum fl_container_state state, enum fl_effect_type effect)
 const char *fl_failure_name(enum fl_failure failure)
 {
     static const char *const names[] = {
+        [FL_FAILURE_RESOURCE] = "",
         [FL_FAILURE_PULL] = "CannotPullContainerError",
         [FL_FAILURE_PULL_MANIFEST] = "CannotPullImageManifestError",
         [FL_FAILURE_TIMEOUT] = "DockerTimeoutError",
@@ -208,10 +209,15 @@ const char *fl_failure_name(enum fl_failure failure)
 
 static void on_failed(struct fl_step *step, struct fl_task_container *container)
 {
+    struct fl_arena *arena = container->task->arena;
     if (!is_answer(container->state, step->event->failed.effect))
         return;
+    if (step->event->failed.failure == FL_FAILURE_RESOURCE) {
+        fl_brain_task_failed(step, container, fl_str_dup(arena, step->event->failed.text));
+        return;
+    }
     fl_brain_container_failed(step, container,
-                              fl_str_printf(container->task->arena, "%s: %.*s",
+                              fl_str_printf(arena, "%s: %.*s",
                                             fl_failure_name(step->event->failed.failure),
                                             FL_STR_ARG(step->event->failed.text)));
 }

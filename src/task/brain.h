@@ -57,16 +57,19 @@ enum fl_effect_type {
     FL_EFFECT_REMOVE,            /* task: directories, cgroups; answer REMOVED */
 };
 
-/* CONFIG: what the host should give could not be found, before the runtime was asked. */
+/* CONFIG: what the host should give could not be found, before the runtime was asked. RESOURCE:
+ * what all of the task's containers need (a secret) is not to be had: the task ends, whichever
+ * container asked for it. */
 enum fl_failure {
     FL_FAILURE_PULL,
     FL_FAILURE_PULL_MANIFEST,
     FL_FAILURE_TIMEOUT,
     FL_FAILURE_CONFIG,
     FL_FAILURE_CREATE,
-    FL_FAILURE_START
+    FL_FAILURE_START,
+    FL_FAILURE_RESOURCE
 };
-/* ECS's name for it: "CannotPullContainerError". */
+/* ECS's name for it: "CannotPullContainerError"; of a RESOURCE empty, its texts have their own. */
 const char *fl_failure_name(enum fl_failure failure);
 
 /* One task of a payload: spec (the protocol's Task object), or the error that decoding it gave. */

@@ -55,6 +55,9 @@ void fl_brain_stop_task(struct fl_step *step, struct fl_task *task);
 void fl_brain_container_stopped(struct fl_step *step, struct fl_task_container *container);
 void fl_brain_container_failed(struct fl_step *step, struct fl_task_container *container,
                                struct fl_str reason);
+/* The same, and the task ends with it. */
+void fl_brain_task_failed(struct fl_step *step, struct fl_task_container *container,
+                          struct fl_str reason);
 /* After any change of a task: its own status, its record, its report. */
 void fl_brain_settle(struct fl_step *step, struct fl_task *task);
 /* Emits the task's report if there is news and none is under way. */

@@ -91,6 +91,17 @@ void fl_brain_container_failed(struct fl_step *step, struct fl_task_container *c
     fl_brain_container_stopped(step, container);
 }
 
+void fl_brain_task_failed(struct fl_step *step, struct fl_task_container *container,
+                          struct fl_str reason)
+{
+    struct fl_task *task = container->task;
+    if (task->reason.n == 0)
+        task->reason = reason;
+    fl_brain_container_failed(step, container, reason);
+    if (task->desired_running)
+        fl_brain_stop_task(step, task);
+}
+
 static bool all_started(const struct fl_task *task)
 {
     for (size_t i = 0; i < task->container_count; i++)

@@ -85,7 +85,9 @@ static void failed(struct rig *rig, const char *name, enum fl_failure failure)
     struct fl_brain_event event = {.type = FL_EVENT_FAILED};
     event.failed.container_id = rig_id(rig, T1, name);
     event.failed.failure = failure;
-    event.failed.effect = failure == FL_FAILURE_PULL ? FL_EFFECT_ENSURE_IMAGE : FL_EFFECT_LAUNCH;
+    event.failed.effect = failure == FL_FAILURE_PULL || failure == FL_FAILURE_RESOURCE
+                              ? FL_EFFECT_ENSURE_IMAGE
+                              : FL_EFFECT_LAUNCH;
     event.failed.text = FL_STR("no luck");
     rig_step(rig, event);
 }
@@ -337,6 +339,18 @@ static void failures_have_ecs_names(FL_UNUSED void **state)
     rig_free(rig);
 }
 
+static void a_task_without_its_secrets_ends_whoever_asked(FL_UNUSED void **state)
+{
+    struct rig *rig = rig_new();
+    start(rig, 2);
+    failed(rig, "side", FL_FAILURE_RESOURCE); /* not an essential one */
+    assert_text(task(rig)->reason, "no luck");
+    assert_text(task(rig)->containers[1].reason, "no luck");
+    assert_int_equal(task(rig)->status, FL_TASK_STOPPED);
+    assert_string_equal(rig->effects, "report STOPPED");
+    rig_free(rig);
+}
+
 static void an_oom_kill_is_named(FL_UNUSED void **state)
 {
     struct rig *rig = rig_new();
@@ -571,6 +585,7 @@ int main(void)
         cmocka_unit_test(a_stop_during_the_launch_waits_for_it),
         cmocka_unit_test(a_stop_that_comes_first_wins),
         cmocka_unit_test(failures_have_ecs_names),
+        cmocka_unit_test(a_task_without_its_secrets_ends_whoever_asked),
         cmocka_unit_test(an_oom_kill_is_named),
         cmocka_unit_test(repeated_payloads_change_nothing),
         cmocka_unit_test(an_order_for_an_ended_task_is_answered_with_its_end),

@@ -302,7 +302,8 @@ static void do_image(struct world *world, const struct work *work)
     event.image.pull_started_ms = 1 + (int64_t)below(world, 5);
     event.image.pull_stopped_ms = 9;
     if (below(world, 8) == 0)
-        fail_container(world, work->id, work->type, FL_FAILURE_PULL);
+        fail_container(world, work->id, work->type,
+                       event.image.pull_started_ms == 1 ? FL_FAILURE_RESOURCE : FL_FAILURE_PULL);
     else
         step(world, event);
 }

@@ -326,6 +326,47 @@ static void write_host_config(struct fl_buf *buf, const struct fl_container_spec
     fl_jw_object_end(&jw);
 }
 
+static void write_secret(struct fl_json_writer *jw, const struct fl_secret_spec *secret)
+{
+    bool is_asm = secret->provider == FL_SECRET_ASM;
+    fl_jw_object_begin(jw);
+    fl_jw_member_str(jw, "name", secret->name);
+    fl_jw_member_str(jw, "valueFrom", secret->value_from);
+    fl_jw_member_str(jw, "provider", is_asm ? FL_STR("asm") : FL_STR("ssm"));
+    fl_jw_member_str(jw, "type", FL_STR("ENVIRONMENT_VARIABLE"));
+    member_str(jw, "region", secret->region);
+    fl_jw_member_str(jw, "target",
+                     secret->is_log_option ? FL_STR("LOG_DRIVER") : FL_STR("CONTAINER"));
+    fl_jw_object_end(jw);
+}
+
+static void write_secrets(struct fl_json_writer *jw, const struct fl_container_spec *container)
+{
+    if (container->secret_count == 0)
+        return;
+    fl_jw_key(jw, "secrets");
+    fl_jw_array_begin(jw);
+    for (size_t i = 0; i < container->secret_count; i++)
+        write_secret(jw, &container->secrets[i]);
+    fl_jw_array_end(jw);
+}
+
+static void write_registry_secret(struct fl_json_writer *jw,
+                                  const struct fl_container_spec *container)
+{
+    if (container->registry_secret.n == 0)
+        return;
+    fl_jw_key(jw, "registryAuthentication");
+    fl_jw_object_begin(jw);
+    fl_jw_member_str(jw, "type", FL_STR("asm"));
+    fl_jw_key(jw, "asmAuthData");
+    fl_jw_object_begin(jw);
+    fl_jw_member_str(jw, "credentialsParameter", container->registry_secret);
+    member_str(jw, "region", container->registry_secret_region);
+    fl_jw_object_end(jw);
+    fl_jw_object_end(jw);
+}
+
 static void write_docker(struct fl_json_writer *jw, const struct fl_container_spec *container,
                          enum fl_network_mode mode)
 {
@@ -354,6 +395,8 @@ static void write_container(struct fl_json_writer *jw, const struct fl_container
     member_strings(jw, "entryPoint", container->entry_point, container->entry_point_count);
     member_strings(jw, "command", container->command, container->command_count);
     member_map(jw, "environment", container->environment, container->environment_count);
+    write_secrets(jw, container);
+    write_registry_secret(jw, container);
     write_ports(jw, container);
     write_mounts(jw, container);
     write_life(jw, container);

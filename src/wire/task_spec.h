@@ -116,9 +116,24 @@ struct fl_docker_spec {
     bool network_disabled;
 };
 
+enum fl_secret_provider { FL_SECRET_SSM, FL_SECRET_ASM };
+
+/* A value that the agent asks for by itself, with the task's execution role: an environment
+ * variable or an option of the log driver. The value is never in here. */
+struct fl_secret_spec {
+    struct fl_str name;
+    struct fl_str value_from; /* of a parameter or a secret (wire/secret_ref.h) */
+    struct fl_str region;
+    enum fl_secret_provider provider;
+    bool is_log_option;
+};
+
 struct fl_container_spec {
     struct fl_str name;
     struct fl_str image;
+    struct fl_str registry_secret; /* a secret with user and password for the image's registry, or
+                                      empty */
+    struct fl_str registry_secret_region;
     struct fl_str arn;
     bool essential;
     int64_t cpu_units;              /* shares; 0: unset */
@@ -130,6 +145,8 @@ struct fl_container_spec {
     size_t command_count;
     struct fl_key_value *environment;
     size_t environment_count;
+    struct fl_secret_spec *secrets;
+    size_t secret_count;
     struct fl_port_mapping *ports;
     size_t port_count;
     struct fl_str user;        /* empty: the image's */

@@ -92,15 +92,28 @@ static void own_volumes_from(struct fl_arena *arena, struct fl_container_spec *c
         own_str(arena, &c->volumes_from[i].source_container);
 }
 
+static void own_secrets(struct fl_arena *arena, struct fl_container_spec *c)
+{
+    c->secrets = own_list(arena, c->secrets, c->secret_count, sizeof(*c->secrets));
+    for (size_t i = 0; i < c->secret_count; i++) {
+        own_str(arena, &c->secrets[i].name);
+        own_str(arena, &c->secrets[i].value_from);
+        own_str(arena, &c->secrets[i].region);
+    }
+}
+
 static void own_container(struct fl_arena *arena, struct fl_container_spec *c)
 {
-    struct fl_str *const texts[] = {&c->name,        &c->image,    &c->arn,       &c->user,
-                                    &c->working_dir, &c->hostname, &c->log_driver};
+    struct fl_str *const texts[] = {
+        &c->name,       &c->image,           &c->arn,
+        &c->user,       &c->working_dir,     &c->hostname,
+        &c->log_driver, &c->registry_secret, &c->registry_secret_region};
     for (size_t i = 0; i < FL_ARRAY_SIZE(texts); i++)
         own_str(arena, texts[i]);
     c->entry_point = own_strings(arena, c->entry_point, c->entry_point_count);
     c->command = own_strings(arena, c->command, c->command_count);
     c->environment = own_map(arena, c->environment, c->environment_count);
+    own_secrets(arena, c);
     c->ports = own_list(arena, c->ports, c->port_count, sizeof(*c->ports));
     own_life(arena, c);
     c->labels = own_map(arena, c->labels, c->label_count);

@@ -206,6 +206,50 @@ static void read_ports(struct decoder *d, const struct fl_json *json,
     }
 }
 
+static void read_secret(struct decoder *d, const struct fl_json *item,
+                        struct fl_secret_spec *secret)
+{
+    struct fl_str provider = read_str(d, item, "provider");
+    struct fl_str type = read_str(d, item, "type");
+    struct fl_str target = read_str(d, item, "target");
+    *secret = (struct fl_secret_spec){
+        .name = read_required_str(d, item, "name"),
+        .value_from = read_required_str(d, item, "valueFrom"),
+        .region = read_str(d, item, "region"),
+        .provider = fl_str_is(provider, "asm") ? FL_SECRET_ASM : FL_SECRET_SSM,
+        .is_log_option = fl_str_is(target, "LOG_DRIVER"),
+    };
+    if (!fl_str_is(provider, "asm") && !fl_str_is(provider, "ssm"))
+        fail(d, "provider", "is neither asm nor ssm");
+    if (type.n > 0 && !fl_str_is(type, "ENVIRONMENT_VARIABLE"))
+        fail(d, "type", "is no type of secret that is supported");
+    if (target.n > 0 && !fl_str_is(target, "CONTAINER") && !fl_str_is(target, "LOG_DRIVER"))
+        fail(d, "target", "is neither CONTAINER nor LOG_DRIVER");
+}
+
+static void read_secrets(struct decoder *d, const struct fl_json *json,
+                         struct fl_container_spec *container)
+{
+    size_t count;
+    const struct fl_json *list = read_list(d, json, "secrets", FL_TASK_SPEC_MAX_ITEMS, &count);
+    container->secrets = fl_arena_new_array(d->arena, struct fl_secret_spec, count);
+    container->secret_count = count;
+    for (size_t i = 0; i < count; i++)
+        read_secret(d, fl_json_item(list, i), &container->secrets[i]);
+}
+
+/* The other type is ecr: the agent has its own way to the built-in registry. */
+static void read_registry_secret(struct decoder *d, const struct fl_json *json,
+                                 struct fl_container_spec *container)
+{
+    const struct fl_json *auth = read_object(d, json, "registryAuthentication");
+    if (!auth || !fl_str_is(read_str(d, auth, "type"), "asm"))
+        return;
+    const struct fl_json *data = read_object(d, auth, "asmAuthData");
+    container->registry_secret = read_required_str(d, data, "credentialsParameter");
+    container->registry_secret_region = read_str(d, data, "region");
+}
+
 static void read_mounts(struct decoder *d, const struct fl_json *json,
                         struct fl_container_spec *container)
 {
@@ -437,6 +481,8 @@ static struct fl_str read_container(struct decoder *d, const struct fl_json *jso
     container->entry_point = read_strings(d, json, "entryPoint", &container->entry_point_count);
     container->command = read_strings(d, json, "command", &container->command_count);
     container->environment = read_map(d, json, "environment", &container->environment_count);
+    read_secrets(d, json, container);
+    read_registry_secret(d, json, container);
     read_ports(d, json, container);
     read_mounts(d, json, container);
     read_volumes_from(d, json, container);

@@ -22,6 +22,9 @@ static struct fl_task_spec sample(struct fl_container_spec *containers)
 {
     static struct fl_str entry[] = {{"/bin/sh", 7}, {"-c", 2}}, command[] = {{"echo \"hi\"", 9}};
     static struct fl_key_value env[] = {{{"A", 1}, {"1", 1}}, {{"B", 1}, {"", 0}}};
+    static struct fl_secret_spec secrets[] = {
+        {{"PW", 2}, {"arn:s:k::", 9}, {"eu", 2}, FL_SECRET_ASM, false},
+        {{"tag", 3}, {"/app/tag", 8}, {"", 0}, FL_SECRET_SSM, true}};
     static struct fl_key_value options[] = {{{"awslogs-group", 13}, {"/g", 2}}};
     static struct fl_port_mapping ports[] = {
         {80, 0, false, 0}, {53, 5353, true, 0}, {9000, 0, false, 10}};
@@ -42,6 +45,10 @@ static struct fl_task_spec sample(struct fl_container_spec *containers)
                                                .command_count = 1,
                                                .environment = env,
                                                .environment_count = 2,
+                                               .registry_secret = FL_STR("arn:login"),
+                                               .registry_secret_region = FL_STR("us"),
+                                               .secrets = secrets,
+                                               .secret_count = 2,
                                                .ports = ports,
                                                .port_count = 3,
                                                .user = FL_STR("1000:1000"),
@@ -99,6 +106,15 @@ static void assert_full_container(const struct fl_container_spec *c)
     assert_int_equal(c->environment_count, 2);
     assert_str(c->environment[1].key, "B");
     assert_str(c->environment[1].value, "");
+    assert_str(c->registry_secret, "arn:login");
+    assert_str(c->registry_secret_region, "us");
+    assert_int_equal(c->secret_count, 2);
+    assert_str(c->secrets[0].name, "PW");
+    assert_str(c->secrets[0].value_from, "arn:s:k::");
+    assert_str(c->secrets[0].region, "eu");
+    assert_true(c->secrets[0].provider == FL_SECRET_ASM && !c->secrets[0].is_log_option);
+    assert_str(c->secrets[1].value_from, "/app/tag");
+    assert_true(c->secrets[1].provider == FL_SECRET_SSM && c->secrets[1].is_log_option);
     assert_int_equal(c->port_count, 3);
     assert_int_equal(c->ports[2].container_port, 9000);
     assert_int_equal(c->ports[2].more, 10);
@@ -389,6 +405,23 @@ static void broken_objects_are_refused_by_name(FL_UNUSED void **state)
         {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[{\"name\":\"n\","
          "\"image\":\"i\",\"dependsOn\":[{\"containerName\":\"m\",\"condition\":\"DONE\"}]}]}",
          "condition"},
+        {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[{\"name\":\"n\","
+         "\"image\":\"i\",\"secrets\":[{\"name\":\"A\",\"valueFrom\":\"p\",\"provider\":\"x\"}]}]}",
+         "provider"},
+        {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[{\"name\":\"n\","
+         "\"image\":\"i\",\"secrets\":[{\"name\":\"A\",\"provider\":\"asm\"}]}]}",
+         "valueFrom"},
+        {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[{\"name\":\"n\","
+         "\"image\":\"i\",\"secrets\":[{\"name\":\"A\",\"valueFrom\":\"p\",\"provider\":\"ssm\","
+         "\"type\":\"MOUNT_POINT\"}]}]}",
+         "type"},
+        {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[{\"name\":\"n\","
+         "\"image\":\"i\",\"secrets\":[{\"name\":\"A\",\"valueFrom\":\"p\",\"provider\":\"ssm\","
+         "\"target\":\"X\"}]}]}",
+         "target"},
+        {"{\"arn\":\"a\",\"desiredStatus\":\"RUNNING\",\"containers\":[{\"name\":\"n\","
+         "\"image\":\"i\",\"registryAuthentication\":{\"type\":\"asm\"}}]}",
+         "credentialsParameter"},
     };
     for (size_t i = 0; i < FL_ARRAY_SIZE(cases); i++) {
         FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();

@@ -20,7 +20,8 @@ import botocore.credentials
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FAIRLEAD = os.environ.get("FAIRLEAD_UNDER_TEST", str(ROOT / "build" / "fairlead"))
 AWS = str(ROOT / ".venv" / "bin" / "aws")
-TARGETS = {"ecs": "AmazonEC2ContainerServiceV20141113", "logs": "Logs_20140328"}
+TARGETS = {"ecs": "AmazonEC2ContainerServiceV20141113", "logs": "Logs_20140328",
+           "secretsmanager": "secretsmanager", "ssm": "AmazonSSM"}
 
 
 def until(condition, timeout=20.0, what="the condition", pause=0.01):
@@ -105,6 +106,8 @@ class Cluster:
         endpoint = self.env["AWS_ENDPOINT_URL"]
         self.ecs = session.client("ecs", endpoint_url=endpoint, config=config)
         self.logs = session.client("logs", endpoint_url=endpoint, config=config)
+        self.secretsmanager = session.client("secretsmanager", endpoint_url=endpoint, config=config)
+        self.ssm = session.client("ssm", endpoint_url=endpoint, config=config)
 
     def status(self):
         return json.loads(self.fairlead("status", "--json", check=False).stdout)
@@ -214,11 +217,11 @@ class Cluster:
             text = answer.read()
             return answer.status, json.loads(text) if text else {}
 
-    def call(self, operation, members, **more):
-        """(status, answer) of an ECS operation, past the client's own validation."""
+    def call(self, operation, members, *, service="ecs", **more):
+        """(status, answer) of an operation, past the client's own validation."""
         body = members if isinstance(members, bytes) else json.dumps(members).encode()
-        target = f"{TARGETS['ecs']}.{operation}"
-        return self.post(self.signed(target, body, **more), body)
+        target = f"{TARGETS[service]}.{operation}"
+        return self.post(self.signed(target, body, service=service, **more), body)
 
     # The end.
 
@@ -254,6 +257,8 @@ class Cluster:
         tables = run("nft", "list", "tables").stdout.splitlines()
         found += [f"table {line}" for line in tables if self.tag in line]
         found += [f"namespace {path}" for path in pathlib.Path("/run").glob(f"netns/{self.tag}*")]
+        found += [f"{path} exists" for place in ("/run", "/dev/shm")
+                  for path in pathlib.Path(place).glob(f"fairlead-{self.tag}")]
         if self.tag in pathlib.Path("/etc/hosts").read_text():
             found.append("a line in /etc/hosts")
         return found

@@ -1,5 +1,6 @@
 """Fixtures: images made on the spot, one cluster for the tests that leave it as they found it, and
 private ones for those that do not. Every cluster ends with `uninstall` and a search for leaks."""
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -15,7 +16,6 @@ import images  # noqa: E402
 import services as services_of  # noqa: E402
 
 
-
 def pytest_collection_modifyitems(items):
     if os.geteuid() != 0:
         for item in items:
@@ -28,19 +28,21 @@ def busybox(tmp_path_factory):
     return images.busybox_archive(tmp_path_factory.mktemp("images"))
 
 
-def _made(busybox, *flags):
+def made_with(busybox, *flags):
+    """An installation that is up and has the image; `gone` ends it."""
     made = clusters.Cluster(*flags)
     try:
         made.up()
         made.load_image(busybox, "busybox:1")
     except BaseException:
         print(made.diagnose())
-        _gone(made)
+        gone(made)
         raise
     return made
 
 
-def _gone(made):
+def gone(made):
+    """Removes the installation and looks for what it left."""
     try:
         made.uninstall()
     except (AssertionError, subprocess.TimeoutExpired):
@@ -50,12 +52,25 @@ def _gone(made):
     assert not leaks, "\n".join(leaks)
 
 
+@contextlib.contextmanager
+def installation(busybox, *flags):
+    """One for a module or a test that needs flags of its own; what went wrong is told."""
+    made = made_with(busybox, *flags)
+    try:
+        yield made
+    except BaseException:
+        print(made.diagnose())
+        raise
+    finally:
+        gone(made)
+
+
 @pytest.fixture(scope="session")
 def shared(busybox):
     """One cluster for many tests; it offers more than the machine has, so that none waits."""
-    made = _made(busybox, "--cpu-units", "65536", "--memory-mib", "65536")
+    made = made_with(busybox, "--cpu-units", "65536", "--memory-mib", "65536")
     yield made
-    _gone(made)
+    gone(made)
 
 
 @pytest.fixture
@@ -76,11 +91,11 @@ def services(cluster):
 
 @pytest.fixture
 def private(busybox, request):
-    made = _made(busybox, "--cpu-units", "65536", "--memory-mib", "65536")
+    made = made_with(busybox, "--cpu-units", "65536", "--memory-mib", "65536")
     yield made
     if getattr(request.node, "failed_call", False):
         print(made.diagnose())
-    _gone(made)
+    gone(made)
 
 
 @pytest.fixture
@@ -89,13 +104,13 @@ def cluster_with(busybox, request):
     made = []
 
     def make(*flags):
-        made.append(_made(busybox, "--cpu-units", "65536", "--memory-mib", "65536", *flags))
+        made.append(made_with(busybox, "--cpu-units", "65536", "--memory-mib", "65536", *flags))
         return made[-1]
     yield make
     for each in made:
         if getattr(request.node, "failed_call", False):
             print(each.diagnose())
-        _gone(each)
+        gone(each)
 
 
 @pytest.hookimpl(hookwrapper=True)

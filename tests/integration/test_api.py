@@ -257,6 +257,19 @@ def test_sts_refuses_in_xml(cluster):
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
 
 
+@pytest.mark.parametrize("service,operation,name", [
+    ("iam", "list-roles", "iam:ListRoles"),
+    ("ec2", "describe-vpcs", "ec2:DescribeVpcs"),
+    ("elbv2", "describe-load-balancers", "elasticloadbalancing:DescribeLoadBalancers"),
+])
+def test_services_that_are_not_here_say_so(cluster, service, operation, name):
+    """EC2's errors are wrapped as no other service's are."""
+    refused = cluster.aws(service, operation, check=False)
+    assert refused.returncode != 0
+    assert "InvalidAction" in refused.stderr
+    assert f"{name} is not implemented yet." in refused.stderr
+
+
 @pytest.mark.parametrize("body,code", [
     (b"Action=GetCallerIdentity&Version=2011-06-15", None),
     (b"Action=GetCallerIdentity&Version=1999-01-01", "InvalidAction"),

@@ -639,7 +639,7 @@ def runc(busybox):
         assert "agent 0" in log and ": runc 1" in log, log
         yield made
     finally:
-        conftest._gone(made)
+        conftest.gone(made)
 
 
 @pytest.mark.skipif(not os.path.exists("/usr/sbin/runc"), reason="runc is not installed")

@@ -17,6 +17,7 @@ import botocore.exceptions
 import cluster as clusters
 import pytest
 from cluster import idle, until
+from conftest import installation
 from fake_agent import FakeAgent, Refused, WebSocket
 from test_metadata import METADATA, Container
 
@@ -36,20 +37,10 @@ print(json.dumps({"who": {name: who[name] for name in ("UserId", "Account", "Arn
 @pytest.fixture(scope="module")
 def brisk(busybox):
     """Credentials live for twelve seconds there, and are renewed every four."""
-    made = clusters.Cluster("--cpu-units", "65536", "--memory-mib", "65536", "--session-life",
-                            str(LIFE_S // 2), "--metadata-port", str(clusters.free_port()))
-    try:
-        made.up()
-        made.load_image(busybox, "busybox:1")
+    with installation(busybox, "--cpu-units", "65536", "--memory-mib", "65536", "--session-life",
+                      str(LIFE_S // 2), "--metadata-port", str(clusters.free_port())) as made:
         yield made
         made.stop_all()
-    except BaseException:
-        print(made.diagnose())
-        raise
-    finally:
-        made.uninstall()
-    leaks = made.leaks()
-    assert not leaks, "\n".join(leaks)
 
 
 def started(cluster, *containers, **more):
@@ -374,11 +365,16 @@ def test_agents_get_credentials_with_the_task_and_in_time(brisk, agent):
         assert credentials["accessKeyId"].startswith("ASIA") and credentials["expiration"]
     assert app["credentialsId"] != execution["credentialsId"]
     assert client(brisk, app).list_clusters()["clusterArns"]
-    # An execution role writes logs, and that is all.
+    # An execution role does what starting a task needs, and that is all.
     assert refused(client(brisk, execution).list_clusters)[0] == "AccessDeniedException"
     logs = client(brisk, execution, "logs")
     logs.create_log_group(logGroupName="/by/the/agent")
     assert refused(logs.describe_log_groups)[0] == "AccessDeniedException"
+    brisk.secretsmanager.create_secret(Name="for/a/task", SecretString="x")
+    secrets = client(brisk, execution, "secretsmanager")
+    assert secrets.get_secret_value(SecretId="for/a/task")["SecretString"] == "x"
+    for call in (secrets.describe_secret, secrets.delete_secret, secrets.put_secret_value):
+        assert refused(call, SecretId="for/a/task")[0] == "AccessDeniedException"
     # New ones of both come on the connection, under the same ids; over its renewal, too.
     for role, first in (("TaskApplication", app), ("TaskExecution", execution)):
         came = renewed(agent, role)

@@ -24,6 +24,7 @@ import botocore.exceptions
 import cluster as clusters
 import hosts as fleets
 import pytest
+from conftest import installation
 from test_credentials import ASK_WHO, ROLE, python_container
 
 ZONES = "us-east-1a", "us-east-1b", "us-east-1c"
@@ -37,20 +38,9 @@ JOIN = "Fairlead_20261120.Join"
 def a_fleet(busybox, *flags):
     """A server whose own machine is too small for any task, and hosts to come."""
     port = clusters.free_port()
-    made = clusters.Cluster("--tls-listen", f"0.0.0.0:{port}", "--memory-mib", "4", *flags)
-    try:
-        made.up()
-        made.load_image(busybox, "busybox:1")
-        with fleets.Fleet(made, port) as fleet:
-            try:
-                yield fleet
-            except BaseException:
-                print(made.diagnose())
-                raise
-    finally:
-        made.uninstall()
-    leaks = made.leaks()
-    assert not leaks, "\n".join(leaks)
+    with installation(busybox, "--tls-listen", f"0.0.0.0:{port}", "--memory-mib", "4",
+                      *flags) as made, fleets.Fleet(made, port) as fleet:
+        yield fleet
 
 
 @pytest.fixture(scope="module")

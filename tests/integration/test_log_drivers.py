@@ -17,7 +17,7 @@ import time
 import cluster as clusters
 import msgpack
 import pytest
-from conftest import _gone
+from conftest import gone
 
 
 def driver(name, **options):
@@ -320,7 +320,7 @@ def real_journal(busybox):
             made.load_image(busybox, "busybox:1")
             yield journal, made
         finally:
-            _gone(made)
+            gone(made)
 
 
 def test_a_real_journal_has_lines_and_fields(real_journal):

@@ -16,6 +16,7 @@ import pytest
 
 import cluster as clusters
 from cluster import idle, run, until
+from conftest import installation
 
 METADATA = "169.254.170.2"
 PYTHON = sys.executable
@@ -86,21 +87,11 @@ class Container:
 def meta(busybox, tmp_path_factory):
     config = tmp_path_factory.mktemp("config") / "ecs.config"
     config.write_text("ECS_ENABLE_CONTAINER_METADATA=true\nECS_TASK_METADATA_RPS_LIMIT=45,70\n")
-    made = clusters.Cluster("--cpu-units", "65536", "--memory-mib", "65536", "--metadata-port",
-                            str(clusters.free_port()), "--introspection-port",
-                            str(clusters.free_port()), "--ecs-config", str(config))
-    try:
-        made.up()
-        made.load_image(busybox, "busybox:1")
+    with installation(busybox, "--cpu-units", "65536", "--memory-mib", "65536",
+                      "--metadata-port", str(clusters.free_port()), "--introspection-port",
+                      str(clusters.free_port()), "--ecs-config", str(config)) as made:
         yield made
         made.stop_all()
-    except BaseException:
-        print(made.diagnose())
-        raise
-    finally:
-        made.uninstall()
-    leaks = made.leaks()
-    assert not leaks, "\n".join(leaks)
 
 
 def flag(cluster, name):

@@ -411,7 +411,7 @@ def wrong_task_set_requests(task_set):
         ("CreateTaskSet", {**new, "taskDefinition": "missing"}, "ClientException"),
         ("CreateTaskSet", {**new, "service": "full"}, "LimitExceededException"),
         ("UpdateTaskSet", {**kept, "taskSet": task_set, "scale": {**scale, "value": -1}}, invalid),
-        ("DeleteTaskSet", {**kept, "taskSet": task_set}, invalid),
+        ("DeleteTaskSet", {**kept, "service": "plain", "taskSet": task_set}, invalid),
         ("UpdateServicePrimaryTaskSet", {**kept, "service": "plain", "primaryTaskSet": task_set},
          invalid),
         ("DescribeTaskSets", {**kept, "taskSets": ["x"] * 101}, invalid),

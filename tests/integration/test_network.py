@@ -19,7 +19,7 @@ import urllib.request
 
 import cluster as clusters
 import pytest
-from conftest import _gone, _made
+from conftest import gone, made_with
 from test_credentials import python_container
 
 CLONE_NEWNET = 0x40000000
@@ -72,11 +72,11 @@ def made_here(busybox):
     made = []
 
     def make(*flags):
-        made.append(_made(busybox, "--cpu-units", "65536", "--memory-mib", "65536", *flags))
+        made.append(made_with(busybox, "--cpu-units", "65536", "--memory-mib", "65536", *flags))
         return made[-1]
     yield make
     for each in made:
-        _gone(each)
+        gone(each)
 
 
 @pytest.fixture
@@ -519,7 +519,7 @@ def a_host_with_resolv_conf(text, busybox, tmp_path):
         print(cluster.diagnose())
         raise
     finally:
-        _gone(cluster)
+        gone(cluster)
 
 
 # What a program finds: the file, then each name, then the last one by TCP from the file's first server.

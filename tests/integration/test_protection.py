@@ -8,6 +8,7 @@ import pytest
 
 import cluster as clusters
 from cluster import idle, run, until
+from conftest import installation
 from test_metadata import PYTHON, Container
 
 ROLE = "arn:aws:iam::000000000000:role/worker"
@@ -25,20 +26,10 @@ print(json.dumps([answer.status, answer.read().decode()]))
 
 @pytest.fixture(scope="module")
 def kept(busybox):
-    made = clusters.Cluster("--cpu-units", "65536", "--memory-mib", "65536", "--metadata-port",
-                            str(clusters.free_port()), "--settle", "1")
-    try:
-        made.up()
-        made.load_image(busybox, "busybox:1")
+    with installation(busybox, "--cpu-units", "65536", "--memory-mib", "65536",
+                      "--metadata-port", str(clusters.free_port()), "--settle", "1") as made:
         yield made
         made.stop_all()
-    except BaseException:
-        print(made.diagnose())
-        raise
-    finally:
-        made.uninstall()
-    leaks = made.leaks()
-    assert not leaks, "\n".join(leaks)
 
 
 def service(kept, name):

@@ -34,6 +34,19 @@ def test_a_drain(fleet, services):
     assert where(fleet, services, name) == {"one": 3, "two": 3, "three": 3}
 
 
+def test_a_deployment_after_a_drain(fleet, services):
+    """It is spread by itself, and not where those leave room that it replaces."""
+    name, _ = six(services)
+    host = fleet.hosts[1]
+    set_state(fleet, host, "DRAINING")
+    clusters.until(lambda: where(fleet, services, name) == {"one": 3, "three": 3}, 60, "the move",
+                   0.1)
+    set_state(fleet, host, "ACTIVE")
+    services.update(name, forceNewDeployment=True)
+    services.steady(name)
+    assert where(fleet, services, name) == EVEN
+
+
 def test_zones_are_evened_out_again(fleet, services):
     """What a drain has left lopsided is mended by itself, start first."""
     name = services.create(count=6, availabilityZoneRebalancing="ENABLED")

@@ -55,7 +55,7 @@ def misfits(shape, value, path="answer"):
     kind = shape.type_name
     if value is None:
         return [f"{path}: null"]
-    wanted = {"structure": dict, "map": dict, "list": list, "string": str, "boolean": bool,
+    wanted = {"structure": dict, "map": dict, "list": list, "string": str, "blob": str, "boolean": bool,
               "integer": int, "long": int, "double": (int, float), "float": (int, float),
               "timestamp": (int, float)}[kind]
     if not isinstance(value, wanted) or (kind != "boolean" and isinstance(value, bool)):
@@ -80,8 +80,7 @@ def misfits(shape, value, path="answer"):
 
 def checked(cluster, operation, members, service="ecs"):
     """Calls, and compares the raw answer with the model."""
-    client = cluster.ecs if service == "ecs" else cluster.logs
-    model = client.meta.service_model.operation_model(operation)
+    model = getattr(cluster, service).meta.service_model.operation_model(operation)
     body = json.dumps(members).encode()
     target = f"{clusters.TARGETS[service]}.{operation}"
     status, answer = cluster.post(cluster.signed(target, body, service=service), body)

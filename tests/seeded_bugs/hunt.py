@@ -13,7 +13,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HOSTS, RUNS, CHUNK = 10, 400, 10
 # Caught within a few seeds: a second each.
-SMOKE = [1, 3, 6, 9, 11, 13, 16, 19, 24, 26, 35, 36, 38, 39, 41, 42, 43, 49, 54, 58, 65, 68]
+SMOKE = [1, 3, 6, 9, 11, 13, 16, 19, 24, 26, 35, 36, 38, 39, 41, 42, 43, 49, 54, 58, 65, 68, 76, 77, 81, 86]
 _BUG = re.compile(r"\bFL_BUG\((\d+),")
 
 
