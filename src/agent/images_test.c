@@ -405,7 +405,7 @@ static void pulls_wait_for_starts_and_go_on_whatever_these_do(void **state)
     struct told told = {0};
     make_image(f, "1", files, 6, false);
     fl_images_start_begins(f->images);
-    fl_images_ensure(f->images, FL_STR("app:1"), done, &told);
+    fl_images_ensure(f->images, FL_STR("app:1"), NULL, done, &told);
     assert_int_equal(count_layers(f), 0);
     fl_images_start_begins(f->images);
     fl_images_start_ends(f->images);
