@@ -20,7 +20,7 @@ static const struct command commands[] = {
     {"status", fl_cli_status, "what runs (--json)"},
     {"explain", fl_cli_explain, "why a task finds no place on a cluster"},
     {"doctor", fl_cli_doctor, "what is wrong on this host and how to mend it"},
-    {"image", fl_cli_image, "images of the built-in registry: load, ls, rm"},
+    {"image", fl_cli_image, "images of the built-in registry: load, ls, pull, rm"},
     {"server", fl_cli_server, "the control plane, in the foreground"},
     {"agent", fl_cli_agent, "a host's agent, in the foreground"},
     {"sim", fl_cli_sim, "play thousands of hosts in one process, with faults, from a seed"},

@@ -145,7 +145,10 @@ void fl_agent_exit_forget(struct fl_live *live);
 
 /* agent_logs.c */
 bool fl_agent_is_shipped(const struct fl_container_spec *spec);
-/* In the arena. 0, or -EINVAL with Docker's sentence about an option. */
+/* Whether that option's value, or (empty) any option's, is a secret. */
+bool fl_agent_log_hides(const struct fl_container_spec *spec, struct fl_str option);
+/* In the arena. 0, or -EINVAL with Docker's sentence about an option; -ENOKEY while values of
+ * secret ones are not known. */
 int fl_agent_log_target(struct fl_agent *agent, const struct fl_task_container *container,
                         struct fl_arena *arena, struct fl_log_target *ret_target,
                         struct fl_err *err);

@@ -237,7 +237,8 @@ static void attach(struct fl_live *live, const struct fl_task_container *contain
     struct fl_log_target target;
     struct fl_brain_event event = {.type = FL_EVENT_PREPARED};
     event.prepared.container_id = id;
-    if (fl_agent_log_target(agent, container, live->arena, &target, NULL) == 0)
+    if (!fl_agent_log_hides(container->spec, FL_STR("awslogs-stream")) &&
+        fl_agent_log_target(agent, container, live->arena, &target, NULL) == 0)
         event.prepared.log_stream = target.plan->stream;
     memcpy(event.prepared.address, live->endpoint.address, sizeof(event.prepared.address));
     event.prepared.bindings = copy_bindings(&live->endpoint, live->arena);

@@ -53,10 +53,11 @@ static int add_secret_options(const struct fl_agent *agent,
     return 0;
 }
 
-static bool has_secret_options(const struct fl_container_spec *spec)
+bool fl_agent_log_hides(const struct fl_container_spec *spec, struct fl_str option)
 {
     for (size_t i = 0; i < spec->secret_count; i++)
-        if (spec->secrets[i].is_log_option)
+        if (spec->secrets[i].is_log_option &&
+            (option.n == 0 || fl_str_eq(spec->secrets[i].name, option)))
             return true;
     return false;
 }
@@ -85,8 +86,15 @@ int fl_agent_log_target(struct fl_agent *agent, const struct fl_task_container *
     };
     struct fl_container_spec *spec = fl_arena_new_object(arena, struct fl_container_spec);
     *spec = *container->spec;
-    int rc = has_secret_options(spec) ? add_secret_options(agent, container, arena, spec, err) : 0;
-    return rc < 0 ? rc : fl_log_plan_read(spec, facts, arena, plan, err);
+    if (!fl_agent_log_hides(spec, FL_STR("")))
+        return fl_log_plan_read(spec, facts, arena, plan, err);
+    int rc = add_secret_options(agent, container, arena, spec, err);
+    if (rc == 0 && fl_log_plan_read(spec, facts, arena, plan, NULL) < 0)
+        rc = fl_err_set(err, -EINVAL,
+                        "the options of the log driver %.*s, of which some are secret, are wrong",
+                        FL_STR_ARG(spec->log_driver));
+    plan->address.is_secret = true;
+    return rc;
 }
 
 /* A definition that an earlier agent took, and this one does not, leaves its lines in the spool. */

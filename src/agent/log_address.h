@@ -25,6 +25,7 @@ struct fl_log_address {
     struct fl_str cert_file;
     struct fl_str key_file;
     bool skip_verify;
+    bool is_secret; /* failures do not tell it */
 };
 
 static inline bool fl_log_is_datagram(const struct fl_log_address *address)

@@ -109,7 +109,9 @@ static void fail(struct fl_log_link *link, const char *what, const char *why)
     static const char *const networks[] = {"udp", "tcp", "tcp", "unix", "unixgram"};
     const struct fl_log_address *a = &link->address;
     char text[SENTENCE_MAX];
-    if (a->path.n)
+    if (a->is_secret)
+        (void)snprintf(text, sizeof(text), "%s %s: %s", what, networks[a->transport], why);
+    else if (a->path.n)
         (void)snprintf(text, sizeof(text), "%s %s %s: %s", what, networks[a->transport], a->path.p,
                        why);
     else

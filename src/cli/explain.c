@@ -6,10 +6,11 @@
 
 #include "base/fs.h"
 #include "cli/cli.h"
+#include "cli/fold.h"
 #include "cli/install.h"
 #include "cli/operator.h"
 
-enum { TIMEOUT_MS = 30 * 1000, MAX_CALL = 1 << 20 };
+enum { TIMEOUT_MS = 30 * 1000, MAX_CALL = 1 << 20, INDENT = 4 };
 
 /* The API's name for what is asked about; NULL when the word is none of ours. */
 static const char *member_of(const char *word)
@@ -101,7 +102,7 @@ int fl_cli_explain(int argc, char **argv)
         fl_jw_json(&(struct fl_json_writer){.buf = &text}, answer);
         fl_operator_print(fl_buf_str(&text));
     } else {
-        (void)printf("%.*s", FL_STR_ARG(fl_json_text(fl_json_get(answer, "text"))));
+        fl_fold_print(fl_json_text(fl_json_get(answer, "text")), INDENT);
     }
     return 0;
 }

@@ -47,8 +47,9 @@ int fl_operator_send(struct fl_operator *caller, const char *operation, struct f
         struct fl_str code;
         struct fl_str message;
         fl_aws_error(&response, arena, &code, &message);
-        return fl_err_set(err, -EPROTO, "%s: %.*s: %.*s", operation, FL_STR_ARG(code),
-                          FL_STR_ARG(message));
+        bool is_ours = strchr(operation, '.') != NULL; /* a name that nobody knows */
+        return fl_err_set(err, -EPROTO, "%s%s%.*s: %.*s", is_ours ? "" : operation,
+                          is_ours ? "" : ": ", FL_STR_ARG(code), FL_STR_ARG(message));
     }
     const struct fl_json *answer = fl_json_read(response.body, caller->arena, err);
     if (!answer)

@@ -8,12 +8,14 @@
 #include "base/fs.h"
 #include "cli/cli.h"
 #include "cli/daemons.h"
+#include "cli/fold.h"
 #include "cli/install.h"
 #include "cli/operator.h"
 
 enum {
     MAX_REPORT = 256 << 20,
     CALL_TIMEOUT_MS = 30 * 1000,
+    LABEL_WIDTH = 10,      /* of the rows for people */
     MOST_MEASURED = 10000, /* tasks; what more of them use is told by instance and cluster alone */
 };
 
@@ -272,12 +274,17 @@ static const char *short_arn(const char *arn)
     return slash ? slash + 1 : arn;
 }
 
-static void print_role(const char *name, pid_t pid)
+static long long number(const struct fl_json *object, const char *key)
+{
+    return (long long)fl_json_int(fl_json_get(object, key));
+}
+
+static void print_role(struct fl_buf *text, const char *name, pid_t pid)
 {
     if (pid > 0)
-        (void)printf("%-9s process %d\n", name, (int)pid);
+        fl_buf_printf(text, "%-9s process %d\n", name, (int)pid);
     else
-        (void)printf("%-9s does not run\n", name);
+        fl_buf_printf(text, "%-9s does not run\n", name);
 }
 
 static const struct fl_json *measure_of(const struct report *report, size_t which, const char *id)
@@ -290,24 +297,25 @@ static const struct fl_json *measure_of(const struct report *report, size_t whic
 }
 
 /* ", 12 CPU units, 40 MiB used", where an agent has measured it. */
-static void print_used(const struct fl_json *measured)
+static void print_used(struct fl_buf *text, const struct fl_json *measured)
 {
     if (fl_json_get(measured, "cpuUsed"))
-        (void)printf(", %.0f CPU units, %.0f MiB used",
-                     fl_json_number(fl_json_get(measured, "cpuUsed")),
-                     fl_json_number(fl_json_get(measured, "memoryUsed")));
-    (void)putchar('\n');
+        fl_buf_printf(text, ", %.0f CPU units, %.0f MiB used",
+                      fl_json_number(fl_json_get(measured, "cpuUsed")),
+                      fl_json_number(fl_json_get(measured, "memoryUsed")));
+    fl_buf_add_char(text, '\n');
 }
 
-static void print_instance(const struct report *report, const struct fl_json *instance)
+static void print_instance(struct fl_buf *text, const struct report *report,
+                           const struct fl_json *instance)
 {
     bool connected = fl_json_is_true(fl_json_get(instance, "agentConnected"));
     const char *id = short_arn(text_of(instance, "containerInstanceArn"));
-    (void)printf("instance  %s  %s, agent %s, %d tasks running, %d pending", id,
-                 text_of(instance, "status"), connected ? "connected" : "away",
-                 (int)fl_json_int(fl_json_get(instance, "runningTasksCount")),
-                 (int)fl_json_int(fl_json_get(instance, "pendingTasksCount")));
-    print_used(measure_of(report, INSTANCES, id));
+    fl_buf_printf(text, "instance  %s  %s, agent %s, %d tasks running, %d pending", id,
+                  text_of(instance, "status"), connected ? "connected" : "away",
+                  (int)fl_json_int(fl_json_get(instance, "runningTasksCount")),
+                  (int)fl_json_int(fl_json_get(instance, "pendingTasksCount")));
+    print_used(text, measure_of(report, INSTANCES, id));
 }
 
 static const char *rollout_of(const struct fl_json *service)
@@ -317,81 +325,81 @@ static const char *rollout_of(const struct fl_json *service)
     return state && strcmp(state, "COMPLETED") != 0 ? state : NULL;
 }
 
-static void print_service(const struct report *report, const struct fl_json *service)
+static void print_service(struct fl_buf *text, const struct report *report,
+                          const struct fl_json *service)
 {
     const char *rollout = rollout_of(service);
     (void)report;
-    (void)printf("service   %s  %s  %s, %d of %d tasks running, %d pending%s%s\n",
-                 short_arn(text_of(service, "serviceArn")),
-                 short_arn(text_of(service, "taskDefinition")), text_of(service, "status"),
-                 (int)fl_json_int(fl_json_get(service, "runningCount")),
-                 (int)fl_json_int(fl_json_get(service, "desiredCount")),
-                 (int)fl_json_int(fl_json_get(service, "pendingCount")),
-                 rollout ? ", deployment " : "", rollout ? rollout : "");
+    fl_buf_printf(text, "service   %s  %s  %s, %d of %d tasks running, %d pending%s%s\n",
+                  short_arn(text_of(service, "serviceArn")),
+                  short_arn(text_of(service, "taskDefinition")), text_of(service, "status"),
+                  (int)fl_json_int(fl_json_get(service, "runningCount")),
+                  (int)fl_json_int(fl_json_get(service, "desiredCount")),
+                  (int)fl_json_int(fl_json_get(service, "pendingCount")),
+                  rollout ? ", deployment " : "", rollout ? rollout : "");
 }
 
-static void print_task(const struct report *report, const struct fl_json *task)
+static void print_task(struct fl_buf *text, const struct report *report, const struct fl_json *task)
 {
     const char *id = short_arn(text_of(task, "taskArn"));
-    (void)printf("task      %s  %s  %s", id, short_arn(text_of(task, "taskDefinitionArn")),
-                 text_of(task, "lastStatus"));
-    print_used(measure_of(report, TASKS, id));
+    fl_buf_printf(text, "task      %s  %s  %s", id, short_arn(text_of(task, "taskDefinitionArn")),
+                  text_of(task, "lastStatus"));
+    print_used(text, measure_of(report, TASKS, id));
 }
 
-static void print_cluster(const struct fl_json *cluster)
+static void print_cluster(struct fl_buf *text, const struct fl_json *cluster)
 {
-    (void)printf(
-        "cluster   %s  %lld instances, %lld of %lld CPU units and %lld of %lld MiB reserved",
-        text_of(cluster, "cluster"),
-        (long long)fl_json_int(fl_json_get(cluster, "instancesRegistered")),
+    long long instances = number(cluster, "instancesRegistered");
+    fl_buf_printf(
+        text, "cluster   %s  %lld instance%s, %lld of %lld CPU units and %lld of %lld MiB reserved",
+        text_of(cluster, "cluster"), instances, instances == 1 ? "" : "s",
         (long long)fl_json_int(fl_json_get(cluster, "cpuReserved")),
         (long long)fl_json_int(fl_json_get(cluster, "cpuRegistered")),
         (long long)fl_json_int(fl_json_get(cluster, "memoryReserved")),
         (long long)fl_json_int(fl_json_get(cluster, "memoryRegistered")));
-    print_used(fl_json_int(fl_json_get(cluster, "instancesMeasured")) > 0 ? cluster : NULL);
+    print_used(text, fl_json_int(fl_json_get(cluster, "instancesMeasured")) > 0 ? cluster : NULL);
 }
 
-static long long number(const struct fl_json *object, const char *key)
-{
-    return (long long)fl_json_int(fl_json_get(object, key));
-}
-
-static void print_images(const struct fl_json *images)
+static void print_images(struct fl_buf *text, const struct fl_json *images)
 {
     const struct fl_json *pulls = fl_json_get(images, "pulls");
     if (!images)
         return;
-    (void)printf("images    %lld here, %lld MiB reclaimed, %lld of %lld MiB of the disk free%s\n",
-                 number(images, "images"), number(images, "reclaimedBytes") >> 20,
-                 number(images, "diskAvailableMib"), number(images, "diskMib"),
-                 fl_json_is_true(fl_json_get(images, "diskFull")) ? ": FULL" : "");
+    fl_buf_printf(text,
+                  "images    %lld here, %lld MiB reclaimed, %lld of %lld MiB of the disk free%s\n",
+                  number(images, "images"), number(images, "reclaimedBytes") >> 20,
+                  number(images, "diskAvailableMib"), number(images, "diskMib"),
+                  fl_json_is_true(fl_json_get(images, "diskFull")) ? ": FULL" : "");
     for (size_t i = 0; i < fl_json_items(pulls); i++) {
         const struct fl_json *pull = fl_json_item(pulls, i);
-        (void)printf("pull      %s  %lld of %lld layers, %lld of %lld MiB, %lld s\n",
-                     text_of(pull, "image"), number(pull, "layersDone"), number(pull, "layers"),
-                     number(pull, "bytesDone") >> 20, number(pull, "bytes") >> 20,
-                     number(pull, "seconds"));
+        fl_buf_printf(text, "pull      %s  %lld of %lld layers, %lld of %lld MiB, %lld s\n",
+                      text_of(pull, "image"), number(pull, "layersDone"), number(pull, "layers"),
+                      number(pull, "bytesDone") >> 20, number(pull, "bytes") >> 20,
+                      number(pull, "seconds"));
     }
 }
 
 static void print_report(const struct report *report)
 {
-    static void (*const print[LISTINGS])(const struct report *report,
+    FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(MAX_REPORT);
+    struct fl_buf *text = &buf;
+    static void (*const print[LISTINGS])(struct fl_buf * text, const struct report *report,
                                          const struct fl_json *object) = {
         [INSTANCES] = print_instance, [SERVICES] = print_service, [TASKS] = print_task};
     const struct fl_options *options = report->options;
-    (void)printf("endpoint  %s, region %s, account %s\ndata      %s\n",
-                 fl_options_endpoint(options).p, options->value[FL_OPTION_REGION].p,
-                 options->value[FL_OPTION_ACCOUNT].p, options->value[FL_OPTION_DATA_DIR].p);
-    print_role("server", report->server);
-    print_role("agent", report->agent);
-    print_images(report->images);
+    fl_buf_printf(text, "endpoint  %s, region %s, account %s\ndata      %s\n",
+                  fl_options_endpoint(options).p, options->value[FL_OPTION_REGION].p,
+                  options->value[FL_OPTION_ACCOUNT].p, options->value[FL_OPTION_DATA_DIR].p);
+    print_role(text, "server", report->server);
+    print_role(text, "agent", report->agent);
+    print_images(text, report->images);
     for (size_t i = 0; i < fl_json_items(report->measured); i++)
-        print_cluster(fl_json_item(report->measured, i));
+        print_cluster(text, fl_json_item(report->measured, i));
     for (size_t which = 0; which < LISTINGS; which++)
         for (size_t at = 0; at < report->cluster_count; at++)
             for (size_t i = 0; i < report->found[which][at].n; i++)
-                print[which](report, report->found[which][at].items[i]);
+                print[which](text, report, report->found[which][at].items[i]);
+    fl_fold_print(fl_buf_str(text), LABEL_WIDTH);
 }
 
 /* The status's own verdict, one line for stderr; NULL when all is well. */

@@ -7,6 +7,7 @@
 #include "core/scheduler.h"
 
 enum { MAX_GROUPS = 64, MAX_SHOWN = 12, MAX_EXAMPLES = 3, MAX_TEXT = 64 << 10 };
+enum { MAX_LOOKED_AT = 10000, MAX_REASON = 400 };
 
 /* Instances that the same rule excludes. */
 struct excluded {
@@ -225,6 +226,58 @@ static void add_service(struct fl_buf *text, const struct explanation *e)
                   primary->running_count, primary->pending_count);
 }
 
+/* The newest of the service's tasks that ended by themselves; of the last hour's no more than a
+ * bound are looked at. NULL: none. */
+static const struct fl_task *last_failed(const struct explanation *e)
+{
+    struct fl_stopped_tree *stopped = &e->d->core->stopped;
+    struct fl_str group = fl_str_printf(e->d->arena, "service:%.*s", FL_STR_ARG(e->service->name));
+    struct fl_task *task = RB_MAX(fl_stopped_tree, stopped);
+    for (size_t i = 0; task && i < MAX_LOOKED_AT; i++) {
+        const struct rec_Task *rec = task->rec;
+        if (fl_str_eq(rec->group, group) && fl_str_eq(rec->cluster, e->cluster->rec->name) &&
+            FL_HAS(rec, rec_Task, stopCode) &&
+            (rec->stopCode == ECS_TaskStopCode_TaskFailedToStart ||
+             rec->stopCode == ECS_TaskStopCode_EssentialContainerExited))
+            return task;
+        task = RB_PREV(fl_stopped_tree, stopped, task);
+    }
+    return NULL;
+}
+
+/* Words of agents and registries, on one line of a person's terminal. */
+static void add_foreign(struct fl_buf *text, struct fl_str words)
+{
+    for (size_t i = 0; i < FL_MIN(words.n, (size_t)MAX_REASON); i++) {
+        unsigned char c = (unsigned char)words.p[i];
+        fl_buf_add_char(text, c < ' ' || c == 0x7f ? ' ' : words.p[i]);
+    }
+}
+
+/* Why it stopped, and which of its containers did not end well. */
+static void add_end(struct fl_buf *text, const struct rec_Task *rec)
+{
+    add_foreign(text, rec->stoppedReason);
+    for (size_t i = 0; i < rec->containers.n; i++) {
+        const struct rec_TaskContainer *container = &rec->containers.items[i];
+        if (FL_HAS(container, rec_TaskContainer, exitCode) && container->exitCode)
+            fl_buf_printf(text, "; %.*s ended with %d", FL_STR_ARG(container->name),
+                          container->exitCode);
+    }
+    fl_buf_add_char(text, '\n');
+}
+
+static void add_last_failed(struct fl_buf *text, const struct explanation *e)
+{
+    const struct fl_task *task = last_failed(e);
+    if (!task)
+        return;
+    fl_buf_add_z(text, "  the last task that failed: ");
+    add_id(text, task->rec->id);
+    fl_buf_printf(text, " of %.*s:%d: ", FL_STR_ARG(task->rec->family), task->rec->revision);
+    add_end(text, task->rec);
+}
+
 /* What else keeps the service from starting it. */
 static void add_delays(struct fl_buf *text, const struct explanation *e)
 {
@@ -243,6 +296,7 @@ static void add_delays(struct fl_buf *text, const struct explanation *e)
                       "  500 tasks were launched in the last minute: the next one is launched in "
                       "%lld seconds\n",
                       (long long)(pace_ms + 999) / 1000);
+    add_last_failed(text, e);
     if (last)
         fl_buf_printf(text, "  the last event: %.*s\n", FL_STR_ARG(last->rec->message));
 }
@@ -278,6 +332,10 @@ static void add_head(struct fl_buf *text, const struct explanation *e)
     if (e->service) {
         add_delays(text, e);
         return;
+    }
+    if (e->task && e->task->rec->stoppedReason.n) {
+        fl_buf_add_z(text, "  why it stops: ");
+        add_end(text, e->task->rec);
     }
     if (def->rec->definition->status != ECS_TaskDefinitionStatus_ACTIVE)
         fl_buf_add_z(text, "  the definition is not ACTIVE: RunTask refuses it\n");

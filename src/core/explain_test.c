@@ -1,6 +1,6 @@
 /* What is told about a task that finds no place: every rule once, counted, the most frequent first,
  * the closest instance named; the same at five instances and at many. */
-#include "core/core_fixture.h"
+#include "core/rollout_fixture.h"
 
 static unsigned explain(struct fix *f, const char *task, const char *definition)
 {
@@ -255,6 +255,27 @@ static void a_service_is_explained(FL_UNUSED void **state)
     fix_free(f);
 }
 
+/* Why its tasks fail is said by the newest of them; control characters are not. */
+static void a_service_whose_tasks_fail_is_explained(FL_UNUSED void **state)
+{
+    struct fix *f = fix_ready();
+    fix_ok(f, "CreateService", "{'serviceName':'s','taskDefinition':'web','desiredCount':1}");
+    fix_schedule(f);
+    assert_int_equal(explain_service(f, "s"), 200);
+    assert_null(strstr(fix_text(f, "text"), "failed"));
+    fix_fail(f, "CannotPullContainerError:\\u001b[2J no such image");
+    assert_int_equal(explain_service(f, "s"), 200);
+    const char *said = strstr(fix_text(f, "text"), "  the last task that failed: ");
+    assert_non_null(said);
+    assert_non_null(strstr(said, "… of web:1: CannotPullContainerError: [2J no such image\n"));
+    fix_ok(f, "ListTasks", "{'desiredStatus':'STOPPED'}");
+    char arn[128];
+    (void)snprintf(arn, sizeof(arn), "%s", fix_text(f, "taskArns.0"));
+    assert_int_equal(explain(f, arn, ""), 200);
+    assert_non_null(strstr(fix_text(f, "text"), "\n  why it stops: CannotPullContainerError: "));
+    fix_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -262,6 +283,7 @@ int main(void)
         cmocka_unit_test(a_call_is_explained_as_it_is),
         cmocka_unit_test(many_instances_stay_readable),
         cmocka_unit_test(a_service_is_explained),
+        cmocka_unit_test(a_service_whose_tasks_fail_is_explained),
         cmocka_unit_test(wrong_questions_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

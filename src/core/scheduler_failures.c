@@ -95,23 +95,34 @@ static void note_run(struct fl_decision *d, const struct fl_deployment *deployme
     fl_service_put(d, rec);
 }
 
+/* A sentence without its full stop. */
+static struct fl_str clause(struct fl_str text)
+{
+    return fl_str_ends(text, FL_STR(".")) ? fl_str_sub(text, 0, text.n - 1) : text;
+}
+
+/* Once for a cause: the next attempts are made for it, too. */
+static void say_why(struct fl_decision *d, struct fl_service *service, struct fl_str reason)
+{
+    if (reason.n)
+        fl_service_say_until(d, service, "has reached a steady state",
+                             "was unable to place a task. Reason: %.*s.",
+                             FL_STR_ARG(clause(reason)));
+}
+
 void fl_scheduler_task_ended(struct fl_decision *d, const struct fl_task *task)
 {
     const struct rec_Task *rec = task->rec;
     const struct fl_deployment *deployment = fl_task_deployment_of(task->cluster, rec);
     if (!deployment || !fl_str_is(deployment->service->rec->status, "ACTIVE"))
         return;
-    if (FL_HAS(rec, rec_Task, startedAt))
+    if (FL_HAS(rec, rec_Task, startedAt)) {
         note_run(d, deployment, rec->startedAt);
-    else if (rec->stopCode == ECS_TaskStopCode_TaskFailedToStart)
+    } else if (rec->stopCode == ECS_TaskStopCode_TaskFailedToStart) {
+        say_why(d, deployment->service, rec->stoppedReason);
         note_failure(d, deployment, rec->createdAt, rec->stoppedReason,
                      fl_is_incurable(rec->stoppedReason));
-}
-
-/* A sentence without its full stop. */
-static struct fl_str clause(struct fl_str text)
-{
-    return fl_str_ends(text, FL_STR(".")) ? fl_str_sub(text, 0, text.n - 1) : text;
+    }
 }
 
 /* The service's record was replaced. */

@@ -1,8 +1,9 @@
 /* Tags: TagResource, UntagResource, ListTagsForResource on clusters, task definitions, tasks,
- * services and container instances, and the rules that tags given with any other call must keep,
- * too. */
+ * services, task sets and container instances, and the rules that tags given with any other call
+ * must keep, too. */
 #include "core/decide.h"
 #include "core/service.h"
+#include "core/task_sets.h"
 #include "wire/arn.h"
 
 /* Tags of AWS's own ("aws:…") do not count. */
@@ -18,6 +19,8 @@ struct tagged {
         struct rec_Task task;
         struct rec_Service service;
     } rec;
+    const struct fl_service *service; /* of a task set, whose entry in the record has the tags */
+    int64_t set;                      /* its number; 0: it is no task set */
     struct ecs_Tag_list tags;
     const char *missing; /* the error for a resource that does not exist */
 };
@@ -124,6 +127,26 @@ static int find_service(struct fl_decision *d, struct fl_str rest, struct tagged
     return 0;
 }
 
+/* "<cluster>/<service>/ecs-svc/<number>". */
+static int find_task_set(struct fl_decision *d, struct fl_str rest, struct tagged *ret)
+{
+    struct fl_cluster *cluster = cluster_of(d, rest);
+    struct fl_str left = rest, name = FL_STR(""), form = FL_STR("");
+    bool is_whole = fl_str_split(&left, '/', &name) && fl_str_split(&left, '/', &name) &&
+                    fl_str_split(&left, '/', &form) && fl_str_is(form, "ecs-svc");
+    const struct fl_service *service = cluster && is_whole ? fl_state_service(cluster, name) : NULL;
+    const struct fl_deployment *set =
+        service && fl_service_is_external(service) && fl_str_to_i64(left, &ret->set)
+            ? fl_service_deployment(service, ret->set)
+            : NULL;
+    if (!set)
+        return cluster ? not_found(d, ret, rest) : -1;
+    ret->kind = FL_RECORD_SERVICE;
+    ret->service = service;
+    ret->tags = fl_deployment_rec(set)->tags;
+    return 0;
+}
+
 static int find_definition(struct fl_decision *d, struct fl_str rest, struct tagged *ret)
 {
     const struct fl_definition *definition =
@@ -146,10 +169,11 @@ static int find(struct fl_decision *d, struct fl_str text, struct tagged *ret)
         {"cluster", find_cluster},
         {"task", find_task},
         {"service", find_service},
+        {"task-set", find_task_set},
         {"container-instance", find_instance},
         {"task-definition", find_definition},
     };
-    static const char *const others[] = {"capacity-provider", "task-set", "daemon"};
+    static const char *const others[] = {"capacity-provider", "daemon"};
     struct fl_arn arn;
     struct fl_str name;
     if (!fl_arn_parse(text, &arn) || arn.rest.n == 0)
@@ -165,8 +189,20 @@ static int find(struct fl_decision *d, struct fl_str text, struct tagged *ret)
     return cannot_be_named(d, text);
 }
 
+static void put_of_set(struct fl_decision *d, const struct tagged *t)
+{
+    struct rec_Service *rec = fl_service_edit(d, t->service);
+    struct rec_Deployment *entry = fl_service_entry(rec, t->set);
+    FL_SET(entry, rec_Deployment, tags, t->tags);
+    fl_service_put(d, rec);
+}
+
 static void put(struct fl_decision *d, struct tagged *t)
 {
+    if (t->set) {
+        put_of_set(d, t);
+        return;
+    }
     switch (t->kind) {
     case FL_RECORD_CLUSTER:
         FL_SET(&t->rec.cluster, rec_Cluster, tags, t->tags);

@@ -185,6 +185,31 @@ static void a_set_without_tasks_goes_without_force(FL_UNUSED void **state)
     fix_free(f);
 }
 
+static void a_set_is_tagged(FL_UNUSED void **state)
+{
+    char arn[160];
+    struct fix *f = fix_ready();
+    make_external(f, 1);
+    fix_ok(f, "CreateTaskSet",
+           "{'cluster':'default','service':'s','taskDefinition':'web',"
+           "'tags':[{'key':'a','value':'1'}]}");
+    (void)snprintf(arn, sizeof(arn), "%s", fix_text(f, "taskSet.taskSetArn"));
+    fix_ok(f, "TagResource",
+           "{'resourceArn':'%s','tags':[{'key':'a','value':'2'},{'key':'b','value':'3'}]}", arn);
+    fix_ok(f, "UntagResource", "{'resourceArn':'%s','tagKeys':['b']}", arn);
+    fix_recover(f, true);
+    fix_ok(f, "ListTagsForResource", "{'resourceArn':'%s'}", arn);
+    assert_int_equal(fix_size(f, "tags"), 1);
+    assert_string_equal(fix_text(f, "tags.0.value"), "2");
+    fix_ok(f, "DescribeTaskSets", "{'cluster':'default','service':'s','include':['TAGS']}");
+    assert_string_equal(fix_text(f, "taskSets.0.tags.0.value"), "2");
+    assert_int_equal(
+        fix_call(f, "TagResource", "{'resourceArn':'%s1','tags':[{'key':'a','value':'b'}]}", arn),
+        400);
+    assert_string_equal(fix_text(f, "__type"), "ResourceNotFoundException");
+    fix_free(f);
+}
+
 /* The same call again gets the same set, another one with its token is refused. */
 static void a_token_stands_for_one_set(FL_UNUSED void **state)
 {
@@ -296,6 +321,7 @@ int main(void)
         cmocka_unit_test(sets_are_made_scaled_promoted_and_deleted),
         cmocka_unit_test(what_is_no_task_set_is_refused),
         cmocka_unit_test(a_set_without_tasks_goes_without_force),
+        cmocka_unit_test(a_set_is_tagged),
         cmocka_unit_test(a_token_stands_for_one_set),
         cmocka_unit_test(protected_tasks_stay),
         cmocka_unit_test(protection_does_not_block_a_deployment),

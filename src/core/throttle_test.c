@@ -28,6 +28,9 @@ static void waits_grow_to_27_minutes(FL_UNUSED void **state)
         assert_int_equal(fix_fail(f, "ResourceInitializationError: later"), 2);
         assert_int_equal(fix_service_int(f, "services.0.deployments.0.failedTasks"),
                          2 * (int64_t)(i + 1));
+        assert_int_equal(fix_said(f, "(service s) was unable to place a task. Reason: "
+                                     "ResourceInitializationError: later."),
+                         1);
         assert_int_equal(fix_said(f, "is unable to consistently start tasks successfully. For "),
                          i < 2 ? 0 : 1);
         if (i % 4 == 0)

@@ -54,7 +54,9 @@ def test_a_drift_is_seen_and_undone(cluster, terraform):
     stack.apply()
     stack.settled()
     assert service(cluster)["desiredCount"] == 2
-    # Whoever deletes a service behind Terraform's back gets it again, under the same name.
+    # Whoever deletes a service behind Terraform's back gets it again, under the same name. A tag of
+    # what is gone is an error to the provider.
+    stack.run("state", "rm", "aws_ecs_tag.by_hand")
     cluster.ecs.delete_service(service="clients-web", force=True)
     clusters.until(lambda: service(cluster)["status"] == "INACTIVE", what="the service's end")
     assert stack.plan()["aws_ecs_service.web"] == ["create"]
@@ -136,9 +138,10 @@ def test_task_sets(cluster, terraform):
         cluster="default", service="clients-sets")["taskSets"] if "externalId" in each}
     assert sets["blue"]["runningCount"] == sets["blue"]["computedDesiredCount"] == 1
     assert stack.state("aws_ecs_task_set.green")["scale"] == [{"unit": "PERCENT", "value": 0}]
-    stack.apply(scale=100)
+    stack.apply(scale=100, tag="c")
     stack.settled()
     assert service(cluster, "clients-sets")["runningCount"] == 2
+    assert stack.state("aws_ecs_task_set.blue")["tags"] == {"a": "c"}
     identity = stack.state("aws_ecs_task_set.blue")["id"]
     stack.import_again("aws_ecs_task_set.blue", identity)
     assert set(stack.plan()) == {"aws_ecs_task_set.blue"}

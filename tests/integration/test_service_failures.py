@@ -81,6 +81,8 @@ def test_without_the_breaker_attempts_are_throttled(cluster, services):
     assert found["deployments"][0]["rolloutState"] == "IN_PROGRESS"
     assert found["deployments"][0]["failedTasks"] >= 1
     assert of.words(found).count(text) == 1
+    assert sum(said.startswith("was unable to place a task. Reason: CannotPullContainerError: ")
+               for said in of.words(found)) == 1
     assert found["deployments"][1]["runningCount"] == 1
     for task in failed_tasks(services, name, bad):
         assert task["stopCode"] == "TaskFailedToStart"

@@ -16,6 +16,7 @@ import images
 import services as services_of
 import stub_registry as stub
 from cluster import container, idle, sh, until
+from test_hosts import a_fleet
 from test_pulls import Tokens, add_app, wants_basic
 
 ROLE = "arn:aws:iam::000000000000:role/reader"
@@ -234,6 +235,20 @@ def test_an_option_of_the_log_driver(cluster, tmp_path):
         line = backend.recv(65536).decode()
         assert tag in line and line.rstrip().endswith("said")
         assert not on_disk(cluster, tag)
+
+
+def test_values_reach_another_host(busybox):
+    """Over TLS, from a server that is believed by its certificate alone."""
+    kept, in_store = value(), value()
+    with a_fleet(busybox) as fleet:
+        host = fleet.add("far").join()
+        task = started(fleet.cluster, idle(memory=16, secrets=names(
+            PW=secret(fleet.cluster, kept), P=parameter(fleet.cluster, in_store)[0])))
+        found = environment(host, task)
+        assert (found["PW"], found["P"]) == (kept, in_store)
+        for owner in (host, fleet.cluster):
+            assert not on_disk(owner, kept) and not on_disk(owner, in_store)
+        fleet.cluster.stop_all()
 
 
 # ---- what goes wrong ----

@@ -12,6 +12,10 @@ variable "scale" {
   default = 50
 }
 
+variable "tag" {
+  default = "b"
+}
+
 resource "aws_ecs_task_definition" "one" {
   family = "clients-set"
   container_definitions = jsonencode([{
@@ -42,7 +46,7 @@ resource "aws_ecs_task_set" "blue" {
   external_id       = "blue"
   wait_until_stable = true
   force_delete      = true
-  tags              = { a = "b" }
+  tags              = { a = var.tag }
 
   scale {
     value = var.scale
