@@ -1,6 +1,7 @@
 """Terraform with its aws provider does what a user does with it: apply, a second plan that finds
 nothing to change, updates, a deployment that is rolled back, an interrupt, import, destroy. Skipped
 where terraform or the provider is not on the machine (README.md)."""
+import json
 import pathlib
 
 import cluster as clusters
@@ -174,3 +175,24 @@ def test_what_lies_around_services(cluster, terraform):
                           ("aws_cloudwatch_log_stream.lab", "/clients/lab:one")):
         stack.import_again(address, name)
     stack.settled()
+
+
+def test_secrets_and_parameters_reach_a_task(cluster, terraform):
+    stack = terraform(STACKS / "secrets")
+    stack.apply()
+    stack.settled()
+    for change in ({}, {"value": "louder", "note": "second"}):
+        stack.apply(**change)
+        value = change.get("value", "hush")
+        assert (stack.output("sealed"), json.loads(stack.output("word"))["word"]) == (value, value)
+        done = cluster.wait(cluster.start(stack.output("definition")))
+        assert done["containers"][0]["exitCode"] == 0
+    stack.settled()
+    assert stack.output("names") == ["/clients/list", "/clients/plain", "/clients/sealed"]
+    for address in ("aws_secretsmanager_secret.word", "aws_secretsmanager_secret_version.word",
+                    "aws_ssm_parameter.plain", "aws_ssm_parameter.list", "aws_ssm_parameter.sealed"):
+        stack.import_again(address, stack.state(address)["id"])
+    assert set(stack.plan()) <= {"aws_secretsmanager_secret.word"}
+    stack.destroy()
+    assert cluster.secretsmanager.list_secrets(IncludePlannedDeletion=True)["SecretList"] == []
+    assert cluster.ssm.describe_parameters()["Parameters"] == []
