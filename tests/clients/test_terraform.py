@@ -3,11 +3,13 @@ nothing to change, updates, a deployment that is rolled back, an interrupt, impo
 where terraform or the provider is not on the machine (README.md)."""
 import json
 import pathlib
+import urllib.request
 
 import cluster as clusters
 import terraform as terraforms
 
 STACKS = pathlib.Path(__file__).resolve().parent / "stacks"
+EXAMPLE = STACKS.parents[2] / "examples" / "terraform"
 CLUSTER = "arn:aws:ecs:us-east-1:000000000000:cluster/default"
 MISSING = "no-such-image:1"
 
@@ -175,6 +177,21 @@ def test_what_lies_around_services(cluster, terraform):
                           ("aws_cloudwatch_log_stream.lab", "/clients/lab:one")):
         stack.import_again(address, name)
     stack.settled()
+
+
+def test_the_example_does_what_it_says(cluster, terraform):
+    stack = terraform(EXAMPLE, image="busybox:1")
+    stack.apply()
+    stack.settled()
+    for arn in cluster.ecs.list_tasks(serviceName="hello")["taskArns"]:
+        (bound,) = cluster.task(arn)["containers"][0]["networkBindings"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{bound['hostPort']}/", timeout=10) as page:
+            assert page.read() == b"fair winds\n"
+    said = stack.apply(check=False, image="busybox:latest")
+    assert "The deployment was rolled back" in said
+    assert "CannotPullContainerError" in cluster.fairlead("explain", "service", "hello").stdout
+    assert service(cluster, "hello")["runningCount"] == 2
+    stack.variables["image"] = "busybox:1"
 
 
 def test_secrets_and_parameters_reach_a_task(cluster, terraform):
