@@ -21,7 +21,7 @@ struct fl_runtime_container {
     int shim_pidfd;
     uv_poll_t *shim_poll;
     pid_t shim_child; /* to be reaped by us; 0 for an adopted or a launched one */
-    bool is_asked;    /* the launcher has not answered yet */
+    uint32_t asked;   /* the number of its order that the launcher has not answered; 0: none */
     pid_t pid;        /* the container's first process */
     int64_t start_time;
     int pending_signal;   /* asked for before the container had started */
@@ -55,6 +55,7 @@ struct fl_runtime {
     int program_fd;  /* a sealed copy of its program; -1: none */
     int launcher_fd; /* our end of the launcher's socket; -1: there is none */
     pid_t launcher_pid;
+    uint32_t launcher_asked; /* the number of the last order */
     uv_poll_t *launcher_poll;
     struct fl_str runtime_root; /* its state */
     struct fl_str memory_root;  /* for what must not be on a disk; empty: there is no such place */

@@ -31,7 +31,7 @@ static void free_handle(uv_handle_t *handle)
 }
 
 /* What it was asked for may have begun or not: who does not show itself in a while is lost. */
-static void end_launcher(struct fl_runtime *runtime)
+static void end_launcher(struct fl_runtime *runtime, bool by_force)
 {
     struct fl_runtime_container *container, *next;
     if (runtime->launcher_poll)
@@ -39,30 +39,32 @@ static void end_launcher(struct fl_runtime *runtime)
     if (runtime->launcher_fd >= 0)
         (void)close(FL_TAKE_FD(runtime->launcher_fd));
     if (runtime->launcher_pid > 0) {
-        (void)kill(runtime->launcher_pid, SIGKILL);
+        if (by_force)
+            (void)kill(runtime->launcher_pid, SIGKILL);
         (void)waitpid(runtime->launcher_pid, NULL, 0);
         runtime->launcher_pid = 0;
     }
     HASH_ITER(by_id, runtime->containers, container, next)
     {
-        if (container->is_asked)
+        if (container->asked)
             fl_runtime_watch_grace(container);
-        container->is_asked = false;
+        container->asked = 0;
     }
 }
 
 /* ---- answers ---- */
 
 /* A directory and, where there is a shim, its pidfd; the length, 0 at the end, -errno. */
-static ssize_t receive(int fd, char *path, size_t size, int *ret_pidfd)
+static ssize_t receive(int fd, struct fl_launch_head *ret_head, char *path, size_t size,
+                       int *ret_pidfd)
 {
     union {
         struct cmsghdr head;
         char space[CMSG_SPACE(sizeof(int))];
     } control;
-    struct iovec part = {.iov_base = path, .iov_len = size - 1};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
+    struct iovec parts[2] = {{ret_head, sizeof(*ret_head)}, {path, size - 1}};
+    struct msghdr message = {.msg_iov = parts,
+                             .msg_iovlen = 2,
                              .msg_control = &control,
                              .msg_controllen = sizeof(control)};
     *ret_pidfd = -1;
@@ -72,17 +74,18 @@ static ssize_t receive(int fd, char *path, size_t size, int *ret_pidfd)
     struct cmsghdr *head = CMSG_FIRSTHDR(&message);
     if (head && head->cmsg_type == SCM_RIGHTS && head->cmsg_len == CMSG_LEN(sizeof(int)))
         memcpy(ret_pidfd, CMSG_DATA(head), sizeof(int));
-    return n;
+    return FL_MAX(n - (ssize_t)sizeof(*ret_head), 0);
 }
 
-static void take_answer(struct fl_runtime *runtime, struct fl_str dir, int pidfd)
+/* A container may have ended and be launched again before the first answer is read. */
+static void take_answer(struct fl_runtime *runtime, uint32_t number, struct fl_str dir, int pidfd)
 {
     ptrdiff_t slash = fl_str_rindex(dir, '/');
     struct fl_runtime_container *container =
         slash < 0 ? NULL : fl_runtime_find(runtime, fl_str_from(dir, (size_t)slash + 1));
-    bool is_awaited = container && container->is_asked;
+    bool is_awaited = container && container->asked == number;
     if (is_awaited)
-        container->is_asked = false;
+        container->asked = 0;
     if (is_awaited && pidfd >= 0)
         (void)fl_runtime_watch_shim(container, pidfd);
     else if (is_awaited)
@@ -94,16 +97,17 @@ static void take_answer(struct fl_runtime *runtime, struct fl_str dir, int pidfd
 static void on_answer(uv_poll_t *poll, FL_UNUSED int status, FL_UNUSED int events)
 {
     struct fl_runtime *runtime = poll->data;
+    struct fl_launch_head head;
     char path[PATH_MAX];
     int pidfd;
     ssize_t n = 0;
     while (runtime->launcher_fd >= 0 &&
-           (n = receive(runtime->launcher_fd, path, sizeof(path), &pidfd)) > 0)
-        take_answer(runtime, (struct fl_str){path, (size_t)n}, pidfd);
+           (n = receive(runtime->launcher_fd, &head, path, sizeof(path), &pidfd)) > 0)
+        take_answer(runtime, head.number, (struct fl_str){path, (size_t)n}, pidfd);
     if (n == -EAGAIN || n == -EINTR)
         return;
     fl_log_warn("the launcher of containers has ended; their monitors are started one by one");
-    end_launcher(runtime);
+    end_launcher(runtime, true);
 }
 
 /* ---- its start ---- */
@@ -174,7 +178,7 @@ void fl_runtime_launcher_open(struct fl_runtime *runtime)
     if (runtime->program_fd < 0)
         return;
     if (!start(runtime)) {
-        end_launcher(runtime);
+        end_launcher(runtime, true);
         return;
     }
     uv_poll_t *poll = fl_calloc(1, sizeof(*poll));
@@ -186,7 +190,7 @@ void fl_runtime_launcher_open(struct fl_runtime *runtime)
 
 void fl_runtime_launcher_close(struct fl_runtime *runtime)
 {
-    end_launcher(runtime);
+    end_launcher(runtime, false);
 }
 
 /* ---- requests ---- */
@@ -198,9 +202,11 @@ int fl_runtime_launcher_ask(struct fl_runtime *runtime, struct fl_runtime_contai
         struct cmsghdr head;
         char space[CMSG_SPACE(FL_LAUNCH_FDS * sizeof(int))];
     } control = {.head = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
-    char flags =
-        (char)((netns_fd >= 0 ? FL_LAUNCH_NETNS : 0) | (lock_fd >= 0 ? FL_LAUNCH_LOCK : 0));
-    struct iovec parts[2] = {{&flags, 1}, {(char *)(uintptr_t)dir.p, dir.n}};
+    struct fl_launch_head order = {
+        .number = FL_MAX(runtime->launcher_asked + 1, 1U),
+        .flags = (netns_fd >= 0 ? FL_LAUNCH_NETNS : 0U) | (lock_fd >= 0 ? FL_LAUNCH_LOCK : 0U),
+    };
+    struct iovec parts[2] = {{&order, sizeof(order)}, {(char *)(uintptr_t)dir.p, dir.n}};
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     const int given[FL_LAUNCH_FDS] = {netns_fd, lock_fd};
     int fds[FL_LAUNCH_FDS];
@@ -218,6 +224,6 @@ int fl_runtime_launcher_ask(struct fl_runtime *runtime, struct fl_runtime_contai
     }
     if (sendmsg(runtime->launcher_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         return -errno;
-    container->is_asked = true;
+    runtime->launcher_asked = container->asked = order.number;
     return 0;
 }

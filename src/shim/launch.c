@@ -8,7 +8,7 @@
  *
  * The agent is at the other end of descriptor 0, a SOCK_SEQPACKET socket: one byte from us says
  * that we are ready; each message from it (base/launch.h) names a container's directory; the answer
- * is that name again, with the shim's pidfd. The end of the socket is our end, and no shim's. */
+ * is the same again, with the shim's pidfd. The end of the socket is our end, and no shim's. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -49,7 +49,8 @@ struct launcher {
 static struct launcher launcher;
 
 struct request {
-    char bytes[1 + PATH_MAX];
+    struct fl_launch_head head;
+    char dir[PATH_MAX];
     int fds[FL_LAUNCH_FDS];
     size_t fd_count;
 };
@@ -76,21 +77,23 @@ static int receive(struct request *request)
         struct cmsghdr head;
         char space[CMSG_SPACE(FL_LAUNCH_FDS * sizeof(int))];
     } control;
-    struct iovec part = {.iov_base = request->bytes, .iov_len = sizeof(request->bytes) - 1};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
+    struct iovec parts[2] = {{&request->head, sizeof(request->head)},
+                             {request->dir, sizeof(request->dir) - 1}};
+    struct msghdr message = {.msg_iov = parts,
+                             .msg_iovlen = 2,
                              .msg_control = &control,
                              .msg_controllen = sizeof(control)};
     request->fd_count = 0;
     ssize_t n = recvmsg(SOCKET_FD, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    /* ECONNRESET: the agent has left answers unread; its orders are still there. */
     if (n < 0)
-        return errno == EAGAIN || errno == EINTR ? 0 : -1;
+        return errno == EAGAIN || errno == EINTR || errno == ECONNRESET ? 0 : -1;
     take_fds(&message, request);
-    if (n < 2) {
+    if (n <= (ssize_t)sizeof(request->head)) {
         close_fds(request);
         return n == 0 ? -1 : 0;
     }
-    request->bytes[n] = '\0';
+    request->dir[n - (ssize_t)sizeof(request->head)] = '\0';
     return 1;
 }
 
@@ -113,7 +116,7 @@ static void set_title(const char *dir)
 static bool place_fds(const struct request *request)
 {
     static const struct {
-        int flag;
+        unsigned flag;
         int fd;
     } wanted[FL_LAUNCH_FDS] = {{FL_LAUNCH_NETNS, SHIM_NETNS_FD}, {FL_LAUNCH_LOCK, SHIM_LOCK_FD}};
     int moved[FL_LAUNCH_FDS];
@@ -123,7 +126,7 @@ static bool place_fds(const struct request *request)
             return false;
     (void)close_range(STDERR_FILENO + 1, SHIM_LOCK_FD, 0);
     for (size_t i = 0; i < FL_LAUNCH_FDS; i++)
-        if ((request->bytes[0] & wanted[i].flag) &&
+        if ((request->head.flags & wanted[i].flag) &&
             (next >= request->fd_count || dup2(moved[next++], wanted[i].fd) < 0))
             return false;
     return next == request->fd_count;
@@ -132,17 +135,16 @@ static bool place_fds(const struct request *request)
 /* From here on it is a shim like one that was executed. */
 static void become_shim(struct request *request)
 {
-    const char *dir = request->bytes + 1;
     if (!place_fds(request) || setsid() < 0 || dup2(STDOUT_FILENO, STDIN_FILENO) < 0)
         _exit(2);
-    set_title(dir);
+    set_title(request->dir);
     (void)prctl(PR_SET_NAME, "fairlead-shim");
-    _exit(shim_run(dir, launcher.program));
+    _exit(shim_run(request->dir, launcher.program));
 }
 
 /* The answer carries what says when the shim is gone; nobody else may reap it before that is made.
  */
-static bool answer(struct request *request, int pidfd)
+static void answer(struct request *request, int pidfd)
 {
     union {
         struct cmsghdr head;
@@ -150,24 +152,25 @@ static bool answer(struct request *request, int pidfd)
     } control = {.head = {.cmsg_len = CMSG_LEN(sizeof(int)),
                           .cmsg_level = SOL_SOCKET,
                           .cmsg_type = SCM_RIGHTS}};
-    struct iovec part = {.iov_base = request->bytes + 1, .iov_len = strlen(request->bytes + 1)};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    struct iovec parts[2] = {{&request->head, sizeof(request->head)},
+                             {request->dir, strlen(request->dir)}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     if (pidfd >= 0) {
         memcpy(CMSG_DATA(&control.head), &pidfd, sizeof(pidfd));
         message.msg_control = &control;
         message.msg_controllen = sizeof(control);
     }
-    return sendmsg(SOCKET_FD, &message, MSG_NOSIGNAL) >= 0;
+    (void)sendmsg(SOCKET_FD, &message, MSG_NOSIGNAL); /* who is gone has left a next one to look */
 }
 
-static bool launch(struct request *request)
+static void launch(struct request *request)
 {
     pid_t pid = fork();
     if (pid == 0)
         become_shim(request);
     close_fds(request);
     FL_CLEANUP_FD int pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
-    return answer(request, pidfd);
+    answer(request, pidfd);
 }
 
 static void bury(void)
@@ -179,6 +182,7 @@ static void bury(void)
         ;
 }
 
+/* Until the last order is done: an agent that has gone has written down what it asked for. */
 static void serve(void)
 {
     static struct request request;
@@ -190,8 +194,10 @@ static void serve(void)
         if (fds[1].revents)
             bury();
         int rc = fds[0].revents ? receive(&request) : 0;
-        if (rc < 0 || (rc > 0 && !launch(&request)))
+        if (rc < 0)
             return;
+        if (rc > 0)
+            launch(&request);
     }
 }
 
