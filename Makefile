@@ -6,7 +6,7 @@ AS_USER := tools/as-user.sh
 
 .PHONY: all setup check demo bench bench-pulls bench-logs fuzz sim seeded-bugs format clean deb
 .PHONY: nightly nightly-store nightly-sim nightly-placement nightly-guest nightly-upgrade nightly-four
-.PHONY: nightly-package nightly-fleet nightly-partition
+.PHONY: nightly-package nightly-fleet nightly-partition nightly-clients
 
 all:
 	@$(AS_USER) tools/build.sh $(BUILD)
@@ -24,7 +24,7 @@ check:
 
 # The long batteries; SEED= chooses another one.
 nightly: nightly-store nightly-sim nightly-placement nightly-guest nightly-upgrade nightly-four nightly-package
-nightly: nightly-fleet nightly-partition
+nightly: nightly-fleet nightly-partition nightly-clients
 
 # Crash states and failing calls of the store.
 nightly-store:
@@ -38,6 +38,7 @@ nightly-sim:
 	@$(BUILD)/fairlead sim --seed $(SEED)0000 --hosts 3 --tasks 150 --runs 2000
 	@$(BUILD)/fairlead sim --seed $(SEED)0000 --hosts 100 --runs 100
 	@$(BUILD)/fairlead sim --seed $(SEED)0000 --hosts 5000 --runs 2
+	@$(BUILD)/fairlead sim --seed $(SEED)0000 --services 100 --tasks 50 --hosts 500 --runs 20
 	@python3 tests/seeded_bugs/hunt.py $(BUILD)/tests/seeded_bugs/sim-bugs
 
 # Ten million random placements against the plain scan.
@@ -81,6 +82,13 @@ nightly-fleet:
 	@$(AS_USER) tools/build.sh $(BUILD)
 	@$(AS_USER) tools/venv.sh
 	@.venv/bin/python -m pytest -q -x -p no:cacheprovider tests/fleet
+
+# Terraform and other clients of ECS, as far as they are on the machine: tests/clients/README.md.
+nightly-clients:
+	@tools/setup.sh all
+	@$(AS_USER) tools/build.sh $(BUILD)
+	@$(AS_USER) tools/venv.sh
+	@.venv/bin/python -m pytest -q -rs -p no:cacheprovider tests/clients
 
 # Two of three hosts lose their server, for an hour or for PARTITION_S= seconds, while tasks go on.
 PARTITION_S := 3600

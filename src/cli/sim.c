@@ -210,6 +210,7 @@ static int what_if(const char *from, const char *svg_path)
 
 int fl_cli_sim(int argc, char **argv)
 {
+    char name[] = "fairlead sim"; /* as its help calls it */
     struct wanted wanted = {.config = {.seed = 1, .hosts = 10}, .runs = 1};
     struct fl_sim_result total = {0};
     struct argp argp = {.options = options,
@@ -221,6 +222,7 @@ int fl_cli_sim(int argc, char **argv)
                                "client's decision or a fault. What comes for a process that has "
                                "died, or a timer whose reason is gone, is not counted. The rate "
                                "is by CPU time, checks included."};
+    argv[0] = name;
     argp_parse(&argp, argc, argv, 0, NULL, &wanted);
     if (wanted.svg && !wanted.from) {
         (void)fputs("fairlead: --svg needs a scenario, --from FILE\n", stderr);

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "cli/cli.h"
+#include "cli/install.h"
 #include "cli/operator.h"
 
 enum { CALL_TIMEOUT_MS = 10 * 1000, MAX_BODY = 4096 };
@@ -120,7 +121,9 @@ int fl_cli_token(int argc, char **argv)
     if ((!removes && !creates && strcmp(verb, "ls") != 0) ||
         options.operand_count != (removes ? 2 : 1))
         return wrong_usage();
-    int r = fl_operator_open(&options, &caller, &err);
+    int r = fl_install_check(options.value[FL_OPTION_DATA_DIR], &err);
+    if (r == 0)
+        r = fl_operator_open(&options, &caller, &err);
     if (r < 0)
         return fail(&err);
     if (creates)

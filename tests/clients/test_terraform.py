@@ -1,12 +1,15 @@
 """Terraform with its aws provider does what a user does with it: apply, a second plan that finds
 nothing to change, updates, a deployment that is rolled back, an interrupt, import, destroy. Skipped
 where terraform or the provider is not on the machine (README.md)."""
+import json
 import pathlib
+import urllib.request
 
 import cluster as clusters
 import terraform as terraforms
 
 STACKS = pathlib.Path(__file__).resolve().parent / "stacks"
+EXAMPLE = STACKS.parents[2] / "examples" / "terraform"
 CLUSTER = "arn:aws:ecs:us-east-1:000000000000:cluster/default"
 MISSING = "no-such-image:1"
 
@@ -54,14 +57,7 @@ def test_a_drift_is_seen_and_undone(cluster, terraform):
     stack.apply()
     stack.settled()
     assert service(cluster)["desiredCount"] == 2
-    # Whoever deletes a service behind Terraform's back gets it again, under the same name. A tag of
-    # what is gone is an error to the provider.
-    stack.run("state", "rm", "aws_ecs_tag.by_hand")
-    cluster.ecs.delete_service(service="clients-web", force=True)
-    clusters.until(lambda: service(cluster)["status"] == "INACTIVE", what="the service's end")
-    assert stack.plan()["aws_ecs_service.web"] == ["create"]
-    stack.apply()
-    stack.settled()
+    # Another one under the same name, while the one before is INACTIVE.
     stack.run("apply", "-auto-approve", "-replace=aws_ecs_service.web")
     stack.settled()
 
@@ -181,3 +177,39 @@ def test_what_lies_around_services(cluster, terraform):
                           ("aws_cloudwatch_log_stream.lab", "/clients/lab:one")):
         stack.import_again(address, name)
     stack.settled()
+
+
+def test_the_example_does_what_it_says(cluster, terraform):
+    stack = terraform(EXAMPLE, image="busybox:1")
+    stack.apply()
+    stack.settled()
+    for arn in cluster.ecs.list_tasks(serviceName="hello")["taskArns"]:
+        (bound,) = cluster.task(arn)["containers"][0]["networkBindings"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{bound['hostPort']}/", timeout=10) as page:
+            assert page.read() == b"fair winds\n"
+    said = stack.apply(check=False, image="busybox:latest")
+    assert "The deployment was rolled back" in said
+    assert "CannotPullContainerError" in cluster.fairlead("explain", "service", "hello").stdout
+    assert service(cluster, "hello")["runningCount"] == 2
+    stack.variables["image"] = "busybox:1"
+
+
+def test_secrets_and_parameters_reach_a_task(cluster, terraform):
+    stack = terraform(STACKS / "secrets")
+    stack.apply()
+    stack.settled()
+    for change in ({}, {"value": "louder", "note": "second"}):
+        stack.apply(**change)
+        value = change.get("value", "hush")
+        assert (stack.output("sealed"), json.loads(stack.output("word"))["word"]) == (value, value)
+        done = cluster.wait(cluster.start(stack.output("definition")))
+        assert done["containers"][0]["exitCode"] == 0
+    stack.settled()
+    assert stack.output("names") == ["/clients/list", "/clients/plain", "/clients/sealed"]
+    for address in ("aws_secretsmanager_secret.word", "aws_secretsmanager_secret_version.word",
+                    "aws_ssm_parameter.plain", "aws_ssm_parameter.list", "aws_ssm_parameter.sealed"):
+        stack.import_again(address, stack.state(address)["id"])
+    assert set(stack.plan()) <= {"aws_secretsmanager_secret.word"}
+    stack.destroy()
+    assert cluster.secretsmanager.list_secrets(IncludePlannedDeletion=True)["SecretList"] == []
+    assert cluster.ssm.describe_parameters()["Parameters"] == []

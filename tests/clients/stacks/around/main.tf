@@ -16,10 +16,12 @@ variable "insights" {
 }
 
 variable "days" {
+  type    = number
   default = 7
 }
 
 variable "kept" {
+  type    = number
   default = 5
 }
 

@@ -21,14 +21,17 @@ variable "image" {
 }
 
 variable "replicas" {
+  type    = number
   default = 2
 }
 
 variable "floor" {
+  type    = number
   default = 50
 }
 
 variable "force" {
+  type    = bool
   default = false
 }
 
@@ -37,7 +40,13 @@ variable "patience" {
 }
 
 variable "breaker" {
+  type    = bool
   default = true
+}
+
+# The provider reads a service's cluster back as an ARN.
+data "aws_ecs_cluster" "default" {
+  cluster_name = "default"
 }
 
 resource "aws_cloudwatch_log_group" "web" {
@@ -73,7 +82,7 @@ resource "aws_ecs_task_definition" "web" {
 
 resource "aws_ecs_service" "web" {
   name                               = "clients-web"
-  cluster                            = "default"
+  cluster                            = data.aws_ecs_cluster.default.arn
   task_definition                    = aws_ecs_task_definition.web.arn
   desired_count                      = var.replicas
   launch_type                        = "EC2"
@@ -122,7 +131,7 @@ resource "aws_ecs_service" "web" {
 
 resource "aws_ecs_service" "each" {
   name                  = "clients-each"
-  cluster               = "default"
+  cluster               = data.aws_ecs_cluster.default.arn
   task_definition       = "${aws_ecs_task_definition.each.family}:${aws_ecs_task_definition.each.revision}"
   scheduling_strategy   = "DAEMON"
   launch_type           = "EC2"
@@ -148,7 +157,7 @@ resource "aws_ecs_tag" "by_hand" {
 }
 
 data "aws_ecs_service" "web" {
-  cluster_arn  = "arn:aws:ecs:us-east-1:000000000000:cluster/default"
+  cluster_arn  = data.aws_ecs_cluster.default.arn
   service_name = aws_ecs_service.web.name
 }
 

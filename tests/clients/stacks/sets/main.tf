@@ -9,6 +9,7 @@ terraform {
 provider "aws" {}
 
 variable "scale" {
+  type    = number
   default = 50
 }
 
