@@ -38,6 +38,7 @@ nightly-sim:
 	@$(BUILD)/fairlead sim --seed $(SEED)0000 --hosts 3 --tasks 150 --runs 2000
 	@$(BUILD)/fairlead sim --seed $(SEED)0000 --hosts 100 --runs 100
 	@$(BUILD)/fairlead sim --seed $(SEED)0000 --hosts 5000 --runs 2
+	@$(BUILD)/fairlead sim --seed $(SEED)0000 --services 100 --tasks 50 --hosts 500 --runs 20
 	@python3 tests/seeded_bugs/hunt.py $(BUILD)/tests/seeded_bugs/sim-bugs
 
 # Ten million random placements against the plain scan.

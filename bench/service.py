@@ -28,6 +28,7 @@ ROUNDS = int(os.environ.get("SERVICE_ROUNDS", "3"))
 SWARM = os.environ.get("SWARM", "1") != "0"
 BUSY, EACH = 500, 2  # of the idle services so many have so many tasks
 WATCH_S = 60
+POLL_S = 0.01  # each question takes of the two processors what tasks would start with
 
 
 class Ours:
@@ -48,7 +49,7 @@ class Ours:
                 return
             if time.monotonic() > deadline:
                 raise RuntimeError(service)
-            time.sleep(0.002)
+            time.sleep(POLL_S)
 
     def create(self):
         self.count += 1

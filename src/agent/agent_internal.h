@@ -38,7 +38,8 @@ struct fl_live {
     struct fl_agent *agent;
     struct fl_arena *arena;
     char id[FL_CONTAINER_ID_SIZE];
-    bool busy; /* an answer is on the way that will find this */
+    bool starting; /* fl_images_start_begins has been told of it */
+    bool busy;     /* an answer is on the way that will find this */
     bool released;
     int64_t pull_started_ms;
     struct fl_image_ready image;

@@ -33,8 +33,24 @@ struct fl_live *fl_agent_live_new(struct fl_agent *agent, struct fl_str containe
     return live;
 }
 
+/* From the moment on when nothing but work stands between the container and its start. */
+static void begin_start(struct fl_live *live)
+{
+    if (!live->starting)
+        fl_images_start_begins(live->agent->images);
+    live->starting = true;
+}
+
+static void end_start(struct fl_live *live)
+{
+    if (live->starting && live->agent->images)
+        fl_images_start_ends(live->agent->images);
+    live->starting = false;
+}
+
 static void live_free(struct fl_live *live)
 {
+    end_start(live);
     HASH_DEL(live->agent->live, live);
     if (live->queued)
         TAILQ_REMOVE(&live->agent->launch_queue, live, queue);
@@ -136,6 +152,8 @@ static void on_image(void *context, const struct fl_image_ready *ready,
         return;
     }
     copy_image(live, ready);
+    if (container->cleared)
+        begin_start(live);
     struct fl_brain_event event = {.type = FL_EVENT_IMAGE_READY};
     event.image.container_id = id;
     event.image.digest = ready->digest;
@@ -281,6 +299,7 @@ void fl_agent_prepare(struct fl_agent *agent, struct fl_str container_id)
         live_free(live);
         return;
     }
+    begin_start(live);
     if (is_restart) {
         attach(live, container);
         return;
@@ -448,6 +467,8 @@ static void pump_launches(struct fl_agent *agent)
         live->queued = false;
         if (container && container->state == FL_CONTAINER_CREATED)
             launch(live, container);
+        if (!live->launching)
+            end_start(live);
     }
 }
 
@@ -467,6 +488,7 @@ void fl_agent_launch_ended(struct fl_agent *agent, struct fl_str container_id)
     if (!live || !live->launching)
         return;
     live->launching = false;
+    end_start(live);
     agent->launching--;
     pump_launches(agent);
     fl_agent_network_launched(agent);

@@ -7,10 +7,13 @@ struct turn {
     struct fl_arena *arena;
     struct fl_brain_turn brain;
     struct fl_store_op *ops;
+    bool has_payload; /* fl_images_start_begins has been told of it */
 };
 
 static void turn_free(struct turn *turn)
 {
+    if (turn->has_payload && turn->agent->images)
+        fl_images_start_ends(turn->agent->images);
     fl_arena_free(turn->arena);
 }
 
@@ -34,6 +37,15 @@ static void on_durable(void *context)
         if (!turn->agent->ending)
             fl_agent_carry_out(turn->agent, effect);
     turn_free(turn);
+}
+
+/* Its tasks are about to start, most likely: pulls hold still while it is committed, too. */
+static void note_payload(struct fl_agent *agent)
+{
+    struct turn *turn = present_turn(agent);
+    if (!turn->has_payload)
+        fl_images_start_begins(agent->images);
+    turn->has_payload = true;
 }
 
 static void on_due(uv_timer_t *timer)
@@ -105,7 +117,9 @@ bool fl_agent_post(struct fl_agent *agent, struct fl_brain_event *event)
 {
     event->now_ms = fl_clock_mono_ms();
     event->wall_ms = fl_clock_wall_ms();
-    if (event->type == FL_EVENT_PAYLOAD)
+    if (event->type == FL_EVENT_PAYLOAD) {
         fl_random_bytes(event->random, sizeof(event->random));
+        note_payload(agent);
+    }
     return fl_brain_step(agent->brain, event, &present_turn(agent)->brain);
 }

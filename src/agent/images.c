@@ -106,6 +106,7 @@ int fl_images_open(uv_loop_t *loop, const struct fl_images_config *config,
     TAILQ_INIT(&images->searches);
     images->tick = timer_new(loop, images);
     images->room = timer_new(loop, images);
+    fl_images_yield_open(images, timer_new(loop, images));
     int rc = fl_unpacker_open(loop, config->libexec_dir, images->layers_dir, layer_done, images,
                               &images->unpacker, err);
     if (rc == 0)
@@ -147,6 +148,7 @@ void fl_images_close(struct fl_images *images)
     fl_images_cleanup_close(images);
     uv_close((uv_handle_t *)images->tick, on_timer_closed);
     uv_close((uv_handle_t *)images->room, on_timer_closed);
+    uv_close((uv_handle_t *)images->yielding.timer, on_timer_closed);
     if (images->reported_arena)
         fl_arena_free(images->reported_arena);
     fl_image_records_close(images->records);

@@ -85,6 +85,12 @@ void fl_images_pull(struct fl_images *images, struct fl_str name, fl_images_done
 void fl_images_write_progress(const struct fl_images *images, const void *context,
                               struct fl_json_writer *jw);
 
+/* A container whose image is here is about to start: pulls hold still, so that it starts as if
+ * there were none. Each is ended once, when it has started or will not. However many there are, and
+ * however long they last, pulls are held no more than half of the time. */
+void fl_images_start_begins(struct fl_images *images);
+void fl_images_start_ends(struct fl_images *images);
+
 /* Why nothing can be pulled (the disk is full), a sentence; NULL: something can. */
 const char *fl_images_ailment(const struct fl_images *images);
 

@@ -69,6 +69,15 @@ TAILQ_HEAD(fl_searches, fl_search);
 
 struct fl_unpacker;
 
+/* images_yield.c */
+struct fl_yielding {
+    uv_timer_t *timer; /* while something starts */
+    unsigned starts;   /* containers that are starting */
+    bool holds;
+    int64_t credit_ms; /* how much longer pulls may be held */
+    int64_t as_of_ms;  /* monotonic: when that was true */
+};
+
 struct fl_images {
     struct fl_arena *arena;
     struct fl_images_config config;
@@ -80,8 +89,9 @@ struct fl_images {
     struct fl_cached_image *cache;
     struct fl_pulls pulls;
     struct fl_searches searches;
-    uv_timer_t *tick;   /* while something is under way */
-    uv_timer_t *room;   /* always */
+    uv_timer_t *tick; /* while something is under way */
+    uv_timer_t *room; /* always */
+    struct fl_yielding yielding;
     int64_t cleaned_ms; /* monotonic: when images were last removed by age */
     void *deleting;     /* layers on their way out; NULL: none */
     uint64_t reclaimed_bytes;
@@ -133,6 +143,9 @@ void fl_images_cleaned(struct fl_images *images);
 void fl_images_cleanup_start(struct fl_images *images);
 void fl_images_cleanup_close(struct fl_images *images);
 
+/* images_yield.c */
+void fl_images_yield_open(struct fl_images *images, uv_timer_t *timer);
+
 /* images_report.c */
 void fl_images_report(struct fl_images *images);
 
@@ -175,6 +188,9 @@ struct fl_layer_order {
 /* Has the layer unpacked, once for all who add it meanwhile. */
 int fl_unpacker_add(struct fl_unpacker *unpacker, const struct fl_layer_order *order,
                     struct fl_err *err);
+/* While it is held, what runs holds still (libexec/unpack.h), nothing is taken from registries, and
+ * no layer is begun. */
+void fl_unpacker_hold(struct fl_unpacker *unpacker, bool is_held);
 /* Bytes of a layer that have come from its registry. */
 uint64_t fl_unpacker_received(const struct fl_unpacker *unpacker, const struct fl_digest *digest);
 /* Nobody wants the layer any more: it is not told of, and may be added anew. */

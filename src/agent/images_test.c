@@ -398,6 +398,25 @@ static void what_nobody_uses_goes_and_nothing_else(void **state)
     assert_int_equal(count_layers(f), 2);
 }
 
+static void pulls_wait_for_starts_and_go_on_whatever_these_do(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const files[] = {"a", "b", "c", "d", "e", "f"};
+    struct told told = {0};
+    make_image(f, "1", files, 6, false);
+    fl_images_start_begins(f->images);
+    fl_images_ensure(f->images, FL_STR("app:1"), NULL, done, &told);
+    assert_int_equal(count_layers(f), 0);
+    fl_images_start_begins(f->images);
+    fl_images_start_ends(f->images);
+    assert_int_equal(count_layers(f), 0);
+    /* The other start never ends. */
+    while (!told.times)
+        (void)uv_run(&f->loop, UV_RUN_ONCE);
+    assert_true(told.ready);
+    fl_images_start_ends(f->images);
+}
+
 static void layers_of_an_image_that_is_not_known_stay(void **state)
 {
     struct fixture *f = *state;
@@ -425,6 +444,7 @@ int main(void)
         TEST(after_another_boot_what_was_not_flushed_is_made_anew),
         TEST(what_nobody_uses_goes_and_nothing_else),
         TEST(layers_of_an_image_that_is_not_known_stay),
+        TEST(pulls_wait_for_starts_and_go_on_whatever_these_do),
     };
     if (geteuid() != 0) {
         (void)puts("1..0 # SKIP needs root");

@@ -49,6 +49,7 @@ struct fl_unpacker {
     struct fl_image_marks *marks;
     struct jobs jobs;
     unsigned running;
+    bool held;
     bool closing;
 };
 
@@ -163,13 +164,14 @@ static void work(uv_work_t *req)
 
 static int start_job(struct job *job, struct fl_err *err);
 
-/* Starts what waits, as far as the bound allows; a job that cannot start is told of and gone. */
+/* Starts what waits, as far as the bound and a hold allow; a job that cannot start is told of and
+ * gone. */
 static void start_more(struct fl_unpacker *unpacker)
 {
     struct job *job, *next;
     for (job = TAILQ_FIRST(&unpacker->jobs); job; job = next) {
         next = TAILQ_NEXT(job, link);
-        if (unpacker->running == RUNNING_MAX)
+        if (unpacker->held || unpacker->running == RUNNING_MAX)
             return;
         struct fl_err err = {0};
         if (job->running || start_job(job, &err) == 0)
@@ -348,12 +350,25 @@ int fl_unpacker_add(struct fl_unpacker *unpacker, const struct fl_layer_order *o
     if (job->order.source)
         (void)fl_source_ref(job->order.source);
     TAILQ_INSERT_TAIL(&unpacker->jobs, job, link);
-    if (unpacker->running == RUNNING_MAX)
+    if (unpacker->held || unpacker->running == RUNNING_MAX)
         return 0;
     int rc = start_job(job, err);
     if (rc < 0)
         job_free(job);
     return rc;
+}
+
+void fl_unpacker_hold(struct fl_unpacker *unpacker, bool is_held)
+{
+    struct job *job;
+    unpacker->held = is_held;
+    TAILQ_FOREACH (job, &unpacker->jobs, link) {
+        if (job->feed)
+            fl_feed_hold(job->feed, is_held);
+        if (job->running && !job->process_gone && uv_is_active((uv_handle_t *)&job->process))
+            (void)uv_process_kill(&job->process, is_held ? SIGURG : SIGCONT);
+    }
+    start_more(unpacker);
 }
 
 uint64_t fl_unpacker_received(const struct fl_unpacker *unpacker, const struct fl_digest *digest)

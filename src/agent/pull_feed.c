@@ -15,6 +15,7 @@ struct fl_feed {
     void *context;
     int fd; /* -1: closed */
     bool broken;
+    bool held;
     bool waits; /* the fetch has been told to wait */
     bool whole; /* the fetch has ended well: the end is what is kept */
     struct fl_buf kept;
@@ -62,6 +63,14 @@ static size_t push(struct fl_feed *feed, struct fl_str bytes)
     return sent;
 }
 
+static void go_on(struct fl_feed *feed)
+{
+    if (!feed->fetch || !feed->waits || feed->kept.n || feed->held)
+        return;
+    feed->waits = false;
+    fl_fetch_resume(feed->fetch);
+}
+
 static void on_room(uv_poll_t *poll, FL_UNUSED int status, FL_UNUSED int events)
 {
     struct fl_feed *feed = poll->data;
@@ -71,10 +80,8 @@ static void on_room(uv_poll_t *poll, FL_UNUSED int status, FL_UNUSED int events)
     (void)uv_poll_stop(&feed->room);
     if (feed->whole)
         finish(feed, feed->broken ? FL_STR("the unpacking ended too early") : FL_STR(""));
-    else if (feed->waits) {
-        feed->waits = false;
-        fl_fetch_resume(feed->fetch);
-    }
+    else
+        go_on(feed);
 }
 
 static enum fl_http_flow on_piece(void *context, struct fl_str bytes)
@@ -82,7 +89,7 @@ static enum fl_http_flow on_piece(void *context, struct fl_str bytes)
     struct fl_feed *feed = context;
     if (feed->broken)
         return FL_HTTP_ENOUGH;
-    if (feed->kept.n) {
+    if (feed->kept.n || feed->held) {
         feed->waits = true;
         return FL_HTTP_LATER;
     }
@@ -156,6 +163,12 @@ void fl_feed_cancel(struct fl_feed *feed)
     if (feed->fetch)
         fl_fetch_cancel(feed->fetch);
     release(feed);
+}
+
+void fl_feed_hold(struct fl_feed *feed, bool is_held)
+{
+    feed->held = is_held;
+    go_on(feed);
 }
 
 uint64_t fl_feed_received(const struct fl_feed *feed)

@@ -16,5 +16,7 @@ int fl_feed_start(uv_loop_t *loop, struct fl_source *source, const struct fl_dig
                   int *ret_read_fd, struct fl_err *err);
 /* done is not called. */
 void fl_feed_cancel(struct fl_feed *feed);
+/* While it is held it takes nothing more from the registry. */
+void fl_feed_hold(struct fl_feed *feed, bool is_held);
 /* Bytes so far. */
 uint64_t fl_feed_received(const struct fl_feed *feed);

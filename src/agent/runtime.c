@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -71,6 +73,18 @@ static int find_runtime(struct fl_runtime *runtime, struct fl_err *err)
     return fl_err_set(err, -ENOENT, "no container runtime that works: install the package crun");
 }
 
+/* Where it knows the mark, ext4 gives each container's directory a place of its own on the disk:
+ * what is made in it finds room at once, however much was removed next door a moment ago. */
+static void spread_out(const char *path)
+{
+    FL_CLEANUP_FD int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int flags = 0;
+    if (fd >= 0 && ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && !(flags & FS_TOPDIR_FL)) {
+        flags |= FS_TOPDIR_FL;
+        (void)ioctl(fd, FS_IOC_SETFLAGS, &flags);
+    }
+}
+
 static int make_dirs(struct fl_runtime *runtime, struct fl_err *err)
 {
     static const char *const names[] = {"containers", "volumes", "run", "run/runtime", "trash"};
@@ -80,6 +94,8 @@ static int make_dirs(struct fl_runtime *runtime, struct fl_err *err)
         int rc = fl_fs_mkdirs(path.p, 0700);
         if (rc < 0)
             return fl_err_errno(err, rc, "cannot make %s", path.p);
+        if (strcmp(names[i], "containers") == 0 || strcmp(names[i], "run/runtime") == 0)
+            spread_out(path.p);
     }
     runtime->runtime_root =
         fl_str_printf(runtime->arena, "%.*s/run/runtime", FL_STR_ARG(runtime->data_dir));
@@ -192,6 +208,7 @@ int fl_runtime_open(uv_loop_t *loop, const struct fl_runtime_config *config,
     runtime->context = context;
     runtime->inotify_fd = -1;
     runtime->program_fd = -1;
+    runtime->launcher_fd = -1;
     runtime->cgroup.quick_fd = -1;
     int rc = open_parts(runtime, err);
     if (rc < 0) {
@@ -200,6 +217,7 @@ int fl_runtime_open(uv_loop_t *loop, const struct fl_runtime_config *config,
     }
     if (!runtime->host.is_runc)
         runtime->program_fd = fl_runtime_seal_program(runtime->runtime_path.p);
+    fl_runtime_launcher_open(runtime);
     fl_bundle_look_at_host(&runtime->host);
     runtime->host.cgroup = &runtime->cgroup;
     runtime->host.seccomp = &runtime->seccomp;
@@ -226,6 +244,7 @@ void fl_runtime_close(struct fl_runtime *runtime)
 {
     if (!runtime)
         return;
+    fl_runtime_launcher_close(runtime);
     fl_runtime_watch_close(runtime);
     fl_cgroup_close(&runtime->cgroup);
     if (runtime->program_fd >= 0)

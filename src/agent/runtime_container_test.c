@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "agent/runtime_fixture.h"
+#include "agent/runtime_internal.h"
 
 static struct fixture fixture;
 
@@ -489,6 +490,75 @@ static bool names_us(const char *file)
 }
 
 /* An installation whose agent is gone is ended all the same. */
+static void restart_agent(void)
+{
+    fixture_stop(&fixture);
+    fixture_start(&fixture);
+}
+
+/* The launcher's end touches no container, and those that come later start without it. */
+static void test_killed_launcher(void **state)
+{
+    struct fixture_want want = {.task_id = "task"}, more = {.task_id = "task"};
+    (void)state;
+    if (fixture.runtime->launcher_fd < 0) /* as in builds with sanitizers */
+        skip();
+    fixture_script(&fixture, &want, "sleep 1000");
+    struct fixture_record *record = start(&want);
+    assert_int_equal(kill(fixture.runtime->launcher_pid, SIGKILL), 0);
+    while (fixture.runtime->launcher_fd >= 0)
+        (void)uv_run(&fixture.loop, UV_RUN_ONCE);
+    expect_output(&more, "echo later", "later\n");
+    assert_false(record->is_exited);
+    assert_int_equal(fl_runtime_kill(fixture.runtime, fl_str_of(record->id), SIGKILL), 0);
+    assert_true(fixture_await(&fixture, &record->is_exited));
+    assert_int_equal(record->exit_code, 137);
+    discard(record);
+    restart_agent();
+    assert_true(fixture.runtime->launcher_fd >= 0);
+}
+
+/* What it was asked for and never began is told as a failure. */
+static void test_launch_lost(void **state)
+{
+    struct fixture_want want = {.task_id = "task"};
+    struct fixture_record *record;
+    struct fl_err err;
+    (void)state;
+    if (fixture.runtime->launcher_fd < 0)
+        skip();
+    assert_int_equal(kill(fixture.runtime->launcher_pid, SIGSTOP), 0);
+    fixture_script(&fixture, &want, "sleep 1000");
+    assert_int_equal(fixture_launch(&fixture, &want, &record, &err), 0);
+    assert_int_equal(kill(fixture.runtime->launcher_pid, SIGKILL), 0);
+    assert_true(fixture_await(&fixture, &record->is_failed));
+    assert_false(record->is_started);
+    discard(record);
+    restart_agent();
+}
+
+/* To who looks at processes, a shim is a shim. */
+static void test_shim_has_its_name(void **state)
+{
+    struct fixture_want want = {.task_id = "task"};
+    char path[64];
+    struct fl_buf text = FL_BUF_INIT(4096);
+    (void)state;
+    fixture_script(&fixture, &want, "sleep 1000");
+    struct fixture_record *record = start(&want);
+    (void)snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)read_number(record->id, "shim"));
+    assert_int_equal(fl_fs_read(AT_FDCWD, path, 4096, &text), 0);
+    struct fl_str rest = fl_buf_str(&text), word = {NULL, 0};
+    assert_true(fl_str_split(&rest, '\0', &word));
+    assert_true(fl_str_ends(word, FL_STR("/fairlead-shim")));
+    assert_true(fl_str_split(&rest, '\0', &word));
+    assert_true(fl_str_ends(word, fl_str_of(record->id)));
+    assert_int_equal(fl_runtime_kill(fixture.runtime, fl_str_of(record->id), SIGKILL), 0);
+    assert_true(fixture_await(&fixture, &record->is_exited));
+    discard(record);
+    fl_buf_free(&text);
+}
+
 static void test_destroy(void **state)
 {
     struct fixture_want want = {.task_id = "task"};
@@ -616,6 +686,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_command_not_found),
         cmocka_unit_test(test_adoption),
         cmocka_unit_test(test_killed_shim),
+        cmocka_unit_test(test_killed_launcher),
+        cmocka_unit_test(test_launch_lost),
+        cmocka_unit_test(test_shim_has_its_name),
         cmocka_unit_test(test_reboot),
         cmocka_unit_test(test_network_namespace),
         cmocka_unit_test(test_destroy),

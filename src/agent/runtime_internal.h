@@ -20,7 +20,8 @@ struct fl_runtime_container {
     int watch; /* inotify's number for the directory */
     int shim_pidfd;
     uv_poll_t *shim_poll;
-    pid_t shim_child; /* to be reaped by us; 0 for an adopted one */
+    pid_t shim_child; /* to be reaped by us; 0 for an adopted or a launched one */
+    bool is_asked;    /* the launcher has not answered yet */
     pid_t pid;        /* the container's first process */
     int64_t start_time;
     int pending_signal;   /* asked for before the container had started */
@@ -51,7 +52,10 @@ struct fl_runtime {
     int64_t cpu_period_ms;
     struct fl_str runtime_path; /* crun or runc */
     struct fl_str runtime_version;
-    int program_fd;             /* a sealed copy of its program; -1: none */
+    int program_fd;  /* a sealed copy of its program; -1: none */
+    int launcher_fd; /* our end of the launcher's socket; -1: there is none */
+    pid_t launcher_pid;
+    uv_poll_t *launcher_poll;
     struct fl_str runtime_root; /* its state */
     struct fl_str memory_root;  /* for what must not be on a disk; empty: there is no such place */
     struct fl_str boot_id;
@@ -148,3 +152,12 @@ int fl_runtime_start(struct fl_runtime *runtime, struct fl_str id, struct fl_str
                      int lock_fd, struct fl_err *err);
 int fl_runtime_spawn_shim(struct fl_runtime *runtime, struct fl_str dir, int netns_fd, int lock_fd,
                           pid_t *ret_pid);
+
+/* runtime_launcher.c: a process that has the runtime loaded, of which shims are copies. */
+/* Starts it; without it (another runtime, one that is linked statically) shims are spawned. */
+void fl_runtime_launcher_open(struct fl_runtime *runtime);
+void fl_runtime_launcher_close(struct fl_runtime *runtime);
+/* Asks it for the container's shim; 0 (its pidfd is watched when the answer comes), or -errno when
+ * it does not take the order: nothing was begun. */
+int fl_runtime_launcher_ask(struct fl_runtime *runtime, struct fl_runtime_container *container,
+                            struct fl_str dir, int netns_fd, int lock_fd);

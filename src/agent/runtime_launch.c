@@ -391,6 +391,8 @@ int fl_runtime_start(struct fl_runtime *runtime, struct fl_str id, struct fl_str
     struct fl_runtime_container *container = fl_runtime_watch_add(runtime, id, err);
     if (!container)
         return err ? err->status : -EINVAL;
+    if (fl_runtime_launcher_ask(runtime, container, dir, netns_fd, lock_fd) == 0)
+        return 0;
     int rc = fl_runtime_spawn_shim(runtime, dir, netns_fd, lock_fd, &pid);
     if (rc < 0) {
         fl_runtime_watch_remove(container);

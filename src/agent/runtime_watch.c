@@ -227,7 +227,7 @@ static void on_look_again(uv_async_t *async)
     struct fl_runtime_container *container;
     while ((container = next_dirty(runtime)) != NULL) {
         bool is_lost = container->state != FL_RUNTIME_ENDED && !container->shim_poll &&
-                       container->grace_end_ms == 0;
+                       !container->is_asked && container->grace_end_ms == 0;
         if (look(container) && is_lost && container->state != FL_RUNTIME_ENDED)
             bury(container);
     }

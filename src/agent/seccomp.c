@@ -11,6 +11,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "agent/seccomp_shrink.h"
 #include "base/fs.h"
 #include "wire/json.h"
 
@@ -441,6 +442,7 @@ static int finish_load(struct fl_buf *oci, struct fl_arena *arena, struct fl_sec
     int rc = json ? fl_seccomp_compile(json, &program, err) : -EINVAL;
     if (rc < 0)
         return rc;
+    fl_seccomp_shrink(&program);
     add_base64(&base64, (const uint8_t *)program.p, program.n);
     ret_seccomp->json = fl_buf_str(oci);
     ret_seccomp->base64 = fl_buf_str(&base64);

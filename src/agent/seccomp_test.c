@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
@@ -17,6 +18,7 @@
 
 #include "agent/bundle.h"
 #include "agent/seccomp.h"
+#include "agent/seccomp_shrink.h"
 #include "wire/json.h"
 
 static const char *const caps[] = {"CAP_CHOWN", "CAP_KILL"};
@@ -155,6 +157,134 @@ static void distribution_profile_compiles(FL_UNUSED void **state)
     fl_seccomp_free(&seccomp);
 }
 
+/* ---- the shortened program ---- */
+
+/* What the kernel would answer, of the instructions that occur. */
+static uint32_t answer(const struct fl_buf *program, const struct seccomp_data *data)
+{
+    const struct sock_filter *f = (const void *)program->p;
+    uint32_t a = 0;
+    for (size_t at = 0;; at++) {
+        bool yes = false;
+        assert_true(at < program->n / sizeof(*f));
+        switch (f[at].code) {
+        case BPF_LD | BPF_W | BPF_ABS:
+            memcpy(&a, (const char *)data + f[at].k, sizeof(a));
+            continue;
+        case BPF_ALU | BPF_AND | BPF_K:
+            a &= f[at].k;
+            continue;
+        case BPF_RET | BPF_K:
+            return f[at].k;
+        case BPF_JMP | BPF_JA:
+            at += f[at].k;
+            continue;
+        case BPF_JMP | BPF_JEQ | BPF_K:
+            yes = a == f[at].k;
+            break;
+        case BPF_JMP | BPF_JGT | BPF_K:
+            yes = a > f[at].k;
+            break;
+        case BPF_JMP | BPF_JGE | BPF_K:
+            yes = a >= f[at].k;
+            break;
+        case BPF_JMP | BPF_JSET | BPF_K:
+            yes = (a & f[at].k) != 0;
+            break;
+        default:
+            fail_msg("instruction %u", f[at].code);
+        }
+        at += yes ? f[at].jt : f[at].jf;
+    }
+}
+
+/* Words that the program compares anything with, and their neighbours. */
+static size_t list_words(const struct fl_buf *program, uint32_t *words, size_t max)
+{
+    const struct sock_filter *f = (const void *)program->p;
+    size_t count = 0;
+    for (size_t i = 0; i < program->n / sizeof(*f) && count + 4 <= max; i++)
+        if (BPF_CLASS(f[i].code) == BPF_JMP && BPF_OP(f[i].code) != BPF_JA) {
+            words[count++] = f[i].k - 1;
+            words[count++] = f[i].k;
+            words[count++] = f[i].k + 1;
+        }
+    words[count++] = UINT32_MAX;
+    return count;
+}
+
+static void expect_same(const struct fl_buf *whole, const struct fl_buf *less, uint32_t arch,
+                        uint32_t number, uint64_t arg)
+{
+    struct seccomp_data data = {.nr = (int)number, .arch = arch};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(data.args); i++)
+        data.args[i] = arg;
+    if (answer(whole, &data) != answer(less, &data))
+        fail_msg("arch %x call %u arguments %llx: %x became %x", arch, number,
+                 (unsigned long long)arg, answer(whole, &data), answer(less, &data));
+}
+
+/* Every architecture, every number at which an answer may change, and arguments of all kinds. */
+static void expect_equal(const struct fl_buf *whole, const struct fl_buf *less)
+{
+    static const uint32_t arches[] = {
+        AUDIT_ARCH_X86_64, AUDIT_ARCH_I386, AUDIT_ARCH_AARCH64, AUDIT_ARCH_ARM, 0, UINT32_MAX};
+    static uint32_t words[4 * BPF_MAXINSNS];
+    size_t count = list_words(whole, words, FL_ARRAY_SIZE(words));
+    for (size_t a = 0; a < FL_ARRAY_SIZE(arches); a++)
+        for (size_t i = 0; i < count; i++)
+            for (size_t j = 0; j < 64; j++)
+                expect_same(whole, less, arches[a], words[i],
+                            (uint64_t)(j % 3 ? 0 : words[(i + j) % count]) << 32 |
+                                (j < 32 ? 1U << j : words[(i * 7 + j) % count]));
+    for (uint32_t number = 0; number < 2000; number++)
+        for (size_t a = 0; a < FL_ARRAY_SIZE(arches); a++) {
+            expect_same(whole, less, arches[a], number, 0);
+            expect_same(whole, less, arches[a], number | 0x40000000, 0x6000);
+        }
+}
+
+static void shorter_program_answers_alike(FL_UNUSED void **state)
+{
+    FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
+    struct fl_buf whole = FL_BUF_INIT(1 << 20), less = FL_BUF_INIT(1 << 20);
+    struct fl_seccomp seccomp;
+    if (access(FL_SECCOMP_PROFILE, R_OK) < 0 ||
+        fl_seccomp_load(FL_SECCOMP_PROFILE, fl_bundle_default_caps, FL_BUNDLE_DEFAULT_CAPS,
+                        &seccomp, NULL) < 0)
+        skip();
+    const struct fl_json *oci = fl_json_read(seccomp.json, arena, NULL);
+    assert_int_equal(fl_seccomp_compile(oci, &whole, NULL), 0);
+    fl_buf_add(&less, whole.p, whole.n);
+    fl_seccomp_shrink(&less);
+    assert_true(less.n < whole.n / 2);
+    assert_int_equal(seccomp.base64.n, (less.n + 2) / 3 * 4);
+    expect_equal(&whole, &less);
+    fl_buf_free(&whole);
+    fl_buf_free(&less);
+    fl_seccomp_free(&seccomp);
+}
+
+static void strange_programs_stay(FL_UNUSED void **state)
+{
+    static const struct sock_filter adds[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0), BPF_STMT(BPF_ALU | BPF_ADD | BPF_K, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 2, 0, 1), BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, 1)};
+    static const struct sock_filter endless[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+                                                 BPF_STMT(BPF_JMP | BPF_JA, UINT32_MAX)};
+    const struct fl_str programs[] = {{(const char *)adds, sizeof(adds)},
+                                      {(const char *)endless, sizeof(endless)},
+                                      {"seven b", 7},
+                                      {"", 0}};
+    for (size_t i = 0; i < FL_ARRAY_SIZE(programs); i++) {
+        FL_CLEANUP_BUF struct fl_buf buf = FL_BUF_INIT(1 << 16);
+        fl_buf_add_str(&buf, programs[i]);
+        fl_seccomp_shrink(&buf);
+        assert_true(fl_str_eq(fl_buf_str(&buf), programs[i]));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +292,8 @@ int main(void)
         cmocka_unit_test(what_is_no_profile_is_refused),
         cmocka_unit_test(program_does_what_it_says),
         cmocka_unit_test(distribution_profile_compiles),
+        cmocka_unit_test(shorter_program_answers_alike),
+        cmocka_unit_test(strange_programs_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

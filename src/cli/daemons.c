@@ -16,6 +16,9 @@
 
 enum {
     MAX_ARGUMENT_BYTES = 64 * 1024,
+    STAT_MAX_BYTES = 4096,
+    FLAGS_FIELD = 7,     /* of /proc/PID/stat, behind the command's ')' */
+    FORK_NO_EXEC = 0x40, /* PF_FORKNOEXEC */
     KILL_WAIT_MS = 10 * 1000,
 };
 
@@ -57,6 +60,24 @@ struct search {
     pid_t found;
 };
 
+/* What a role starts has the role's own arguments until it has become the other program; when the
+ * role is killed in between, this is all that is left of it. */
+static bool is_unborn(pid_t pid)
+{
+    FL_CLEANUP_BUF struct fl_buf text = FL_BUF_INIT(STAT_MAX_BYTES);
+    char path[64];
+    uint64_t flags = 0;
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    if (fl_fs_read(AT_FDCWD, path, text.max, &text) < 0)
+        return true;
+    struct fl_str field, rest = fl_buf_str(&text);
+    rest = fl_str_from(rest, (size_t)(fl_str_rindex(rest, ')') + 2));
+    for (int i = 0; i < FLAGS_FIELD; i++)
+        if (!fl_str_split(&rest, ' ', &field))
+            return true;
+    return !fl_str_to_u64(field, &flags) || (flags & FORK_NO_EXEC) != 0;
+}
+
 static bool is_the_one(void *context, pid_t pid, struct fl_str arguments)
 {
     struct search *search = context;
@@ -67,7 +88,7 @@ static bool is_the_one(void *context, pid_t pid, struct fl_str arguments)
     }
     bool ours = fl_str_ends(part[0], FL_STR("/fairlead")) && fl_str_is(part[1], search->role) &&
                 fl_str_is(part[2], "--data-dir") && fl_str_eq(part[3], search->data_dir);
-    if (ours && pid != getpid())
+    if (ours && pid != getpid() && !is_unborn(pid))
         search->found = pid;
     return search->found == 0;
 }

@@ -142,6 +142,23 @@ static void a_pause_times_out(FL_UNUSED void **state)
     fix_free(f);
 }
 
+/* A clock that is set back gives a hook its time anew, and no more. */
+static void a_pause_ends_whatever_the_clock_does(FL_UNUSED void **state)
+{
+    struct fix *f = paused_new("'POST_SCALE_UP'", ",'timeoutConfiguration':{'timeoutInMinutes':3}");
+    staged_deploy(f);
+    staged_obey(f);
+    f->now_ms -= 24 * 60 * MINUTE;
+    staged_at(f, "POST_SCALE_UP");
+    fix_recover(f, true);
+    f->now_ms += 3 * MINUTE - 1;
+    staged_at(f, "POST_SCALE_UP");
+    f->now_ms += 1;
+    staged_obey(f);
+    expect_hook(f, "TIMED_OUT");
+    fix_free(f);
+}
+
 static void an_answer_to_nothing_is_refused(FL_UNUSED void **state)
 {
     FL_CLEANUP_ARENA struct fl_arena *arena = fl_arena_new();
@@ -424,6 +441,7 @@ int main(void)
         cmocka_unit_test(a_pause_is_explained),
         cmocka_unit_test(a_pause_can_go_back),
         cmocka_unit_test(a_pause_times_out),
+        cmocka_unit_test(a_pause_ends_whatever_the_clock_does),
         cmocka_unit_test(an_answer_to_nothing_is_refused),
         cmocka_unit_test(a_service_that_goes_goes_on_no_more),
         cmocka_unit_test(a_pause_comes_with_every_step),

@@ -85,7 +85,7 @@ size_t fl_census_good(const struct fl_census *census)
 
 size_t fl_census_there(const struct fl_census *census)
 {
-    return census->count - FL_BUG(85, 0, census->in_state[FL_MEMBER_LOST]);
+    return census->count - census->in_state[FL_MEMBER_LOST];
 }
 
 void fl_schedule_observe(struct fl_schedule *s)

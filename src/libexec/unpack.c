@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/id.h"
@@ -100,6 +101,29 @@ static int run(const struct orders *orders, struct fl_err *err)
     return rc;
 }
 
+/* By a signal, so that it takes effect wherever the unpacking is; not by SIGSTOP, which would leave
+ * the process stopped if who sent it were killed before the line in main that ties their ends. */
+static void hold_still(FL_UNUSED int urgent)
+{
+    const struct timespec at_most = {.tv_sec = 1};
+    int saved = errno;
+    sigset_t go_on;
+    (void)sigemptyset(&go_on);
+    (void)sigaddset(&go_on, SIGCONT);
+    (void)sigtimedwait(&go_on, NULL, &at_most);
+    errno = saved;
+}
+
+static void obey_holds(void)
+{
+    struct sigaction action = {.sa_handler = hold_still, .sa_flags = SA_RESTART};
+    sigset_t go_on;
+    (void)sigemptyset(&go_on);
+    (void)sigaddset(&go_on, SIGCONT);
+    (void)sigprocmask(SIG_BLOCK, &go_on, NULL);
+    (void)sigaction(SIGURG, &action, NULL);
+}
+
 int main(int argc, char **argv)
 {
     struct orders orders;
@@ -109,6 +133,7 @@ int main(int argc, char **argv)
     /* Containers that start meanwhile come first: their shims are in this process' control group.
      */
     (void)!nice(12);
+    obey_holds();
     if (!parse_orders(argc, argv, &orders)) {
         (void)fputs("usage: fairlead-unpack layer|check|archive [--diff-id HEX] [--max-bytes N] "
                     "[--max-entries N]\n",

@@ -3,7 +3,10 @@
  * Descriptors at start: 0 anything, 1 the report (paths of opaque directories, each ended by NUL),
  * 2 the complaint (one sentence, if the exit status is not 0), 3 the archive, 4 the directory to
  * fill, which is empty and private. It confines itself to that directory before it looks at the
- * first byte of the archive. What it leaves after a refusal is the caller's to remove. */
+ * first byte of the archive. What it leaves after a refusal is the caller's to remove.
+ *
+ * SIGURG has it hold still until SIGCONT comes, a second at most. Sent too early, when the program
+ * has only begun, it does nothing. */
 #pragma once
 
 #include <archive.h>

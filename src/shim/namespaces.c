@@ -9,13 +9,14 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "shim/shim.h"
 
 int namespaces_enter_network(const struct orders *orders)
 {
     if (!orders->has_netns)
         return 0;
-    int rc = setns(NAMESPACES_NETWORK_FD, CLONE_NEWNET) < 0 ? -errno : 0;
-    (void)close(NAMESPACES_NETWORK_FD);
+    int rc = setns(SHIM_NETNS_FD, CLONE_NEWNET) < 0 ? -errno : 0;
+    (void)close(SHIM_NETNS_FD);
     return rc;
 }
 

@@ -4,8 +4,6 @@
 
 #include "shim/orders.h"
 
-enum { NAMESPACES_NETWORK_FD = 3 };
-
 /* What the task's containers share: its IPC namespace, and the mount namespace in which its shared
  * memory lies, of which a copy becomes ours. *dir_fd, the container's directory, is opened anew
  * from its path there. 0 (also without a holder) or -errno. */

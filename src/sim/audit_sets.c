@@ -73,7 +73,7 @@ bool sim_set_is_done(const struct rec_Service *rec, const struct fl_core_event *
 struct set_tally {
     int64_t number;
     size_t running, others, drained;
-    bool is_protected;
+    bool is_protected, starts_again;
 };
 
 static void count_of_set(struct sim *sim, FL_UNUSED struct sim_service *service,
@@ -82,6 +82,7 @@ static void count_of_set(struct sim *sim, FL_UNUSED struct sim_service *service,
     struct set_tally *tally = context;
     bool is_running = task->status == REC_TaskStatus_RUNNING &&
                       task->desired != REC_TaskStatus_STOPPED && !sim_is_gone(sim, task);
+    tally->starts_again |= sim_starts_again(sim, task);
     tally->is_protected |= task->protected_ms > sim_server_wall_ms(sim);
     if (task->deployment != tally->number)
         return;
@@ -126,7 +127,7 @@ void sim_audit_sets_rest(struct sim *sim, struct sim_service *service,
         struct set_tally tally = {.number = set->number};
         size_t wanted = sim_set_wanted(rec, set);
         sim_service_each(sim, service, count_of_set, &tally);
-        if (tally.is_protected)
+        if (tally.is_protected || tally.starts_again)
             return;
         lacking += wanted > tally.running ? wanted - tally.running : 0;
         excess += tally.others + (tally.running > wanted ? tally.running - wanted : 0);

@@ -92,6 +92,8 @@ void sim_service_member(struct sim *sim, struct sim_task *task, const struct rec
     task->family = sim_family_of(rec->family);
     task->deployment = rec->deployment;
     task->started_ms = FL_HAS(rec, rec_Task, startedAt) ? rec->startedAt : 0;
+    if (task->started_ms && !task->started_us)
+        task->started_us = sim->now_us;
     task->protected_ms = FL_HAS(rec, rec_Task, protectedUntil) ? rec->protectedUntil : 0;
     task->checks = checks_of(rec);
 }

@@ -165,6 +165,8 @@ void sim_audit_hooks_rest(struct sim *sim, const struct rec_Service *rec);
 void sim_audit_services_rest(struct sim *sim);
 /* Is there a host that takes one more of these? */
 bool sim_has_room(const struct sim *sim, const struct rec_ServiceRevision *revision);
+/* The clock was set back, and has come again to when the task was started: it settles anew. */
+bool sim_starts_again(const struct sim *sim, const struct sim_task *task);
 /* A task whose service tries again and again, as it must, and is never done. */
 bool sim_is_restless(const struct sim *sim, const struct sim_task *task);
 

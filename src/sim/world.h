@@ -147,6 +147,7 @@ struct sim_task {
     int family;
     bool is_given_up; /* it is to end where nobody has been heard of for long: it counts no more */
     int64_t deployment, started_ms, protected_ms;
+    int64_t started_us; /* simulated: when that was said */
     enum sim_checks checks;
     /* As somebody has been told. */
     bool is_seen, stop_is_seen;

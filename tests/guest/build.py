@@ -132,7 +132,7 @@ def put(path, root, target=None):
 
 def install_programs(root, build):
     here = {"/usr/bin/fairlead": build / "fairlead"}
-    for helper in ("fairlead-shim", "fairlead-unpack", "fairlead-nft"):
+    for helper in ("fairlead-shim", "fairlead-launch.so", "fairlead-unpack", "fairlead-nft"):
         here[f"/usr/libexec/fairlead/{helper}"] = build / "libexec" / helper
     for name in UNIT_TESTS:
         here[f"/guest/unit/{pathlib.Path(name).name}"] = build / "src" / name

@@ -6,9 +6,11 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import stat
 import subprocess
+import sys
 import threading
 
 import cluster as clusters
@@ -297,3 +299,21 @@ def test_a_new_program_takes_over_from_an_older_one(private, tmp_path):
     assert "hands over" not in done.stdout
     private.ecs.stop_task(task=arn)
     private.wait(arn)
+
+
+def test_what_a_killed_agent_had_begun_to_start_is_no_agent(private, tmp_path):
+    """A child that has not become another program yet has its parent's arguments."""
+    (tmp_path / "agent").write_text("import os, time\nif os.fork():\n    os._exit(0)\nprint(os.getpid(),"
+                                    " flush=True)\ntime.sleep(600)\n")
+    agent = private.pid("agent")
+    with subprocess.Popen([str(tmp_path / "fairlead"), "agent", "--data-dir", private.data_dir],
+                          executable=sys.executable, cwd=tmp_path, stdout=subprocess.PIPE) as parent:
+        child = int(parent.stdout.readline())
+    try:
+        private.kill("agent")
+        private.up()
+        assert private.pid("agent") not in (agent, child)
+        # It was neither taken for an agent, nor ended as one of another build.
+        assert pathlib.Path(f"/proc/{child}/stat").read_text().rsplit(") ", 1)[1][0] == "S"
+    finally:
+        os.kill(child, signal.SIGKILL)

@@ -3,12 +3,14 @@
 Method: archives are made here (tools/mkimage.py, or Python's tarfile for the hostile ones), the built
 programs are run on them, and what lies on disk afterwards is compared with what went in. Every
 refusal must leave the directories as they were. Needs root."""
+import contextlib
 import gzip
 import hashlib
 import io
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -16,6 +18,8 @@ import tarfile
 import zlib
 
 import pytest
+
+from cluster import until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 UNDER_TEST = os.environ.get("FAIRLEAD_UNDER_TEST", os.path.join(ROOT, "build", "fairlead"))
@@ -541,8 +545,19 @@ def test_control_characters_do_not_reach_the_terminal(tmp_path):
     assert "\x1b" not in complaint
 
 
-def test_the_helper_gives_up_its_privileges(tmp_path):
-    """While it waits for its archive, /proc shows what it may still do."""
+BLOB, BLOB_BEGIN = make_tar(member("a", b"x" * 1000)), 1500
+
+
+def status_of(process):
+    """What /proc says of a process."""
+    with open(f"/proc/{process.pid}/status") as status:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in status if ":\t" in line)
+
+
+@contextlib.contextmanager
+def waiting_helper(tmp_path):
+    """A helper that is confined, its folder, and the pipe that it reads the rest of BLOB from: it
+    reads nothing before it is confined."""
     folder = tmp_path / "layer"
     folder.mkdir()
     reader, writer = os.pipe()
@@ -557,23 +572,35 @@ def test_the_helper_gives_up_its_privileges(tmp_path):
     process = subprocess.Popen([UNPACK, "layer"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                preexec_fn=descriptors, close_fds=False)
     os.close(reader)
+    writer = os.fdopen(writer, "wb", 0)
     try:
-        # It reads nothing before it is confined: once this much is taken, it is.
-        os.write(writer, make_tar(member("a", b"x" * 1000))[:1500])
-        deadline_turns = 1000
-        status = {}
-        while status.get("Seccomp") != "2" and deadline_turns:
-            deadline_turns -= 1
-            process_status = open(f"/proc/{process.pid}/status").read()
-            status = dict(line.split(":\t", 1) for line in process_status.splitlines()
-                          if ":\t" in line)
-            os.sched_yield()
-        assert status["Seccomp"] == "2"
+        writer.write(BLOB[:BLOB_BEGIN])
+        until(lambda: status_of(process)["Seccomp"] == "2", what="the confinement")
+        yield process, folder, writer
+    finally:
+        writer.close()
+        process.communicate(timeout=TIMEOUT_SECONDS)
+
+
+def test_the_helper_gives_up_its_privileges(tmp_path):
+    """While it waits for its archive, /proc shows what it may still do."""
+    with waiting_helper(tmp_path) as (process, folder, _):
+        status = status_of(process)
         assert status["NoNewPrivs"] == "1"
         assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == sum(
             1 << bit for bit in (0, 1, 3, 4, 27, 31))
         assert int(status["CapBnd"], 16) == 0
         assert os.readlink(f"/proc/{process.pid}/root") == str(folder)
-    finally:
-        os.close(writer)
-        process.communicate(timeout=TIMEOUT_SECONDS)
+
+
+@pytest.mark.parametrize("told", (True, False), ids=("until-told", "a-second-at-most"))
+def test_the_helper_holds_still(tmp_path, told):
+    with waiting_helper(tmp_path) as (process, folder, writer):
+        process.send_signal(signal.SIGURG)
+        until(lambda: int(status_of(process)["SigBlk"], 16) & 1 << signal.SIGURG - 1, what="a hold")
+        writer.write(BLOB[BLOB_BEGIN:])
+        writer.close()
+        if told:
+            process.send_signal(signal.SIGCONT)
+        assert process.wait(TIMEOUT_SECONDS) == 0
+        assert (folder / "a").read_bytes() == b"x" * 1000

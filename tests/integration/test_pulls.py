@@ -871,18 +871,6 @@ def test_an_agent_elsewhere_pulls_from_the_server(private, registry, busybox_tar
         assert task["containers"][0].get("exitCode") == 5
 
 
-def test_credentials_of_the_definition_are_refused_honestly(cluster, registry):
-    """There is no Secrets Manager: no host offers what such a definition needs."""
-    secret = "arn:aws:secretsmanager:us-east-1:000000000000:secret:registry"
-    definition = cluster.register(container(
-        image=f"{registry.host}/app:1", repositoryCredentials={"credentialsParameter": secret}),
-        executionRoleArn="arn:aws:iam::000000000000:role/pull")
-    answer = cluster.ecs.run_task(taskDefinition=definition)
-    assert [each["reason"] for each in answer["failures"]] == ["ATTRIBUTE"]
-    assert "private-registry-authentication.secretsmanager" in answer["failures"][0]["detail"]
-    assert not registry.requests
-
-
 def test_hosts_pull_from_the_server_over_tls_with_the_agents_token(busybox):
     """Off the server's machine nobody pulls without a password: the agent's key gets it one."""
     with test_hosts.a_fleet(busybox) as fleet:
