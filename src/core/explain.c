@@ -7,7 +7,6 @@
 #include "core/scheduler.h"
 
 enum { MAX_GROUPS = 64, MAX_SHOWN = 12, MAX_EXAMPLES = 3, MAX_TEXT = 64 << 10 };
-enum { MAX_LOOKED_AT = 10000, MAX_REASON = 400 };
 
 /* Instances that the same rule excludes. */
 struct excluded {
@@ -93,18 +92,12 @@ static int by_count(const void *a, const void *b)
 
 /* Words. */
 
-/* Ids are long, and their beginnings tell them apart. */
-static void add_id(struct fl_buf *text, struct fl_str id)
-{
-    fl_buf_printf(text, "%.*s%s", (int)FL_MIN(id.n, (size_t)8), id.p, id.n > 8 ? "…" : "");
-}
-
 static void add_examples(struct fl_buf *text, const struct fl_instance *const *examples,
                          size_t count)
 {
     for (size_t i = 0; i < FL_MIN(count, (size_t)MAX_EXAMPLES); i++) {
         fl_buf_add_z(text, i ? ", " : "");
-        add_id(text, examples[i]->rec->id);
+        fl_explain_id(text, examples[i]->rec->id);
     }
     if (count > MAX_EXAMPLES)
         fl_buf_add_z(text, ", …");
@@ -128,7 +121,7 @@ static void add_lack(struct fl_buf *text, const struct explanation *e, const str
     const struct rec_Instance *rec = x->closest->rec;
     struct fl_supply s = fl_placement_supply(&e->placement, x->closest, x->rule.obstacle);
     fl_buf_printf(text, "%s", x->count == 1 ? "" : "the closest, ");
-    add_id(text, rec->id);
+    fl_explain_id(text, rec->id);
     bool is_one_gpu = x->rule.obstacle == FL_OBSTACLE_GPU && x->rule.lacks == 1;
     fl_buf_printf(text, "%s lacks %lld %s (%lld of %lld are free)", x->count == 1 ? "" : ",",
                   (long long)x->rule.lacks, is_one_gpu ? "GPU" : s.unit, (long long)s.left,
@@ -142,13 +135,13 @@ static void add_port_holder(struct fl_buf *text, const struct excluded *x)
 {
     struct fl_task *task;
     fl_buf_printf(text, "host port %lld is taken; on ", (long long)x->rule.lacks);
-    add_id(text, x->closest->rec->id);
+    fl_explain_id(text, x->closest->rec->id);
     RB_FOREACH (task, fl_held_tree, (struct fl_held_tree *)&x->closest->tasks) {
         for (size_t i = 0; i < task->rec->ports.n; i++) {
             if (task->rec->ports.items[i] / 2 != x->rule.lacks)
                 continue;
             fl_buf_add_z(text, " by task ");
-            add_id(text, task->rec->id);
+            fl_explain_id(text, task->rec->id);
             fl_buf_printf(text, " of %.*s", FL_STR_ARG(task->rec->group));
             return;
         }
@@ -226,92 +219,17 @@ static void add_service(struct fl_buf *text, const struct explanation *e)
                   primary->running_count, primary->pending_count);
 }
 
-/* The newest of the service's tasks that ended by themselves; of the last hour's no more than a
- * bound are looked at. NULL: none. */
-static const struct fl_task *last_failed(const struct explanation *e)
-{
-    struct fl_stopped_tree *stopped = &e->d->core->stopped;
-    struct fl_str group = fl_str_printf(e->d->arena, "service:%.*s", FL_STR_ARG(e->service->name));
-    struct fl_task *task = RB_MAX(fl_stopped_tree, stopped);
-    for (size_t i = 0; task && i < MAX_LOOKED_AT; i++) {
-        const struct rec_Task *rec = task->rec;
-        if (fl_str_eq(rec->group, group) && fl_str_eq(rec->cluster, e->cluster->rec->name) &&
-            FL_HAS(rec, rec_Task, stopCode) &&
-            (rec->stopCode == ECS_TaskStopCode_TaskFailedToStart ||
-             rec->stopCode == ECS_TaskStopCode_EssentialContainerExited))
-            return task;
-        task = RB_PREV(fl_stopped_tree, stopped, task);
-    }
-    return NULL;
-}
-
-/* Words of agents and registries, on one line of a person's terminal. */
-static void add_foreign(struct fl_buf *text, struct fl_str words)
-{
-    for (size_t i = 0; i < FL_MIN(words.n, (size_t)MAX_REASON); i++) {
-        unsigned char c = (unsigned char)words.p[i];
-        fl_buf_add_char(text, c < ' ' || c == 0x7f ? ' ' : words.p[i]);
-    }
-}
-
-/* Why it stopped, and which of its containers did not end well. */
-static void add_end(struct fl_buf *text, const struct rec_Task *rec)
-{
-    add_foreign(text, rec->stoppedReason);
-    for (size_t i = 0; i < rec->containers.n; i++) {
-        const struct rec_TaskContainer *container = &rec->containers.items[i];
-        if (FL_HAS(container, rec_TaskContainer, exitCode) && container->exitCode)
-            fl_buf_printf(text, "; %.*s ended with %d", FL_STR_ARG(container->name),
-                          container->exitCode);
-    }
-    fl_buf_add_char(text, '\n');
-}
-
-static void add_last_failed(struct fl_buf *text, const struct explanation *e)
-{
-    const struct fl_task *task = last_failed(e);
-    if (!task)
-        return;
-    fl_buf_add_z(text, "  the last task that failed: ");
-    add_id(text, task->rec->id);
-    fl_buf_printf(text, " of %.*s:%d: ", FL_STR_ARG(task->rec->family), task->rec->revision);
-    add_end(text, task->rec);
-}
-
-/* What else keeps the service from starting it. */
-static void add_delays(struct fl_buf *text, const struct explanation *e)
-{
-    const struct rec_Deployment *entry = fl_deployment_rec(TAILQ_FIRST(&e->service->deployments));
-    const struct fl_service_event *last = TAILQ_LAST(&e->service->events, fl_service_event_list);
-    if (FL_HAS(entry, rec_Deployment, rolloutState) &&
-        entry->rolloutState == ECS_DeploymentRolloutState_FAILED)
-        fl_buf_add_z(text, "  the deployment has FAILED: it starts no more tasks\n");
-    if (FL_HAS(entry, rec_Deployment, nextStartAt) && entry->nextStartAt > e->d->now_ms)
-        fl_buf_printf(text,
-                      "  tasks have failed to start: the next one is started in %lld seconds\n",
-                      (long long)(entry->nextStartAt - e->d->now_ms + 999) / 1000);
-    int64_t pace_ms = fl_service_next_launch(e->service, e->d->now_ms) - e->d->now_ms;
-    if (pace_ms > 0)
-        fl_buf_printf(text,
-                      "  500 tasks were launched in the last minute: the next one is launched in "
-                      "%lld seconds\n",
-                      (long long)(pace_ms + 999) / 1000);
-    add_last_failed(text, e);
-    if (last)
-        fl_buf_printf(text, "  the last event: %.*s\n", FL_STR_ARG(last->rec->message));
-}
-
 static void add_head(struct fl_buf *text, const struct explanation *e)
 {
     const struct fl_definition *def = e->definition;
     if (e->task) {
         const struct rec_Task *rec = e->task->rec;
         fl_buf_add_z(text, "task ");
-        add_id(text, rec->id);
+        fl_explain_id(text, rec->id);
         fl_buf_printf(text, " is %s", fl_enum_text(&rec_enum_TaskStatus, (int)rec->status));
         if (e->task->instance) {
             fl_buf_add_z(text, rec->status == REC_TaskStatus_STOPPED ? " and was on " : " on ");
-            add_id(text, e->task->instance->rec->id);
+            fl_explain_id(text, e->task->instance->rec->id);
         }
         fl_buf_add_z(text, "; one more like it, of ");
     }
@@ -330,12 +248,12 @@ static void add_head(struct fl_buf *text, const struct explanation *e)
     }
     fl_buf_add_char(text, '\n');
     if (e->service) {
-        add_delays(text, e);
+        fl_explain_service(e->d, e->service, text);
         return;
     }
     if (e->task && e->task->rec->stoppedReason.n) {
         fl_buf_add_z(text, "  why it stops: ");
-        add_end(text, e->task->rec);
+        fl_explain_end(e->task->rec, text);
     }
     if (def->rec->definition->status != ECS_TaskDefinitionStatus_ACTIVE)
         fl_buf_add_z(text, "  the definition is not ACTIVE: RunTask refuses it\n");

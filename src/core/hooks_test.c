@@ -75,6 +75,22 @@ static void a_pause_waits_for_an_answer(FL_UNUSED void **state)
     fix_free(f);
 }
 
+/* `fairlead explain service` says what is waited for. */
+static void a_pause_is_explained(FL_UNUSED void **state)
+{
+    struct fl_core_event event = {
+        .kind = FL_CORE_EVENT_EXPLAIN, .request_id = 7, .service = FL_STR("s")};
+    struct fix *f = paused_new("'POST_SCALE_UP'", "");
+    staged_deploy(f);
+    staged_obey(f);
+    fix_step(f, &event);
+    assert_int_equal(f->status, 200);
+    const char *text = fix_text(f, "text");
+    assert_non_null(strstr(text, "\n  the deployment is at POST_SCALE_UP\n  its hook ecs-pause-"));
+    assert_non_null(strstr(text, " waits for ContinueServiceDeployment\n"));
+    fix_free(f);
+}
+
 static void a_pause_can_go_back(FL_UNUSED void **state)
 {
     static const char *const stages[] = {"PRE_SCALE_UP", "POST_SCALE_UP", "POST_TEST_TRAFFIC_SHIFT",
@@ -422,6 +438,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pause_waits_for_an_answer),
+        cmocka_unit_test(a_pause_is_explained),
         cmocka_unit_test(a_pause_can_go_back),
         cmocka_unit_test(a_pause_times_out),
         cmocka_unit_test(a_pause_ends_whatever_the_clock_does),

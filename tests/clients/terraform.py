@@ -71,7 +71,7 @@ class Terraform:
         kind, name = address.split(".")
         resources = json.loads(self.run("state", "pull").stdout)["resources"]
         return next(each["instances"][0]["attributes"] for each in resources
-                    if (each["type"], each["name"]) == (kind, name))
+                    if (each["mode"], each["type"], each["name"]) == ("managed", kind, name))
 
     def import_again(self, address, name):
         """Forgets a resource and imports it."""

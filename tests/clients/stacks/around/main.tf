@@ -30,7 +30,6 @@ provider "aws" {
   access_key                  = var.access_key
   secret_key                  = var.secret_key
   skip_credentials_validation = true
-  skip_requesting_account_id  = true
   skip_metadata_api_check     = true
   skip_region_validation      = true
 
