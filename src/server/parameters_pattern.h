@@ -1,8 +1,6 @@
-/* AllowedPattern: the regular expression that all of a parameter's value has to match, as Java
- * reads it. Literals, '.', classes, groups, alternatives, ^ $ * + ? {m,n} and the escapes \d \D \w
- * \W \s \S \t \n \r \f \xhh \uhhhh; what else Java knows (look-around, references, flags,
- * possessive quantifiers, \b, \p) is refused by name. Matching takes time in proportion to value
- * times expression, whatever they are. No I/O, no state. */
+/* AllowedPattern: the regular expression that all of a parameter's value has to match. AWS reads it
+ * as Java does; PCRE2, which reads it here, knows nearly all of that. How much is tried for one
+ * value is bounded. */
 #pragma once
 
 #include "base/err.h"
@@ -10,10 +8,8 @@
 
 struct fl_parameters_pattern;
 
-/* -EINVAL with a sentence for what is malformed, too large or not supported. The text is UTF-8. */
-int fl_parameters_pattern_compile(struct fl_str text, struct fl_arena *arena,
-                                  const struct fl_parameters_pattern **ret_pattern,
-                                  struct fl_err *err);
-/* Does it match the whole text (UTF-8)? */
-bool fl_parameters_pattern_matches(const struct fl_parameters_pattern *pattern, struct fl_str text,
-                                   struct fl_arena *arena);
+/* NULL, and a sentence, for what is malformed or too large. The text is UTF-8. */
+struct fl_parameters_pattern *fl_parameters_pattern_new(struct fl_str text, struct fl_err *err);
+void fl_parameters_pattern_free(struct fl_parameters_pattern *pattern);
+/* Does it match the whole text (UTF-8)? 1 or 0; -E2BIG: that is not found out in bounded time. */
+int fl_parameters_pattern_match(struct fl_parameters_pattern *pattern, struct fl_str text);

@@ -142,28 +142,33 @@ static void describe(struct fl_parameters_call *call, struct put *put)
         FL_SET(value, rec_ParameterValue, allowedPattern, in->AllowedPattern);
 }
 
-static bool matches(struct fl_parameters_call *call, const struct fl_parameters_pattern *pattern,
-                    const struct rec_ParameterVersion *version, struct fl_str value)
+/* As fl_parameters_pattern_match: of a StringList each item has to. */
+static int match(struct fl_parameters_pattern *pattern, const struct put *put)
 {
-    struct fl_str item;
-    if (version->type != SSM_ParameterType_StringList)
-        return fl_parameters_pattern_matches(pattern, value, call->arena);
-    while (fl_str_split(&value, ',', &item))
-        if (!fl_parameters_pattern_matches(pattern, item, call->arena))
-            return false;
-    return true;
+    struct fl_str item, rest = put->value.text;
+    int rc = 1;
+    if (put->version.type != SSM_ParameterType_StringList)
+        return fl_parameters_pattern_match(pattern, rest);
+    while (rc == 1 && fl_str_split(&rest, ',', &item))
+        rc = fl_parameters_pattern_match(pattern, item);
+    return rc;
 }
 
 static bool check_pattern(struct fl_parameters_call *call, const struct put *put)
 {
     struct fl_str text = put->value.allowedPattern;
-    const struct fl_parameters_pattern *pattern;
     struct fl_err err;
     if (!FL_HAS(&put->value, rec_ParameterValue, allowedPattern) || text.n == 0)
         return true;
-    if (fl_parameters_pattern_compile(text, call->arena, &pattern, &err) < 0)
+    struct fl_parameters_pattern *pattern = fl_parameters_pattern_new(text, &err);
+    int rc = pattern ? match(pattern, put) : -EINVAL;
+    fl_parameters_pattern_free(pattern);
+    if (rc == -EINVAL)
         fl_parameters_fail(call, "InvalidAllowedPatternException", "%s", err.text);
-    else if (!matches(call, pattern, &put->version, put->value.text))
+    else if (rc == -E2BIG)
+        fl_parameters_fail(call, "InvalidAllowedPatternException",
+                           "The value cannot be compared with the pattern in bounded time.");
+    else if (rc == 0)
         fl_parameters_fail(call, "ParameterPatternMismatchException",
                            "Parameter value, cannot be validated against allowedPattern: %.*s",
                            (int)FL_MIN(text.n, (size_t)900), text.p);
