@@ -3,6 +3,7 @@
 #include "agent/network.h"
 
 #include <errno.h>
+#include <net/if.h>
 
 #include "agent/net_docker.h"
 #include "agent/net_kernel.h"
@@ -208,6 +209,19 @@ static int delete_tables(const struct fl_network_config *config, struct fl_err *
     return rc;
 }
 
+/* The host ends of containers go with their namespaces, which the kernel takes apart when it finds
+ * the time. Who uninstalls does not wait for that. */
+static void delete_host_ends(struct nl_sock *sock, struct fl_str tag)
+{
+    struct if_nameindex *links = if_nameindex();
+    for (size_t i = 0; links && links[i].if_index; i++) {
+        struct fl_str name = fl_str_of(links[i].if_name);
+        if (name.n > tag.n && fl_str_starts(name, tag))
+            (void)fl_link_delete(sock, name.p);
+    }
+    if_freenameindex(links);
+}
+
 static int delete_bridge(const struct fl_network_config *config, struct fl_err *err)
 {
     struct fl_net_memory memory;
@@ -215,8 +229,10 @@ static int delete_bridge(const struct fl_network_config *config, struct fl_err *
     char name[FL_NET_TAG_SIZE] = {0};
     memcpy(name, config->tag.p, config->tag.n);
     int rc = fl_nl_open(NETLINK_ROUTE, &sock);
-    if (rc == 0)
+    if (rc == 0) {
+        delete_host_ends(sock, config->tag);
         rc = fl_link_delete(sock, name);
+    }
     fl_net_memory_read(config->data_dir, &memory);
     if (rc == 0 || rc == -ENODEV)
         fl_net_kernel_restore(sock, &memory);

@@ -4,6 +4,8 @@
  * Method: network_fixture.h. Needs root, iproute2, nft and iptables; skipped without. */
 #include "agent/network_fixture.h"
 
+#include <net/if.h>
+
 static const struct fl_port_mapping web_ports[] = {{80, 8080, false, 0}, {80, 8080, true, 0}};
 
 static void expect_answers_from_everywhere(void)
@@ -469,6 +471,17 @@ static void the_nft_helper_has_one_capability(FL_UNUSED void **state)
         assert_true(fl_str_contains(fl_buf_str(&status), fl_str_of(lines[i])));
 }
 
+static bool has_link(const char *beginning)
+{
+    struct if_nameindex *links = if_nameindex();
+    bool found = false;
+    assert_non_null(links);
+    for (size_t i = 0; links[i].if_index; i++)
+        found |= strncmp(links[i].if_name, beginning, strlen(beginning)) == 0;
+    if_freenameindex(links);
+    return found;
+}
+
 static void two_installations_live_side_by_side(FL_UNUSED void **state)
 {
     struct fl_port_mapping port = {80, 8090, false, 0};
@@ -483,7 +496,9 @@ static void two_installations_live_side_by_side(FL_UNUSED void **state)
     assert_true(is_reached("guest", web.netns_fd, "192.0.2.1", 8090, false));
     assert_true(is_reached("web", guest.netns_fd, "192.0.2.1", 8080, false));
     fl_network_close(other);
+    assert_true(has_link("fl999999"));
     assert_int_equal(fl_network_destroy(&config, &err), 0);
+    assert_false(has_link("fl999999")); /* though the container's namespace is still there */
     assert_true(is_reached("web", t.home_fd, "127.0.0.1", 8080, false));
     assert_true(is_reached("web", t.world_fd, "192.0.2.1", 8080, false));
     close(guest.netns_fd);
