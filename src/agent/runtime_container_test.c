@@ -497,6 +497,7 @@ static bool names_us(const char *file)
     return found;
 }
 
+#ifndef WITH_SANITIZER
 /* An installation whose agent is gone is ended all the same. */
 static void restart_agent(void)
 {
@@ -504,7 +505,6 @@ static void restart_agent(void)
     fixture_start(&fixture);
 }
 
-#ifndef WITH_SANITIZER
 /* The launcher's end touches no container, and those that come later start without it. */
 static void test_killed_launcher(void **state)
 {
@@ -541,7 +541,6 @@ static void test_launch_lost(void **state)
     discard(record);
     restart_agent();
 }
-
 #endif
 
 /* To who looks at processes, a shim is a shim. */
