@@ -498,7 +498,6 @@ static bool names_us(const char *file)
 }
 
 #ifndef WITH_SANITIZER
-/* An installation whose agent is gone is ended all the same. */
 static void restart_agent(void)
 {
     fixture_stop(&fixture);
@@ -565,6 +564,7 @@ static void test_shim_has_its_name(void **state)
     fl_buf_free(&text);
 }
 
+/* An installation whose agent is gone is ended all the same. */
 static void test_destroy(void **state)
 {
     struct fixture_want want = {.task_id = "task"};
