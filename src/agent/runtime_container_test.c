@@ -226,7 +226,7 @@ static void test_environment(void **state)
 static bool is_on_disk(const char *text)
 {
     char command[256];
-    (void)snprintf(command, sizeof(command), "grep -rqasF %s %s", text, fixture.dir);
+    (void)snprintf(command, sizeof(command), "grep -rlasF %s %s >&2", text, fixture.dir);
     return system(command) == 0;
 }
 
