@@ -223,10 +223,13 @@ static void test_environment(void **state)
                   "/sbin:/bin\nbox\nbox\n127.0.0.1 localhost\n");
 }
 
+/* busybox's grep -r would follow the link to what is in memory. */
 static bool is_on_disk(const char *text)
 {
     char command[256];
-    (void)snprintf(command, sizeof(command), "grep -rlasF %s %s >&2", text, fixture.dir);
+    (void)snprintf(command, sizeof(command),
+                   "find %s -type f -exec grep -qaF %s {} \\; -print | tee /dev/stderr | grep -q .",
+                   fixture.dir, text);
     return system(command) == 0;
 }
 
